@@ -1,0 +1,92 @@
+"""Builds the extension modules; everything else about the package stands in pyproject.toml.
+
+Environment switches (all off by default):
+
+MONGOKEY_SANITIZE=address  build with the address and undefined-behaviour sanitizers
+MONGOKEY_TRACE=1           Cython line tracing, for coverage of the .pyx files
+MONGOKEY_ANNOTATE=1        write Cython's annotated HTML beside each .pyx
+MONGOKEY_WERROR=1          warnings of Cython and of the C compiler are errors (CI)
+MONGOKEY_MODULES=pattern   build only the modules whose dotted name matches (fnmatch), for work on one
+"""
+
+import os
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+from Cython.Build import cythonize
+from Cython.Compiler import Options
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).resolve().parent
+SOURCE = Path("src")
+WINDOWS = sys.platform == "win32"
+
+sanitize = os.environ.get("MONGOKEY_SANITIZE", "")
+trace = os.environ.get("MONGOKEY_TRACE") == "1"
+annotate = os.environ.get("MONGOKEY_ANNOTATE") == "1"
+werror = os.environ.get("MONGOKEY_WERROR") == "1"
+only = os.environ.get("MONGOKEY_MODULES", "*")
+
+if sanitize not in ("", "address"):
+    raise SystemExit(f"MONGOKEY_SANITIZE={sanitize!r}: the only sanitizer build is 'address'")
+
+
+def compiler_flags() -> tuple[list[str], list[str]]:
+    """The C compiler's and the linker's flags for this platform and these switches."""
+    if WINDOWS:
+        return ["/O2"] + (["/W3", "/WX"] if werror else []), []
+    compile_args, link_args = ["-O3", "-fvisibility=hidden"], []
+    if sanitize:
+        compile_args = ["-O1", "-g", "-fno-omit-frame-pointer"]
+        compile_args += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+        link_args += ["-fsanitize=address,undefined"]
+    if werror:
+        compile_args += ["-Wall", "-Wextra", "-Werror"]
+        # Generated code has parameters and helpers that a given module does not use.
+        compile_args += ["-Wno-unused-parameter", "-Wno-unused-function"]
+        compile_args += ["-Wno-missing-field-initializers", "-Wno-cast-function-type"]
+    return compile_args, link_args
+
+
+def extensions() -> list[Extension]:
+    """One extension for each .pyx under src."""
+    compile_args, link_args = compiler_flags()
+    macros = [("CYTHON_TRACE_NOGIL", "1")] if trace else []
+    found = []
+    for path in sorted((ROOT / SOURCE).rglob("*.pyx")):
+        relative = path.relative_to(ROOT)
+        name = ".".join(relative.relative_to(SOURCE).with_suffix("").parts)
+        if fnmatch(name, only):
+            found.append(
+                Extension(
+                    name,
+                    [relative.as_posix()],
+                    include_dirs=["include"],
+                    depends=[p.relative_to(ROOT).as_posix() for p in ROOT.glob("include/mongokey/*.h")],
+                    define_macros=macros,
+                    libraries=["ws2_32"] if WINDOWS else [],
+                    extra_compile_args=compile_args,
+                    extra_link_args=link_args,
+                )
+            )
+    return found
+
+
+Options.warning_errors = werror
+setup(
+    ext_modules=cythonize(
+        extensions(),
+        include_path=["src"],
+        annotate=annotate,
+        nthreads=0 if WINDOWS else os.cpu_count() or 1,
+        compiler_directives={
+            "language_level": 3,
+            "embedsignature": False,
+            "binding": True,
+            "always_allow_keywords": True,
+            "linetrace": trace,
+            "freethreading_compatible": False,
+        },
+    )
+)

@@ -1,0 +1,261 @@
+"""Every exception that mongokey raises, under PyMongo's names.
+
+This module knows error classes and their attributes; it must not know how a reply is read
+(`_replies`) nor do any I/O. BSON's own errors live in `mongokey.bson.errors` and are
+reachable from here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mongokey.bson.errors import (
+    BSONError,
+    InvalidBSON,
+    InvalidDocument,
+    InvalidId,
+    InvalidStringData,
+)
+
+__all__ = [
+    "AutoReconnect",
+    "BSONError",
+    "BulkWriteError",
+    "CollectionInvalid",
+    "ConfigurationError",
+    "ConnectionFailure",
+    "CursorNotFound",
+    "DocumentTooLarge",
+    "DuplicateKeyError",
+    "ExecutionTimeout",
+    "InvalidBSON",
+    "InvalidDocument",
+    "InvalidId",
+    "InvalidName",
+    "InvalidOperation",
+    "InvalidStringData",
+    "InvalidURI",
+    "MongoError",
+    "NetworkTimeout",
+    "NotPrimaryError",
+    "OperationFailure",
+    "ProtocolError",
+    "PyMongoError",
+    "ServerSelectionTimeoutError",
+    "WTimeoutError",
+    "WaitQueueTimeoutError",
+    "WriteConcernError",
+    "WriteError",
+]
+
+
+class MongoError(Exception):
+    """Base class of all errors of the driver; `PyMongoError` is the same class."""
+
+    def __init__(self, message: str = "", error_labels: Iterable[str] | None = None) -> None:
+        super().__init__(message)
+        self._message = message
+        self._error_labels = set(error_labels or ())
+
+    def has_error_label(self, label: str) -> bool:
+        """Whether the server, or the driver for it, put `label` on this error."""
+        return label in self._error_labels
+
+    def _add_error_label(self, label: str) -> None:
+        self._error_labels.add(label)
+
+    def _remove_error_label(self, label: str) -> None:
+        self._error_labels.discard(label)
+
+    @property
+    def timeout(self) -> bool:
+        """True when the error was caused by a time-out."""
+        return False
+
+
+PyMongoError = MongoError
+
+
+class ProtocolError(MongoError):
+    """The server sent something that is not MongoDB's wire protocol."""
+
+
+class ConnectionFailure(MongoError):
+    """A connection to the server could not be made, or was lost."""
+
+
+class WaitQueueTimeoutError(ConnectionFailure):
+    """No connection of the pool became free within `waitQueueTimeoutMS`."""
+
+    @property
+    def timeout(self) -> bool:
+        return True
+
+
+class AutoReconnect(ConnectionFailure):
+    """The connection was lost; the next operation opens a new one.
+
+    `errors` and `details` hold what each server said, where there is more than one.
+    """
+
+    errors: Mapping[str, Any] | Sequence[Any]
+    details: Mapping[str, Any] | Sequence[Any]
+
+    def __init__(
+        self, message: str = "", errors: Mapping[str, Any] | Sequence[Any] | None = None
+    ) -> None:
+        labels = errors.get("errorLabels") if isinstance(errors, Mapping) else None
+        super().__init__(message, labels)
+        self.errors = self.details = errors if errors is not None else []
+
+
+class NetworkTimeout(AutoReconnect):
+    """A read or write on an open connection did not end within its time.
+
+    The server may or may not have carried out what was asked.
+    """
+
+    @property
+    def timeout(self) -> bool:
+        return True
+
+
+class NotPrimaryError(AutoReconnect):
+    """The server answered that it is not the primary, or is shutting down."""
+
+    def __init__(
+        self, message: str = "", errors: Mapping[str, Any] | list[Any] | None = None
+    ) -> None:
+        super().__init__(_with_full_error(message, errors), errors=errors)
+
+
+class ServerSelectionTimeoutError(AutoReconnect):
+    """No server fit for the operation was found within `serverSelectionTimeoutMS`."""
+
+    @property
+    def timeout(self) -> bool:
+        return True
+
+
+class ConfigurationError(MongoError):
+    """An option, or a combination of options, is not valid."""
+
+
+class InvalidURI(ConfigurationError):
+    """The connection string cannot be understood."""
+
+
+class OperationFailure(MongoError):
+    """The server answered a command with an error.
+
+    `code` is the server's error code, `details` its whole answer; either may be None when the
+    server sent none.
+    """
+
+    def __init__(
+        self,
+        error: str,
+        code: int | None = None,
+        details: Mapping[str, Any] | None = None,
+        max_wire_version: int | None = None,
+    ) -> None:
+        labels = details.get("errorLabels") if details is not None else None
+        super().__init__(_with_full_error(error, details), labels)
+        self.__code = code
+        self.__details = details
+        self.__max_wire_version = max_wire_version
+
+    @property
+    def _max_wire_version(self) -> int | None:
+        return self.__max_wire_version
+
+    @property
+    def code(self) -> int | None:
+        """The server's error code."""
+        return self.__code
+
+    @property
+    def details(self) -> Mapping[str, Any] | None:
+        """The server's complete answer."""
+        return self.__details
+
+    @property
+    def timeout(self) -> bool:
+        return self.__code in (50,)
+
+
+class CursorNotFound(OperationFailure):
+    """The server no longer has the cursor (code 43)."""
+
+
+class ExecutionTimeout(OperationFailure):
+    """The operation ran longer than its `maxTimeMS` (code 50)."""
+
+    @property
+    def timeout(self) -> bool:
+        return True
+
+
+class WriteConcernError(OperationFailure):
+    """A write was done but its write concern was not met."""
+
+
+class WriteError(OperationFailure):
+    """A write was refused."""
+
+
+class WTimeoutError(WriteConcernError):
+    """A write concern was not met within its `wtimeout`."""
+
+    @property
+    def timeout(self) -> bool:
+        return True
+
+
+class DuplicateKeyError(WriteError):
+    """A write would have made two documents with one key in a unique index (code 11000)."""
+
+
+def _wtimeout(error: Any) -> bool:
+    return error.get("code") == 50 or "wtimeout" in error.get("errInfo", {})
+
+
+class BulkWriteError(OperationFailure):
+    """One or more writes of a bulk were refused; `details` holds the full result."""
+
+    details: Mapping[str, Any]
+
+    def __init__(self, results: Mapping[str, Any]) -> None:
+        super().__init__("batch op errors occurred", 65, results)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.__class__, (self.details,)
+
+    @property
+    def timeout(self) -> bool:
+        concern_errors = self.details.get("writeConcernErrors", [])
+        if concern_errors and _wtimeout(concern_errors[-1]):
+            return True
+        errors = self.details.get("writeErrors", [])
+        return bool(errors) and errors[-1].get("code") == 50
+
+
+class InvalidOperation(MongoError):
+    """The client cannot do this, or cannot do it now."""
+
+
+class InvalidName(MongoError):
+    """The name of a database or collection is not valid."""
+
+
+class CollectionInvalid(MongoError):
+    """The collection failed its validation, or exists already."""
+
+
+class DocumentTooLarge(InvalidDocument):
+    """The document is larger than the server accepts."""
+
+
+def _with_full_error(message: str, details: Mapping[str, Any] | list[Any] | None) -> str:
+    return f"{message}, full error: {details}" if details is not None else message
