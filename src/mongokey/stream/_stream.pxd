@@ -1,5 +1,30 @@
 # A connected byte stream to a server: what TCP, Unix sockets and TLS have in common.
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+
+
+cdef extern from "mongokey/net.h" nogil:
+    ctypedef int mk_socket
+    ctypedef int mk_socklen
+    ctypedef struct mk_pollfd:
+        mk_socket fd
+        short events
+        short revents
+    ctypedef struct mk_address:
+        mk_socklen size
+
+    mk_socket MK_NO_SOCKET
+    int MK_EAGAIN, MK_EINTR, MK_ECONNREFUSED, MK_ETIMEDOUT
+    bint MK_KERNEL_WAITS, MK_UNIX_SOCKETS
+    short POLLIN, POLLOUT
+    int mk_net_init()
+    int64_t mk_monotonic_ns()
+    void mk_close(mk_socket s)
+    void mk_shutdown(mk_socket s)
+    int mk_set_stream_mode(mk_socket s)
+    int mk_poll(mk_pollfd *sockets, unsigned count, int64_t timeout_ns)
+    int64_t mk_send_now(mk_socket s, const void *data, size_t size)
+    int64_t mk_receive(mk_socket s, void *data, size_t size, bint wait)
+    int mk_set_receive_timeout(mk_socket s, int64_t timeout_ns)
 
 
 cdef class Stream:
@@ -8,15 +33,43 @@ cdef class Stream:
     cdef readonly str peer                  # "host:port" or the Unix socket's path, for errors
     cdef readonly int64_t timeout_ns
     cdef readonly bint closed
+    # Where the times come from, for errors: "socketTimeoutMS=5000", "connectTimeoutMS=20000".
+    cdef public str timeout_text            # of timeout_ns; None: not known
+    cdef public str deadline_text           # of the deadlines given to calls
+
+    # For subclasses. The socket's number is given back only when no call is inside one of its
+    # system calls, so that a close from another thread never lets a call meet a reused number.
+    cdef mk_socket _socket
+    cdef int _inside                        # calls inside a system call; guarded by the GIL
+    cdef int64_t _pid                       # process that made it: a forked child only closes
 
     # Sends all of data[0:size]. Raises NetworkTimeout or AutoReconnect, and then is closed.
     cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1
     # Reads 1..capacity bytes; end of stream raises AutoReconnect. Waits with the GIL released.
     cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1
-    cdef int set_timeout(self, int64_t timeout_ns) except -1
+    cpdef int set_timeout(self, int64_t timeout_ns) except -1
     # True if the peer has closed, or sent bytes nobody asked for; never waits. For pool checks.
-    cdef bint stale(self)
+    cpdef bint stale(self) except -1
     cpdef close(self)
 
+    # Waits for POLLIN or POLLOUT until `limit_ns` (0: for ever), the GIL released.
+    cdef int _wait(self, short events, int64_t limit_ns, int64_t started_ns, bint own) except -1
+    cdef int _leave(self) except -1
+    cdef int _interrupted(self) except -1
+    cdef int _refuse(self) except -1
+    cdef int _lost(self, int64_t code, str doing) except -1
+    cdef int _timed_out(self, short events, int64_t started_ns, bint own) except -1
+    cdef int _release(self) except -1
 
-cdef int64_t monotonic_ns() noexcept nogil
+
+cdef class SocketStream(Stream):
+    # A plain socket: TCP or Unix. Owns its number.
+    cdef int _write_rest(
+        self, const uint8_t *data, size_t size, int64_t sent, int64_t deadline_ns
+    ) except -1
+    # Gives the socket away; the stream is closed then, the socket is not.
+    cdef mk_socket _detach(self) except? -1
+
+
+cpdef int64_t monotonic_ns() noexcept nogil
+cdef str error_text(int64_t code)

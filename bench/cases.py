@@ -1,0 +1,389 @@
+"""What is measured: a table of questions, each with its set-up and what the server must have seen.
+
+A case knows PyMongo's names only, so that the same code runs against either driver (`Api`). It
+must not know how time is measured, nor how a driver is started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+#: A connection string with what production ones have: a login, two hosts, a handful of options.
+URI = (
+    "mongodb://user:p%40ss%2Fword@db1.example.com:27017,db2.example.com:27018/app"
+    "?authSource=admin&replicaSet=rs0&w=majority&connectTimeoutMS=5000&retryWrites=true"
+)
+DOCUMENTS = 10_000
+
+
+@dataclass(frozen=True)
+class Api:
+    """One driver: the names of its modules."""
+
+    name: str
+    module: str
+    bson_module: str
+    plain: bool = False
+
+    @property
+    def client(self) -> Any:
+        return importlib.import_module(self.module).MongoClient
+
+    @property
+    def bson(self) -> Any:
+        return importlib.import_module(self.bson_module)
+
+    @property
+    def parse_uri(self) -> Any:
+        return importlib.import_module(f"{self.module}.uri_parser").parse_uri
+
+
+APIS = {
+    "mongokey": Api("mongokey", "mongokey", "mongokey.bson"),
+    "pymongo": Api("pymongo", "pymongo", "bson"),
+    "pymongo-plain": Api("pymongo-plain", "pymongo", "bson", plain=True),
+}
+
+
+@dataclass
+class Operation:
+    """`run(n)` does the operation n times; `each` is how many operations one of those is.
+
+    `prepare` runs untimed before each slice; `per_slice` fixes n. A `run` that returns
+    `(cpu_ns, wall_ns)` measured itself (another process, say).
+    """
+
+    run: Callable[[int], tuple[int, int] | None]
+    each: int = 1
+    prepare: Callable[[], None] | None = None
+    per_slice: int | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the server must have counted for each operation.
+
+    `connections`: how many connections at least an operation opens, and no more than
+    `connections_at_most` in a whole run for cases that keep theirs.
+    """
+
+    commands: Mapping[str, int] = field(default_factory=dict)
+    logins: int = 0
+    connections: int = 0
+    documents: int = 0
+    connections_at_most: int | None = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question. `target` is mongokey's share of PyMongo's client CPU that issue 5 asks for."""
+
+    name: str
+    title: str
+    setup: Callable[[Api, str], AbstractContextManager[Operation]]
+    target: float | None = None
+    seen: Seen | None = None
+    login: bool = False
+    plain: bool = False
+    floor: str | None = None
+    wall: bool = True
+
+
+Setup = Callable[[Api, str], Iterator[Operation]]
+
+
+def _repeat(function: Callable[[], Any]) -> Operation:
+    def run(n: int) -> None:
+        for _ in range(n):
+            function()
+
+    return Operation(run)
+
+
+@contextlib.contextmanager
+def ping(api: Api, uri: str) -> Iterator[Operation]:
+    with api.client(uri) as client:
+        command = client.admin.command
+        yield _repeat(lambda: command("ping"))
+
+
+@contextlib.contextmanager
+def find_one(api: Api, uri: str) -> Iterator[Operation]:
+    with api.client(uri) as client:
+        collection = client["bench"]["one"]
+        yield _repeat(lambda: collection.find_one({"n": 7}))
+
+
+@contextlib.contextmanager
+def insert_one(api: Api, uri: str) -> Iterator[Operation]:
+    with api.client(uri) as client:
+        insert = client["bench"]["one"].insert_one
+        yield _repeat(lambda: insert({"n": 7, "name": "name-000007", "score": 3.5}))
+
+
+@contextlib.contextmanager
+def update_one(api: Api, uri: str) -> Iterator[Operation]:
+    with api.client(uri) as client:
+        update = client["bench"]["one"].update_one
+        yield _repeat(lambda: update({"n": 7}, {"$set": {"score": 4.5}}))
+
+
+@contextlib.contextmanager
+def insert_many(api: Api, uri: str) -> Iterator[Operation]:
+    from bench.server import documents
+
+    batch = documents(DOCUMENTS)
+
+    def prepare() -> None:
+        # The driver puts an _id into each document: a new document has none.
+        for document in batch:
+            document.pop("_id", None)
+
+    with api.client(uri) as client:
+        insert = client["bench"]["many"].insert_many
+        operation = _repeat(lambda: insert(batch))
+        operation.prepare, operation.per_slice = prepare, 1
+        yield operation
+
+
+@contextlib.contextmanager
+def find_many(api: Api, uri: str) -> Iterator[Operation]:
+    with api.client(uri) as client:
+        collection = client["bench"][f"docs{DOCUMENTS}"]
+        found = list(collection.find())
+        if [document["n"] for document in found] != list(range(DOCUMENTS)):
+            raise AssertionError(f"find gave {len(found)} documents, not those that were sent")
+        del found
+        yield _repeat(lambda: list(collection.find()))
+
+
+@contextlib.contextmanager
+def new_connection(api: Api, uri: str) -> Iterator[Operation]:
+    # A connection that was idle for more than a millisecond is closed, so each ping opens one.
+    joint = "&" if "?" in uri else "?"
+    with api.client(f"{uri}{joint}maxIdleTimeMS=1") as client:
+        command = client.admin.command
+
+        def once() -> None:
+            time.sleep(0.0015)
+            command("ping")
+
+        yield _repeat(once)
+
+
+def _new_client(api: Api, uri: str) -> Operation:
+    make = api.client
+
+    def once() -> None:
+        with make(uri) as client:
+            client.admin.command("ping")
+
+    return _repeat(once)
+
+
+@contextlib.contextmanager
+def new_client(api: Api, uri: str) -> Iterator[Operation]:
+    yield _new_client(api, uri)
+
+
+@contextlib.contextmanager
+def _threads(api: Api, uri: str, count: int) -> Iterator[Operation]:
+    """`count` threads that ping on one client, all at once."""
+    begin, end = threading.Barrier(count + 1), threading.Barrier(count + 1)
+    state: dict[str, Any] = {"n": 0, "over": False, "errors": []}
+
+    with api.client(uri) as client:
+        command = client.admin.command
+
+        def work() -> None:
+            while True:
+                begin.wait()
+                if state["over"]:
+                    return
+                try:
+                    for _ in range(state["n"]):
+                        command("ping")
+                except Exception as error:
+                    state["errors"].append(error)
+                end.wait()
+
+        def run(n: int) -> None:
+            state["n"] = n
+            begin.wait()
+            end.wait()
+            if state["errors"]:
+                raise state["errors"][0]
+
+        threads = [threading.Thread(target=work) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield Operation(run, each=count)
+        finally:
+            state["over"] = True
+            begin.wait()
+            for thread in threads:
+                thread.join()
+
+
+def threads(count: int) -> Callable[[Api, str], AbstractContextManager[Operation]]:
+    return lambda api, uri: _threads(api, uri, count)
+
+
+_IMPORT = """
+import time
+cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+from {module} import MongoClient
+print(time.process_time_ns() - cpu, time.perf_counter_ns() - wall)
+"""
+
+
+@contextlib.contextmanager
+def import_driver(api: Api, uri: str) -> Iterator[Operation]:
+    code = _IMPORT.format(module=api.module)
+
+    def run(n: int) -> tuple[int, int]:
+        cpu = wall = 0
+        for _ in range(n):
+            result = subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            )
+            one_cpu, one_wall = map(int, result.stdout.split())
+            cpu, wall = cpu + one_cpu, wall + one_wall
+        return cpu, wall
+
+    yield Operation(run, per_slice=1)
+
+
+@contextlib.contextmanager
+def parse_uri(api: Api, uri: str) -> Iterator[Operation]:
+    parse = api.parse_uri
+    yield _repeat(lambda: parse(URI))
+
+
+@contextlib.contextmanager
+def get_collection(api: Api, uri: str) -> Iterator[Operation]:
+    with api.client(connect=False) as client:
+        yield _repeat(lambda: client["db"]["coll"])
+
+
+def _small() -> dict[str, Any]:
+    return {"_id": 7, "name": "name-000007", "score": 3.5, "active": True, "count": 1 << 40}
+
+
+def _large() -> dict[str, Any]:
+    from bench.server import document
+
+    return {"items": [document(number) for number in range(100)]}
+
+
+def _encode(make: Callable[[], dict[str, Any]]) -> Any:
+    @contextlib.contextmanager
+    def setup(api: Api, uri: str) -> Iterator[Operation]:
+        encode, document = api.bson.encode, make()
+        yield _repeat(lambda: encode(document))
+
+    return setup
+
+
+def _decode(make: Callable[[], dict[str, Any]]) -> Any:
+    @contextlib.contextmanager
+    def setup(api: Api, uri: str) -> Iterator[Operation]:
+        import bson
+
+        # Both decode the same bytes; that they come from PyMongo says nothing about either.
+        data = bson.encode(make())
+        decode = api.bson.decode
+        yield _repeat(lambda: decode(data))
+
+    return setup
+
+
+CASES = [
+    Case("ping", "ping", ping, 0.25, Seen({"ping": 1}), plain=True, floor="keep"),
+    Case("find_one", "find_one", find_one, 0.25, Seen({"find": 1}), plain=True, floor="keep"),
+    Case(
+        "insert_one",
+        "insert_one",
+        insert_one,
+        0.25,
+        Seen({"insert": 1}, documents=1),
+        plain=True,
+        floor="keep",
+    ),
+    Case("update_one", "update_one", update_one, 0.25, Seen({"update": 1}), floor="keep"),
+    Case(
+        "insert_many",
+        "insert_many, 10 000 x 250 B",
+        insert_many,
+        0.35,
+        Seen({"insert": 1}, documents=DOCUMENTS),
+        floor="keep",
+    ),
+    Case(
+        "find_many",
+        "find, 10 000 x 250 B",
+        find_many,
+        0.5,
+        Seen({"find": 1, "getMore": 1}),
+        floor="keep",
+    ),
+    Case(
+        "new_connection",
+        "new pool connection, warm login, ping",
+        new_connection,
+        0.35,
+        Seen({"ping": 1, "saslContinue": 1}, logins=1, connections=1, connections_at_most=None),
+        login=True,
+        plain=True,
+        wall=False,
+    ),
+    Case(
+        "cold_login",
+        "new client, cold SCRAM-SHA-256 login, ping",
+        new_client,
+        0.45,
+        Seen({"ping": 1, "saslContinue": 1}, logins=1, connections=1, connections_at_most=None),
+        login=True,
+        plain=True,
+    ),
+    Case(
+        "new_client",
+        "new client, no login, ping",
+        new_client,
+        0.25,
+        Seen({"ping": 1}, connections=1, connections_at_most=None),
+        floor="reconnect",
+    ),
+    Case(
+        "threads16",
+        "16 threads on one client, ping",
+        threads(16),
+        0.2,
+        Seen({"ping": 1}, connections_at_most=16),
+    ),
+    Case(
+        "threads64",
+        "64 threads on one client, ping",
+        threads(64),
+        None,
+        Seen({"ping": 1}, connections_at_most=64),
+    ),
+    Case("import", "import MongoClient", import_driver, 0.25),
+    Case("parse_uri", "parse_uri", parse_uri, 0.3),
+    Case("get_collection", 'client["db"]["coll"]', get_collection, 0.3),
+    Case("encode_small", "BSON encode, 5 fields", _encode(_small), plain=True),
+    Case("decode_small", "BSON decode, 5 fields", _decode(_small), plain=True),
+    Case("encode_large", "BSON encode, 100 x 8 fields", _encode(_large), plain=True),
+    Case("decode_large", "BSON decode, 100 x 8 fields", _decode(_large), plain=True),
+]
+BY_NAME = {case.name: case for case in CASES}

@@ -1,0 +1,211 @@
+"""`python -m bench.compare`: mongokey beside PyMongo in one run, ratio first.
+
+Client and server are pinned to one core (with `--two-cores` the server also to another), rounds
+alternate, and only slices of like speed are compared; see `runner`. This room knows the command
+line, the table and the JSON file; it must not know how a figure came about.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.cases import APIS, BY_NAME
+from bench.memory import QUESTIONS
+from bench.runner import Driver, Failed, Ratio, Result, Runner, measure_memory
+from bench.server import CannedServer
+
+COLUMNS = (
+    ("case", 43),
+    ("share", 7),
+    ("(of rounds)", 15),
+    ("target", 7),
+    ("mongokey", 12),
+    ("PyMongo", 12),
+    ("floor", 7),
+    ("wall", 6),
+    ("plain", 6),
+    ("2 cores", 8),
+    ("rounds", 7),
+    ("", 0),
+)
+
+
+def _show(value: float | None, unit: str = "us") -> str:
+    if value is None:
+        return ""
+    if unit == "bytes":
+        return f"{value / 2**20:.1f} MB"
+    if value >= 10_000:
+        return f"{value / 1000:.1f} ms"
+    return f"{value:.0f} us" if value >= 100 else f"{value:.2f} us"
+
+
+def _share(ratio: Ratio | None) -> str:
+    return "" if ratio is None else f"{ratio.median:.3f}"
+
+
+def _line(cells: list[str]) -> str:
+    parts = []
+    for (_, width), cell in zip(COLUMNS, cells, strict=True):
+        parts.append(cell.ljust(width) if not parts else cell.rjust(width))
+    return "  ".join(parts).rstrip()
+
+
+def row(result: Result, two_cores: Result | None, subject: str, baseline: str) -> str:
+    """The table's line for a case."""
+    if result.problems:
+        return _line([result.title, "FAILED", *[""] * (len(COLUMNS) - 3), result.problems[0]])
+    ratio = result.ratios[baseline]
+    figures = result.figures
+    floor = figures.get("floor")
+    marks = []
+    if result.target is not None:
+        marks.append("met" if ratio.median <= result.target else "MISSED")
+    if result.speed != "full":
+        marks.append("(at half speed)")
+    second = ""
+    if two_cores is not None:
+        second = "FAILED" if two_cores.problems else _share(two_cores.ratios[baseline])
+    return _line(
+        [
+            result.title,
+            f"{ratio.median:.3f}",
+            f"{ratio.low:.3f}..{ratio.high:.3f}",
+            "" if result.target is None else f"{result.target:.2f}",
+            _show(figures[subject].cpu, result.unit),
+            _show(figures[baseline].cpu, result.unit),
+            "" if floor is None else f"{floor.cpu / figures[baseline].cpu:.3f}",
+            _share(result.wall_ratio),
+            _share(result.ratios.get("pymongo-plain")),
+            second,
+            f"{ratio.rounds}/{result.attempts}",
+            " ".join(marks),
+        ]
+    )
+
+
+def machine() -> dict[str, Any]:
+    """What a reader must know about the machine."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def about(api: str, core: int, python: str) -> dict[str, Any]:
+    """The versions that a driver's worker runs with. Raises `Failed` if it cannot start."""
+    driver = Driver(api, core, python)
+    try:
+        versions: dict[str, Any] = driver.ask("about")
+    finally:
+        driver.process.close()
+    return versions
+
+
+def parse_arguments() -> argparse.Namespace:
+    names = [*BY_NAME, *QUESTIONS]
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.compare",
+        description="Compare mongokey's client CPU and wall time with PyMongo's.",
+        epilog=f"cases: {', '.join(names)}",
+    )
+    parser.add_argument("--cases", nargs="+", metavar="NAME", choices=names, default=names)
+    parser.add_argument("--rounds", type=int, default=15, help="of each case (default 15)")
+    parser.add_argument("--two-cores", action="store_true", help="also with the server elsewhere")
+    parser.add_argument("--core", type=int, default=0, help="the client's core (default 0)")
+    parser.add_argument(
+        "--python",
+        default=sys.executable,
+        help="the workers' interpreter; one built with optimizations (a distribution's) says most",
+    )
+    parser.add_argument("--subject", choices=sorted(APIS), default="mongokey")
+    parser.add_argument("--baseline", choices=sorted(APIS), default="pymongo")
+    parser.add_argument("--replica-set", action="store_true", help="the server is a primary")
+    parser.add_argument("--no-sessions", action="store_true", help="the server has no sessions")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    subject, baseline = arguments.subject, arguments.baseline
+    core, python = arguments.core, arguments.python
+    other_core = next((c for c in sorted(os.sched_getaffinity(0)) if c != core), None)
+    if arguments.two_cores and other_core is None:
+        print("--two-cores needs a second core", file=sys.stderr)
+        return 2
+    try:
+        versions = {api: about(api, core, python) for api in dict.fromkeys((subject, baseline))}
+    except Failed as failure:
+        print(failure, file=sys.stderr)
+        return 2
+    results: list[tuple[Result, Result | None]] = []
+    for api, version in versions.items():
+        print(f"{api} {version['version']}, Python {version['python']}", end="; ")
+    print(f"{machine()['cpu']}, {datetime.date.today()}")
+    print("Client CPU of one operation; share = mongokey / PyMongo, floor = bare C loop / PyMongo.")
+    print("\n" + _line([name for name, _ in COLUMNS]))
+
+    server = CannedServer(
+        core=core, replica_set=arguments.replica_set, sessions=not arguments.no_sessions
+    )
+    with server:
+        runner = Runner(
+            server, subject=subject, baseline=baseline, core=core, python=python,
+            rounds=arguments.rounds,
+        )  # fmt: skip
+        for name in arguments.cases:
+            second = None
+            if name in BY_NAME:
+                case = BY_NAME[name]
+                result = runner.measure(case)
+                if arguments.two_cores and case.seen is not None:
+                    second = runner.measure(case, server_core=other_core)
+            else:
+                title, _ = QUESTIONS[name]
+                result = measure_memory(name, title, server, [subject, baseline], core, python)
+            results.append((result, second))
+            print(row(result, second, subject, baseline), flush=True)
+    for result, _ in results:
+        for text in [*result.problems, *result.notes]:
+            print(f"{result.name}: {text}")
+    if arguments.json is not None:
+        report = {
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "machine": machine(),
+            "versions": versions,
+            "subject": subject,
+            "baseline": baseline,
+            "server": {
+                "replica_set": arguments.replica_set,
+                "sessions": not arguments.no_sessions,
+            },
+            "cases": [
+                {
+                    **dataclasses.asdict(result),
+                    "two_cores": None if second is None else dataclasses.asdict(second),
+                }
+                for result, second in results
+            ],
+        }
+        arguments.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    failed = any(r.problems or (s is not None and s.problems) for r, s in results)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""mongokey: a MongoDB driver core whose hot paths are Cython, with PyMongo's names.
+
+Names are loaded when they are first used, so that importing the package costs little.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mongokey._version import __version__
+
+if TYPE_CHECKING:
+    from mongokey._arguments import ASCENDING, DESCENDING
+    from mongokey.collection import ReturnDocument
+    from mongokey.cursor import CursorType
+    from mongokey.mongo_client import MongoClient
+    from mongokey.operations import IndexModel
+    from mongokey.read_preferences import ReadPreference
+    from mongokey.write_concern import WriteConcern
+
+GEO2D = "2d"
+GEOSPHERE = "2dsphere"
+HASHED = "hashed"
+TEXT = "text"
+
+# Name -> the module it is loaded from.
+_HOMES = {
+    "ASCENDING": "mongokey._arguments",
+    "DESCENDING": "mongokey._arguments",
+    "CursorType": "mongokey.cursor",
+    "IndexModel": "mongokey.operations",
+    "MongoClient": "mongokey.mongo_client",
+    "ReadPreference": "mongokey.read_preferences",
+    "ReturnDocument": "mongokey.collection",
+    "WriteConcern": "mongokey.write_concern",
+}
+
+version = __version__
+
+__all__ = [
+    "ASCENDING",
+    "DESCENDING",
+    "GEO2D",
+    "GEOSPHERE",
+    "HASHED",
+    "TEXT",
+    "CursorType",
+    "IndexModel",
+    "MongoClient",
+    "ReadPreference",
+    "ReturnDocument",
+    "WriteConcern",
+    "__version__",
+    "version",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

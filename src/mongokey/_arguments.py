@@ -1,0 +1,168 @@
+"""Checks and forms of the arguments that collections and cursors share.
+
+Pure functions over plain values, with PyMongo's rules and error classes. They must not know
+collections, operations or the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, NoReturn
+
+from mongokey.errors import InvalidName, InvalidOperation
+
+ASCENDING = 1
+DESCENDING = -1
+
+KeySpec = Any  # str | Sequence[str | tuple[str, Any]] | Mapping[str, Any]
+
+
+def refuse_type(option: str, expected: str, value: Any) -> NoReturn:
+    """Raise the TypeError for an argument of the wrong type; the value itself is not shown."""
+    raise TypeError(f"{option} must be {expected}, not {type(value).__name__}")
+
+
+def check_mapping(option: str, value: Any) -> None:
+    """`value` must be a mapping: a dict, SON, RawBSONDocument or another Mapping."""
+    if not isinstance(value, Mapping):
+        refuse_type(option, "a mapping (dict, SON, RawBSONDocument…)", value)
+
+
+def check_list(option: str, value: Any) -> None:
+    """`value` must be a list."""
+    if not isinstance(value, list):
+        refuse_type(option, "a list", value)
+
+
+def check_string(option: str, value: Any) -> None:
+    """`value` must be a str."""
+    if not isinstance(value, str):
+        refuse_type(option, "a string", value)
+
+
+def check_update(update: Any) -> None:
+    """`update` must be a non-empty mapping of ``$`` operators, or a pipeline (a list)."""
+    if isinstance(update, list):
+        if not update:
+            raise ValueError("an update pipeline cannot be empty")
+        return
+    if not isinstance(update, Mapping):
+        refuse_type("update", "a mapping or a list (a pipeline)", update)
+    if not update:
+        raise ValueError("update cannot be empty")
+    first = next(iter(update))
+    if not str(first).startswith("$"):
+        raise ValueError(
+            f"update only works with $ operators, and {first!r} is none: "
+            f"use {{'$set': …}} to change fields, replace_one to replace the document"
+        )
+
+
+def check_replacement(replacement: Any) -> None:
+    """`replacement` must be a mapping whose first key is no ``$`` operator."""
+    check_mapping("replacement", replacement)
+    first = next(iter(replacement), "")
+    if str(first).startswith("$"):
+        raise ValueError(
+            f"replacement can not include $ operators, and {first!r} is one: use update_one"
+        )
+
+
+def index_pairs(keys: KeySpec, direction: Any = None) -> Sequence[Any] | Mapping[str, Any]:
+    """The forms that PyMongo takes for a sort or an index, as a list of pairs or a mapping."""
+    if direction is not None:
+        if not isinstance(keys, str):
+            refuse_type("the key before a direction", "a string", keys)
+        return [(keys, direction)]
+    if isinstance(keys, str):
+        return [(keys, ASCENDING)]
+    if isinstance(keys, Mapping):
+        return keys
+    if not isinstance(keys, list | tuple):
+        if isinstance(keys, Iterable) and not isinstance(keys, bytes | Set):
+            return list(keys)
+        refuse_type("keys", "a string, a mapping or a list of (key, direction) pairs", keys)
+    return keys
+
+
+def index_document(pairs: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
+    """``[("a", 1), "b"]`` as the document ``{"a": 1, "b": 1}``."""
+    if not pairs:
+        raise ValueError("the list of keys must not be empty")
+    items = pairs.items() if isinstance(pairs, Mapping) else pairs
+    document: dict[str, Any] = {}
+    for item in items:
+        key, value = (item, ASCENDING) if isinstance(item, str) else item
+        if not isinstance(key, str):
+            refuse_type("the key of an index or sort", "a string", key)
+        if not isinstance(value, str | int | float | Mapping):
+            refuse_type(f"the direction of {key!r}", "1, -1, a string or a mapping", value)
+        document[key] = value
+    return document
+
+
+def index_name(document: Mapping[str, Any]) -> str:
+    """The name that MongoDB's tools give to an index: ``a_1_b_-1``."""
+    return "_".join(f"{key}_{value}" for key, value in document.items())
+
+
+def hint_value(hint: Any) -> Any:
+    """A hint is the name of an index, or its keys."""
+    if hint is None or isinstance(hint, str):
+        return hint
+    return index_document(index_pairs(hint))
+
+
+def projection_document(projection: Any) -> Mapping[str, Any] | None:
+    """A projection is a mapping, or a list of the names of fields to return."""
+    if projection is None or isinstance(projection, Mapping):
+        return projection
+    if isinstance(projection, Sequence | Set) and not isinstance(projection, str | bytes):
+        names = list(projection)
+        for name in names:
+            check_string("each field of a projection", name)
+        # No fields means: only the _id.
+        return dict.fromkeys(names, 1) or {"_id": 1}
+    refuse_type("projection", "a mapping or a list of field names", projection)
+
+
+def collation_document(collation: Any) -> Any:
+    """A `Collation`, or a mapping with its fields."""
+    if collation is None or isinstance(collation, Mapping):
+        return collation
+    document = getattr(collation, "document", None)
+    if isinstance(document, Mapping):
+        return document
+    refuse_type("collation", "a Collation or a mapping", collation)
+
+
+def check_database_name(name: str) -> None:
+    """PyMongo's rule for database names. Raises `InvalidName`."""
+    if name == "$external":
+        return
+    if not name:
+        raise InvalidName("database name cannot be the empty string")
+    for character in ' .$/\\\x00"':
+        if character in name:
+            raise InvalidName(f"database names cannot contain the character {character!r}")
+
+
+def check_collection_name(name: Any) -> None:
+    """PyMongo's rule for collection names. Raises `InvalidName` or `TypeError`."""
+    check_string("name", name)
+    if not name or ".." in name:
+        raise InvalidName("collection names cannot be empty")
+    if "$" in name and not name.startswith(("oplog.$main", "$cmd")):
+        raise InvalidName(f"collection names must not contain '$': {name!r}")
+    if name[0] == "." or name[-1] == ".":
+        raise InvalidName(f"collection names must not start or end with '.': {name!r}")
+    if "\x00" in name:
+        raise InvalidName("collection names must not contain the null character")
+
+
+def refuse_session(session: Any) -> None:
+    """Explicit sessions are not part of this version; `session` must be None."""
+    if session is not None:
+        raise InvalidOperation(
+            "explicit sessions are not supported by this version of mongokey: leave session=None"
+        )

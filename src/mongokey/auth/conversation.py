@@ -1,0 +1,114 @@
+"""What every mechanism's conversation looks like, and how one is driven without a client.
+
+A `Conversation` takes reply documents and gives command documents; work that needs no wire but
+takes time (key derivation, a credential source) it hands out as `Work`. Knows no mechanism by
+name and does no I/O.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mongokey._replies import raise_command_error
+
+Document = dict[str, Any]
+
+
+class Work(ABC):
+    """A piece of a login that is done off the wire; it may take long.
+
+    A blocking driver calls `run`; an asyncio driver calls it in a thread. Afterwards the
+    conversation goes on with `Conversation.resume(work)`, which raises what went wrong. `what`
+    says in a few words what it is; it names no secret.
+    """
+
+    what: str = "preparing the login"
+    error: Exception | None = None
+
+    def run(self) -> None:
+        """Do the work, blocking. Does not raise: failures wait for `resume`, which knows more."""
+        try:
+            self._work()
+        except Exception as error:
+            self.error = error
+
+    @abstractmethod
+    def _work(self) -> None:
+        """The work itself."""
+
+    def __repr__(self) -> str:
+        return f"<Work: {self.what}>"
+
+
+Step = Document | Work | None
+
+
+class Conversation(ABC):
+    """One login of one connection by one mechanism; used once, never shared.
+
+    `mechanism` is the mechanism's name and `source` the database its commands go to. The order
+    of calls is: `speculative` (or not), `start`, then `step` with each reply and `resume` after
+    each `Work`, until one of them returns None: only then the login is complete and, where the
+    mechanism has a way to prove it, the server proved.
+    """
+
+    mechanism: str
+    source: str
+
+    def speculative(self) -> Document | None:
+        """What to send as hello's speculativeAuthenticate, with `db`; None for nothing."""
+        return None
+
+    @abstractmethod
+    def start(self, speculative_reply: Mapping[str, Any] | None = None) -> Step:
+        """The first command still to be sent.
+
+        `speculative_reply` is the server's answer to `speculative`, or None when it gave none
+        or gave one for another mechanism: then the conversation starts afresh.
+        """
+
+    def step(self, reply: Mapping[str, Any]) -> Step:
+        """The next command after `reply`, a decoded reply to the last one.
+
+        Raises OperationFailure when the server refused, ServerProofError when it could not
+        prove itself or broke the protocol.
+        """
+        if not reply.get("ok"):
+            raise_command_error(reply)
+        return self._next(reply)
+
+    @abstractmethod
+    def _next(self, reply: Mapping[str, Any]) -> Step:
+        """The next step after a reply that is no error (a speculative one has no `ok`)."""
+
+    def resume(self, work: Work) -> Step:
+        """The next step after `work`, which this conversation handed out and which was run.
+
+        Raises what the work raised.
+        """
+        if work.error is not None:
+            raise work.error
+        return self._resumed(work)
+
+    def _resumed(self, work: Work) -> Step:
+        """The next step after work that succeeded."""
+        raise RuntimeError(f"{self.mechanism} handed out no work")
+
+
+def run_blocking(
+    conversation: Conversation, send: Callable[[str, Document], Mapping[str, Any]]
+) -> None:
+    """Hold a whole conversation over somebody's blocking I/O.
+
+    `send(database, command)` sends the command as OP_MSG and returns the decoded reply, error
+    replies included. Returns when the login is complete; raises OperationFailure when it fails.
+    """
+    step = conversation.start()
+    while step is not None:
+        if isinstance(step, Work):
+            step.run()
+            step = conversation.resume(step)
+        else:
+            step = conversation.step(send(conversation.source, step))

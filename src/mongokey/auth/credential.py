@@ -1,0 +1,201 @@
+"""Who logs in: a user's credential, checked once when the client is made, never shown.
+
+Knows how user, database and options become a credential and keeps the state that the client's
+connections share (SCRAM keys, the negotiated mechanism). Must not know how a mechanism
+converses, nor do any I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn, TypeVar, cast
+
+from mongokey.auth.mechanism import FROM_DEFAULT
+from mongokey.auth.registry import DEFAULT, find_rules
+from mongokey.errors import ConfigurationError
+
+_T = TypeVar("_T")
+
+
+class MechanismProperties(Mapping[str, Any]):
+    """Immutable mechanism properties; `repr` masks the secret ones."""
+
+    __slots__ = ("_secret", "_values")
+
+    def __init__(self, values: Mapping[str, Any], secret: frozenset[str] = frozenset()) -> None:
+        self._values = dict(values)
+        self._secret = secret
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name.upper()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{name!r}: {'<hidden>' if name in self._secret else repr(value)}"
+            for name, value in self._values.items()
+        )
+        return f"{{{shown}}}"
+
+
+class CredentialState:
+    """What the connections of one client share about their credential; thread-safe.
+
+    `mechanism` is what the first negotiation ended with, None before it and after a failed
+    login. `logged_in` says whether this credential ever logged in.
+    """
+
+    __slots__ = ("_caches", "logged_in", "mechanism")
+
+    def __init__(self) -> None:
+        self.mechanism: str | None = None
+        self.logged_in = False
+        self._caches: dict[str, Any] = {}
+
+    def cache(self, name: str, make: Callable[[], _T]) -> _T:
+        """The mechanism's cache called `name`, made at its first use."""
+        found: Any = self._caches.get(name)
+        if found is None:
+            # Of two threads that get here, both end up with the same one.
+            found = self._caches.setdefault(name, make())
+        return cast(_T, found)
+
+    def __repr__(self) -> str:
+        return f"<CredentialState mechanism={self.mechanism!r} logged_in={self.logged_in}>"
+
+
+class MongoCredential:
+    """A user's credential, immutable and already valid for its mechanism.
+
+    :param mechanism: name of the mechanism, or None to negotiate a SCRAM mechanism with the server
+    :param source: the database that knows the user (`$external` for users kept elsewhere)
+    :param username: user name, or None where the mechanism allows it
+    :param password: password, or None where the mechanism allows it
+    :param mechanism_properties: the mechanism's own options; names are case-insensitive
+    :param source_origin: words for where `source` came from, printed in login errors
+
+    Raises ConfigurationError, naming the option, when the mechanism's rules are not met
+    (auth.md, "MongoCredential Properties"). Two credentials are equal when all of these are,
+    `source_origin` and the shared `state` apart.
+    """
+
+    __slots__ = (
+        "mechanism",
+        "mechanism_properties",
+        "password",
+        "source",
+        "source_origin",
+        "state",
+        "username",
+    )
+
+    mechanism: str | None
+    source: str
+    username: str | None
+    password: str | None
+    mechanism_properties: MechanismProperties
+    source_origin: str
+    state: CredentialState
+
+    def __init__(
+        self,
+        mechanism: str | None,
+        source: str,
+        username: str | None = None,
+        password: str | None = None,
+        mechanism_properties: Mapping[str, Any] | None = None,
+        source_origin: str = FROM_DEFAULT,
+    ) -> None:
+        mechanism = _real_name(mechanism)
+        rules = find_rules(mechanism)
+        properties = rules.clean_properties(mechanism_properties or {})
+        rules.check_user(username, password, properties)
+        rules.choose_source(source, None)
+        secret = frozenset(name for name, rule in rules.properties.items() if rule.secret)
+        fill = object.__setattr__
+        fill(self, "mechanism", mechanism)
+        fill(self, "source", source)
+        fill(self, "username", username)
+        fill(self, "password", password)
+        fill(self, "mechanism_properties", MechanismProperties(properties, secret))
+        fill(self, "source_origin", source_origin)
+        fill(self, "state", CredentialState())
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"MongoCredential is immutable: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"MongoCredential is immutable: {name} cannot be deleted")
+
+    def _facts(self) -> tuple[Any, ...]:
+        properties = tuple(
+            sorted((name, _hashable(v)) for name, v in self.mechanism_properties.items())
+        )
+        return (self.mechanism, self.source, self.username, self.password, properties)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MongoCredential):
+            return NotImplemented
+        return self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash(self._facts())
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a MongoCredential holds a secret and cannot be pickled or copied")
+
+    def __repr__(self) -> str:
+        parts = [f"mechanism={self.mechanism!r}", f"source={self.source!r}"]
+        if self.username is not None:
+            parts.append(f"username={self.username!r}")
+        if self.password is not None:
+            parts.append("password=<hidden>")
+        if self.mechanism_properties:
+            parts.append(f"mechanism_properties={self.mechanism_properties!r}")
+        return f"MongoCredential({', '.join(parts)})"
+
+
+def build_credential(
+    mechanism: str | None,
+    username: str | None,
+    password: str | None,
+    database: str | None = None,
+    auth_source: str | None = None,
+    properties: Mapping[str, Any] | None = None,
+) -> MongoCredential | None:
+    """The credential that a client's options mean, or None when they ask for no login.
+
+    :param mechanism: the authMechanism option; None or "DEFAULT" negotiates
+    :param username: user name, unescaped; "" counts as given (auth.md, "Credential delimiter")
+    :param password: password, unescaped
+    :param database: the database of the URI's path, the default authSource of some mechanisms
+    :param auth_source: the authSource option
+    :param properties: the authMechanismProperties option, as a mapping
+
+    Neither a path database nor authSource alone asks for a login. Raises ConfigurationError,
+    naming the option, when the values do not fit the mechanism or one another.
+    """
+    if auth_source == "":
+        raise ConfigurationError("authSource is empty: name the database that holds the user")
+    mechanism = _real_name(mechanism)
+    if mechanism is None and username is None:
+        if password is not None:
+            raise ConfigurationError("password was given without a username")
+        return None
+    source, origin = find_rules(mechanism).choose_source(auth_source, database)
+    return MongoCredential(mechanism, source, username, password, properties, origin)
+
+
+def _real_name(mechanism: str | None) -> str | None:
+    if mechanism is not None and not isinstance(mechanism, str):
+        raise TypeError(f"authMechanism must be a str or None, not {type(mechanism).__name__}")
+    return None if mechanism == DEFAULT else mechanism
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

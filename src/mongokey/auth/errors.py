@@ -1,0 +1,55 @@
+"""The two ways a login fails once the server has answered.
+
+Both are `OperationFailure`, so that code written for PyMongo catches them. Knows nothing of how
+a failure is explained (`diagnosis`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mongokey.errors import OperationFailure
+
+if TYPE_CHECKING:
+    from mongokey.auth.diagnosis import LoginFacts
+
+__all__ = ["AuthenticationFailed", "ServerProofError"]
+
+
+class AuthenticationFailed(OperationFailure):
+    """The server, or the client on its behalf, refused a login.
+
+    The message says what was tried and what most likely helps; it is complete, so the server's
+    answer is not repeated behind it. `facts` holds the same as attributes, or None when a
+    conversation was used alone.
+    """
+
+    facts: LoginFacts | None
+
+    def __init__(
+        self,
+        error: str,
+        code: int | None = None,
+        details: Mapping[str, Any] | None = None,
+        max_wire_version: int | None = None,
+    ) -> None:
+        super().__init__(error, code, None, max_wire_version)
+        self._answer = details
+        labels = details.get("errorLabels") if details is not None else None
+        if isinstance(labels, list | tuple):
+            self._error_labels.update(labels)
+        self.facts = None
+
+    @property
+    def details(self) -> Mapping[str, Any] | None:
+        """The server's complete answer, or None when it never gave one."""
+        return self._answer
+
+
+class ServerProofError(AuthenticationFailed):
+    """The server did not prove that it knows the user's password, or broke the protocol.
+
+    A server without the proof may be an impostor: nothing was sent to it but a SCRAM proof,
+    which does not reveal the password.
+    """

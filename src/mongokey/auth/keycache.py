@@ -1,0 +1,78 @@
+"""A small cache of derived keys in which each key is derived by one thread only.
+
+Knows threads and forks; must not know what a key is or how it is derived.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
+
+_K = TypeVar("_K", bound=Hashable)
+_V = TypeVar("_V")
+
+# One credential sees one salt per mechanism and deployment, and a new one after each change of
+# the password; more than this is a server making salts up.
+MAX_ENTRIES = 8
+
+
+class KeyCache(Generic[_K, _V]):
+    """Maps what identifies a derivation to what it gave; at most `limit` entries, oldest out.
+
+    `derive` is single-flight: of threads that ask for one missing key one computes, the others
+    wait for it; if it fails, the next one tries. A forked child may use it at once.
+    """
+
+    __slots__ = ("__weakref__", "_entries", "_flights", "_limit", "_lock")
+
+    def __init__(self, limit: int = MAX_ENTRIES) -> None:
+        self._limit = limit
+        self._entries: dict[_K, _V] = {}
+        self._reset()
+        _all_caches.add(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._flights: dict[_K, threading.Lock] = {}
+
+    def get(self, key: _K) -> _V | None:
+        """The cached value, or None."""
+        return self._entries.get(key)
+
+    def derive(self, key: _K, compute: Callable[[], _V]) -> _V:
+        """The cached value, or what `compute` gives; waits while another thread computes it."""
+        with self._lock:
+            value = self._entries.get(key)
+            if value is not None:
+                return value
+            flight = self._flights.setdefault(key, threading.Lock())
+        with flight:
+            value = self._entries.get(key)
+            if value is not None:
+                return value
+            value = compute()
+            with self._lock:
+                while len(self._entries) >= self._limit:
+                    del self._entries[next(iter(self._entries))]
+                self._entries[key] = value
+                self._flights.pop(key, None)
+            return value
+
+    def __repr__(self) -> str:
+        return f"<KeyCache of {len(self._entries)}>"
+
+
+_all_caches: WeakSet[KeyCache[Any, Any]] = WeakSet()
+
+
+def _after_fork() -> None:
+    # A thread that held a lock at the fork does not exist in the child to give it back.
+    for cache in list(_all_caches):
+        cache._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,71 @@
+"""MONGODB-OIDC: the rules of its credential.
+
+Knows which options an OpenID Connect login takes (auth.md, "MONGODB-OIDC"); this version
+validates them and does not converse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mongokey.auth.mechanism import FORBIDDEN, OPTIONAL, Mechanism, Property, one_of, text
+from mongokey.errors import ConfigurationError
+
+ENVIRONMENTS = ("test", "azure", "gcp", "k8s")
+# Environments whose tokens are made out for a resource that must be named.
+WITH_RESOURCE = ("azure", "gcp")
+
+
+def _callback(value: Any) -> Any:
+    if not callable(getattr(value, "fetch", None)):
+        raise ValueError("expected an OIDCCallback object, given by keyword and not in the URI")
+    return value
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not all(isinstance(host, str) for host in value):
+        raise ValueError("expected a list of host names, given by keyword and not in the URI")
+    return tuple(value)
+
+
+def _check(username: str | None, password: str | None, properties: Mapping[str, Any]) -> None:
+    environment = properties.get("ENVIRONMENT")
+    sources = [
+        name
+        for name in ("ENVIRONMENT", "OIDC_CALLBACK", "OIDC_HUMAN_CALLBACK")
+        if name in properties
+    ]
+    if len(sources) != 1:
+        raise ConfigurationError(
+            "authMechanismProperties: MONGODB-OIDC needs exactly one of ENVIRONMENT, OIDC_CALLBACK "
+            f"and OIDC_HUMAN_CALLBACK, not {' and '.join(sources) or 'none of them'}"
+        )
+    if environment == "test" and username is not None:
+        raise ConfigurationError("username was given, but OIDC's ENVIRONMENT:test takes none")
+    if ("TOKEN_RESOURCE" in properties) != (environment in WITH_RESOURCE):
+        wants = " and ".join(WITH_RESOURCE)
+        raise ConfigurationError(
+            "authMechanismProperties: TOKEN_RESOURCE belongs to ENVIRONMENT "
+            f"{wants}, which require it; ENVIRONMENT is {environment or 'not set'}"
+        )
+    if "ALLOWED_HOSTS" in properties and "OIDC_HUMAN_CALLBACK" not in properties:
+        raise ConfigurationError(
+            "authMechanismProperties: ALLOWED_HOSTS is only for OIDC_HUMAN_CALLBACK"
+        )
+
+
+OIDC = Mechanism(
+    "MONGODB-OIDC",
+    username=OPTIONAL,
+    password=FORBIDDEN,
+    external=True,
+    properties={
+        "ENVIRONMENT": Property(one_of(*ENVIRONMENTS)),
+        "TOKEN_RESOURCE": Property(text),
+        "OIDC_CALLBACK": Property(_callback),
+        "OIDC_HUMAN_CALLBACK": Property(_callback),
+        "ALLOWED_HOSTS": Property(_hosts),
+    },
+    check=_check,
+)

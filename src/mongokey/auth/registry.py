@@ -1,0 +1,98 @@
+"""The one list of mechanism names: each leads to the module that knows the mechanism.
+
+A new mechanism is one module with a `Mechanism` and one line here. Knows names, where their
+modules are, and how the default is negotiated; must not know what mechanisms say or ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mongokey.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mongokey.auth.conversation import Conversation
+    from mongokey.auth.credential import MongoCredential
+    from mongokey.auth.mechanism import Mechanism
+
+# name -> "module:attribute"; modules are imported when their mechanism is first named.
+MECHANISMS: dict[str, str] = {
+    "SCRAM-SHA-256": "mongokey.auth.scram:SHA_256",
+    "SCRAM-SHA-1": "mongokey.auth.scram:SHA_1",
+    "MONGODB-X509": "mongokey.auth.x509:X509",
+    "GSSAPI": "mongokey.auth.gssapi:GSSAPI",
+    "PLAIN": "mongokey.auth.plain:PLAIN",
+    "MONGODB-AWS": "mongokey.auth.aws:AWS",
+    "MONGODB-OIDC": "mongokey.auth.oidc:OIDC",
+}
+
+# What authMechanism may say to ask for negotiation; the same as leaving it out.
+DEFAULT = "DEFAULT"
+
+# auth.md, "Default Authentication Methods": the first if the server lists it, else the second.
+PREFERRED = "SCRAM-SHA-256"
+FALLBACK = "SCRAM-SHA-1"
+
+_loaded: dict[str, Mechanism] = {}
+
+
+def find_mechanism(name: str) -> Mechanism:
+    """The rules and conversations of the mechanism called `name`.
+
+    Raises ConfigurationError when there is none of that name.
+    """
+    mechanism = _loaded.get(name)
+    if mechanism is None:
+        module, _, attribute = _path(name).partition(":")
+        mechanism = _loaded[name] = getattr(import_module(module), attribute)
+    return mechanism
+
+
+def find_rules(name: str | None) -> Mechanism:
+    """As `find_mechanism`; None (negotiate) has the rules of the less strict mechanism it may end
+    with, as what the stricter one refuses is known only once the server has chosen it."""
+    if name is None:
+        return find_mechanism(FALLBACK)._replace(name="a login by user name and password")
+    return find_mechanism(name)
+
+
+def negotiate(offered: Collection[Any] | None) -> str:
+    """The mechanism to use when the user named none.
+
+    `offered` is hello's saslSupportedMechs, or None when the server sent none; what else stands
+    in it does not matter.
+    """
+    return PREFERRED if offered and PREFERRED in offered else FALLBACK
+
+
+def open_conversation(
+    credential: MongoCredential, mechanism: str, address: tuple[str, int | None]
+) -> Conversation:
+    """A new conversation of `credential` by `mechanism` with the server at `address`.
+
+    Raises ConfigurationError when this version does not speak the mechanism.
+    """
+    make = find_mechanism(mechanism).conversation
+    if make is None:
+        spoken = [name for name in MECHANISMS if find_mechanism(name).conversation is not None]
+        raise ConfigurationError(
+            f"authMechanism={mechanism} is understood, but this version of mongokey does not speak "
+            f"it yet; it speaks {', '.join(spoken)}"
+        )
+    return make(credential, address)
+
+
+def _path(name: str) -> str:
+    path = MECHANISMS.get(name)
+    if path is None:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name.upper(), MECHANISMS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ConfigurationError(
+            f"authMechanism={name!r} is not a mechanism{hint} "
+            f"(known: {', '.join(MECHANISMS)}, {DEFAULT})"
+        )
+    return path

@@ -1,0 +1,235 @@
+"""BSON for Python: encode and decode, and the types that Python does not have.
+
+Usable alone, without a server. The names are those of PyMongo's `bson` package, whose objects
+encode here too (and ours there). This room does no I/O and knows nothing of the driver.
+
+=========================  ==================  ===========================================
+Python                     BSON                remarks
+=========================  ==================  ===========================================
+None                       null                undefined decodes to None too
+bool                       bool
+int                        int32 / int64       by size; more than 64 bits: `OverflowError`
+`Int64`                    int64               int64 decodes to this
+float                      double
+str                        string              symbol decodes to str too
+bytes                      binary, subtype 0
+`Binary`                   binary
+uuid.UUID                  binary              see `CodecOptions.uuid_representation`
+list, tuple                array               decodes to list
+dict, any Mapping          document            see `CodecOptions.document_class`
+datetime, `DatetimeMS`     date                milliseconds; UTC
+`ObjectId`                 objectid
+`Regex`, re.Pattern        regex               decodes to `Regex`
+`Code`                     code, with scope
+`Timestamp`                timestamp
+`Decimal128`               decimal128
+`DBRef`                    document            DBPointer decodes to this
+`MinKey`, `MaxKey`         min and max key
+=========================  ==================  ===========================================
+
+Documents may nest 200 levels deep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, overload
+
+from mongokey.bson._codec import decode, decode_all, decode_iter, encode
+from mongokey.bson.binary import (
+    ALL_UUID_SUBTYPES,
+    CSHARP_LEGACY,
+    JAVA_LEGACY,
+    OLD_UUID_SUBTYPE,
+    STANDARD,
+    UUID_SUBTYPE,
+    Binary,
+    UuidRepresentation,
+)
+from mongokey.bson.code import Code
+from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions, DatetimeConversion
+from mongokey.bson.datetime_ms import EPOCH_AWARE, EPOCH_NAIVE, DatetimeMS
+from mongokey.bson.dbref import DBRef
+from mongokey.bson.decimal128 import Decimal128
+from mongokey.bson.errors import BSONError, InvalidBSON, InvalidDocument, InvalidStringData
+from mongokey.bson.int64 import Int64
+from mongokey.bson.max_key import MaxKey
+from mongokey.bson.min_key import MinKey
+from mongokey.bson.objectid import ObjectId
+from mongokey.bson.regex import Regex
+from mongokey.bson.son import RE_TYPE, SON
+from mongokey.bson.timestamp import Timestamp
+from mongokey.bson.tz_util import utc
+
+if TYPE_CHECKING:
+    from mongokey.bson.typings import _DocumentType
+
+__all__ = [
+    "ALL_UUID_SUBTYPES",
+    "BSON",
+    "BSONARR",
+    "BSONBIN",
+    "BSONBOO",
+    "BSONCOD",
+    "BSONCWS",
+    "BSONDAT",
+    "BSONDEC",
+    "BSONINT",
+    "BSONLON",
+    "BSONMAX",
+    "BSONMIN",
+    "BSONNUL",
+    "BSONNUM",
+    "BSONOBJ",
+    "BSONOID",
+    "BSONREF",
+    "BSONRGX",
+    "BSONSTR",
+    "BSONSYM",
+    "BSONTIM",
+    "BSONUND",
+    "CSHARP_LEGACY",
+    "DEFAULT_CODEC_OPTIONS",
+    "EPOCH_AWARE",
+    "EPOCH_NAIVE",
+    "JAVA_LEGACY",
+    "OLD_UUID_SUBTYPE",
+    "RE_TYPE",
+    "SON",
+    "STANDARD",
+    "UUID_SUBTYPE",
+    "BSONError",
+    "Binary",
+    "Code",
+    "CodecOptions",
+    "DBRef",
+    "DatetimeConversion",
+    "DatetimeMS",
+    "Decimal128",
+    "Int64",
+    "InvalidBSON",
+    "InvalidDocument",
+    "InvalidStringData",
+    "MaxKey",
+    "MinKey",
+    "ObjectId",
+    "Regex",
+    "Timestamp",
+    "UuidRepresentation",
+    "decode",
+    "decode_all",
+    "decode_file_iter",
+    "decode_iter",
+    "encode",
+    "has_c",
+    "is_valid",
+    "utc",
+]
+
+BSONNUM = b"\x01"
+BSONSTR = b"\x02"
+BSONOBJ = b"\x03"
+BSONARR = b"\x04"
+BSONBIN = b"\x05"
+BSONUND = b"\x06"
+BSONOID = b"\x07"
+BSONBOO = b"\x08"
+BSONDAT = b"\x09"
+BSONNUL = b"\x0a"
+BSONRGX = b"\x0b"
+BSONREF = b"\x0c"
+BSONCOD = b"\x0d"
+BSONSYM = b"\x0e"
+BSONCWS = b"\x0f"
+BSONINT = b"\x10"
+BSONTIM = b"\x11"
+BSONLON = b"\x12"
+BSONDEC = b"\x13"
+BSONMIN = b"\xff"
+BSONMAX = b"\x7f"
+
+
+def _built_in_types() -> tuple[type, ...]:
+    """The Python types that BSON has an encoding for: no type codec may change it."""
+    import datetime
+    import uuid
+
+    python = (bool, bytes, datetime.datetime, dict, float, int, list, str, tuple, type(None))
+    ours = (Binary, Code, DBRef, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex)
+    return (*python, *ours, SON, Timestamp, RE_TYPE, uuid.UUID, Mapping)
+
+
+@overload
+def decode_file_iter(
+    file_obj: BinaryIO | IO[bytes], codec_options: None = None
+) -> Iterator[dict[str, Any]]: ...
+
+
+@overload
+def decode_file_iter(
+    file_obj: BinaryIO | IO[bytes], codec_options: CodecOptions[_DocumentType]
+) -> Iterator[_DocumentType]: ...
+
+
+def decode_file_iter(
+    file_obj: BinaryIO | IO[bytes], codec_options: CodecOptions[Any] | None = None
+) -> Iterator[Any]:
+    """Decode the BSON documents of a binary file (a mongodump, say), one at a time.
+
+    Each document is read as it is asked for. Raises `InvalidBSON` when the file ends within
+    one or holds something else.
+    """
+    if codec_options is not None and not isinstance(codec_options, CodecOptions):
+        raise TypeError("codec_options must be an instance of CodecOptions")
+    return _decode_file(file_obj, codec_options)
+
+
+def _decode_file(
+    file_obj: BinaryIO | IO[bytes], codec_options: CodecOptions[Any] | None
+) -> Generator[Any, None, None]:
+    while True:
+        head = file_obj.read(4)
+        if not head:
+            return
+        if len(head) != 4:
+            raise InvalidBSON("cut off in middle of objsize")
+        size = int.from_bytes(head, "little", signed=True)
+        # A length that is too small is left for decode() to report.
+        document = head + file_obj.read(max(0, size - 4))
+        yield decode(document, codec_options) if codec_options else decode(document)
+
+
+def is_valid(bson: bytes) -> bool:
+    """Whether `bson` is one valid document. Raises `TypeError` when it is not bytes."""
+    if not isinstance(bson, bytes):
+        raise TypeError(f"BSON data must be an instance of a subclass of bytes, not {type(bson)}")
+    try:
+        decode(bson)
+    except BSONError:
+        return False
+    return True
+
+
+class BSON(bytes):
+    """Bytes that are BSON, with `encode` and `decode` at hand; the functions are faster."""
+
+    @classmethod
+    def encode(
+        cls,
+        document: Mapping[str, Any],
+        check_keys: bool = False,
+        codec_options: CodecOptions[Any] = DEFAULT_CODEC_OPTIONS,
+    ) -> BSON:
+        """As `mongokey.bson.encode`."""
+        return cls(encode(document, check_keys, codec_options))
+
+    def decode(  # type: ignore[override]
+        self, codec_options: CodecOptions[Any] = DEFAULT_CODEC_OPTIONS
+    ) -> Any:
+        """As `mongokey.bson.decode`."""
+        return decode(self, codec_options)
+
+
+def has_c() -> bool:
+    """Whether the codec is compiled; here it always is."""
+    return True

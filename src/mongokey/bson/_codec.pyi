@@ -1,0 +1,29 @@
+from collections.abc import Iterator, Mapping
+from typing import Any, overload
+
+from mongokey.bson.codec_options import CodecOptions
+from mongokey.bson.typings import _DocumentType, _ReadableBuffer
+
+def encode(
+    document: Mapping[str, Any],
+    check_keys: bool = False,
+    codec_options: CodecOptions[Any] = ...,
+) -> bytes: ...
+@overload
+def decode(data: _ReadableBuffer, codec_options: None = None) -> dict[str, Any]: ...
+@overload
+def decode(data: _ReadableBuffer, codec_options: CodecOptions[_DocumentType]) -> _DocumentType: ...
+@overload
+def decode_all(data: _ReadableBuffer, codec_options: None = None) -> list[dict[str, Any]]: ...
+@overload
+def decode_all(
+    data: _ReadableBuffer, codec_options: CodecOptions[_DocumentType]
+) -> list[_DocumentType]: ...
+@overload
+def decode_iter(data: _ReadableBuffer, codec_options: None = None) -> Iterator[dict[str, Any]]: ...
+@overload
+def decode_iter(
+    data: _ReadableBuffer, codec_options: CodecOptions[_DocumentType]
+) -> Iterator[_DocumentType]: ...
+def check_size(data: _ReadableBuffer) -> None: ...
+def inflate(data: _ReadableBuffer, codec_options: CodecOptions[Any]) -> dict[str, Any]: ...

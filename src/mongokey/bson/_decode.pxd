@@ -1,0 +1,14 @@
+# Decoding of BSON bytes into Python values.
+from libc.stdint cimport uint8_t
+
+from mongokey.bson._context cimport CodecContext
+
+
+# Decodes the document that fills data[0:size] exactly. Raises InvalidBSON.
+cdef object read_document(const uint8_t *data, size_t size, CodecContext context)
+
+# Decodes the array that fills data[0:size] exactly, as a list: a cursor's batch, say.
+cdef list read_array(const uint8_t *data, size_t size, CodecContext context)
+
+# The top level of a document as a dict, embedded documents as `context`'s document class.
+cdef dict read_fields(const uint8_t *data, size_t size, CodecContext context)

@@ -1,0 +1,592 @@
+# cython: boundscheck=False, wraparound=False, cdivision=True, nonecheck=False
+"""The decoder: BSON bytes to Python values, in one pass, checking each length before its use.
+
+Field names are kept in a small table, since a batch of documents has the same ones again and
+again; strings that are ASCII are copied straight into new objects. The chain of `Frame`s on the
+C stack says where we are, for errors, and bounds how deep documents nest.
+"""
+import sys
+
+from mongokey.bson.binary import Binary
+from mongokey.bson.code import Code
+from mongokey.bson.datetime_ms import (
+    _MAX_UTC_MS,
+    _MIN_UTC_MS,
+    DatetimeMS,
+    _millis_to_datetime,
+)
+from mongokey.bson.dbref import DBRef
+from mongokey.bson.decimal128 import Decimal128
+from mongokey.bson.errors import InvalidBSON
+from mongokey.bson.int64 import Int64
+from mongokey.bson.max_key import MaxKey
+from mongokey.bson.min_key import MinKey
+from mongokey.bson.regex import Regex
+from mongokey.bson.timestamp import Timestamp
+from mongokey.bson.tz_util import utc
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.datetime cimport datetime_new, import_datetime
+from cpython.dict cimport PyDict_SetItem
+from cpython.float cimport PyFloat_FromDouble
+from cpython.list cimport PyList_Append
+from cpython.long cimport PyLong_FromLong, PyLong_FromLongLong, PyLong_FromUnsignedLongLong
+from cpython.object cimport PyObject, PyObject_SetAttr, PyTypeObject
+from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_New
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcmp, memcpy
+
+from mongokey._cdefs cimport mk_load_f64, mk_load_i32, mk_load_i64, mk_load_u32, mk_load_u64
+from mongokey.bson cimport _bson_c as c
+from mongokey.bson cimport _python as py
+from mongokey.bson._context cimport CodecContext
+from mongokey.bson.objectid cimport objectid_from_bytes
+
+import_datetime()
+
+cdef extern from *:
+    """
+    /* A new instance of a bytes subclass; its content is still to be written. */
+    static PyObject *mk_new_bytes_subclass(PyTypeObject *type, Py_ssize_t n, char **data) {
+        PyObject *o = type->tp_alloc(type, n);
+        if (o == NULL) return NULL;
+    #if PY_VERSION_HEX >= 0x030b0000
+        _Py_COMP_DIAG_PUSH
+        _Py_COMP_DIAG_IGNORE_DEPR_DECLS
+        ((PyBytesObject *)o)->ob_shash = -1;
+        _Py_COMP_DIAG_POP
+    #else
+        ((PyBytesObject *)o)->ob_shash = -1;
+    #endif
+        *data = PyBytes_AS_STRING(o);
+        return o;
+    }
+    static PyObject *mk_new_object(PyTypeObject *type, PyObject *args) {
+        return type->tp_new(type, args, NULL);
+    }
+    """
+    object mk_new_bytes_subclass(PyTypeObject *type, Py_ssize_t n, char **data)
+    object mk_new_object(PyTypeObject *type, object args)
+
+
+cdef enum:
+    KEY_SLOTS = 1024                        # a power of two
+    KEY_SLOT_SHIFT = 64 - 10
+    KEY_MAX = 64                            # longer names are not kept
+
+cdef enum:
+    DATETIME = 1                            # DatetimeConversion's numbers
+    DATETIME_CLAMP = 2
+    DATETIME_MS = 3
+    DATETIME_AUTO = 4
+
+cdef object _Binary = Binary, _Code = Code, _DatetimeMS = DatetimeMS, _DBRef = DBRef
+cdef object _Decimal128 = Decimal128, _Int64 = Int64, _Regex = Regex, _Timestamp = Timestamp
+cdef object _min_key = MinKey(), _max_key = MaxKey(), _utc = utc
+cdef tuple _no_args = ()
+# The fields of our own classes, set without a constructor.
+cdef object _binary_subtype = sys.intern("_Binary__subtype")
+cdef object _code_scope = sys.intern("_Code__scope")
+cdef object _datetime_ms_value = sys.intern("_value")
+cdef object _decimal_high = sys.intern("_Decimal128__high")
+cdef object _decimal_low = sys.intern("_Decimal128__low")
+cdef object _regex_pattern = sys.intern("pattern")
+cdef object _regex_flags = sys.intern("flags")
+cdef object _timestamp_time = sys.intern("_Timestamp__time")
+cdef object _timestamp_inc = sys.intern("_Timestamp__inc")
+cdef int64_t _min_ms = _MIN_UTC_MS, _max_ms = _MAX_UTC_MS
+
+
+# One container on the way from the outermost document to the value being read.
+cdef struct Frame:
+    Frame *up
+    const uint8_t *key                      # of the current element; NULL before the first
+    size_t key_len
+    bint array
+
+
+cdef struct Reader:
+    const uint8_t *base                     # the outermost document
+    const uint8_t *limit                    # behind its last byte
+    Frame *frame
+    PyObject *context                       # a CodecContext, borrowed
+    PyObject *document_class                # NULL: dict
+    PyObject *decoders                      # a dict, or NULL
+    int depth
+    bint raw                                # embedded documents become raw ones
+
+
+cdef struct Key:
+    PyObject *text                          # owned
+    uint64_t start                          # its first eight bytes, zeros behind its end
+    size_t size
+
+
+cdef Key[KEY_SLOTS] _keys
+
+
+# ---- Errors ----
+
+cdef str _path(Reader *r):
+    cdef Frame *frame = r.frame
+    cdef list parts = []
+    while frame != NULL:
+        if frame.key != NULL:
+            parts.append((<const char *>frame.key)[:frame.key_len].decode("utf-8", "replace"))
+        frame = frame.up
+    return ".".join(reversed(parts))
+
+
+cdef object _fail(Reader *r, const uint8_t *at, str what):
+    cdef str path = _path(r)
+    cdef Py_ssize_t offset = at - r.base
+    cdef str where = f", at byte {offset}" + (f", in field {path!r}" if path else "")
+    raise InvalidBSON(what + where, offset, path)
+
+
+cdef object _fail_unknown_type(Reader *r, const uint8_t *at, uint8_t kind):
+    cdef Frame *frame = r.frame
+    cdef bytes name = b""
+    while frame != NULL and frame.array:
+        frame = frame.up
+    if frame != NULL:
+        name = (<const char *>frame.key)[:frame.key_len]
+    return _fail(
+        r,
+        at,
+        f"Detected unknown BSON type {bytes([kind])!r} for fieldname"
+        f" '{name.decode('utf-8', 'replace')}'. Are you using the latest driver version?",
+    )
+
+
+# ---- Text ----
+
+cdef object _text(Reader *r, const uint8_t *p, size_t n):
+    cdef object text
+    cdef CodecContext context
+    if py.mk_is_ascii(p, n):
+        if n > 1:
+            text = PyUnicode_New(n, 127)
+            py.mk_copy_short(py.mk_ascii_data(<PyObject *>text), p, n)
+            return text
+        if n == 0:
+            return ""
+    context = <CodecContext>r.context
+    try:
+        return PyUnicode_DecodeUTF8(<const char *>p, n, context.error_handler)
+    except UnicodeDecodeError as err:
+        _fail(r, p + <Py_ssize_t>err.start, str(err))
+    except LookupError as err:
+        _fail(r, p, str(err))
+
+
+# Finds the NUL behind the key at p, before `end`; the key's length, or -1. `start` gets its
+# first eight bytes and `hash` a mix of all.
+cdef inline Py_ssize_t _scan_key(
+    Reader *r, const uint8_t *p, const uint8_t *end, uint64_t *start, uint64_t *mix
+) noexcept:
+    cdef const uint8_t *q = p
+    cdef uint64_t word, marks, first = 0
+    cdef uint64_t h = <uint64_t>0x9E3779B97F4A7C15
+    cdef Py_ssize_t n
+    while True:
+        if r.limit - q >= 8:
+            word = mk_load_u64(q)
+        else:
+            word = 0
+            for n in range(r.limit - q):
+                word |= <uint64_t>q[n] << (8 * n)
+        marks = py.MK_ZERO_BYTES(word)
+        if marks:
+            # All bytes below the first zero.
+            word &= (marks & (0 - marks)) - 1
+            n = q - p + py.mk_first_byte(marks)
+            if p + n >= end:
+                return -1
+            if q == p:
+                first = word
+            start[0] = first
+            h = (h ^ word) * <uint64_t>0xFF51AFD7ED558CCD
+            mix[0] = h
+            return n
+        if q == p:
+            first = word
+        h = (h ^ word) * <uint64_t>0xFF51AFD7ED558CCD
+        h ^= h >> 32
+        q += 8
+        if q >= end:
+            return -1
+
+
+cdef object _key(Reader *r, const uint8_t *p, size_t n, uint64_t start, uint64_t mix):
+    cdef Key *slot = &_keys[mix >> KEY_SLOT_SHIFT]
+    cdef object text
+    if slot.size == n and slot.start == start and slot.text != NULL:
+        if n <= 8 or memcmp(py.mk_ascii_data(slot.text) + 8, p + 8, n - 8) == 0:
+            return <object>slot.text
+    text = _text(r, p, n)
+    if n <= KEY_MAX and py.mk_is_compact_ascii(<PyObject *>text) and (
+        <size_t>py.PyUnicode_GET_LENGTH(<PyObject *>text) == n
+    ):
+        py.Py_INCREF(<PyObject *>text)
+        if slot.text != NULL:
+            py.Py_DECREF(slot.text)
+        slot.text = <PyObject *>text
+        slot.start = start
+        slot.size = n
+    return text
+
+
+# ---- Containers ----
+
+cdef inline int _enter(Reader *r, Frame *frame, bint array, const uint8_t *at) except -1:
+    frame.up = r.frame
+    frame.key = NULL
+    frame.key_len = 0
+    frame.array = array
+    if r.depth >= c.MK_BSON_MAX_DEPTH:
+        _fail(r, at, f"documents nest more than {c.MK_BSON_MAX_DEPTH} levels deep")
+    r.depth += 1
+    r.frame = frame
+    return 0
+
+
+cdef inline int _leave(Reader *r) noexcept:
+    r.frame = r.frame.up
+    r.depth -= 1
+    return 0
+
+
+# The elements between p and the terminator at `end`.
+cdef object _read_elements(Reader *r, const uint8_t *p, const uint8_t *end, bint embedded):
+    cdef Frame frame
+    cdef object document, key, value
+    cdef Py_ssize_t n
+    cdef uint64_t start = 0, mix = 0
+    cdef uint8_t kind
+    cdef bint plain = r.document_class == NULL, dollar = False
+    _enter(r, &frame, False, p - 4)
+    document = {} if plain else (<object>r.document_class)()
+    while p < end:
+        kind = p[0]
+        p += 1
+        n = _scan_key(r, p, end, &start, &mix)
+        if n < 0:
+            _fail(r, p, "a field name does not end")
+        frame.key = p
+        frame.key_len = n
+        if p[0] == c'$':
+            dollar = True
+        key = _key(r, p, n, start, mix)
+        p += n + 1
+        value = _read_value(r, kind, &p, end)
+        if plain:
+            PyDict_SetItem(document, key, value)
+        else:
+            document[key] = value
+    if p != end:
+        _fail(r, end, "an element reaches beyond its document")
+    _leave(r)
+    if dollar and embedded:
+        return _as_dbref(document)
+    return document
+
+
+cdef object _as_dbref(object document):
+    # A document that only looks like a reference stays a document.
+    if "$ref" not in document or "$id" not in document:
+        return document
+    database = document["$db"] if "$db" in document else None
+    if not isinstance(document["$ref"], str) or not isinstance(database, (str, type(None))):
+        return document
+    rest = dict(document)
+    rest.pop("$db", None)
+    return _DBRef(rest.pop("$ref"), rest.pop("$id"), database, rest)
+
+
+cdef list _read_items(Reader *r, const uint8_t *p, const uint8_t *end):
+    cdef Frame frame
+    cdef list items = []
+    cdef object value
+    cdef const uint8_t *nul
+    cdef uint8_t kind
+    _enter(r, &frame, True, p - 4)
+    while p < end:
+        kind = p[0]
+        p += 1
+        # The keys are skipped: arrays are in order.
+        frame.key = p
+        while p < end and p[0]:
+            p += 1
+        if p == end:
+            frame.key_len = 0
+            _fail(r, frame.key, "a field name does not end")
+        frame.key_len = p - frame.key
+        p += 1
+        value = _read_value(r, kind, &p, end)
+        PyList_Append(items, value)
+    if p != end:
+        _fail(r, end, "an element reaches beyond its array")
+    _leave(r)
+    return items
+
+
+# ---- Values ----
+
+cdef inline int _need(Reader *r, const uint8_t *p, const uint8_t *end, Py_ssize_t n) except -1:
+    if end - p < n:
+        _fail(r, p, "invalid length or type code: a value reaches beyond its document")
+    return 0
+
+
+# The value at at[0], which must end by `end`; at[0] moves behind it.
+cdef object _read_value(Reader *r, uint8_t kind, const uint8_t **at, const uint8_t *end):
+    if r.decoders != NULL:
+        return _transform(r, _read_plain(r, kind, at, end))
+    return _read_plain(r, kind, at, end)
+
+
+cdef object _transform(Reader *r, object value):
+    transform = (<dict>r.decoders).get(type(value))
+    return value if transform is None else transform(value)
+
+
+cdef inline size_t _string_size(Reader *r, const uint8_t *p, const uint8_t *end) except 0:
+    cdef size_t size = c.mk_bson_string_size(p, end - p)
+    if size == 0:
+        _fail(r, p, "invalid length or type code: a string's length or end is wrong")
+    return size
+
+
+cdef object _read_plain(Reader *r, uint8_t kind, const uint8_t **at, const uint8_t *end):
+    cdef const uint8_t *p = at[0]
+    cdef size_t size
+    if kind == c.MK_BSON_STRING or kind == c.MK_BSON_SYMBOL:
+        size = _string_size(r, p, end)
+        at[0] = p + size
+        return _text(r, p + 4, size - 5)
+    elif kind == c.MK_BSON_INT32:
+        _need(r, p, end, 4)
+        at[0] = p + 4
+        return PyLong_FromLong(mk_load_i32(p))
+    elif kind == c.MK_BSON_DOUBLE:
+        _need(r, p, end, 8)
+        at[0] = p + 8
+        return PyFloat_FromDouble(mk_load_f64(p))
+    elif kind == c.MK_BSON_OBJECTID:
+        _need(r, p, end, 12)
+        at[0] = p + 12
+        return objectid_from_bytes(p)
+    elif kind == c.MK_BSON_DOCUMENT:
+        size = c.mk_bson_document_size(p, end - p)
+        if size == 0:
+            _fail(r, p, "invalid length or type code: a document's length or end is wrong")
+        at[0] = p + size
+        if r.raw:
+            return _raw_document(r, p, size)
+        return _read_elements(r, p + 4, p + size - 1, True)
+    elif kind == c.MK_BSON_ARRAY:
+        size = c.mk_bson_document_size(p, end - p)
+        if size == 0:
+            _fail(r, p, "invalid length or type code: an array's length or end is wrong")
+        at[0] = p + size
+        return _read_items(r, p + 4, p + size - 1)
+    elif kind == c.MK_BSON_BOOL:
+        _need(r, p, end, 1)
+        if p[0] > 1:
+            _fail(r, p, f"invalid boolean value: {p[0]:x}")
+        at[0] = p + 1
+        return p[0] == 1
+    elif kind == c.MK_BSON_NULL or kind == c.MK_BSON_UNDEFINED:
+        return None
+    elif kind == c.MK_BSON_DATETIME:
+        _need(r, p, end, 8)
+        at[0] = p + 8
+        return _date(r, p, mk_load_i64(p))
+    elif kind == c.MK_BSON_INT64:
+        _need(r, p, end, 8)
+        at[0] = p + 8
+        return py.mk_new_int_subclass(<PyTypeObject *>_Int64, mk_load_i64(p))
+    return _read_rare(r, kind, at, end)
+
+
+cdef object _read_rare(Reader *r, uint8_t kind, const uint8_t **at, const uint8_t *end):
+    cdef const uint8_t *p = at[0]
+    cdef int64_t checked
+    cdef size_t size
+    cdef object value
+    checked = c.mk_bson_value_size(kind, p, end - p)
+    if checked < 0:
+        if kind > c.MK_BSON_DECIMAL128 and kind != c.MK_BSON_MAXKEY or kind == 0:
+            _fail_unknown_type(r, p, kind)
+        _fail(r, p, "invalid length or type code")
+    at[0] = p + checked
+    if kind == c.MK_BSON_BINARY:
+        return _binary(r, p, checked)
+    elif kind == c.MK_BSON_TIMESTAMP:
+        value = mk_new_object(<PyTypeObject *>_Timestamp, _no_args)
+        PyObject_SetAttr(value, _timestamp_inc, PyLong_FromLongLong(mk_load_u32(p)))
+        PyObject_SetAttr(value, _timestamp_time, PyLong_FromLongLong(mk_load_u32(p + 4)))
+        return value
+    elif kind == c.MK_BSON_DECIMAL128:
+        value = mk_new_object(<PyTypeObject *>_Decimal128, _no_args)
+        PyObject_SetAttr(value, _decimal_low, PyLong_FromUnsignedLongLong(mk_load_u64(p)))
+        PyObject_SetAttr(value, _decimal_high, PyLong_FromUnsignedLongLong(mk_load_u64(p + 8)))
+        return value
+    elif kind == c.MK_BSON_REGEX:
+        return _regex(r, p, checked)
+    elif kind == c.MK_BSON_CODE:
+        return _new_code(_text(r, p + 4, checked - 5), None)
+    elif kind == c.MK_BSON_CODE_W_SCOPE:
+        size = c.mk_bson_string_size(p + 4, checked - 4)
+        value = _text(r, p + 8, size - 5)
+        p += 4 + size
+        if r.raw:
+            return _new_code(value, _raw_document(r, p, checked - 4 - size))
+        return _new_code(value, _read_elements(r, p + 4, at[0] - 1, False))
+    elif kind == c.MK_BSON_DBPOINTER:
+        return _DBRef(_text(r, p + 4, checked - 17), objectid_from_bytes(p + checked - 12))
+    elif kind == c.MK_BSON_MINKEY:
+        return _min_key
+    return _max_key
+
+
+cdef object _new_code(object text, object scope):
+    cdef object code = mk_new_object(<PyTypeObject *>_Code, (text,))
+    PyObject_SetAttr(code, _code_scope, scope)
+    return code
+
+
+cdef object _regex(Reader *r, const uint8_t *p, size_t size):
+    cdef const uint8_t *nul = <const uint8_t *>memchr(p, 0, size)
+    cdef const uint8_t *end = p + size - 1
+    cdef const uint8_t *letter
+    cdef long flags = 0
+    cdef object regex = mk_new_object(<PyTypeObject *>_Regex, _no_args)
+    PyObject_SetAttr(regex, _regex_pattern, _text(r, p, nul - p))
+    letter = nul + 1
+    if not py.mk_is_ascii(letter, end - letter):
+        # Letters that mean nothing are ignored, but they must be text.
+        _text(r, letter, end - letter)
+    while letter < end:
+        if letter[0] == c"i":
+            flags |= 2
+        elif letter[0] == c"l":
+            flags |= 4
+        elif letter[0] == c"m":
+            flags |= 8
+        elif letter[0] == c"s":
+            flags |= 16
+        elif letter[0] == c"u":
+            flags |= 32
+        elif letter[0] == c"x":
+            flags |= 64
+        letter += 1
+    PyObject_SetAttr(regex, _regex_flags, PyLong_FromLong(flags))
+    return regex
+
+
+cdef object _binary(Reader *r, const uint8_t *p, size_t size):
+    cdef CodecContext context = <CodecContext>r.context
+    cdef int subtype = p[4]
+    cdef size_t header = 9 if subtype == 2 else 5
+    cdef char *data
+    cdef object value
+    if subtype == 0:
+        return PyBytes_FromStringAndSize(<const char *>p + 5, size - 5)
+    value = mk_new_bytes_subclass(<PyTypeObject *>_Binary, size - header, &data)
+    memcpy(data, p + header, size - header)
+    PyObject_SetAttr(value, _binary_subtype, PyLong_FromLong(subtype))
+    if subtype not in (3, 4) or context.uuid_representation == 0:
+        return value
+    # UuidRepresentation.STANDARD goes with subtype 4 and the others with subtype 3.
+    if (subtype == 4) != (context.uuid_representation == 4):
+        return value
+    try:
+        return value.as_uuid(context.uuid_representation)
+    except ValueError as err:
+        return _fail(r, p, str(err))
+
+
+cdef object _date(Reader *r, const uint8_t *p, int64_t ms):
+    cdef CodecContext context = <CodecContext>r.context
+    cdef object value
+    cdef int year, month, day, rest
+    cdef int64_t days
+    if context.conversion == DATETIME_MS:
+        value = mk_new_object(<PyTypeObject *>_DatetimeMS, _no_args)
+        PyObject_SetAttr(value, _datetime_ms_value, PyLong_FromLongLong(ms))
+        return value
+    # A time zone may bring a date that UTC can say out of range, or back: not done here.
+    if context.tzinfo is None and _min_ms <= ms <= _max_ms and 1 <= context.conversion <= 4:
+        days = ms // 86400000 - (ms % 86400000 < 0)
+        rest = <int>(ms - days * 86400000)
+        py.mk_civil_from_days(<int>days, &year, &month, &day)
+        return datetime_new(
+            year,
+            month,
+            day,
+            rest // 3600000,
+            rest // 60000 % 60,
+            rest // 1000 % 60,
+            rest % 1000 * 1000,
+            _utc if context.tz_aware else None,
+        )
+    try:
+        return _millis_to_datetime(ms, context.options)
+    except (InvalidBSON, ArithmeticError, ValueError) as err:
+        return _fail(r, p, str(err))
+
+
+cdef object _raw_document(Reader *r, const uint8_t *p, size_t size):
+    cdef CodecContext context = <CodecContext>r.context
+    return context.document_class(
+        PyBytes_FromStringAndSize(<const char *>p, size), context.options
+    )
+
+
+# ---- The door ----
+
+cdef inline int _start(
+    Reader *r, const uint8_t *data, size_t size, CodecContext context
+) except -1:
+    r.base = data
+    r.limit = data + size
+    r.frame = NULL
+    r.context = <PyObject *>context
+    # The fields of a raw document stand in a dict.
+    r.document_class = (
+        NULL if context.plain_dict or context.raw else <PyObject *>context.document_class
+    )
+    r.decoders = NULL if context.decoders is None else <PyObject *>context.decoders
+    r.depth = 0
+    r.raw = context.raw
+    if size < c.MK_BSON_MIN_SIZE:
+        _fail(r, data, "not enough data for a BSON document")
+    if mk_load_i32(data) < <int32_t>c.MK_BSON_MIN_SIZE:
+        _fail(r, data, "invalid message size")
+    if <size_t>mk_load_i32(data) != size:
+        _fail(r, data, f"objsize too large: it says {mk_load_i32(data)} bytes, there are {size}")
+    if data[size - 1]:
+        _fail(r, data + size - 1, "bad eoo: a document must end in a NUL byte")
+    return 0
+
+
+cdef object read_document(const uint8_t *data, size_t size, CodecContext context):
+    cdef Reader r
+    _start(&r, data, size, context)
+    if context.raw:
+        return _raw_document(&r, data, size)
+    return _read_elements(&r, data + 4, data + size - 1, False)
+
+
+cdef list read_array(const uint8_t *data, size_t size, CodecContext context):
+    cdef Reader r
+    _start(&r, data, size, context)
+    return _read_items(&r, data + 4, data + size - 1)
+
+
+cdef dict read_fields(const uint8_t *data, size_t size, CodecContext context):
+    cdef Reader r
+    _start(&r, data, size, context)
+    return _read_elements(&r, data + 4, data + size - 1, False)

@@ -1,0 +1,832 @@
+# cython: boundscheck=False, wraparound=False, cdivision=True, nonecheck=False
+"""The encoder: Python values to BSON bytes, appended to a buffer in one pass.
+
+Values of the exact built-in types are written without running any Python code; all others go
+through `_write_other`, which holds references to what it works on because the code it calls may
+change the containers around it. Lengths are filled in when a container ends. The chain of
+`Frame`s on the C stack says where we are, for errors, and how deep.
+"""
+import re
+import sys
+from collections.abc import Mapping
+
+from mongokey.bson.binary import Binary
+from mongokey.bson.code import Code
+from mongokey.bson.errors import InvalidDocument, InvalidStringData
+from mongokey.bson.int64 import Int64
+from mongokey.bson.timestamp import Timestamp
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.datetime cimport (
+    PyDateTime_CheckExact,
+    PyDateTime_DATE_GET_HOUR,
+    PyDateTime_DATE_GET_MICROSECOND,
+    PyDateTime_DATE_GET_MINUTE,
+    PyDateTime_DATE_GET_SECOND,
+    PyDateTime_DATE_GET_TZINFO,
+    PyDateTime_DELTA_GET_DAYS,
+    PyDateTime_DELTA_GET_MICROSECONDS,
+    PyDateTime_DELTA_GET_SECONDS,
+    PyDateTime_GET_DAY,
+    PyDateTime_GET_MONTH,
+    PyDateTime_GET_YEAR,
+    datetime,
+    import_datetime,
+)
+from cpython.long cimport PyLong_AsLongLong
+from cpython.object cimport PyObject, PyObject_GetAttr, PyTypeObject
+from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from mongokey._cdefs cimport (
+    MK_NO_MEMORY,
+    MK_OK,
+    MK_TOO_LARGE,
+    mk_buffer,
+    mk_buffer_reserve,
+    mk_store_f64,
+    mk_store_i32,
+    mk_store_i64,
+    mk_store_u32,
+)
+from mongokey.bson cimport _bson_c as c
+from mongokey.bson cimport _python as py
+from mongokey.bson._context cimport CodecContext
+from mongokey.bson.objectid cimport ObjectId
+
+import_datetime()
+
+cdef enum:
+    # Room kept free behind each key: more than any value of fixed size needs (16 bytes).
+    SLACK = 32
+
+cdef enum:
+    # What has been tried already on a value that BSON does not know.
+    CUSTOM_TRIED = 1
+    FALLBACK_TRIED = 2
+
+cdef object _Mapping = Mapping
+cdef object _Pattern = re.Pattern
+cdef object _Binary = Binary
+cdef object _Code = Code
+cdef object _Int64 = Int64
+cdef object _Timestamp = Timestamp
+cdef object _marker_name = sys.intern("_type_marker")
+cdef object _id_name = sys.intern("_id")
+# Fields of our own classes, read without calling their properties.
+cdef object _binary_subtype = sys.intern("_Binary__subtype")
+cdef object _code_scope = sys.intern("_Code__scope")
+cdef object _timestamp_time = sys.intern("_Timestamp__time")
+cdef object _timestamp_inc = sys.intern("_Timestamp__inc")
+cdef dict _modules = sys.modules
+
+
+# One container on the way from the outermost document to the value being written.
+cdef struct Frame:
+    Frame *up
+    PyObject *key                           # borrowed; NULL in an array
+    Py_ssize_t index                        # in an array
+
+
+cdef struct Writer:
+    mk_buffer *out
+    Frame *frame
+    PyObject *context                       # a CodecContext, borrowed
+    PyObject *document                      # the outermost one, borrowed
+    int depth
+    bint check_keys
+
+
+# ---- Errors ----
+
+cdef str _path(Writer *w):
+    cdef Frame *frame = w.frame
+    cdef list parts = []
+    while frame != NULL:
+        if frame.key != NULL:
+            parts.append(str(<object>frame.key))
+        elif frame.index >= 0:
+            parts.append(str(frame.index))
+        frame = frame.up
+    return ".".join(reversed(parts))
+
+
+cdef int _fail(Writer *w, str message, kind=InvalidDocument) except -1:
+    cdef str path = _path(w)
+    cdef object document = <object>w.document if w.document != NULL else None
+    if path:
+        message = f"{message}, at field {path!r}"
+    if kind is InvalidDocument:
+        raise InvalidDocument(f"Invalid document: {message}", document, path)
+    raise kind(message)
+
+
+cdef int raise_buffer_error(int code) except -1:
+    if code == MK_NO_MEMORY:
+        raise MemoryError()
+    if code == MK_TOO_LARGE:
+        # Not at the top: mongokey.errors stands beside this room, not below it.
+        from mongokey.errors import DocumentTooLarge
+
+        raise DocumentTooLarge("the document is larger than the message may be")
+    if code == c.MK_BSON_BAD_KEY:
+        raise InvalidDocument("BSON keys must not contain a NUL character")
+    raise InvalidDocument("the bytes are not valid BSON")
+
+
+cdef inline int _reserve(mk_buffer *out, size_t n) except -1:
+    cdef int rc = mk_buffer_reserve(out, n)
+    if rc != MK_OK:
+        raise_buffer_error(rc)
+    return 0
+
+
+# ---- Text ----
+
+cdef int _raise_surrogate(Writer *w, object text) except -1:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as err:
+        err.reason += f", at field {_path(w)!r}"
+        raise
+    raise AssertionError("the text was expected to have a surrogate")
+
+
+# Appends text as UTF-8 and a NUL, and keeps SLACK free; no Python code runs.
+cdef int _put_utf8(Writer *w, PyObject *text) except -1:
+    cdef mk_buffer *out = w.out
+    cdef size_t n, size
+    cdef void *data
+    cdef int kind
+    py.__Pyx_PyUnicode_READY(text)
+    n = py.PyUnicode_GET_LENGTH(text)
+    data = py.PyUnicode_DATA(text)
+    kind = py.PyUnicode_KIND(text)
+    if kind == 1:
+        size = py.mk_utf8_size_ucs1(<uint8_t *>data, n)
+    elif kind == 2:
+        size = py.mk_utf8_size_ucs2(<uint16_t *>data, n)
+    else:
+        size = py.mk_utf8_size_ucs4(<uint32_t *>data, n)
+    if size == py.MK_UTF8_SURROGATE:
+        _raise_surrogate(w, <object>text)
+    _reserve(out, size + 1 + SLACK)
+    if kind == 1:
+        py.mk_utf8_from_ucs1(out.data + out.size, <uint8_t *>data, n)
+    elif kind == 2:
+        py.mk_utf8_from_ucs2(out.data + out.size, <uint16_t *>data, n)
+    else:
+        py.mk_utf8_from_ucs4(out.data + out.size, <uint32_t *>data, n)
+    out.size += size
+    out.data[out.size] = 0
+    out.size += 1
+    return 0
+
+
+# Appends a BSON string: length, UTF-8, NUL.
+cdef int _put_string(Writer *w, PyObject *text) except -1:
+    cdef mk_buffer *out = w.out
+    cdef size_t start, n
+    cdef uint8_t *p
+    if py.mk_is_compact_ascii(text):
+        n = py.PyUnicode_GET_LENGTH(text)
+        _reserve(out, n + 5 + SLACK)
+        p = out.data + out.size
+        mk_store_u32(p, <uint32_t>(n + 1))
+        py.mk_copy_short(p + 4, py.mk_ascii_data(text), n)
+        p[4 + n] = 0
+        out.size += n + 5
+        return 0
+    start = out.size
+    _reserve(out, 4)
+    out.size += 4
+    _put_utf8(w, text)
+    mk_store_u32(out.data + start, <uint32_t>(out.size - start - 4))
+    return 0
+
+
+cdef int _check_key(Writer *w, const uint8_t *key, size_t n) except -1:
+    cdef size_t i
+    if n and key[0] == c'$':
+        _fail(w, f"key {(<char *>key)[:n].decode()!r} must not start with '$'")
+    for i in range(n):
+        if key[i] == c'.':
+            _fail(w, f"key {(<char *>key)[:n].decode()!r} must not contain '.'")
+    return 0
+
+
+# Appends a place for the type, the key and its NUL; keeps SLACK free.
+cdef int _put_key(Writer *w, PyObject *key) except -1:
+    cdef mk_buffer *out = w.out
+    cdef size_t n, start
+    cdef uint8_t *p
+    if py.Py_TYPE(key) == &py.PyUnicode_Type and py.mk_is_compact_ascii(key):
+        n = py.PyUnicode_GET_LENGTH(key)
+        _reserve(out, n + 2 + SLACK)
+        p = out.data + out.size
+        p[0] = 0
+        py.mk_copy_short(p + 1, py.mk_ascii_data(key), n)
+        p[1 + n] = 0
+        out.size += n + 2
+    elif py.PyUnicode_Check(key):
+        _reserve(out, 1)
+        start = out.size
+        out.size += 1
+        _put_utf8(w, key)
+        p = out.data + start
+        n = out.size - start - 2
+    else:
+        w.frame.key = NULL
+        return _fail(w, f"documents must have only string keys, key was {<object>key!r}")
+    if py.mk_has_nul(p + 1, n):
+        _fail(w, f"BSON keys must not contain a NUL character, key was {<object>key!r}")
+    if w.check_keys:
+        _check_key(w, p + 1, n)
+    return 0
+
+
+# ---- Values ----
+
+# Writes `value` and fills in the type that _put_key left open at `type_at`. At least SLACK
+# bytes are free.
+cdef int _write_value(Writer *w, size_t type_at, PyObject *value) except -1:
+    cdef mk_buffer *out = w.out
+    cdef PyTypeObject *kind = py.Py_TYPE(value)
+    cdef uint8_t *p = out.data + out.size
+    cdef int64_t number
+    if kind == &py.PyUnicode_Type:
+        out.data[type_at] = c.MK_BSON_STRING
+        return _put_string(w, value)
+    if kind == &py.PyLong_Type and py.mk_long_as_int64(value, &number):
+        if INT32_MIN <= number <= INT32_MAX:
+            out.data[type_at] = c.MK_BSON_INT32
+            mk_store_i32(p, <int32_t>number)
+            out.size += 4
+            return 0
+        out.data[type_at] = c.MK_BSON_INT64
+        mk_store_i64(p, number)
+        out.size += 8
+        return 0
+    if kind == &py.PyFloat_Type:
+        out.data[type_at] = c.MK_BSON_DOUBLE
+        mk_store_f64(p, py.PyFloat_AS_DOUBLE(value))
+        out.size += 8
+        return 0
+    if kind == <PyTypeObject *>_Int64 and py.mk_long_as_int64(value, &number):
+        out.data[type_at] = c.MK_BSON_INT64
+        mk_store_i64(p, number)
+        out.size += 8
+        return 0
+    if kind == <PyTypeObject *>ObjectId:
+        out.data[type_at] = c.MK_BSON_OBJECTID
+        memcpy(p, (<ObjectId>value).data, 12)
+        out.size += 12
+        return 0
+    if value == py.Py_None:
+        out.data[type_at] = c.MK_BSON_NULL
+        return 0
+    if kind == &py.PyBool_Type:
+        out.data[type_at] = c.MK_BSON_BOOL
+        p[0] = value == py.Py_True
+        out.size += 1
+        return 0
+    if kind == &py.PyBytes_Type:
+        out.data[type_at] = c.MK_BSON_BINARY
+        return _put_binary(w, 0, py.PyBytes_AS_STRING(value), py.PyBytes_GET_SIZE(value))
+    if (
+        PyDateTime_CheckExact(<object>value)
+        and PyDateTime_DATE_GET_TZINFO(<object>value) == py.Py_None
+    ):
+        out.data[type_at] = c.MK_BSON_DATETIME
+        mk_store_i64(p, _floor_1000(_micros(<datetime>value)))
+        out.size += 8
+        return 0
+    return _write_other(w, type_at, value, 0)
+
+
+cdef inline int64_t _floor_1000(int64_t micros) noexcept:
+    return micros // 1000 - (micros % 1000 < 0)
+
+
+# Microseconds from the epoch to the date as it reads, its time zone left aside.
+cdef inline int64_t _micros(datetime value):
+    cdef int64_t days = py.mk_days_from_civil(
+        PyDateTime_GET_YEAR(value), PyDateTime_GET_MONTH(value), PyDateTime_GET_DAY(value)
+    )
+    cdef int64_t seconds = days * 86400 + (
+        PyDateTime_DATE_GET_HOUR(value) * 3600
+        + PyDateTime_DATE_GET_MINUTE(value) * 60
+        + PyDateTime_DATE_GET_SECOND(value)
+    )
+    return seconds * 1000000 + PyDateTime_DATE_GET_MICROSECOND(value)
+
+
+cdef int _put_datetime(Writer *w, object value) except -1:
+    cdef int64_t micros = _micros(<datetime>value)
+    offset = value.utcoffset()
+    if offset is not None:
+        micros -= (
+            (<int64_t>PyDateTime_DELTA_GET_DAYS(offset) * 86400
+             + PyDateTime_DELTA_GET_SECONDS(offset)) * 1000000
+            + PyDateTime_DELTA_GET_MICROSECONDS(offset)
+        )
+    return _put_i64(w, _floor_1000(micros))
+
+
+cdef inline int _put_i64(Writer *w, int64_t number) except -1:
+    _reserve(w.out, 8)
+    mk_store_i64(w.out.data + w.out.size, number)
+    w.out.size += 8
+    return 0
+
+
+cdef int _put_bytes(Writer *w, const void *data, size_t n) except -1:
+    _reserve(w.out, n)
+    memcpy(w.out.data + w.out.size, data, n)
+    w.out.size += n
+    return 0
+
+
+cdef int _put_binary(Writer *w, int subtype, const char *data, size_t n) except -1:
+    cdef mk_buffer *out = w.out
+    cdef uint8_t *p
+    cdef size_t inner = 4 if subtype == 2 else 0
+    _reserve(out, n + inner + 5)
+    p = out.data + out.size
+    mk_store_u32(p, <uint32_t>(n + inner))
+    p[4] = <uint8_t>subtype
+    if inner:
+        mk_store_u32(p + 5, <uint32_t>n)
+    memcpy(p + 5 + inner, data, n)
+    out.size += n + inner + 5
+    return 0
+
+
+# ---- Containers ----
+
+cdef int _enter(Writer *w, Frame *frame, Py_ssize_t index) except -1:
+    frame.up = w.frame
+    frame.key = NULL
+    frame.index = index
+    if w.depth >= c.MK_BSON_MAX_DEPTH:
+        _fail(
+            w,
+            f"documents may nest {c.MK_BSON_MAX_DEPTH} levels deep; this one is deeper, or"
+            " contains itself",
+        )
+    w.depth += 1
+    w.frame = frame
+    _reserve(w.out, 4)
+    w.out.size += 4
+    return 0
+
+
+cdef inline int _leave(Writer *w, size_t start) except -1:
+    cdef mk_buffer *out = w.out
+    _reserve(out, 1)
+    out.data[out.size] = 0
+    out.size += 1
+    mk_store_u32(out.data + start, <uint32_t>(out.size - start))
+    w.frame = w.frame.up
+    w.depth -= 1
+    return 0
+
+
+cdef inline bint _is_id(PyObject *key):
+    cdef const uint8_t *p
+    if key == <PyObject *>_id_name:
+        return True
+    if py.mk_is_compact_ascii(key) and py.PyUnicode_GET_LENGTH(key) == 3:
+        p = py.mk_ascii_data(key)
+        return p[0] == c'_' and p[1] == c'i' and p[2] == c'd'
+    return False
+
+
+# A dict, or a subclass that keeps its items where dict does.
+cdef int _write_dict(Writer *w, PyObject *document, bint top_level) except -1:
+    cdef mk_buffer *out = w.out
+    cdef Frame frame
+    cdef size_t start = out.size, type_at
+    cdef Py_ssize_t position = 0, size = py.PyDict_GET_SIZE(document)
+    cdef PyObject *key
+    cdef PyObject *value
+    cdef bint id_written = False
+    _enter(w, &frame, -1)
+    if top_level:
+        value = py.PyDict_GetItemWithError(document, <PyObject *>_id_name)
+        if value != NULL:
+            id_written = True
+            frame.key = <PyObject *>_id_name
+            type_at = out.size
+            _put_key(w, frame.key)
+            _write_value(w, type_at, value)
+    while py.PyDict_Next(document, &position, &key, &value):
+        if id_written and py.PyUnicode_Check(key) and _is_id(key):
+            continue
+        frame.key = key
+        type_at = out.size
+        _put_key(w, key)
+        _write_value(w, type_at, value)
+        if py.PyDict_GET_SIZE(document) != size:
+            raise RuntimeError("dictionary changed size during encoding")
+    return _leave(w, start)
+
+
+# Any other mapping, by its own protocol.
+cdef int _write_mapping(Writer *w, object document, bint top_level) except -1:
+    cdef mk_buffer *out = w.out
+    cdef Frame frame
+    cdef size_t start = out.size, type_at
+    cdef bint id_written = False
+    _enter(w, &frame, -1)
+    if top_level and _id_name in document:
+        id_written = True
+        value = document[_id_name]
+        frame.key = <PyObject *>_id_name
+        type_at = out.size
+        _put_key(w, frame.key)
+        _write_value(w, type_at, <PyObject *>value)
+    for key in document:
+        if id_written and py.PyUnicode_Check(<PyObject *>key) and _is_id(<PyObject *>key):
+            continue
+        value = document[key]
+        frame.key = <PyObject *>key
+        type_at = out.size
+        _put_key(w, frame.key)
+        _write_value(w, type_at, <PyObject *>value)
+    frame.key = NULL
+    return _leave(w, start)
+
+
+cdef int _write_sequence(Writer *w, PyObject *items, bint is_list) except -1:
+    cdef mk_buffer *out = w.out
+    cdef Frame frame
+    cdef size_t start = out.size, type_at, n = 1, j
+    cdef Py_ssize_t i = 0
+    cdef uint8_t *p
+    # The index in decimal, counted up in place.
+    cdef uint8_t[24] digits
+    digits[0] = c'0'
+    _enter(w, &frame, 0)
+    # Looked up anew each time: code run by an item may have changed the list.
+    while i < py.Py_SIZE(items):
+        frame.index = i
+        _reserve(out, 24 + SLACK)
+        type_at = out.size
+        p = out.data + type_at
+        p[0] = 0
+        memcpy(p + 1, digits, 16)
+        p[1 + n] = 0
+        out.size += n + 2
+        _write_value(
+            w, type_at, py.PyList_GET_ITEM(items, i) if is_list else py.PyTuple_GET_ITEM(items, i)
+        )
+        i += 1
+        j = n
+        while True:
+            if j == 0:
+                digits[0] = c'1'
+                digits[n] = c'0'
+                n += 1
+                break
+            j -= 1
+            if digits[j] != c'9':
+                digits[j] += 1
+                break
+            digits[j] = c'0'
+    return _leave(w, start)
+
+
+cdef int _write_raw(Writer *w, object raw) except -1:
+    cdef const uint8_t[::1] view = raw
+    cdef size_t size = <size_t>view.shape[0]
+    if size < c.MK_BSON_MIN_SIZE or c.mk_bson_document_size(&view[0], size) != size:
+        return _fail(w, "a RawBSONDocument's bytes are not one whole document")
+    return _put_bytes(w, &view[0], size)
+
+
+cdef int _write_any_document(Writer *w, object document, bint top_level) except -1:
+    cdef PyObject *p = <PyObject *>document
+    if isinstance(document, dict):
+        # OrderedDict.move_to_end does not reorder the dict underneath.
+        if py.PyType_IsSubtype(py.Py_TYPE(p), &py.PyODict_Type):
+            return _write_mapping(w, document, top_level)
+        return _write_dict(w, p, top_level)
+    if _marker(p) == 101:
+        return _write_raw(w, document.raw)
+    if isinstance(document, _Mapping):
+        return _write_mapping(w, document, top_level)
+    raise TypeError(f"encoder expected a mapping type but got: {document!r}")
+
+
+# ---- Values that are not exactly of a built-in type ----
+
+# The `_type_marker` of BSON's own classes, ours or those of PyMongo's bson; 0: none.
+cdef int _marker(PyObject *value) except -1:
+    cdef PyObject *marker = py.mk_type_attribute(py.Py_TYPE(value), <PyObject *>_marker_name)
+    cdef int64_t number
+    if marker == NULL or py.Py_TYPE(marker) != &py.PyLong_Type:
+        return 0
+    if not py.mk_long_as_int64(marker, &number) or not 0 <= number <= 255:
+        return 0
+    return <int>number
+
+
+cdef int _write_other(Writer *w, size_t type_at, PyObject *pointer, int tried) except -1:
+    # These references keep value and key alive while code of others runs.
+    cdef object value = <object>pointer
+    cdef object key = None
+    cdef mk_buffer *out = w.out
+    cdef PyTypeObject *kind = py.Py_TYPE(pointer)
+    cdef int marker
+    cdef int64_t number
+    if w.frame.key != NULL:
+        key = <object>w.frame.key
+    if kind == &py.PyDict_Type:
+        out.data[type_at] = c.MK_BSON_DOCUMENT
+        return _write_dict(w, pointer, False)
+    if kind == &py.PyList_Type:
+        out.data[type_at] = c.MK_BSON_ARRAY
+        return _write_sequence(w, pointer, True)
+    marker = _marker(pointer)
+    if marker:
+        if _write_marked(w, type_at, value, marker):
+            return 0
+    if isinstance(value, int):
+        if py.mk_long_as_int64(pointer, &number):
+            _reserve(out, 8)
+            if kind == &py.PyBool_Type:
+                out.data[type_at] = c.MK_BSON_BOOL
+                out.data[out.size] = number != 0
+                out.size += 1
+            elif INT32_MIN <= number <= INT32_MAX:
+                out.data[type_at] = c.MK_BSON_INT32
+                mk_store_i32(out.data + out.size, <int32_t>number)
+                out.size += 4
+            else:
+                out.data[type_at] = c.MK_BSON_INT64
+                mk_store_i64(out.data + out.size, number)
+                out.size += 8
+            return 0
+    elif isinstance(value, float):
+        out.data[type_at] = c.MK_BSON_DOUBLE
+        _reserve(out, 8)
+        mk_store_f64(out.data + out.size, py.PyFloat_AS_DOUBLE(pointer))
+        out.size += 8
+        return 0
+    elif isinstance(value, tuple):
+        out.data[type_at] = c.MK_BSON_ARRAY
+        return _write_sequence(w, pointer, False)
+    elif isinstance(value, dict):
+        out.data[type_at] = c.MK_BSON_DOCUMENT
+        return _write_any_document(w, value, False)
+    elif isinstance(value, list):
+        out.data[type_at] = c.MK_BSON_ARRAY
+        return _write_sequence(w, pointer, True)
+    elif isinstance(value, bytes):
+        out.data[type_at] = c.MK_BSON_BINARY
+        return _put_binary(w, 0, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+    elif isinstance(value, str):
+        out.data[type_at] = c.MK_BSON_STRING
+        return _put_string(w, pointer)
+    elif isinstance(value, datetime):
+        out.data[type_at] = c.MK_BSON_DATETIME
+        return _put_datetime(w, value)
+    elif kind == <PyTypeObject *>_Pattern:
+        out.data[type_at] = c.MK_BSON_REGEX
+        return _put_regex(w, value)
+    elif isinstance(value, _Mapping):
+        out.data[type_at] = c.MK_BSON_DOCUMENT
+        return _write_any_document(w, value, False)
+    else:
+        # Whoever has a UUID has loaded its module.
+        uuid = _modules.get("uuid")
+        if uuid is not None and isinstance(value, uuid.UUID):
+            return _write_uuid(w, type_at, value)
+    return _write_custom(w, type_at, value, tried)
+
+
+cdef int _write_custom(Writer *w, size_t type_at, object value, int tried) except -1:
+    cdef CodecContext context = <CodecContext>w.context
+    cdef object transform = None
+    if context.encoders is not None and not tried & CUSTOM_TRIED:
+        transform = context.encoders.get(type(value))
+        if transform is not None:
+            tried |= CUSTOM_TRIED
+    if transform is None and context.fallback is not None and not tried & FALLBACK_TRIED:
+        transform = context.fallback
+        # What it returns may be of a type that has an encoder.
+        tried = FALLBACK_TRIED
+    if transform is None:
+        if isinstance(value, int):
+            raise OverflowError("MongoDB can only handle up to 8-byte ints")
+        return _fail(w, f"cannot encode object: {value!r}, of type: {type(value)!r}")
+    value = transform(value)
+    _reserve(w.out, SLACK)
+    if type(value) in _exact_types:
+        return _write_value(w, type_at, <PyObject *>value)
+    return _write_other(w, type_at, <PyObject *>value, tried)
+
+
+# The types for which _write_value never goes on to _write_other.
+cdef frozenset _exact_types = frozenset((str, float, type(None), bool, bytes, ObjectId))
+
+
+cdef int _write_uuid(Writer *w, size_t type_at, object value) except -1:
+    cdef CodecContext context = <CodecContext>w.context
+    binary = _Binary.from_uuid(value, context.uuid_representation)
+    w.out.data[type_at] = c.MK_BSON_BINARY
+    return _put_binary(w, binary.subtype, PyBytes_AS_STRING(binary), PyBytes_GET_SIZE(binary))
+
+
+# Writes a value whose class has a `_type_marker`; 0 if the marker is not of BSON.
+cdef int _write_marked(Writer *w, size_t type_at, object value, int marker) except -1:
+    cdef mk_buffer *out = w.out
+    cdef bint check_keys = w.check_keys
+    if marker == 18:                        # Int64
+        out.data[type_at] = c.MK_BSON_INT64
+        _put_i64(w, PyLong_AsLongLong(value))
+    elif marker == 7:                       # ObjectId
+        out.data[type_at] = c.MK_BSON_OBJECTID
+        if isinstance(value, ObjectId):
+            _put_bytes(w, (<ObjectId>value).data, 12)
+        else:
+            _put_sized(w, value.binary, 12)
+    elif marker == 9:                       # DatetimeMS
+        out.data[type_at] = c.MK_BSON_DATETIME
+        _put_i64(w, PyLong_AsLongLong(int(value)))
+    elif marker == 5:                       # Binary
+        if type(value) is _Binary:
+            subtype = PyObject_GetAttr(value, _binary_subtype)
+        else:
+            subtype = value.subtype
+        if not isinstance(value, bytes) or not 0 <= subtype <= 255:
+            _fail(w, f"cannot encode object: {value!r}, of type: {type(value)!r}")
+        out.data[type_at] = c.MK_BSON_BINARY
+        _put_binary(w, subtype, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+    elif marker == 11:                      # Regex
+        out.data[type_at] = c.MK_BSON_REGEX
+        _put_regex(w, value)
+    elif marker == 13:                      # Code
+        _write_code(w, type_at, value)
+    elif marker == 17:                      # Timestamp
+        out.data[type_at] = c.MK_BSON_TIMESTAMP
+        if type(value) is _Timestamp:
+            increment = PyObject_GetAttr(value, _timestamp_inc)
+            seconds = PyObject_GetAttr(value, _timestamp_time)
+        else:
+            increment, seconds = value.inc, value.time
+        _put_i64(w, <int64_t>(<uint32_t>increment | <uint64_t><uint32_t>seconds << 32))
+    elif marker == 19:                      # Decimal128
+        out.data[type_at] = c.MK_BSON_DECIMAL128
+        _put_sized(w, value.bid, 16)
+    elif marker == 100:                     # DBRef
+        out.data[type_at] = c.MK_BSON_DOCUMENT
+        document = value.as_doc()
+        # Its keys start with "$" by right.
+        w.check_keys = False
+        _write_any_document(w, document, False)
+        w.check_keys = check_keys
+    elif marker == 101:                     # RawBSONDocument
+        out.data[type_at] = c.MK_BSON_DOCUMENT
+        _write_raw(w, value.raw)
+    elif marker == 255:
+        out.data[type_at] = c.MK_BSON_MINKEY
+    elif marker == 127:
+        out.data[type_at] = c.MK_BSON_MAXKEY
+    else:
+        return 0
+    return 1
+
+
+cdef int _put_sized(Writer *w, object data, Py_ssize_t size) except -1:
+    if not isinstance(data, bytes) or len(data) != size:
+        return _fail(w, f"expected {size} bytes, got {data!r}")
+    return _put_bytes(w, PyBytes_AS_STRING(data), size)
+
+
+cdef int _write_code(Writer *w, size_t type_at, object code) except -1:
+    cdef mk_buffer *out = w.out
+    cdef size_t start = out.size
+    cdef bint check_keys = w.check_keys
+    if type(code) is _Code:
+        scope = PyObject_GetAttr(code, _code_scope)
+    else:
+        scope = code.scope
+    if not isinstance(code, str):
+        return _fail(w, f"cannot encode object: {code!r}, of type: {type(code)!r}")
+    if scope is None:
+        out.data[type_at] = c.MK_BSON_CODE
+        return _put_string(w, <PyObject *>code)
+    out.data[type_at] = c.MK_BSON_CODE_W_SCOPE
+    _reserve(out, 4)
+    out.size += 4
+    _put_string(w, <PyObject *>code)
+    w.check_keys = False
+    _write_any_document(w, scope, False)
+    w.check_keys = check_keys
+    mk_store_u32(out.data + start, <uint32_t>(out.size - start))
+    return 0
+
+
+# A Regex or a compiled pattern; BSON wants the flags in alphabetical order.
+cdef int _put_regex(Writer *w, object regex) except -1:
+    cdef long flags = regex.flags
+    cdef uint8_t[8] letters
+    cdef size_t n = 0
+    # The letters of re.I, L, M, S, U, X, whose bits follow each other from the second on.
+    cdef const char *names = "ilmsux"
+    cdef int bit = 0
+    pattern = regex.pattern
+    if isinstance(pattern, str):
+        if "\0" in pattern:
+            return _fail(w, "regex patterns must not contain the NULL byte")
+        _put_utf8(w, <PyObject *>pattern)
+    else:
+        if b"\0" in pattern:
+            return _fail(w, "regex patterns must not contain the NULL byte")
+        try:
+            pattern.decode("utf-8")
+        except UnicodeDecodeError:
+            _fail(w, "regex patterns must be valid UTF-8", InvalidStringData)
+        _put_bytes(w, PyBytes_AS_STRING(pattern), PyBytes_GET_SIZE(pattern) + 1)
+    while bit < 6:
+        if flags >> (bit + 1) & 1:
+            letters[n] = names[bit]
+            n += 1
+        bit += 1
+    letters[n] = 0
+    return _put_bytes(w, letters, n + 1)
+
+
+# ---- The door ----
+
+cdef inline void _start(Writer *w, mk_buffer *out, CodecContext context) noexcept:
+    w.out = out
+    w.frame = NULL
+    w.context = <PyObject *>context
+    w.document = NULL
+    w.depth = 0
+    w.check_keys = False
+
+
+# What is reserved but not written must not count against the buffer's limit.
+cdef inline size_t _lift_limit(mk_buffer *out) noexcept:
+    cdef size_t limit = out.limit
+    if limit:
+        out.limit = limit + SLACK + 24
+    return limit
+
+
+cdef inline int _restore_limit(mk_buffer *out, size_t limit) except -1:
+    out.limit = limit
+    if limit and out.size > limit:
+        raise_buffer_error(MK_TOO_LARGE)
+    return 0
+
+
+cdef int write_document(
+    mk_buffer *out, object document, CodecContext context, bint check_keys, bint top_level
+) except -1:
+    cdef Writer w
+    cdef size_t size = out.size
+    cdef size_t limit = _lift_limit(out)
+    cdef bint done = False
+    _start(&w, out, context)
+    w.document = <PyObject *>document
+    w.check_keys = check_keys
+    try:
+        if py.Py_TYPE(w.document) == &py.PyDict_Type:
+            _write_dict(&w, w.document, top_level)
+        else:
+            _write_any_document(&w, document, top_level)
+        _restore_limit(out, limit)
+        done = True
+    finally:
+        if not done:
+            out.size = size
+            out.limit = limit
+    return 0
+
+
+cdef int write_element(mk_buffer *out, object key, object value, CodecContext context) except -1:
+    cdef Writer w
+    cdef Frame frame
+    cdef size_t size = out.size
+    cdef size_t limit = _lift_limit(out)
+    cdef bint done = False
+    _start(&w, out, context)
+    frame.up = NULL
+    frame.key = <PyObject *>key
+    frame.index = -1
+    w.frame = &frame
+    try:
+        _put_key(&w, frame.key)
+        _write_value(&w, size, <PyObject *>value)
+        _restore_limit(out, limit)
+        done = True
+    finally:
+        if not done:
+            out.size = size
+            out.limit = limit
+    return 0

@@ -1,0 +1,6 @@
+from typing import Any
+
+class Int64(int):
+    _type_marker: int
+    def __getstate__(self) -> Any: ...
+    def __setstate__(self, state: Any) -> None: ...

@@ -1,0 +1,89 @@
+"""RawBSONDocument, a document kept as the bytes it came in and decoded when a field is asked for.
+
+Moving documents between collections, or storing them, then costs no decoding at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterator, Mapping
+from typing import Any
+
+from mongokey.bson import _codec
+from mongokey.bson.codec_options import _RAW_BSON_DOCUMENT_MARKER, CodecOptions
+from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS as DEFAULT
+
+__all__ = ["DEFAULT_RAW_BSON_OPTIONS", "RawBSONDocument"]
+
+
+class RawBSONDocument(Mapping[str, Any]):
+    """A read-only mapping over the bytes of one BSON document.
+
+    `codec_options` say how fields decode; their `document_class` must be RawBSONDocument
+    (`TypeError` otherwise), and is what embedded documents become. Raises `InvalidBSON` when
+    the bytes are not one whole document; its fields are checked when they are first read.
+    """
+
+    __slots__ = ("__codec_options", "__inflated", "__raw")
+
+    _type_marker = _RAW_BSON_DOCUMENT_MARKER
+
+    def __init__(
+        self,
+        bson_bytes: bytes | memoryview,
+        codec_options: CodecOptions[RawBSONDocument] | None = None,
+    ) -> None:
+        if codec_options is None:
+            codec_options = DEFAULT_RAW_BSON_OPTIONS
+        elif not issubclass(codec_options.document_class, RawBSONDocument):
+            raise TypeError(
+                "RawBSONDocument cannot use CodecOptions with document class"
+                f" {codec_options.document_class}"
+            )
+        _codec.check_size(bson_bytes)
+        self.__raw = bson_bytes
+        self.__codec_options = codec_options
+        self.__inflated: dict[str, Any] | None = None
+
+    @property
+    def raw(self) -> bytes | memoryview:
+        """The bytes of the document."""
+        return self.__raw
+
+    def _fields(self) -> dict[str, Any]:
+        if self.__inflated is None:
+            self.__inflated = _codec.inflate(self.__raw, self.__codec_options)
+        return self.__inflated
+
+    def items(self) -> ItemsView[str, Any]:
+        """The fields, decoded."""
+        return self._fields().items()
+
+    def __getitem__(self, item: str) -> Any:
+        return self._fields()[item]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields())
+
+    def __len__(self) -> int:
+        return len(self._fields())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, RawBSONDocument):
+            return self.__raw == other.raw
+        return NotImplemented
+
+    __hash__: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (bytes(self.__raw), self.__codec_options)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({bytes(self.__raw)!r}, codec_options={self.__codec_options!r})"
+        )
+
+
+DEFAULT_RAW_BSON_OPTIONS: CodecOptions[RawBSONDocument] = DEFAULT.with_options(
+    document_class=RawBSONDocument
+)
+"""The options of a RawBSONDocument that is given none."""

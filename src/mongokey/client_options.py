@@ -1,0 +1,485 @@
+"""Everything a client was told, in typed form: the host, the string and the keywords made one.
+
+Knows how `MongoClient`'s arguments combine (keywords go before the connection string, that before
+a TXT record) and what follows from them: credential, TLS, concerns, read preference, pool. Must
+not know what any of them is used for, and does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from mongokey._uri_errors import (
+    DEPRECATED,
+    Finding,
+    emit,
+    lint_secret,
+)
+from mongokey.errors import ConfigurationError
+from mongokey.options import (
+    FROM_DEFAULT,
+    FROM_KEYWORD,
+    FROM_TXT,
+    KEYWORD,
+    OPTIONS,
+    check_rules,
+    find,
+    unknown_option,
+)
+from mongokey.pool_options import (
+    Frozen,
+    PoolOptions,
+    TLSOptions,
+    Values,
+    nanoseconds,
+    read_tls_options,
+    set_once,
+)
+from mongokey.read_concern import ReadConcern
+from mongokey.read_preferences import (
+    _ServerMode,
+    make_read_preference,
+    read_pref_mode_from_name,
+)
+from mongokey.uri import (
+    DEFAULT_PORT,
+    ConnectionString,
+    Host,
+    Resolve,
+    ask_dns,
+    lint,
+    parse,
+    show_host,
+    split_hosts,
+)
+from mongokey.write_concern import WriteConcern
+
+if TYPE_CHECKING:
+    from mongokey.auth.credential import MongoCredential
+    from mongokey.bson.codec_options import CodecOptions
+
+__all__ = ["ClientOptions", "PoolOptions", "TLSOptions"]
+
+# server-discovery-and-monitoring.md, "heartbeatFrequencyMS"
+_MIN_HEARTBEAT_S = 0.5
+
+
+class ClientOptions(Frozen):
+    """The options of one client; immutable, made by `build`.
+
+    Names of PyMongo's ClientOptions mean the same here. Attributes that end in `_ns` are
+    nanoseconds, None means no limit.
+    """
+
+    __slots__ = (
+        "_codec_options",
+        "_options",
+        "collection",
+        "connect",
+        "connection_string",
+        "credential",
+        "database",
+        "direct_connection",
+        "enable_overload_retargeting",
+        "event_listeners",
+        "findings",
+        "heartbeat_frequency",
+        "heartbeat_frequency_ns",
+        "hosts",
+        "load_balanced",
+        "local_threshold_ms",
+        "local_threshold_ns",
+        "max_adaptive_retries",
+        "origins",
+        "pool_options",
+        "read_concern",
+        "read_preference",
+        "replica_set_name",
+        "retry_reads",
+        "retry_writes",
+        "server_monitoring_mode",
+        "server_selection_timeout",
+        "server_selection_timeout_ns",
+        "server_selector",
+        "srv_max_hosts",
+        "srv_service_name",
+        "timeout",
+        "timeout_ns",
+        "tls",
+        "write_concern",
+    )
+
+    _options: dict[str, Any]
+    _codec_options: CodecOptions[Any] | None
+    # The seeds in the order given, each once; the port of a Unix socket is None.
+    hosts: tuple[Host, ...]
+    # The string among the hosts, or None where there were only host names.
+    connection_string: ConnectionString | None
+    # The database of the string's path, for get_default_database, and what follows its dot.
+    database: str | None
+    collection: str | None
+    credential: MongoCredential | None
+    tls: TLSOptions | None
+    pool_options: PoolOptions
+    read_preference: _ServerMode
+    read_concern: ReadConcern
+    write_concern: WriteConcern
+    retry_writes: bool
+    retry_reads: bool
+    replica_set_name: str | None
+    direct_connection: bool | None
+    load_balanced: bool | None
+    srv_service_name: str
+    srv_max_hosts: int
+    connect: bool | None
+    server_selector: Any
+    server_monitoring_mode: str
+    event_listeners: tuple[Any, ...]
+    max_adaptive_retries: int
+    enable_overload_retargeting: bool
+    # Seconds, but for the one that says ms.
+    server_selection_timeout: float
+    server_selection_timeout_ns: int
+    heartbeat_frequency: float
+    heartbeat_frequency_ns: int
+    local_threshold_ms: float
+    local_threshold_ns: int
+    # timeoutMS: None when not given, 0 for no limit.
+    timeout: float | None
+    timeout_ns: int | None
+    # Canonical name -> "keyword", "URI", "TXT" or "default", of every option that was given.
+    origins: Mapping[str, str]
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def build(
+        cls,
+        host: str | Iterable[str] | None = None,
+        port: int | None = None,
+        _resolve: Resolve | None = None,
+        _stacklevel: int = 2,
+        **keywords: Any,
+    ) -> ClientOptions:
+        """The options of a client from the arguments of its constructor.
+
+        :param host: a host name, `host:port`, a connection string, the path of a Unix socket, or
+            several host names of which one may be a connection string; None is localhost
+        :param port: the port of hosts that name none; None is 27017
+        :param _resolve: what asks DNS, see `mongokey.uri.Resolve`
+        :param _stacklevel: which caller warnings point at, as in `warnings.warn`
+        :param keywords: options by any spelling; they go before the connection string's. None
+            counts as not given, but for limits, where it is no limit
+
+        Wrong values in the string are warned about and ignored, except where that would log in
+        or connect in another way than meant; wrong keywords raise. Raises InvalidURI,
+        ConfigurationError (also a ValueError or TypeError where one value is wrong), TypeError.
+        """
+        seeds, string, findings = _read_hosts(host, port)
+        named, repeated = _read_keywords(keywords)
+        findings += repeated
+        if string is not None and string.is_srv:
+            string = ask_dns(string, _resolve, named)
+            seeds += string.hosts
+        options: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        if string is not None:
+            options.update(string.options)
+            origins.update(string.origins)
+        for name, value in named.items():
+            options[name] = value
+            origins[name] = FROM_KEYWORD
+        hosts = tuple(dict.fromkeys(seeds))
+        rules = 0
+        for name in options:
+            rules |= OPTIONS[name].rules
+        is_srv = string is not None and string.is_srv
+        check_rules(rules, options, options, len(hosts), is_srv)
+        for name in ("username", "password"):
+            if isinstance(named.get(name), str):
+                findings += lint_secret(named[name], "user name" if name == "username" else name)
+        findings += _lint_options(options)
+
+        self = object.__new__(cls)
+        _fill(self, hosts, string, options, origins)
+        set_once(self, "findings", tuple(findings))
+        emit(findings, True, _stacklevel)
+        return self
+
+    @property
+    def codec_options(self) -> CodecOptions[Any]:
+        """The CodecOptions of document_class, tz_aware, uuidRepresentation and the like."""
+        made: CodecOptions[Any] | None = self._codec_options
+        if made is None:
+            from mongokey.bson.codec_options import CodecOptions
+
+            names = {
+                "document_class": "document_class",
+                "tz_aware": "tz_aware",
+                "uuidRepresentation": "uuid_representation",
+                "unicode_decode_error_handler": "unicode_decode_error_handler",
+                "tzinfo": "tzinfo",
+                "type_registry": "type_registry",
+                "datetime_conversion": "datetime_conversion",
+            }
+            given = {
+                parameter: self._options[name]
+                for name, parameter in names.items()
+                if self._options.get(name) is not None
+            }
+            made = CodecOptions(**given)
+            set_once(self, "_codec_options", made)
+        return made
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Canonical name -> value, of every option that was given; holds secrets."""
+        return MappingProxyType(self._options)
+
+    @property
+    def auto_encryption_opts(self) -> None:
+        """Always None: client-side encryption is not part of this driver."""
+        return None
+
+    def origin(self, name: str) -> str:
+        """Where the value in force of option `name` comes from."""
+        return self.origins.get(name, FROM_DEFAULT)
+
+    def __repr__(self) -> str:
+        shown = [f"host=[{', '.join(repr(show_host(host)) for host in self.hosts)}]"]
+        for name, value in self._options.items():
+            shown.append(f"{name}={'<hidden>' if OPTIONS[name].secret else repr(value)}")
+        return f"ClientOptions({', '.join(shown)})"
+
+
+def _read_hosts(
+    host: str | Iterable[str] | None, port: int | None
+) -> tuple[tuple[Host, ...], ConnectionString | None, list[Finding]]:
+    if port is None:
+        port = DEFAULT_PORT
+    elif not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"port must be an int, not {type(port).__name__}")
+    elif not 0 < port < 65536:
+        raise ConfigurationError("port must be from 1 to 65535")
+    if host is None:
+        host = "localhost"
+    entities: list[str] = [host] if isinstance(host, str) else _listed(host)
+    if not entities:
+        raise ConfigurationError("host is an empty list: name at least one host")
+    seeds: tuple[Host, ...] = ()
+    string: ConnectionString | None = None
+    findings: list[Finding] = []
+    for entity in entities:
+        if not isinstance(entity, str):
+            raise TypeError(f"host must be a str or a list of str, not of {type(entity).__name__}")
+        if "/" not in entity:
+            seeds += tuple(split_hosts(entity, port))
+        elif entity.endswith(".sock") and "://" not in entity:
+            seeds += ((entity, None),)
+        elif string is not None:
+            raise ConfigurationError("host may contain one connection string, but has several")
+        else:
+            string = parse(entity, port, lenient=True)
+            for finding in string.findings:
+                fatal = finding.option is not None and OPTIONS[finding.option].fatal
+                if fatal and finding.code == "OPTION-INVALID":
+                    raise ConfigurationError(finding.message.removesuffix("; it is ignored"))
+            seeds += string.hosts
+            findings = [f for f in string.findings if f.kind != "advice"] + lint(string)
+    return seeds, string, findings
+
+
+def _listed(host: Any) -> list[str]:
+    if isinstance(host, (bytes, bytearray)):
+        raise TypeError("host must be a str or a list of str, not bytes: decode it")
+    try:
+        return list(host)
+    except TypeError:
+        raise TypeError(f"host must be a str or a list of str, not {type(host).__name__}") from None
+
+
+def _read_keywords(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    named: dict[str, Any] = {}
+    findings: list[Finding] = []
+    spelled: dict[str, str] = {}
+    for key, value in keywords.items():
+        option = find(key)
+        if option is None or not option.sources & KEYWORD:
+            raise unknown_option(key)
+        name = option.name
+        if value is None and name not in _NONE_IS_NO_LIMIT:
+            continue
+        checked = option.validate(key, value)
+        if option.alias in option.deprecated:
+            findings.append(
+                Finding(
+                    "OPTION-DEPRECATED",
+                    f"option {key} is deprecated: use {name}",
+                    DEPRECATED,
+                    name,
+                )
+            )
+            if name in named:
+                continue
+        if name in named and named[name] != checked and spelled[name] not in option.deprecated:
+            raise ConfigurationError(
+                f"{spelled[name]} and {key} are the same option, given with different values"
+            )
+        if option.advise is not None and (advice := option.advise(key, value)) is not None:
+            findings.append(Finding("OPTION-INVALID", advice, option=name))
+        named[name] = checked
+        spelled[name] = key
+    service = named.pop("gssapiServiceName", None)
+    if service is not None:
+        named.setdefault("authMechanismProperties", {}).setdefault("SERVICE_NAME", service)
+        findings.append(
+            Finding(
+                "OPTION-DEPRECATED",
+                "option gssapiServiceName is deprecated: use "
+                "authMechanismProperties={'SERVICE_NAME': ...}",
+                DEPRECATED,
+            )
+        )
+    return named, findings
+
+
+# None means "not given", so that `MongoClient(uri, username=settings.get("user"))` keeps the
+# string's user; but for these it means "no limit".
+_NONE_IS_NO_LIMIT = frozenset(
+    [
+        "connectTimeoutMS",
+        "maxIdleTimeMS",
+        "maxPoolSize",
+        "socketTimeoutMS",
+        "timeoutMS",
+        "waitQueueTimeoutMS",
+    ]
+)
+
+
+def _lint_options(options: Mapping[str, Any]) -> list[Finding]:
+    found = []
+    if "serverSelectionTryOnce" in options:
+        found.append(
+            Finding(
+                "OPTION-NO-EFFECT",
+                "serverSelectionTryOnce has no effect: it is for drivers that run in one thread",
+                option="serverSelectionTryOnce",
+            )
+        )
+    return found
+
+
+def _fill(
+    self: ClientOptions,
+    hosts: tuple[Host, ...],
+    string: ConnectionString | None,
+    options: dict[str, Any],
+    origins: dict[str, str],
+) -> None:
+    value = Values(options)
+    if options.get("proxyHost") is not None:
+        raise ConfigurationError(
+            "proxyHost: this version of mongokey cannot connect through a SOCKS5 proxy, and "
+            "will not connect past it: remove the proxy options"
+        )
+    heartbeat = value("heartbeatFrequencyMS") or OPTIONS["heartbeatFrequencyMS"].default
+    if heartbeat < _MIN_HEARTBEAT_S:
+        raise ConfigurationError("heartbeatFrequencyMS must be at least 500")
+    tls = read_tls_options(options)
+    credential = _credential(string, options, origins)
+    listeners = tuple(value("event_listeners"))
+    selection = value("serverSelectionTimeoutMS")
+    threshold = value("localThresholdMS")
+    timeout = value("timeoutMS")
+    for name, made in (
+        ("_options", options),
+        ("_codec_options", None),
+        ("hosts", hosts),
+        ("connection_string", string),
+        ("database", string.database if string is not None else None),
+        ("collection", string.collection if string is not None else None),
+        ("credential", credential),
+        ("tls", tls),
+        ("pool_options", PoolOptions(value, tls, credential)),
+        ("read_preference", _read_preference(options, value)),
+        ("read_concern", ReadConcern(value("readConcernLevel"))),
+        (
+            "write_concern",
+            WriteConcern(value("w"), value("wTimeoutMS"), value("journal"), value("fsync")),
+        ),
+        ("retry_writes", value("retryWrites")),
+        ("retry_reads", value("retryReads")),
+        ("replica_set_name", value("replicaSet")),
+        ("direct_connection", value("directConnection")),
+        ("load_balanced", value("loadBalanced")),
+        ("srv_service_name", value("srvServiceName")),
+        ("srv_max_hosts", value("srvMaxHosts")),
+        ("connect", value("connect")),
+        ("server_selector", value("server_selector")),
+        ("server_monitoring_mode", value("serverMonitoringMode")),
+        ("event_listeners", listeners),
+        ("max_adaptive_retries", value("maxAdaptiveRetries")),
+        ("enable_overload_retargeting", value("enableOverloadRetargeting")),
+        ("server_selection_timeout", selection),
+        ("server_selection_timeout_ns", nanoseconds(selection)),
+        ("heartbeat_frequency", heartbeat),
+        ("heartbeat_frequency_ns", nanoseconds(heartbeat)),
+        ("local_threshold_ms", threshold),
+        ("local_threshold_ns", round(threshold * 1e6)),
+        ("timeout", timeout),
+        ("timeout_ns", nanoseconds(timeout)),
+        ("origins", MappingProxyType(origins)),
+    ):
+        set_once(self, name, made)
+
+
+def _credential(
+    string: ConnectionString | None, options: Mapping[str, Any], origins: Mapping[str, str]
+) -> MongoCredential | None:
+    username = options.get("username")
+    password = options.get("password")
+    if string is not None:
+        if username is None:
+            username = string.username
+        if password is None:
+            # `user:@host` gives no password, as in PyMongo.
+            password = string.password or None
+    mechanism = options.get("authMechanism")
+    if username is None and password is None and mechanism is None:
+        return None
+    from mongokey.auth.credential import build_credential
+
+    properties = options.get("authMechanismProperties")
+    allowed = options.get("authOIDCAllowedHosts")
+    if allowed is not None:
+        properties = {"ALLOWED_HOSTS": allowed, **(properties or {})}
+    source = options.get("authSource")
+    if source is not None and origins.get("authSource") == FROM_TXT and mechanism is not None:
+        # Hosted clusters say authSource=admin to all; it is not meant for $external's users.
+        from mongokey.auth.registry import DEFAULT, find_rules
+
+        if mechanism != DEFAULT and find_rules(mechanism).external:
+            source = None
+    return build_credential(
+        mechanism,
+        username,
+        password,
+        string.database if string is not None else None,
+        source,
+        properties,
+    )
+
+
+def _read_preference(options: Mapping[str, Any], value: Values) -> _ServerMode:
+    preference = options.get("read_preference")
+    if preference is not None:
+        if not isinstance(preference, _ServerMode):
+            raise TypeError(
+                "read_preference must be an object of mongokey.read_preferences, such as "
+                f"ReadPreference.SECONDARY, not {type(preference).__name__}"
+            )
+        return preference
+    mode = read_pref_mode_from_name(value("readPreference"))
+    return make_read_preference(mode, value("readPreferenceTags"), value("maxStalenessSeconds"))

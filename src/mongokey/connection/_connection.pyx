@@ -1,0 +1,188 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""A connection: it frames messages on its stream and holds what the server said of itself.
+
+It knows the wire and the stream. It must not know how a login goes (`auth.login` does, and
+`connection.establish` runs that), what commands mean, nor that pools exist.
+"""
+
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memmove
+
+from mongokey._cdefs cimport (
+    MK_OK,
+    mk_buffer_append,
+    mk_buffer_free,
+    mk_buffer_init,
+    mk_buffer_reserve,
+    mk_buffer_shrink,
+    mk_store_i32,
+)
+from mongokey.bson._codec cimport context_of, read_document, write_document
+from mongokey.stream._stream cimport Stream
+from mongokey.wire._message cimport (
+    MK_HEADER_SIZE,
+    MK_MORE_TO_COME,
+    begin_message,
+    check_header,
+    end_message,
+    next_request_id,
+    parse_reply,
+)
+
+from mongokey.errors import ProtocolError
+
+# The limits that hold until the server's hello gives its own (wire protocol specification).
+cdef size_t DEFAULT_MAX_MESSAGE = 48000000
+cdef int DEFAULT_MAX_BSON = 16 * 1024 * 1024
+cdef int DEFAULT_MAX_BATCH = 100000
+# First size of the read buffer: most replies come whole in one read of it.
+cdef size_t READ_AHEAD = 16 * 1024
+# Buffers that grew past this are given back between commands, so that idle pools stay small.
+cdef size_t KEEP = 256 * 1024
+
+
+cdef class Connection:
+    """A connection over `stream`; `address` is ``(host, port)``, or ``(path, None)``."""
+
+    def __cinit__(self):
+        mk_buffer_init(&self.out)
+        mk_buffer_init(&self.incoming)
+
+    def __dealloc__(self):
+        mk_buffer_free(&self.out)
+        mk_buffer_free(&self.incoming)
+
+    def __init__(self, Stream stream not None, tuple address not None):
+        self.stream = stream
+        self.address = address
+        self.max_message_size = DEFAULT_MAX_MESSAGE
+        self.max_bson_size = DEFAULT_MAX_BSON
+        self.max_write_batch_size = DEFAULT_MAX_BATCH
+
+    def accept_hello(self, hello):
+        """Take over the limits and abilities in `hello` (a `HelloReply`)."""
+        self.hello = hello
+        self.max_bson_size = hello.max_bson_size
+        self.max_message_size = hello.max_message_size
+        self.max_write_batch_size = hello.max_write_batch_size
+        self.max_wire_version = hello.max_wire_version
+        # sessions: a server that does not time sessions out does not have them.
+        self.supports_sessions = hello.logical_session_timeout_minutes is not None
+        clustered = hello.is_replica_set_member or hello.is_mongos
+        self.gossips_cluster_time = clustered
+        self.supports_retryable_writes = clustered and self.supports_sessions
+
+    cdef int begin(self, uint32_t flags) except -1:
+        """Start a message; the caller appends its body to `out`, then calls `finish`."""
+        self.out.size = 0
+        self.request_id = next_request_id()
+        self.message_start = begin_message(&self.out, self.request_id, flags)
+        return 0
+
+    cdef int finish(self) except -1:
+        return end_message(&self.out, self.message_start, self.max_message_size)
+
+    cdef int send(self, int64_t deadline_ns) except -1:
+        try:
+            self.stream.write(self.out.data, self.out.size, deadline_ns)
+        except BaseException:
+            # Half a message may be out: nothing else may be sent here.
+            self.close()
+            raise
+        self.out.size = 0
+        return 0
+
+    cdef int receive(self, int64_t deadline_ns) except -1:
+        """Read one message into `incoming` and check that it answers the last one sent."""
+        try:
+            self._receive(deadline_ns)
+        except BaseException:
+            # The rest of that reply may still arrive: the connection cannot be used again.
+            self.close()
+            raise
+        return 0
+
+    cdef int _receive(self, int64_t deadline_ns) except -1:
+        cdef size_t left = self.incoming.size - self.message_size
+        cdef size_t length = 0
+        if left:
+            # The rest of a stream of replies (moreToCome): bring it to the front.
+            memmove(self.incoming.data, self.incoming.data + self.message_size, left)
+        self.incoming.size = left
+        self.message_size = 0
+        while True:
+            if length == 0 and self.incoming.size >= <size_t>MK_HEADER_SIZE:
+                length = <size_t>check_header(self.incoming.data, self.max_message_size)
+            if length and self.incoming.size >= length:
+                break
+            self._reserve((length if length > READ_AHEAD else READ_AHEAD) - self.incoming.size)
+            self.incoming.size += <size_t>self.stream.read(
+                self.incoming.data + self.incoming.size,
+                self.incoming.capacity - self.incoming.size,
+                deadline_ns,
+            )
+        self.message_size = length
+        parse_reply(self.incoming.data, length, self.request_id, &self.reply)
+        if self.reply.flags & MK_MORE_TO_COME:
+            # The next reply of the stream answers this one.
+            self.request_id = self.reply.request_id
+        elif self.incoming.size > length:
+            raise ProtocolError(
+                f"{self.stream.peer}: the server sent {self.incoming.size - length} bytes "
+                f"after its reply that nobody asked for"
+            )
+        return 0
+
+    cdef int _reserve(self, size_t extra) except -1:
+        if mk_buffer_reserve(&self.incoming, extra) != MK_OK:
+            raise MemoryError(f"no memory for a reply of {self.incoming.size + extra} bytes")
+        return 0
+
+    cdef int roundtrip(self, int64_t deadline_ns) except -1:
+        """Send what is in `out`, receive the reply."""
+        self.send(deadline_ns)
+        self.receive(deadline_ns)
+        return 0
+
+    cdef int settle(self) except -1:
+        """Give back what memory a large message took; for the end of a use."""
+        if self.out.capacity > KEEP:
+            self.out.size = 0
+            mk_buffer_shrink(&self.out, KEEP)
+        if self.incoming.capacity > KEEP and self.incoming.size == self.message_size:
+            self.incoming.size = self.message_size = 0
+            mk_buffer_shrink(&self.incoming, KEEP)
+        return 0
+
+    cpdef object command(self, str database, object command, int64_t deadline_ns=0):
+        """Run one command document and return the decoded reply, whatever its `ok` says.
+
+        For handshakes and housekeeping: no session, no retry. Raises `AutoReconnect` and kin
+        when the connection fails; it is closed then.
+        """
+        cdef object context = context_of(None)
+        cdef Py_ssize_t body
+        self.begin(0)
+        body = <Py_ssize_t>self.out.size
+        write_document(&self.out, command, context, False, False)
+        # Reopen the document: over its final NUL comes `$db`.
+        self.out.size -= 1
+        name = b"\x02$db\0" + (len(database.encode()) + 1).to_bytes(4, "little")
+        name += database.encode() + b"\0\0"
+        if mk_buffer_append(&self.out, <const char *>name, len(name)) != MK_OK:
+            raise MemoryError("no memory for a command")
+        mk_store_i32(self.out.data + body, <int>(self.out.size - <size_t>body))
+        self.finish()
+        self.roundtrip(deadline_ns)
+        return read_document(self.reply.body, self.reply.body_size, context)
+
+    cpdef close(self):
+        """Close the stream; more than once is allowed."""
+        self.stream.close()
+
+    @property
+    def closed(self):
+        return self.stream.closed
+
+    def __repr__(self):
+        return f"<Connection to {self.stream.peer}{', closed' if self.stream.closed else ''}>"

@@ -1,0 +1,97 @@
+"""Opens a connection and logs in, blocking: connect, TLS, hello and login within one deadline.
+
+It drives the steps of `auth.login` over a stream. It must not know how a mechanism works, nor
+what the connection is used for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mongokey.auth.login import Command, LoginResult, login
+from mongokey.connection._connection import Connection
+from mongokey.errors import ConfigurationError
+from mongokey.stream import connect, monotonic_ns, wrap_tls
+
+if TYPE_CHECKING:
+    import ssl
+
+    from mongokey.auth.credential import MongoCredential
+    from mongokey.handshake.hello import ServerApiLike
+    from mongokey.handshake.metadata import ClientMetadata
+    from mongokey.stream import Stream
+
+Address = tuple[str, "int | None"]
+
+
+class ConnectionSettings(NamedTuple):
+    """What all connections of a client share. Times are seconds; None or 0 means no limit."""
+
+    metadata: ClientMetadata | None = None
+    credential: MongoCredential | None = None
+    connect_timeout_s: float | None = 20.0
+    socket_timeout_s: float | None = None
+    ssl_context: ssl.SSLContext | None = None
+    server_api: ServerApiLike | None = None
+    load_balanced: bool = False
+
+
+def open_connection(
+    address: Address, settings: ConnectionSettings, within_s: float | None = None
+) -> tuple[Connection, LoginResult]:
+    """A connection to `address` that has said hello and is logged in.
+
+    `connectTimeoutMS`, and `within_s` if that is shorter, bounds all of it together. Raises
+    `NetworkTimeout` or `AutoReconnect` when the server cannot be reached or falls silent,
+    `AuthenticationFailed` when it refuses the login, `ConfigurationError` when it does not fit.
+    """
+    timeout = settings.connect_timeout_s or None
+    text = f"connectTimeoutMS={timeout * 1000:.0f}" if timeout else "serverSelectionTimeoutMS"
+    if within_s is not None and (timeout is None or within_s < timeout):
+        timeout, text = within_s, "serverSelectionTimeoutMS"
+    deadline = monotonic_ns() + int(timeout * 1e9) if timeout else 0
+    host, port = address
+    stream: Stream = connect(host, port, deadline_ns=deadline, limit_text=text)
+    try:
+        if settings.ssl_context is not None:
+            if port is None:
+                raise ConfigurationError(f"TLS is not used over Unix sockets: {host}")
+            stream = wrap_tls(stream, settings.ssl_context, host, deadline_ns=deadline)
+        stream.deadline_text = text
+        connection = Connection(stream, address)
+        result = log_in(connection, settings, deadline)
+        connection.accept_hello(result.hello)
+        if settings.socket_timeout_s:
+            stream.timeout_text = f"socketTimeoutMS={settings.socket_timeout_s * 1000:.0f}"
+            stream.set_timeout(int(settings.socket_timeout_s * 1e9))
+    except BaseException:
+        stream.close()
+        raise
+    return connection, result
+
+
+def log_in(
+    connection: Connection, settings: ConnectionSettings, deadline_ns: int
+) -> LoginResult:
+    """Say hello and log in on an open connection, by the steps of `auth.login.login`."""
+    steps = login(
+        settings.credential,
+        settings.metadata,
+        connection.address,
+        server_api=settings.server_api,
+        load_balanced=settings.load_balanced,
+    )
+    answer: Mapping[str, Any] | None = None
+    try:
+        step = next(steps)
+        while True:
+            if isinstance(step, Command):
+                answer = connection.command(step.database, step.document, deadline_ns)
+            else:
+                step.run()
+                answer = None
+            step = steps.send(answer)
+    except StopIteration as finished:
+        result: LoginResult = finished.value
+        return result

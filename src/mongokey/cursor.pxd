@@ -1,0 +1,52 @@
+# Cursors: batches of documents, and getMore for the next one.
+from libc.stdint cimport int64_t
+
+from mongokey.bson._codec cimport CodecContext
+from mongokey.operations._crud cimport Find
+from mongokey.operations._operation cimport Executor, Namespace, Operation, ServerSession
+from mongokey.pool._pool cimport Pool
+
+
+cdef class BatchCursor:
+    cdef Executor executor
+    cdef Namespace namespace
+    cdef CodecContext context
+    cdef object _collection
+    cdef bytes read_preference              # the elements for commands, or None
+    cdef bytes read_concern
+    # The batch at hand: documents[index:size] are still to be handed out.
+    cdef list documents
+    cdef Py_ssize_t index, size
+    # The cursor on the server.
+    cdef int64_t id                         # 0: none, or exhausted
+    cdef ServerSession server_session
+    cdef Pool pool                          # the server that has it
+    cdef bint started                       # the first command was sent
+    cdef bint closed
+    cdef int64_t batch_limit                # batchSize of getMore; 0: the server's choice
+    cdef int64_t most                       # documents altogether; 0: all
+    cdef int64_t retrieved
+    cdef bint tailable
+    cdef dict get_more_extras
+
+    cdef int _take(self, list documents) except -1
+    cdef bint _fill(self) except -1
+    cdef bint _get_more(self) except -1
+    cdef int _start(self) except -1
+    cdef int _end(self) except -1
+
+
+cdef class Cursor(BatchCursor):
+    cdef object _filter
+    cdef object _projection
+    cdef object _sort
+    cdef object _hint
+    cdef int64_t _skip
+    cdef int64_t _batch_size
+    cdef bint _single_batch
+    cdef dict _options                      # further fields of `find`
+    cdef Find _operation(self)
+
+
+cdef class CommandCursor(BatchCursor):
+    pass

@@ -1,0 +1,69 @@
+"""The hello command: what the first message on a connection says.
+
+Knows source/mongodb-handshake/handshake.md ("Connection handshake"); must not know what a
+mechanism puts into speculativeAuthenticate, nor how messages are framed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+# The version of the client-backpressure specification this driver follows; a string by intent.
+BACKPRESSURE = "2"
+
+
+class ServerApiLike(Protocol):
+    """The parts of a ServerApi (Stable API) that hello carries."""
+
+    @property
+    def version(self) -> str: ...
+    @property
+    def strict(self) -> bool | None: ...
+    @property
+    def deprecation_errors(self) -> bool | None: ...
+
+
+def hello_command(
+    metadata: Any,
+    *,
+    server_api: ServerApiLike | None = None,
+    load_balanced: bool = False,
+    hello_ok: bool = False,
+    compressors: Sequence[str] = (),
+    sasl_supported_mechs: str | None = None,
+    speculative: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The handshake command for database `admin`, always sent as OP_MSG.
+
+    :param metadata: the client document (`ClientMetadata.raw`), or None for a bare hello
+    :param hello_ok: whether this server said helloOk before; then, with `server_api` or
+        `load_balanced`, `hello` is sent instead of the legacy `isMaster`
+    :param compressors: names to offer, best first
+    :param sasl_supported_mechs: "database.user" to ask the mechanisms of, both unmodified
+    :param speculative: the first command of a login, with `db`
+    """
+    command: dict[str, Any] = {}
+    if server_api is not None or load_balanced or hello_ok:
+        command["hello"] = 1
+    else:
+        command["isMaster"] = 1
+        command["helloOk"] = True
+    command["backpressure"] = BACKPRESSURE
+    if metadata is not None:
+        command["client"] = metadata
+    if compressors:
+        command["compression"] = list(compressors)
+    if load_balanced:
+        command["loadBalanced"] = True
+    if sasl_supported_mechs is not None:
+        command["saslSupportedMechs"] = sasl_supported_mechs
+    if speculative is not None:
+        command["speculativeAuthenticate"] = speculative
+    if server_api is not None:
+        command["apiVersion"] = server_api.version
+        if server_api.strict is not None:
+            command["apiStrict"] = server_api.strict
+        if server_api.deprecation_errors is not None:
+            command["apiDeprecationErrors"] = server_api.deprecation_errors
+    return command

@@ -1,0 +1,16 @@
+# The client: options, topology and executor of one deployment.
+from mongokey.operations._operation cimport Executor
+
+
+cdef class MongoClient:
+    cdef readonly object options            # ClientOptions
+    cdef readonly object codec_options
+    cdef readonly object read_preference
+    cdef readonly object write_concern
+    cdef readonly object read_concern
+    # What databases take from here: pairs of an option and its element in commands.
+    cdef readonly tuple _inherited
+    cdef readonly Executor _executor
+    cdef object _topology
+    cdef object _connector
+    cdef object __weakref__

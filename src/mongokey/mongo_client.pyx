@@ -1,0 +1,349 @@
+# cython: language_level=3
+"""`MongoClient`, under PyMongo's name: one deployment, its options, its databases.
+
+It puts the rooms together: options, metadata, connections, pools, topology and the executor.
+It must not know commands beyond the few about a whole deployment, nor how anything travels.
+"""
+
+import weakref
+from functools import partial
+
+from mongokey.database cimport Database
+from mongokey.operations._commands cimport Command
+from mongokey.operations._operation cimport Executor, Namespace
+from mongokey.pool._pool cimport Pool
+
+from mongokey import _arguments as arguments
+from mongokey.client_options import ClientOptions
+from mongokey.connection.establish import ConnectionSettings, open_connection
+from mongokey.database import element, read_preference_element
+from mongokey.errors import ConfigurationError
+from mongokey.topology._topology import Topology, format_address
+
+
+class Connector:
+    """Makes the connections and pools of one client; refers to no client, so that a client
+    nobody refers to is gone at once."""
+
+    def __init__(self, options):
+        self.options = options
+        self.topology = None
+        self.on_login = None
+        self._settings = None
+        self._keeper = None
+
+    def settings(self):
+        """What connections share; made at the first one, so that a client costs little."""
+        if self._settings is None:
+            from mongokey.handshake import ClientMetadata
+
+            pool_options = self.options.pool_options
+            context = None
+            if pool_options.tls is not None:
+                from mongokey.stream.tls_context import make_context
+
+                context = make_context(pool_options.tls)
+            self._settings = ConnectionSettings(
+                metadata=ClientMetadata(pool_options.appname, pool_options.driver),
+                credential=self.options.credential,
+                connect_timeout_s=pool_options.connect_timeout,
+                socket_timeout_s=pool_options.socket_timeout,
+                ssl_context=context,
+                server_api=pool_options.server_api,
+            )
+        return self._settings
+
+    def connect(self, address, within_s=None):
+        connection, result = open_connection(address, self.settings(), within_s)
+        if self.on_login is not None:
+            self.on_login(address, result)
+        return connection
+
+    def make_pool(self, address):
+        pool_options = self.options.pool_options
+        pool = Pool(
+            address,
+            partial(self.connect, address),
+            max_size=pool_options.max_pool_size or 0,
+            min_size=pool_options.min_pool_size,
+            max_connecting=pool_options.max_connecting,
+            max_idle_ms=milliseconds(pool_options.max_idle_time_ns),
+            wait_queue_timeout_ms=milliseconds(pool_options.wait_queue_timeout_ns),
+        )
+        if (pool_options.min_pool_size or pool_options.max_idle_time_ns) and self._keeper is None:
+            from mongokey.pool.keeper import Keeper
+
+            self._keeper = Keeper(self.topology())
+        return pool
+
+    def stop(self):
+        """End the thread that tends the pools, if there is one."""
+        if self._keeper is not None:
+            self._keeper.stop()
+            self._keeper = None
+
+
+cdef class MongoClient:
+    """A client of one MongoDB deployment: thread-safe, with a pool of connections.
+
+    :param host: host name, ``host:port``, a ``mongodb://`` or ``mongodb+srv://`` URI, the path of
+        a Unix socket, or a list of those; default ``localhost``
+    :param port: the port of hosts that name none; default 27017
+    :param document_class: what documents are decoded as; default dict
+    :param tz_aware: whether datetimes are decoded with a time zone; default False
+    :param connect: accepted for PyMongo's sake: this client connects at its first operation
+    :param type_registry: codecs for further types, a `TypeRegistry`
+    :param kwargs: the URI's options as keywords (see docs), which go before the URI's
+
+    Nothing is connected before the first operation. Raises `ConfigurationError` and `InvalidURI`.
+    """
+
+    HOST = "localhost"
+    PORT = 27017
+
+    def __init__(
+        self,
+        host=None,
+        port=None,
+        document_class=None,
+        tz_aware=None,
+        connect=None,
+        type_registry=None,
+        **kwargs,
+    ):
+        for name, value in (
+            ("document_class", document_class),
+            ("tz_aware", tz_aware),
+            ("connect", connect),
+            ("type_registry", type_registry),
+        ):
+            if value is not None:
+                kwargs[name] = value
+        options = ClientOptions.build(host, port, _stacklevel=2, **kwargs)
+        self.options = options
+        self.codec_options = options.codec_options
+        self.read_preference = options.read_preference
+        self.write_concern = options.write_concern
+        self.read_concern = options.read_concern
+        self._inherited = (
+            (self.read_preference, read_preference_element(self.read_preference)),
+            (self.write_concern, element("writeConcern", self.write_concern.document)),
+            (self.read_concern, element("readConcern", self.read_concern.document)),
+        )
+        if options.load_balanced:
+            raise ConfigurationError("loadBalanced=true is not supported by this version of mongokey")
+        self._connector = Connector(options)
+        self._topology = Topology(
+            options.hosts,
+            self._connector.connect,
+            self._connector.make_pool,
+            server_selection_timeout_s=options.server_selection_timeout,
+            direct_connection=bool(options.direct_connection),
+            replica_set=options.replica_set_name,
+        )
+        self._connector.topology = weakref.ref(self._topology)
+        server_api = options.pool_options.server_api
+        self._executor = Executor(
+            self._topology,
+            retry_reads=options.retry_reads,
+            retry_writes=options.retry_writes,
+            server_api=None if server_api is None else server_api_elements(server_api),
+        )
+
+    # -- connecting ---------------------------------------------------------------------------
+
+    def _on_login(self, callback):
+        """Call ``callback(address, LoginResult)`` after each login; for tools and tests."""
+        self._connector.on_login = callback
+
+    def append_metadata(self, driver_info):
+        """Add a `DriverInfo` of a wrapping library to what new connections tell the server."""
+        from mongokey.driver_info import DriverInfo
+
+        if not isinstance(driver_info, DriverInfo):
+            arguments.refuse_type("driver_info", "a DriverInfo", driver_info)
+        self._connector.settings().metadata.append(driver_info)
+
+    def close(self):
+        """End the server sessions and close every connection. The client cannot be used again."""
+        self._connector.stop()
+        self._executor.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    def __del__(self):
+        if self._executor is None or self._executor.closed:
+            return
+        # Sockets are closed; sessions are left to time out: a destructor must not wait.
+        self._connector.stop()
+        self._topology.close()
+
+    # -- the object ----------------------------------------------------------------------------
+
+    def _identity(self):
+        return (
+            tuple(sorted(self._topology.seeds, key=str)),
+            self.options.replica_set_name,
+            None if self.options.connection_string is None else self.options.connection_string.fqdn,
+        )
+
+    def __eq__(self, other):
+        if isinstance(other, MongoClient):
+            return self._identity() == other._identity()
+        return NotImplemented
+
+    def __hash__(self):
+        return hash(self._identity())
+
+    def __repr__(self):
+        hosts = [format_address(seed) for seed in self._topology.seeds]
+        credential = self.options.credential
+        login = "" if credential is None else f", {credential!r}"
+        return f"{type(self).__name__}(host={hosts!r}{login})"
+
+    def __getitem__(self, name):
+        return Database(self, name)
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(
+                f"{type(self).__name__} has no attribute {name!r}. To access the {name} database, "
+                f"use client[{name!r}]."
+            )
+        return Database(self, name)
+
+    def __iter__(self):
+        raise TypeError(f"{type(self).__name__!r} object is not iterable")
+
+    def __bool__(self):
+        return True
+
+    def get_database(
+        self,
+        name=None,
+        codec_options=None,
+        read_preference=None,
+        write_concern=None,
+        read_concern=None,
+    ):
+        """The database `name`; without a name, the one in the URI's path.
+
+        Raises `ConfigurationError` if there is neither.
+        """
+        if name is None:
+            name = self._default_name(None)
+        return Database(self, name, codec_options, read_preference, write_concern, read_concern)
+
+    def get_default_database(
+        self,
+        default=None,
+        codec_options=None,
+        read_preference=None,
+        write_concern=None,
+        read_concern=None,
+    ):
+        """The database in the URI's path, or `default`.
+
+        Raises `ConfigurationError` if there is neither.
+        """
+        return Database(
+            self,
+            self._default_name(default),
+            codec_options,
+            read_preference,
+            write_concern,
+            read_concern,
+        )
+
+    def _default_name(self, default):
+        name = self.options.database or default
+        if name is None:
+            raise ConfigurationError(
+                "No default database name defined or provided: put it in the URI's path "
+                "(mongodb://host/name) or give a name"
+            )
+        return name
+
+    # -- the deployment --------------------------------------------------------------------------
+
+    def _pool(self):
+        """The selected server's pool, selecting it if need be."""
+        return self._topology.select()
+
+    @property
+    def address(self):
+        """(host, port) of the server that operations go to; finds it if need be."""
+        return self._pool().address
+
+    @property
+    def primary(self):
+        """(host, port) of the writable server, or None while none is known."""
+        current = self._topology.current
+        if current is None or not current.description.is_writable:
+            return None
+        return current.address
+
+    @property
+    def nodes(self):
+        """The addresses of the servers that were reached, a frozenset."""
+        return frozenset(pool.address for pool in self._topology.pools)
+
+    @property
+    def is_primary(self):
+        """Whether the server that operations go to takes writes."""
+        return self._pool().description.is_writable
+
+    @property
+    def is_mongos(self):
+        """Whether the server that operations go to is a router of a sharded cluster."""
+        return self._pool().description.is_mongos
+
+    def server_info(self, session=None):
+        """The server's ``buildInfo``, a dict."""
+        return self["admin"].command("buildInfo", session=session)
+
+    def list_databases(self, session=None, comment=None, **kwargs):
+        """A cursor over the databases, a document for each."""
+        from mongokey.cursor import CommandCursor
+
+        reply = self["admin"].command("listDatabases", session=session, comment=comment, **kwargs)
+        return CommandCursor._of(reply["databases"])
+
+    def list_database_names(self, session=None, comment=None):
+        """The names of the databases, a list."""
+        reply = self["admin"].command(
+            "listDatabases", session=session, comment=comment, nameOnly=True
+        )
+        return [each["name"] for each in reply["databases"]]
+
+    def drop_database(self, name_or_database, session=None, comment=None):
+        """Drop a database, given by its name or itself."""
+        name = name_or_database
+        if isinstance(name, Database):
+            name = name.name
+        arguments.check_string("name_or_database", name)
+        arguments.refuse_session(session)
+        document = {"dropDatabase": 1}
+        if comment is not None:
+            document["comment"] = comment
+        self[name]._write_command(document)
+
+
+cdef object milliseconds(nanoseconds):
+    return None if nanoseconds is None else nanoseconds / 1e6
+
+
+cdef bytes server_api_elements(api):
+    """`apiVersion` and kin, as elements of each command (versioned-api specification)."""
+    from mongokey.bson import encode
+
+    document = {"apiVersion": api.version}
+    if api.strict is not None:
+        document["apiStrict"] = api.strict
+    if api.deprecation_errors is not None:
+        document["apiDeprecationErrors"] = api.deprecation_errors
+    return encode(document)[4:-1]

@@ -1,0 +1,50 @@
+"""Operations as values, under PyMongo's names (`pymongo.operations`), and the room of the
+machinery that carries operations out.
+
+The values here know their own checks. They must not know collections or connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mongokey import _arguments as arguments
+
+__all__ = ["IndexModel"]
+
+
+class IndexModel:
+    """An index to create: its keys, and options such as ``name``, ``unique``, ``sparse``,
+    ``expireAfterSeconds``, ``partialFilterExpression``, ``collation``, ``hidden``."""
+
+    __slots__ = ("__document",)
+
+    def __init__(self, keys: Any, **kwargs: Any) -> None:
+        key = arguments.index_document(arguments.index_pairs(keys))
+        if kwargs.get("name") is None:
+            kwargs["name"] = arguments.index_name(key)
+        if kwargs.get("bucket_size") is not None:
+            kwargs["bucketSize"] = kwargs.pop("bucket_size")
+        if "collation" in kwargs:
+            kwargs["collation"] = arguments.collation_document(kwargs["collation"])
+        self.__document = {**{k: v for k, v in kwargs.items() if v is not None}, "key": key}
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The index as the ``createIndexes`` command has it."""
+        return self.__document
+
+    def __repr__(self) -> str:
+        options = {k: v for k, v in self.__document.items() if k != "key"}
+        shown = "".join(f", {name}={value!r}" for name, value in options.items())
+        return f"IndexModel({self.__document['key']!r}{shown})"
+
+
+def index_documents(indexes: Sequence[IndexModel]) -> list[dict[str, Any]]:
+    """The documents of `indexes`, a list of `IndexModel`."""
+    arguments.check_list("indexes", indexes)
+    for index in indexes:
+        if not isinstance(index, IndexModel):
+            arguments.refuse_type("each of the indexes", "a mongokey.operations.IndexModel", index)
+    return [index.document for index in indexes]

@@ -1,0 +1,27 @@
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from mongokey.bson.codec_options import CodecOptions
+from mongokey.operations._operation import Executor, Namespace, Operation, ServerSession
+
+class Command(Operation):
+    def __init__(
+        self,
+        namespace: Namespace,
+        document: Mapping[str, Any],
+        *,
+        parse: Callable[[Any], Any] | None = None,
+        options: CodecOptions[Any] | None = None,
+        retryable_read: bool = False,
+        retryable_write: bool = False,
+        check_write_concern: bool = False,
+        read_preference: bytes | None = None,
+    ) -> None: ...
+    def allow_errors(self, errors: Collection[int | str] | None) -> None: ...
+
+class CursorCommand(Command): ...
+
+def kill_cursors(
+    executor: Executor, namespace: Namespace, ids: list[int], session: ServerSession | None = None
+) -> bool: ...
+def end_sessions(executor: Executor, ids: list[bytes]) -> bool: ...

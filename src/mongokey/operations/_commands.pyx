@@ -1,0 +1,150 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Commands given as documents: everything that is not on the hot path.
+
+`Command` sends any document and hands its decoded reply to a function; killCursors and
+endSessions are made here. It must not know what the single commands mean to a collection.
+"""
+
+from libc.stdint cimport int64_t
+
+from mongokey._cdefs cimport mk_buffer
+from mongokey.bson._codec cimport CodecContext, context_of, read_document
+from mongokey.connection._connection cimport Connection
+from mongokey.operations._crud cimport decode_batch, raise_first_error
+from mongokey.operations._operation cimport (
+    Executor,
+    Namespace,
+    Operation,
+    ServerSession,
+    check,
+    decode_reply,
+    mk_command_reply,
+    mk_cursor_reply,
+    mk_read_cursor_reply,
+    write_document_elements,
+)
+from mongokey.stream._stream cimport monotonic_ns
+
+from mongokey.errors import MongoError
+
+# How long housekeeping may wait for the server's answer.
+cdef int64_t HOUSEKEEPING_NS = 5 * 1_000_000_000
+
+# What the executor adds itself; given by the user it would stand there twice.
+cdef tuple RESERVED = ("$db", "$clusterTime", "lsid", "txnNumber")
+
+
+cdef class Command(Operation):
+    """One command document; the result is the reply, a dict, or what `parse` makes of it."""
+
+    def __init__(
+        self,
+        Namespace namespace not None,
+        document,
+        *,
+        parse=None,
+        options=None,
+        bint retryable_read=False,
+        bint retryable_write=False,
+        bint check_write_concern=False,
+        bytes read_preference=None,
+    ):
+        self.namespace = namespace
+        self.context = context_of(options)
+        self.set_document(document)
+        self.parse = parse
+        self.retryable_read = retryable_read
+        self.retryable_write = retryable_write
+        self.check_write_concern = check_write_concern
+        self.read_preference = read_preference
+
+    cdef int set_document(self, object document) except -1:
+        for name in RESERVED:
+            if name in document:
+                document = {k: v for k, v in document.items() if k not in RESERVED}
+                break
+        self.document = document
+        return 0
+
+    def allow_errors(self, errors):
+        """Return, and do not raise, the server's errors: those whose code or, for want of one,
+        message is in `errors`; all of them if that is None."""
+        self.tolerates_errors = True
+        self.tolerated = errors
+
+    cdef bint tolerates(self, dict answer) except -1:
+        if self.tolerated is None:
+            return True
+        code = answer.get("code")
+        return (answer.get("errmsg") if code is None else code) in self.tolerated
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        return write_document_elements(out, self.document, self.context)
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        cdef dict answer
+        if self.check_write_concern and reply.has_write_errors:
+            raise_first_error(decode_reply(connection, context_of(None)))
+        result = read_document(connection.reply.body, connection.reply.body_size, self.context)
+        return result if self.parse is None else self.parse(result)
+
+
+cdef class CursorCommand(Command):
+    """A command whose reply opens a cursor: the result is ``(id, collection, first batch)``.
+
+    `collection` is the part of the cursor's namespace behind the database, "" if not told.
+    """
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        cdef mk_cursor_reply cursor
+        if self.check_write_concern and reply.has_write_errors:
+            raise_first_error(decode_reply(connection, context_of(None)))
+        if reply.cursor == NULL:
+            # aggregate with `explain`, or w=0: no cursor.
+            return 0, "", [
+                read_document(connection.reply.body, connection.reply.body_size, self.context)
+            ]
+        check(mk_read_cursor_reply(reply.cursor, reply.cursor_size, &cursor))
+        self.keeps_session = cursor.id != 0
+        batch = []
+        if cursor.batch != NULL:
+            batch = decode_batch(cursor.batch, cursor.batch_size, self.context)
+        name = ""
+        if cursor.ns != NULL:
+            full = (<const char *>cursor.ns)[:cursor.ns_size].decode("utf-8", "replace")
+            name = full.partition(".")[2]
+        return cursor.id, name, batch
+
+
+def kill_cursors(
+    Executor executor not None, Namespace namespace not None, list ids not None, session=None
+):
+    """Have the server forget cursors; a failure is not worth an error: they time out."""
+    cdef Command command = Command(
+        Namespace(namespace.database), {"killCursors": namespace.collection, "cursors": ids}
+    )
+    command.session = session
+    command.deadline_ns = monotonic_ns() + HOUSEKEEPING_NS
+    try:
+        executor.execute(command)
+    except MongoError:
+        return False
+    return True
+
+
+def end_sessions(Executor executor not None, list ids not None):
+    """Tell the server that sessions (16 bytes each) are over; it answers or it does not."""
+    from mongokey.bson.binary import Binary
+
+    if not ids:
+        return True
+    cdef Command command = Command(
+        Namespace("admin"), {"endSessions": [{"id": Binary(each, 4)} for each in ids]}
+    )
+    command.sessionless = True
+    command.deadline_ns = monotonic_ns() + HOUSEKEEPING_NS
+    try:
+        executor.execute(command)
+    except MongoError:
+        return False
+    return True

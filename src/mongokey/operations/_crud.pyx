@@ -1,0 +1,321 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""find, getMore, insert, update and delete: straight from arguments to the outgoing buffer, and
+from the reply's bytes to documents.
+
+It knows these commands of the crud and find/getMore/killCursors specifications. It must not
+know connections' lives, retries or sessions (`_operation`), nor how arguments are checked
+(`_validate`).
+"""
+
+from libc.stdint cimport int64_t
+
+from mongokey._cdefs cimport mk_buffer, mk_buffer_append
+from mongokey.bson._bson_c cimport (
+    MK_BSON_DOCUMENT,
+    mk_bson_bool,
+    mk_bson_int64,
+    mk_bson_iter,
+    mk_bson_iter_init,
+    mk_bson_iter_next,
+)
+from mongokey.bson._codec cimport (
+    CodecContext,
+    context_of,
+    read_document,
+    write_document,
+    write_element,
+)
+from mongokey.connection._connection cimport Connection
+from mongokey.operations._operation cimport (
+    Namespace,
+    Operation,
+    check,
+    decode_reply,
+    mk_command_reply,
+    mk_cursor_reply,
+    mk_read_cursor_reply,
+    put,
+    write_document_elements,
+)
+from mongokey.results cimport DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+from mongokey.wire._message cimport begin_section, end_section
+
+from mongokey._replies import raise_write_concern_error, raise_write_error
+from mongokey.errors import BulkWriteError, DocumentTooLarge, ProtocolError
+
+# A statement may hold a document of full size beside its own fields; so much do servers allow.
+cdef size_t STATEMENT_RESERVE = 16 * 1024
+
+
+cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext context):
+    """The documents of a `firstBatch` or `nextBatch` array."""
+    cdef mk_bson_iter it
+    cdef int rc
+    cdef list documents = []
+    check(mk_bson_iter_init(&it, batch, size))
+    while True:
+        rc = check(mk_bson_iter_next(&it))
+        if rc == 0:
+            return documents
+        if it.type != MK_BSON_DOCUMENT:
+            raise ProtocolError("the server's batch holds something that is not a document")
+        documents.append(read_document(it.value, it.value_size, context))
+
+
+cdef int read_cursor(mk_command_reply *reply, mk_cursor_reply *cursor) except -1:
+    if reply.cursor == NULL:
+        raise ProtocolError("the server's reply to a query has no cursor")
+    check(mk_read_cursor_reply(reply.cursor, reply.cursor_size, cursor))
+    if cursor.batch == NULL:
+        raise ProtocolError("the server's cursor has no batch of documents")
+    return 0
+
+
+cdef class Find(Operation):
+    """One `find`; the result is its first batch, a list (or one document, `first_only`)."""
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        check(mk_buffer_append(out, b"\x02find\0", 6))
+        put(out, self.namespace.collection_value)
+        if self.filter is not None:
+            write_element(out, "filter", self.filter, self.context)
+        else:
+            check(mk_buffer_append(out, b"\x03filter\0\x05\0\0\0\0", 13))
+        if self.projection is not None:
+            write_element(out, "projection", self.projection, self.context)
+        if self.sort is not None:
+            write_element(out, "sort", self.sort, self.context)
+        if self.skip:
+            check(mk_bson_int64(out, "skip", 4, self.skip))
+        if self.limit:
+            check(mk_bson_int64(out, "limit", 5, self.limit))
+        if self.batch_size:
+            check(mk_bson_int64(out, "batchSize", 9, self.batch_size))
+        if self.single_batch:
+            check(mk_bson_bool(out, "singleBatch", 11, True))
+        if self.extras is not None:
+            write_document_elements(out, self.extras, self.context)
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        cdef mk_cursor_reply cursor
+        cdef mk_bson_iter it
+        read_cursor(reply, &cursor)
+        self.cursor_id = cursor.id
+        self.keeps_session = cursor.id != 0
+        if not self.first_only:
+            return decode_batch(cursor.batch, cursor.batch_size, self.context)
+        check(mk_bson_iter_init(&it, cursor.batch, cursor.batch_size))
+        if check(mk_bson_iter_next(&it)) == 0:
+            return None
+        if it.type != MK_BSON_DOCUMENT:
+            raise ProtocolError("the server's batch holds something that is not a document")
+        return read_document(it.value, it.value_size, self.context)
+
+
+cdef class GetMore(Operation):
+    """The next batch of a cursor; `cursor_id` is 0 afterwards when it was the last."""
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        check(mk_bson_int64(out, "getMore", 7, self.cursor_id))
+        check(mk_buffer_append(out, b"\x02collection\0", 12))
+        put(out, self.namespace.collection_value)
+        if self.batch_size:
+            check(mk_bson_int64(out, "batchSize", 9, self.batch_size))
+        if self.extras is not None:
+            write_document_elements(out, self.extras, self.context)
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        cdef mk_cursor_reply cursor
+        read_cursor(reply, &cursor)
+        self.cursor_id = cursor.id
+        self.keeps_session = cursor.id != 0
+        return decode_batch(cursor.batch, cursor.batch_size, self.context)
+
+
+cdef class InsertOne(Operation):
+    """One `insert` of one document; the result is an `InsertOneResult`."""
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        check(mk_buffer_append(out, b"\x02insert\0", 8))
+        put(out, self.namespace.collection_value)
+        check(mk_bson_bool(out, "ordered", 7, True))
+        if self.extras is not None:
+            write_document_elements(out, self.extras, self.context)
+        return 0
+
+    cdef int write_sections(self, mk_buffer *out, Connection connection) except -1:
+        cdef Py_ssize_t section = begin_section(out, b"documents")
+        cdef size_t start = out.size
+        write_document(out, self.document, self.context, False, True)
+        if out.size - start > <size_t>connection.max_bson_size:
+            raise too_large(out.size - start, connection, "")
+        end_section(out, section)
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        if reply.has_write_errors:
+            raise_first_error(decode_reply(connection, context_of(None)))
+        return self._result(True)
+
+    cdef object unread(self):
+        return self._result(False)
+
+    cdef InsertOneResult _result(self, bint acknowledged):
+        cdef InsertOneResult result = InsertOneResult.__new__(InsertOneResult)
+        result.inserted_id = self.inserted_id
+        result.acknowledged = acknowledged
+        return result
+
+
+cdef object too_large(size_t size, Connection connection, str where):
+    return DocumentTooLarge(
+        f"the document{where} has {size} bytes; the server takes {connection.max_bson_size} at most"
+    )
+
+
+cdef int raise_first_error(dict reply) except -1:
+    """Raise what a reply with `writeErrors` or `writeConcernError` to one statement means."""
+    errors = reply.get("writeErrors")
+    if errors:
+        raise_write_error(errors[len(errors) - 1])
+    concern_error = reply.get("writeConcernError")
+    if concern_error:
+        if reply.get("errorLabels"):
+            concern_error["errorLabels"] = reply["errorLabels"]
+        raise_write_concern_error(concern_error)
+    return 0
+
+
+cdef class WriteOne(Operation):
+    """One `update` or `delete` with one statement: an `UpdateResult` or a `DeleteResult`."""
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        if self.is_delete:
+            check(mk_buffer_append(out, b"\x02delete\0", 8))
+        else:
+            check(mk_buffer_append(out, b"\x02update\0", 8))
+        put(out, self.namespace.collection_value)
+        check(mk_bson_bool(out, "ordered", 7, True))
+        if self.extras is not None:
+            write_document_elements(out, self.extras, self.context)
+        return 0
+
+    cdef int write_sections(self, mk_buffer *out, Connection connection) except -1:
+        cdef Py_ssize_t section = begin_section(out, b"deletes" if self.is_delete else b"updates")
+        cdef size_t start = out.size
+        write_document(out, self.statement, self.context, False, False)
+        if out.size - start > <size_t>connection.max_bson_size + STATEMENT_RESERVE:
+            raise too_large(out.size - start, connection, "")
+        end_section(out, section)
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        cdef dict answer = decode_reply(connection, context_of(None))
+        if reply.has_write_errors:
+            raise_first_error(answer)
+        return DeleteResult(answer, True) if self.is_delete else UpdateResult(answer, True)
+
+    cdef object unread(self):
+        return DeleteResult(None, False) if self.is_delete else UpdateResult(None, False)
+
+
+cdef class Batch(Operation):
+    """Statements of one kind, sent in as many messages as the server's limits ask for.
+
+    The result is a dict of counts and errors in the form of `BulkWriteError.details`; errors of
+    single statements do not raise here.
+    """
+
+    def __cinit__(self):
+        self.result = {
+            "writeErrors": [],
+            "writeConcernErrors": [],
+            "nInserted": 0,
+            "nUpserted": 0,
+            "nMatched": 0,
+            "nModified": 0,
+            "nRemoved": 0,
+            "upserted": [],
+        }
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        check(mk_buffer_append(out, b"\x02", 1))
+        check(mk_buffer_append(out, <const char *>self.command, len(self.command) + 1))
+        put(out, self.namespace.collection_value)
+        check(mk_bson_bool(out, "ordered", 7, self.ordered))
+        if self.extras is not None:
+            write_document_elements(out, self.extras, self.context)
+        return 0
+
+    cdef int write_sections(self, mk_buffer *out, Connection connection) except -1:
+        cdef Py_ssize_t section = begin_section(out, <const char *>self.section)
+        cdef Py_ssize_t total = len(self.statements)
+        cdef Py_ssize_t index = self.start
+        cdef bint inserts = self.command == b"insert"
+        cdef size_t before
+        cdef size_t most = <size_t>connection.max_bson_size + (0 if inserts else STATEMENT_RESERVE)
+        while index < total and index - self.start < connection.max_write_batch_size:
+            before = out.size
+            write_document(out, self.statements[index], self.context, False, inserts)
+            if out.size - before > most:
+                raise too_large(out.size - before, connection, f" at index {index}")
+            if out.size > connection.max_message_size and index > self.start:
+                out.size = before
+                break
+            index += 1
+        self.end = index
+        end_section(out, section)
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        if self.command == b"insert" and not reply.has_write_errors:
+            self.result["nInserted"] += reply.n
+        else:
+            self._note(decode_reply(connection, context_of(None)), reply.n)
+        return self.unread()
+
+    cdef int _note(self, dict answer, int64_t n) except -1:
+        """Add one reply's counts and errors to the result, with indexes of the whole."""
+        cdef dict result = self.result
+        for error in answer.get("writeErrors", ()):
+            error["index"] += self.start
+            if 0 <= error["index"] < len(self.statements):
+                error["op"] = self.statements[error["index"]]
+            result["writeErrors"].append(error)
+        concern_error = answer.get("writeConcernError")
+        if concern_error:
+            if answer.get("errorLabels"):
+                concern_error["errorLabels"] = answer["errorLabels"]
+            result["writeConcernErrors"].append(concern_error)
+        if self.command == b"insert":
+            result["nInserted"] += n
+        elif self.command == b"delete":
+            result["nRemoved"] += n
+        else:
+            upserted = answer.get("upserted") or []
+            for each in upserted:
+                result["upserted"].append(
+                    {"index": each["index"] + self.start, "_id": each["_id"]}
+                )
+            result["nUpserted"] += len(upserted)
+            result["nMatched"] += n - len(upserted)
+            result["nModified"] += answer.get("nModified", 0)
+        return 0
+
+    cdef object unread(self):
+        self.start = self.end
+        self.more = self.start < len(self.statements) and not (
+            self.ordered and self.result["writeErrors"]
+        )
+        return self.result
+
+
+cdef class InsertMany(Batch):
+    """Batches of `insert`; the result is an `InsertManyResult`, or `BulkWriteError` is raised."""
+
+    cdef object finish(self, object result):
+        if result["writeErrors"] or result["writeConcernErrors"]:
+            raise BulkWriteError(result)
+        return InsertManyResult(self.inserted_ids, not self.unacknowledged)

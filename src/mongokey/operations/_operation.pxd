@@ -1,0 +1,117 @@
+# What an operation is, and what carries it out. An Operation says which bytes to send and what
+# the reply means; the Executor adds what every command needs (session, cluster time, $db),
+# decides about retries, and, blocking, moves the bytes. An asyncio runner does the same loop.
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from mongokey._cdefs cimport mk_buffer
+from mongokey.connection._connection cimport Connection
+from mongokey.pool._pool cimport Pool
+
+
+cdef extern from "mongokey/reply.h" nogil:
+    ctypedef struct mk_command_reply:
+        int ok
+        int has_write_errors
+        int has_error_labels
+        int64_t n
+        const uint8_t *cursor
+        size_t cursor_size
+        const uint8_t *cluster_time
+        size_t cluster_time_size
+        uint64_t cluster_timestamp
+
+    ctypedef struct mk_cursor_reply:
+        int64_t id
+        const uint8_t *ns
+        size_t ns_size
+        const uint8_t *batch
+        size_t batch_size
+
+    int mk_read_command_reply(const uint8_t *doc, size_t size, mk_command_reply *out)
+    int mk_read_cursor_reply(const uint8_t *doc, size_t size, mk_cursor_reply *out)
+
+
+cdef class Namespace:
+    # A database, or a collection in it, with the bytes that name it in commands.
+    cdef readonly str database
+    cdef readonly str collection            # None for a database
+    cdef bytes db_element                   # the element `$db`
+    cdef bytes collection_value             # the collection's name as a BSON string value
+
+
+cdef class ServerSession:
+    # sessions: a server session; used by one command at a time.
+    cdef uint8_t id[16]
+    cdef int64_t last_used_ns
+    cdef int64_t txn_number
+    cdef bint dirty                         # a network error: the server may still be at it
+
+
+cdef class Operation:
+    cdef Namespace namespace
+    cdef ServerSession session              # while it runs; a cursor keeps it longer
+    cdef int64_t deadline_ns                # 0: socketTimeoutMS bounds each wait
+    # Elements that the executor appends, or None.
+    cdef bytes read_preference
+    cdef bytes read_concern
+    cdef bytes write_concern
+    # Kinds of operation.
+    cdef bint retryable_read
+    cdef bint retryable_write
+    cdef bint unacknowledged                # no reply is asked for
+    cdef bint sessionless                   # no lsid at all
+    cdef Pool pool                          # where it was sent last
+    cdef bint pinned                        # it may only go to `pool` (the cursor lives there)
+    cdef bint tolerates_errors              # an error reply may be a result: ask `tolerates`
+    cdef object tolerated                   # codes and messages, None: all
+    # Progress, for operations of several messages (batches of writes).
+    cdef bint more                          # after `read`: another message is to be sent
+    cdef bint keeps_session                 # after `read`: the session lives on in a cursor
+    cdef int64_t txn_number                 # of the message being sent; 0: none
+
+    # Appends the command's elements, without `lsid`, `$db` and kin, to an open document.
+    cdef int write(self, mk_buffer *out, Connection connection) except -1
+    # Appends kind-1 sections behind the body.
+    cdef int write_sections(self, mk_buffer *out, Connection connection) except -1
+    # What the reply in `connection` means; raises the server's error.
+    cdef object read(self, Connection connection, mk_command_reply *reply)
+    cdef bint tolerates(self, dict answer) except -1
+    # The result of an unacknowledged operation.
+    cdef object unread(self)
+    # What the caller gets, once the last message is answered. Both faces return this.
+    cdef object finish(self, object result)
+
+
+cdef class Executor:
+    cdef readonly object topology
+    cdef Pool pool                          # the selected server's, None when one must be found
+    cdef readonly bint closed
+    cdef bint retry_reads
+    cdef bint retry_writes
+    cdef bytes server_api                   # elements of the stable API, or None
+    cdef list sessions                      # idle ServerSessions, last in, first out
+    cdef mk_buffer cluster_time             # the latest `$clusterTime` document seen
+    cdef uint64_t cluster_timestamp
+    cdef list abandoned                     # (Namespace, cursor id, ServerSession) to be killed
+    cdef object __weakref__
+
+    cdef object execute(self, Operation operation)
+    cdef object _once(self, Operation operation)
+    cdef Pool _select(self)
+    cdef bint _give_up(self, Operation operation, object error, object first_error) except -1
+    cdef int _note_failure(self, Pool pool, object error) except -1
+    cdef int _write_session(
+        self, mk_buffer *out, Operation operation, ServerSession session, Connection connection
+    ) except -1
+    cdef int encode(self, Operation operation, Connection connection) except -1
+    cdef object decode(self, Operation operation, Connection connection)
+    cdef ServerSession take_session(self)
+    cdef int give_session(self, ServerSession session) except -1
+    cdef int abandon(self, Namespace namespace, int64_t cursor_id, ServerSession session) except -1
+    cdef int _kill_abandoned(self) except -1
+
+
+cdef int check(int rc) except -1
+cdef int put(mk_buffer *out, bytes data) except -1
+cdef int write_document_elements(mk_buffer *out, object document, object context) except -1
+cdef dict decode_reply(Connection connection, object context)

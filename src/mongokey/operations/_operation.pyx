@@ -1,0 +1,404 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Operations and the executor that carries them out, blocking.
+
+It knows how a command message is put together, sessions, `$clusterTime`, and when a failed
+operation is tried again (retryable-reads, retryable-writes and driver-sessions
+specifications). It must not know single commands (`_crud`, `_commands`), nor how servers are
+found or connections made.
+"""
+
+import os
+import weakref
+
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.string cimport memcpy, memmove
+
+from mongokey._cdefs cimport (
+    MK_NO_MEMORY,
+    MK_OK,
+    MK_TOO_LARGE,
+    mk_buffer,
+    mk_buffer_append,
+    mk_buffer_free,
+    mk_buffer_init,
+    mk_buffer_reserve,
+    mk_store_i32,
+)
+from mongokey.bson._bson_c cimport mk_bson_begin, mk_bson_end, mk_bson_int64
+from mongokey.bson._codec cimport CodecContext, context_of, read_document, write_document
+from mongokey.connection._connection cimport Connection
+from mongokey.pool._pool cimport Pool
+from mongokey.stream._stream cimport monotonic_ns
+from mongokey.wire._message cimport MK_MORE_TO_COME
+
+from mongokey._replies import NODE_SHUTTING_DOWN_CODES, RETRYABLE_CODES, raise_command_error
+from mongokey.errors import (
+    AutoReconnect,
+    ConnectionFailure,
+    DocumentTooLarge,
+    InvalidBSON,
+    InvalidOperation,
+    MongoError,
+    NetworkTimeout,
+    NotPrimaryError,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+    WaitQueueTimeoutError,
+)
+
+# driver-sessions: an idle session is not used again in its last minute.
+cdef int64_t MINUTE_NS = 60 * 1_000_000_000
+# driver-sessions, "endSessions": at most so many ids in one command.
+cdef Py_ssize_t END_SESSIONS_BATCH = 10000
+
+# The element `lsid: {id: <UUID>}` up to the 16 bytes of the UUID, and what follows them.
+cdef bytes LSID_HEAD = (
+    b"\x03lsid\0" + (4 + 4 + 4 + 1 + 16 + 1).to_bytes(4, "little")
+    + b"\x05id\0" + (16).to_bytes(4, "little") + b"\x04"
+)
+
+_executors = weakref.WeakSet()
+
+
+def _forget_after_fork():
+    cdef Executor executor
+    for executor in list(_executors):
+        executor._start_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+cdef int check(int rc) except -1:
+    """Raise what a code of buffer.h or bson.h means."""
+    if rc >= 0:
+        return rc
+    if rc == MK_NO_MEMORY:
+        raise MemoryError("no memory for a message")
+    if rc == MK_TOO_LARGE:
+        raise DocumentTooLarge("the message would be larger than 2 GiB")
+    raise InvalidBSON("the server's reply is not a valid BSON document")
+
+
+cdef int put(mk_buffer *out, bytes data) except -1:
+    return check(mk_buffer_append(out, <const char *>data, len(data)))
+
+
+cdef int write_document_elements(mk_buffer *out, object document, object context) except -1:
+    """Append the elements of `document` to a document under construction."""
+    cdef size_t start = out.size
+    cdef size_t size
+    write_document(out, document, <CodecContext>context, False, False)
+    # Take off the length in front and the NUL behind.
+    size = out.size - start - 5
+    memmove(out.data + start, out.data + start + 4, size)
+    out.size = start + size
+    return 0
+
+
+cdef dict decode_reply(Connection connection, object context):
+    return <dict>read_document(
+        connection.reply.body, connection.reply.body_size, <CodecContext>context
+    )
+
+
+cdef class Namespace:
+    """The database `database`, or the collection `collection` in it."""
+
+    def __init__(self, str database not None, str collection=None):
+        self.database = database
+        self.collection = collection
+        encoded = database.encode()
+        self.db_element = (
+            b"\x02$db\0" + (len(encoded) + 1).to_bytes(4, "little") + encoded + b"\0"
+        )
+        if collection is not None:
+            encoded = collection.encode()
+            self.collection_value = (
+                (len(encoded) + 1).to_bytes(4, "little") + encoded + b"\0"
+            )
+
+
+cdef class ServerSession:
+
+    def __cinit__(self):
+        cdef bytes random = os.urandom(16)
+        memcpy(self.id, <const unsigned char *>random, 16)
+        # RFC 9562: version 4, variant 1.
+        self.id[6] = (self.id[6] & 0x0F) | 0x40
+        self.id[8] = (self.id[8] & 0x3F) | 0x80
+
+
+cdef class Operation:
+    """Base of all operations."""
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        raise NotImplementedError(type(self).__name__)
+
+    cdef int write_sections(self, mk_buffer *out, Connection connection) except -1:
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        raise NotImplementedError(type(self).__name__)
+
+    cdef bint tolerates(self, dict answer) except -1:
+        return False
+
+    cdef object unread(self):
+        return None
+
+    cdef object finish(self, object result):
+        return result
+
+
+cdef class Executor:
+    """Carries out operations on the server that `topology` selects."""
+
+    def __cinit__(self):
+        mk_buffer_init(&self.cluster_time)
+
+    def __dealloc__(self):
+        mk_buffer_free(&self.cluster_time)
+
+    def __init__(self, topology, *, bint retry_reads, bint retry_writes, bytes server_api=None):
+        self.topology = topology
+        self.retry_reads = retry_reads
+        self.retry_writes = retry_writes
+        self.server_api = server_api
+        self.sessions = []
+        self.abandoned = []
+        _executors.add(self)
+
+    def _start_anew(self):
+        """In a forked child: the parent's server sessions and cursors are not ours to use."""
+        self.sessions = []
+        self.abandoned = []
+        self.pool = None
+        self.topology.start_anew()
+
+    # -- running ---------------------------------------------------------------------------
+
+    cdef object execute(self, Operation operation):
+        """Carry `operation` out, trying each of its messages once more where that is allowed."""
+        cdef object first_error = None
+        if self.abandoned:
+            self._kill_abandoned()
+        try:
+            while True:
+                try:
+                    result = self._once(operation)
+                except MongoError as error:
+                    if self._give_up(operation, error, first_error):
+                        raise
+                    first_error = error
+                    continue
+                if not operation.more:
+                    return operation.finish(result)
+                operation.txn_number = 0
+                first_error = None
+        finally:
+            if operation.session is not None and not operation.keeps_session:
+                self.give_session(operation.session)
+                operation.session = None
+
+    cdef object _once(self, Operation operation):
+        """Send the operation's next message and take in the reply."""
+        cdef Connection connection
+        cdef Pool pool = operation.pool if operation.pinned else self.pool
+        if pool is None:
+            pool = self._select()
+        operation.pool = pool
+        connection = pool.checkout()
+        try:
+            self.encode(operation, connection)
+            connection.send(operation.deadline_ns)
+            if operation.unacknowledged:
+                return operation.unread()
+            connection.receive(operation.deadline_ns)
+            return self.decode(operation, connection)
+        finally:
+            if connection.stream.closed and operation.session is not None:
+                operation.session.dirty = True
+            pool.checkin(connection)
+
+    cdef Pool _select(self):
+        if self.closed:
+            raise InvalidOperation("Cannot use MongoClient after close")
+        self.pool = <Pool>self.topology.select()
+        return self.pool
+
+    # -- messages: no I/O below, shared by the blocking and the asyncio runner ------------------
+
+    cdef int encode(self, Operation operation, Connection connection) except -1:
+        """Write the operation's next message into the connection's buffer."""
+        cdef mk_buffer *out = &connection.out
+        cdef size_t body = 0
+        cdef ServerSession session
+        connection.begin(MK_MORE_TO_COME if operation.unacknowledged else 0)
+        check(mk_bson_begin(out, &body))
+        operation.write(out, connection)
+        if connection.supports_sessions and not operation.sessionless:
+            session = operation.session
+            if session is None:
+                # An unacknowledged command may not carry an implicit session.
+                if not operation.unacknowledged:
+                    session = operation.session = self.take_session()
+            if session is not None:
+                self._write_session(out, operation, session, connection)
+        if connection.gossips_cluster_time and self.cluster_time.size:
+            check(mk_buffer_append(out, b"\x03$clusterTime\0", 14))
+            check(mk_buffer_append(out, self.cluster_time.data, self.cluster_time.size))
+        if operation.read_concern is not None:
+            put(out, operation.read_concern)
+        if operation.write_concern is not None:
+            put(out, operation.write_concern)
+        if operation.read_preference is not None:
+            put(out, operation.read_preference)
+        if self.server_api is not None:
+            put(out, self.server_api)
+        put(out, operation.namespace.db_element)
+        check(mk_bson_end(out, body))
+        operation.write_sections(out, connection)
+        connection.finish()
+        return 0
+
+    cdef int _write_session(
+        self, mk_buffer *out, Operation operation, ServerSession session, Connection connection
+    ) except -1:
+        put(out, LSID_HEAD)
+        check(mk_buffer_append(out, session.id, 16))
+        check(mk_buffer_append(out, b"\0", 1))
+        if operation.retryable_write and self.retry_writes and connection.supports_retryable_writes:
+            if operation.txn_number == 0:
+                session.txn_number += 1
+                operation.txn_number = session.txn_number
+            check(mk_bson_int64(out, "txnNumber", 9, operation.txn_number))
+        return 0
+
+    cdef object decode(self, Operation operation, Connection connection):
+        """What the reply in the connection's buffer means for the operation."""
+        cdef mk_command_reply reply
+        check(mk_read_command_reply(connection.reply.body, connection.reply.body_size, &reply))
+        if reply.cluster_timestamp > self.cluster_timestamp:
+            self.cluster_time.size = 0
+            check(mk_buffer_append(
+                &self.cluster_time, reply.cluster_time, reply.cluster_time_size
+            ))
+            self.cluster_timestamp = reply.cluster_timestamp
+        if not reply.ok:
+            answer = decode_reply(connection, context_of(None))
+            if operation.tolerates_errors and operation.tolerates(answer):
+                return answer
+            raise_command_error(answer, connection.max_wire_version)
+        return operation.read(connection, &reply)
+
+    # -- failures -------------------------------------------------------------------------------
+
+    cdef bint _give_up(self, Operation operation, error, first_error) except -1:
+        """Note what `error` says of the server; True if it ends the operation.
+
+        With `first_error` set this is the second failure: where the specifications want the
+        first to be seen, it is raised here.
+        """
+        cdef bint network = isinstance(error, ConnectionFailure)
+        cdef bint retryable
+        if isinstance(error, (WaitQueueTimeoutError, ServerSelectionTimeoutError)):
+            if first_error is not None and isinstance(error, ServerSelectionTimeoutError):
+                raise first_error from error
+            return True
+        if network and operation.pool is not None:
+            self._note_failure(operation.pool, error)
+        if operation.txn_number and isinstance(error, AutoReconnect):
+            # retryable-writes: the driver labels these for servers that cannot.
+            error._add_error_label("RetryableWriteError")
+        if first_error is not None:
+            if error.has_error_label("NoWritesPerformed"):
+                raise first_error from error
+            return True
+        if self.closed or operation.unacknowledged or operation.pinned:
+            return True
+        if operation.retryable_read and self.retry_reads:
+            retryable = network or (
+                isinstance(error, OperationFailure) and error.code in RETRYABLE_CODES
+            )
+        elif operation.retryable_write and self.retry_writes:
+            # Without a transaction number nothing can have been written yet.
+            retryable = error.has_error_label("RetryableWriteError") or (
+                network and operation.txn_number == 0 and operation.session is None
+            )
+        else:
+            retryable = False
+        return not retryable
+
+    cdef int _note_failure(self, Pool pool, object error) except -1:
+        """server-discovery-and-monitoring, "Error handling": what a failure means for a pool."""
+        if isinstance(error, NotPrimaryError):
+            details = error.details
+            if isinstance(details, dict) and details.get("code") in NODE_SHUTTING_DOWN_CODES:
+                pool.clear()
+        elif isinstance(error, NetworkTimeout):
+            return 0  # slow is not gone
+        else:
+            pool.clear()
+        self.topology.forget(pool)
+        if self.pool is pool:
+            self.pool = None
+        return 0
+
+    # -- sessions and cursors -------------------------------------------------------------------
+
+    cdef ServerSession take_session(self):
+        """An idle server session, or a new one (driver-sessions, "Server Session Pool")."""
+        cdef ServerSession session
+        cdef int64_t timeout = 30 * MINUTE_NS
+        if self.pool is not None and self.pool.description is not None:
+            minutes = self.pool.description.logical_session_timeout_minutes
+            if minutes is not None:
+                timeout = <int64_t>minutes * MINUTE_NS
+        while self.sessions:
+            session = <ServerSession>self.sessions.pop()
+            if monotonic_ns() - session.last_used_ns < timeout - MINUTE_NS:
+                return session
+        return ServerSession()
+
+    cdef int give_session(self, ServerSession session) except -1:
+        if not session.dirty and not self.closed:
+            session.last_used_ns = monotonic_ns()
+            self.sessions.append(session)
+        return 0
+
+    cdef int abandon(
+        self, Namespace namespace, int64_t cursor_id, ServerSession session
+    ) except -1:
+        """Have a cursor killed before the next operation; safe in a destructor: no I/O here."""
+        if not self.closed:
+            self.abandoned.append((namespace, cursor_id, session))
+        return 0
+
+    cdef int _kill_abandoned(self) except -1:
+        from mongokey.operations._commands import kill_cursors
+
+        while self.abandoned:
+            namespace, cursor_id, session = self.abandoned.pop()
+            kill_cursors(self, namespace, [cursor_id], session)
+        return 0
+
+    def close(self):
+        """End the server sessions, as far as the server still answers, and close the pools."""
+        cdef ServerSession session
+        if self.closed:
+            return
+        if self.pool is not None and self.pool.idle_count:
+            from mongokey.operations._commands import end_sessions
+
+            ids = [(<ServerSession>each).id[:16] for each in self.sessions]
+            for start in range(0, len(ids), END_SESSIONS_BATCH):
+                end_sessions(self, ids[start:start + END_SESSIONS_BATCH])
+            if self.abandoned:
+                self._kill_abandoned()
+        self.closed = True
+        self.sessions = []
+        self.abandoned = []
+        self.pool = None
+        self.topology.close()

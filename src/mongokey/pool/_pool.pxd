@@ -1,0 +1,34 @@
+# The pool of one server's connections. Every method runs under the GIL without giving it up
+# between a test and the change that follows it, so checkout and checkin take no lock.
+from libc.stdint cimport int64_t, uint64_t
+
+from mongokey.connection._connection cimport Connection
+
+
+cdef class Pool:
+    cdef readonly tuple address
+    cdef readonly object description        # HelloReply of the latest handshake, or None
+    # Limits: counts, and nanoseconds (0: none).
+    cdef readonly Py_ssize_t max_size       # 0: unlimited
+    cdef readonly Py_ssize_t min_size
+    cdef readonly Py_ssize_t max_connecting
+    cdef int64_t max_idle_ns
+    cdef int64_t wait_queue_timeout_ns
+    # State.
+    cdef list idle                          # last in, first out
+    cdef readonly Py_ssize_t in_use
+    cdef readonly Py_ssize_t connecting
+    cdef readonly uint64_t generation       # connections of an older one are closed at checkin
+    cdef readonly bint closed
+    cdef object waiters                     # deque of _Waiter, oldest first; None until needed
+    cdef object connect                     # () -> Connection
+    cdef object __weakref__
+
+    cdef Connection checkout(self)
+    cdef int checkin(self, Connection connection) except -1
+    cdef Connection _checkout_slowly(self, int64_t started_ns)
+    cdef Connection _open(self)
+    cdef Connection _fresh_idle(self, int64_t now)
+    cdef int _wake(self) except -1
+    cpdef clear(self)
+    cpdef close(self)

@@ -1,0 +1,284 @@
+# cython: language_level=3
+"""The connection pool of one server.
+
+It knows how many connections there may be, which are idle, and who waits; it follows the
+connection-monitoring-and-pooling specification (generations, maxConnecting, a fair wait
+queue). It must not know how a connection is made (it is given a callable) nor what is sent.
+"""
+
+import os
+import weakref
+from collections import deque
+
+from libc.stdint cimport int64_t
+
+from mongokey.connection._connection cimport Connection
+from mongokey.stream._stream cimport monotonic_ns
+
+from mongokey.errors import InvalidOperation, WaitQueueTimeoutError
+
+# A connection idle for longer than this is asked whether the server has closed it before it is
+# used again; sooner, the question would cost more than the rare retry it saves.
+cdef int64_t CHECK_AFTER_NS = 1_000_000_000
+
+_pools = weakref.WeakSet()
+
+
+def _forget_after_fork():
+    # Only the forking thread lives on in the child: what the others held is gone, and the
+    # sockets belong to the parent.
+    cdef Pool pool
+    for pool in list(_pools):
+        pool._start_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+cdef class _Waiter:
+    """A thread in the queue. It sleeps on `lock` until it is handed a connection or a turn."""
+
+    cdef object lock
+    cdef Connection connection
+
+    def __init__(self):
+        from _thread import allocate_lock
+
+        self.lock = allocate_lock()
+        self.lock.acquire()
+
+
+cdef class Pool:
+    """Connections to `address`, made by calling `connect()`.
+
+    `max_size` 0 means no limit; `max_idle_ms` and `wait_queue_timeout_ms` None mean none.
+    """
+
+    def __init__(
+        self,
+        tuple address not None,
+        connect,
+        *,
+        Py_ssize_t max_size=100,
+        Py_ssize_t min_size=0,
+        Py_ssize_t max_connecting=2,
+        max_idle_ms=None,
+        wait_queue_timeout_ms=None,
+    ):
+        self.address = address
+        self.connect = connect
+        self.max_size = max_size
+        self.min_size = min_size
+        self.max_connecting = max_connecting
+        self.max_idle_ns = <int64_t>(max_idle_ms * 1e6) if max_idle_ms is not None else 0
+        self.wait_queue_timeout_ns = (
+            <int64_t>(wait_queue_timeout_ms * 1e6) if wait_queue_timeout_ms is not None else 0
+        )
+        self.idle = []
+        _pools.add(self)
+
+    def _start_anew(self):
+        """In a forked child: let go of the parent's connections without touching them."""
+        for connection in self.idle:
+            (<Connection>connection).close()
+        self.idle = []
+        self.waiters = None
+        self.in_use = self.connecting = 0
+        self.generation += 1
+
+    @property
+    def idle_count(self):
+        """How many connections wait to be used."""
+        return len(self.idle)
+
+    cdef Connection checkout(self):
+        """A connection for the caller alone, until `checkin`.
+
+        Raises `WaitQueueTimeoutError`, or what making a connection raises.
+        """
+        cdef Connection connection
+        cdef int64_t now = monotonic_ns()
+        connection = self._fresh_idle(now)
+        if connection is not None:
+            self.in_use += 1
+            return connection
+        return self._checkout_slowly(now)
+
+    cdef Connection _fresh_idle(self, int64_t now):
+        """The most recently used idle connection that is still good, or None."""
+        cdef Connection connection
+        cdef int64_t idle_for
+        while self.idle:
+            connection = <Connection>self.idle.pop()
+            idle_for = now - connection.idle_since_ns
+            if idle_for > CHECK_AFTER_NS and (
+                (self.max_idle_ns and idle_for > self.max_idle_ns) or connection.stream.stale()
+            ):
+                connection.close()
+            elif self.max_idle_ns and idle_for > self.max_idle_ns:
+                connection.close()
+            else:
+                return connection
+        return None
+
+    cdef Connection _checkout_slowly(self, int64_t started_ns):
+        cdef _Waiter waiter
+        cdef Connection connection
+        cdef int64_t left
+        cdef bint first_time = True
+        while True:
+            if self.closed:
+                raise InvalidOperation("Cannot use MongoClient after close")
+            connection = self._fresh_idle(monotonic_ns())
+            if connection is not None:
+                self.in_use += 1
+                return connection
+            if self.connecting < self.max_connecting and (
+                self.max_size == 0 or self.in_use + self.connecting < self.max_size
+            ):
+                return self._open()
+            waiter = _Waiter()
+            if self.waiters is None:
+                self.waiters = deque()
+            # Who was given a turn and found nothing keeps the place at the front.
+            if first_time:
+                self.waiters.append(waiter)
+                first_time = False
+            else:
+                self.waiters.appendleft(waiter)
+            try:
+                if self.wait_queue_timeout_ns == 0:
+                    woken = waiter.lock.acquire()
+                else:
+                    left = self.wait_queue_timeout_ns - (monotonic_ns() - started_ns)
+                    woken = left > 0 and waiter.lock.acquire(True, left / 1e9)
+            except BaseException:
+                connection = self._abandon(waiter)
+                if connection is not None:
+                    self.checkin(connection)
+                raise
+            if waiter.connection is not None:
+                return waiter.connection
+            if not woken:
+                connection = self._abandon(waiter)
+                if connection is not None:
+                    return connection
+                raise WaitQueueTimeoutError(
+                    f"no connection to {self._peer()} became free within waitQueueTimeoutMS="
+                    f"{self.wait_queue_timeout_ns // 1000000}: all {self.in_use} of maxPoolSize="
+                    f"{self.max_size} are in use and {self.connecting} are being opened; "
+                    f"raise maxPoolSize, or share connections for a shorter time"
+                )
+
+    def _abandon(self, _Waiter waiter):
+        """Take `waiter` out of the queue; what it was handed meanwhile is returned or passed on."""
+        try:
+            self.waiters.remove(waiter)
+        except ValueError:
+            if waiter.connection is None:
+                self._wake()  # it was given a turn that it does not use
+        connection = waiter.connection
+        return connection
+
+    cdef Connection _open(self):
+        cdef Connection connection
+        generation = self.generation
+        self.connecting += 1
+        try:
+            connection = self.connect()
+        except BaseException:
+            # After a fork in the meantime the counters were set anew.
+            if self.connecting > 0:
+                self.connecting -= 1
+            self._wake()
+            raise
+        if self.connecting > 0:
+            self.connecting -= 1
+        connection.generation = generation
+        self.description = connection.hello
+        self.in_use += 1
+        self._wake()
+        return connection
+
+    cdef int checkin(self, Connection connection) except -1:
+        """Take back a connection; one that is closed or of an older generation is dropped."""
+        cdef _Waiter waiter
+        if connection.stream.closed or connection.generation != self.generation or self.closed:
+            connection.close()
+            if self.in_use > 0:
+                self.in_use -= 1
+            self._wake()
+            return 0
+        connection.settle()
+        if self.waiters:
+            # Handed over directly, so that no newcomer gets in between.
+            waiter = <_Waiter>self.waiters.popleft()
+            waiter.connection = connection
+            waiter.lock.release()
+            return 0
+        self.in_use -= 1
+        connection.idle_since_ns = monotonic_ns()
+        self.idle.append(connection)
+        return 0
+
+    cdef int _wake(self) except -1:
+        """Give the first in the queue a turn: a place has become free."""
+        cdef _Waiter waiter
+        if self.waiters:
+            waiter = <_Waiter>self.waiters.popleft()
+            waiter.lock.release()
+        return 0
+
+    def _peer(self):
+        host, port = self.address
+        return host if port is None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def adopt(self, Connection connection not None):
+        """Put in a connection that was made outside, such as the one that found the server."""
+        connection.generation = self.generation
+        self.description = connection.hello
+        self.in_use += 1
+        self.checkin(connection)
+
+    def prune(self):
+        """Close idle connections past `maxIdleTimeMS`; open new ones up to `minPoolSize`.
+
+        Raises what opening a connection raises.
+        """
+        cdef Connection connection
+        cdef int64_t now = monotonic_ns()
+        if self.max_idle_ns:
+            for connection in list(self.idle):
+                if now - connection.idle_since_ns > self.max_idle_ns:
+                    # Oldest first; a checkout may have taken it in the meantime.
+                    if connection in self.idle:
+                        self.idle.remove(connection)
+                        connection.close()
+        while (
+            not self.closed
+            and len(self.idle) + self.in_use + self.connecting < self.min_size
+            and self.connecting < self.max_connecting
+        ):
+            self.checkin(self._open())
+
+    cpdef clear(self):
+        """Close what is idle, and let what is in use be closed when it comes back."""
+        self.generation += 1
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            (<Connection>connection).close()
+        self._wake()
+
+    cpdef close(self):
+        """Close the pool for good; waiting threads get `InvalidOperation`."""
+        self.closed = True
+        self.clear()
+        while self.waiters:
+            self._wake()
+
+    def __repr__(self):
+        return (
+            f"<Pool of {self._peer()}: {self.in_use} in use, {len(self.idle)} idle, "
+            f"{self.connecting} connecting>"
+        )

@@ -1,0 +1,64 @@
+"""The thread that tends a client's pools: `maxIdleTimeMS` and `minPoolSize`.
+
+It knows pools only through `prune`. A client starts it when one of those options asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from mongokey.errors import MongoError
+
+if TYPE_CHECKING:
+    from mongokey.topology._topology import Topology
+
+_PERIOD_S = 1.0
+
+
+class Keeper:
+    """Prunes the pools of `topology` once a second until `stop`, or until it is collected."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._stopped = threading.Event()
+        self._topology = weakref.ref(topology)
+        self._start()
+        if hasattr(os, "register_at_fork"):
+            keeper = weakref.ref(self)
+            os.register_at_fork(after_in_child=lambda: _restart(keeper()))
+
+    def _start(self) -> None:
+        threading.Thread(
+            target=_tend, args=(self._topology, self._stopped), name="mongokey-keeper", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """Have the thread end; does not wait for it."""
+        self._stopped.set()
+
+    def _after_fork(self) -> None:
+        """Threads do not live on in a forked child: start the child's own."""
+        if not self._stopped.is_set():
+            self._stopped = threading.Event()
+            self._start()
+
+
+def _restart(keeper: Keeper | None) -> None:
+    if keeper is not None:
+        keeper._after_fork()
+
+
+def _tend(topology: weakref.ref[Topology], stopped: threading.Event) -> None:
+    while not stopped.wait(_PERIOD_S):
+        alive = topology()
+        if alive is None:
+            return
+        for pool in alive.pools:
+            try:
+                pool.prune()
+            except MongoError:
+                # The server cannot be reached now; the next operation will say so.
+                continue
+        del alive

@@ -1,0 +1,155 @@
+# cython: language_level=3
+"""What write operations return, under PyMongo's names (crud specification, "Write Results").
+
+These are plain values. They must not know how a reply is read.
+"""
+
+from mongokey.errors import InvalidOperation
+
+
+cdef class _WriteResult:
+    """Base of the results; `acknowledged` is False for writes with ``w=0``."""
+
+    cdef int _require_acknowledged(self, str name) except -1:
+        if not self.acknowledged:
+            raise InvalidOperation(
+                f"A value for {name} is not available when the write is unacknowledged; "
+                f"check the acknowledged attribute first"
+            )
+        return 0
+
+
+cdef class InsertOneResult(_WriteResult):
+    """The result of `insert_one`."""
+
+    def __init__(self, inserted_id, bint acknowledged):
+        self.inserted_id = inserted_id
+        self.acknowledged = acknowledged
+
+    def __repr__(self):
+        return f"InsertOneResult({self.inserted_id!r}, acknowledged={self.acknowledged})"
+
+
+cdef class InsertManyResult(_WriteResult):
+    """The result of `insert_many`; `inserted_ids` are in the order of the documents."""
+
+    def __init__(self, list inserted_ids, bint acknowledged):
+        self.inserted_ids = inserted_ids
+        self.acknowledged = acknowledged
+
+    def __repr__(self):
+        return f"InsertManyResult({self.inserted_ids!r}, acknowledged={self.acknowledged})"
+
+
+cdef class UpdateResult(_WriteResult):
+    """The result of `update_one`, `update_many` and `replace_one`."""
+
+    def __init__(self, raw_result, bint acknowledged, bint in_client_bulk=False):
+        self._raw = raw_result
+        self.acknowledged = acknowledged
+
+    @property
+    def raw_result(self):
+        """The server's reply, a dict (None when unacknowledged)."""
+        return self._raw
+
+    @property
+    def matched_count(self):
+        """How many documents the filter matched."""
+        self._require_acknowledged("matched_count")
+        return 0 if self.upserted_id is not None else self._raw.get("n", 0)
+
+    @property
+    def modified_count(self):
+        """How many documents were changed."""
+        self._require_acknowledged("modified_count")
+        return self._raw.get("nModified", 0)
+
+    @property
+    def upserted_id(self):
+        """The ``_id`` of the document that an upsert inserted, or None."""
+        self._require_acknowledged("upserted_id")
+        upserted = self._raw.get("upserted")
+        if isinstance(upserted, list):
+            return upserted[0]["_id"] if upserted else None
+        return upserted
+
+    @property
+    def did_upsert(self):
+        """Whether a document was inserted by the upsert."""
+        self._require_acknowledged("did_upsert")
+        return self.upserted_id is not None or "upserted" in self._raw
+
+    def __repr__(self):
+        return f"UpdateResult({self._raw!r}, acknowledged={self.acknowledged})"
+
+
+cdef class DeleteResult(_WriteResult):
+    """The result of `delete_one` and `delete_many`."""
+
+    def __init__(self, raw_result, bint acknowledged):
+        self._raw = raw_result
+        self.acknowledged = acknowledged
+
+    @property
+    def raw_result(self):
+        """The server's reply, a dict (None when unacknowledged)."""
+        return self._raw
+
+    @property
+    def deleted_count(self):
+        """How many documents were deleted."""
+        self._require_acknowledged("deleted_count")
+        return self._raw.get("n", 0)
+
+    def __repr__(self):
+        return f"DeleteResult({self._raw!r}, acknowledged={self.acknowledged})"
+
+
+cdef class BulkWriteResult(_WriteResult):
+    """The result of `bulk_write`."""
+
+    cdef readonly dict bulk_api_result
+
+    def __init__(self, dict bulk_api_result, bint acknowledged):
+        self.bulk_api_result = bulk_api_result
+        self.acknowledged = acknowledged
+
+    @property
+    def inserted_count(self):
+        """How many documents were inserted."""
+        self._require_acknowledged("inserted_count")
+        return self.bulk_api_result.get("nInserted", 0)
+
+    @property
+    def matched_count(self):
+        """How many documents the updates matched."""
+        self._require_acknowledged("matched_count")
+        return self.bulk_api_result.get("nMatched", 0)
+
+    @property
+    def modified_count(self):
+        """How many documents the updates changed."""
+        self._require_acknowledged("modified_count")
+        return self.bulk_api_result.get("nModified", 0)
+
+    @property
+    def deleted_count(self):
+        """How many documents were deleted."""
+        self._require_acknowledged("deleted_count")
+        return self.bulk_api_result.get("nRemoved", 0)
+
+    @property
+    def upserted_count(self):
+        """How many documents upserts inserted."""
+        self._require_acknowledged("upserted_count")
+        return self.bulk_api_result.get("nUpserted", 0)
+
+    @property
+    def upserted_ids(self):
+        """Index of the operation -> ``_id`` of the document that its upsert inserted."""
+        self._require_acknowledged("upserted_ids")
+        return {each["index"]: each["_id"] for each in self.bulk_api_result.get("upserted", ())}
+
+    def __repr__(self):
+        return f"BulkWriteResult({self.bulk_api_result!r}, acknowledged={self.acknowledged})"

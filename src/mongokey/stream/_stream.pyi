@@ -1,0 +1,59 @@
+# Anything with the buffer protocol and contiguous bytes.
+_Bytes = bytes | bytearray | memoryview
+
+def monotonic_ns() -> int:
+    """The clock of all deadlines, in nanoseconds; the same as `time.monotonic_ns` on POSIX."""
+
+class Stream:
+    """A connected stream to a server; its errors close it.
+
+    A deadline is a time of `monotonic_ns`, 0 for none; without one, `timeout_ns` (nanoseconds, 0:
+    not bounded) bounds each wait. A stream is for one thread at a time; only `close` may come from
+    any thread. In a forked child, `close` leaves the parent's connection alone.
+    """
+
+    @property
+    def peer(self) -> str:
+        """The server, as ``host:port`` or as the path of its Unix socket."""
+    @property
+    def timeout_ns(self) -> int:
+        """The longest wait of a call without a deadline, in nanoseconds; 0: not bounded."""
+    @property
+    def closed(self) -> bool:
+        """Whether the stream is closed."""
+    timeout_text: str | None
+    """What set `timeout_ns`, for errors, such as ``socketTimeoutMS=5000``."""
+    deadline_text: str | None
+    """What set the deadlines, for errors, such as ``connectTimeoutMS=20000``."""
+
+    def set_timeout(self, timeout_ns: int) -> int:
+        """Set `timeout_ns`; it holds from the next call on. Raises `ValueError` below 0."""
+    def stale(self) -> bool:
+        """Whether the peer has closed, or sent bytes nobody asked for. Never waits."""
+    def close(self) -> None:
+        """Close the stream; more than once is allowed.
+
+        From another thread it ends a call that waits, which then raises `AutoReconnect`.
+        """
+    def send_all(self, data: _Bytes, deadline_ns: int = 0) -> None:
+        """Send all of `data`.
+
+        Raises `NetworkTimeout` when the time is over and `AutoReconnect` when the connection is
+        lost; the stream is closed then, for how much was sent is not known.
+        """
+    def receive(self, max: int, deadline_ns: int = 0) -> bytes:  # noqa: A002
+        """Wait for bytes and return 1 to `max` of them.
+
+        Raises `NetworkTimeout` when the time is over and `AutoReconnect` when the server has
+        closed or the connection is lost; the stream is closed then.
+        """
+    def fileno(self) -> int:
+        """The socket's number; -1 once the stream is closed."""
+
+class SocketStream(Stream):
+    """A stream over the connected socket `fd`, which it owns from now on; `peer` names the server.
+
+    Raises `OSError` when `fd` is no socket; it is not owned then.
+    """
+
+    def __init__(self, fd: int, peer: str) -> None: ...

@@ -1,0 +1,292 @@
+# cython: boundscheck=False, wraparound=False
+"""Connected byte streams: all bytes out, some bytes in, each wait bounded and interruptible.
+
+It knows sockets (through include/mongokey/net.h), deadlines, signals, threads and forks, and the
+errors that a lost connection becomes. It must not know what the bytes mean, how a connection was
+made (`_connect` does) or what TLS is (`_tls` does).
+"""
+
+import os
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t, uint8_t
+
+from mongokey.errors import AutoReconnect, NetworkTimeout
+
+# From this size on a copy into the kernel takes longer than winning the GIL back.
+cdef enum:
+    BIG_WRITE = 65536
+
+if mk_net_init() != 0:
+    raise ImportError("the system's socket library (Winsock 2.2) cannot be started")
+
+
+cpdef int64_t monotonic_ns() noexcept nogil:
+    """The clock of all deadlines, in nanoseconds."""
+    return mk_monotonic_ns()
+
+
+cdef str error_text(int64_t code):
+    """The system's words for a negated error number."""
+    cdef object number = int(-code)
+    if os.name == "nt":
+        import errno
+
+        # strerror does not know Winsock's numbers, errno knows their names.
+        return errno.errorcode.get(number, f"error {number}")
+    return os.strerror(number)
+
+
+cdef class Stream:
+    """A connected stream to `peer`; this base class is only the interface, always closed."""
+
+    def __cinit__(self):
+        self._socket = MK_NO_SOCKET
+        self.closed = True
+        self.peer = ""
+        self._pid = os.getpid()
+
+    cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
+        return self._refuse()
+
+    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
+        return self._refuse()
+
+    cpdef int set_timeout(self, int64_t timeout_ns) except -1:
+        """Bound each wait of calls without a deadline to `timeout_ns` (0: not bounded)."""
+        if timeout_ns < 0:
+            raise ValueError(f"a timeout is 0 or more nanoseconds, not {timeout_ns}")
+        if self.closed:
+            self._refuse()
+        self.timeout_ns = timeout_ns
+        return 0
+
+    cpdef bint stale(self) except -1:
+        """Whether the peer has closed, or sent bytes nobody asked for. Never waits."""
+        return True
+
+    cpdef close(self):
+        """Close the stream; more than once is allowed, and so is another thread's call."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._inside == 0 or os.getpid() != self._pid:
+            # In a forked child the calls that were inside do not exist, and a shutdown would
+            # end the parent's connection.
+            self._release()
+        else:
+            # Wakes the call that is inside; on its way out it releases the socket.
+            mk_shutdown(self._socket)
+
+    def send_all(self, data, int64_t deadline_ns=0):
+        """Send all of `data`, a bytes-like object."""
+        cdef Py_buffer view
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            self.write(<const uint8_t *>view.buf, <size_t>view.len, deadline_ns)
+        finally:
+            PyBuffer_Release(&view)
+
+    def receive(self, Py_ssize_t max, int64_t deadline_ns=0):
+        """Wait for bytes and return 1 to `max` of them."""
+        cdef bytes into
+        cdef Py_ssize_t got
+        if max < 1:
+            raise ValueError(f"at least 1 byte must be asked for, not {max}")
+        into = PyBytes_FromStringAndSize(NULL, max)
+        got = self.read(<uint8_t *>PyBytes_AS_STRING(into), <size_t>max, deadline_ns)
+        return into if got == max else PyBytes_FromStringAndSize(PyBytes_AS_STRING(into), got)
+
+    def fileno(self):
+        """The socket's number; -1 once the stream is closed."""
+        return -1 if self.closed else self._socket
+
+    def __repr__(self):
+        return f"<{type(self).__name__} to {self.peer}{', closed' if self.closed else ''}>"
+
+    cdef int _wait(self, short events, int64_t limit_ns, int64_t started_ns, bint own) except -1:
+        cdef mk_pollfd one
+        cdef int64_t left = -1
+        cdef int rc
+        while True:
+            if limit_ns:
+                left = limit_ns - mk_monotonic_ns()
+                # Not even bytes that are there count now: a peer that drips would win for ever.
+                if left <= 0:
+                    self._timed_out(events, started_ns, own)
+            one.fd = self._socket
+            one.events = events
+            one.revents = 0
+            self._inside += 1
+            with nogil:
+                rc = mk_poll(&one, 1, left)
+            self._leave()
+            if rc > 0:
+                return 0
+            if rc == -MK_EINTR:
+                self._interrupted()
+            elif rc < 0:
+                self._lost(rc, "waiting")
+
+    cdef int _leave(self) except -1:
+        """Ends a stay inside a system call, that `_inside += 1` began."""
+        self._inside -= 1
+        if self.closed:
+            if self._inside == 0:
+                self._release()
+            raise AutoReconnect(f"{self.peer}: the connection was closed here while it was in use")
+        return 0
+
+    cdef int _interrupted(self) except -1:
+        """Run the handlers of the signals that came; what they raise ends the stream."""
+        try:
+            PyErr_CheckSignals()
+        except BaseException:
+            self.close()
+            raise
+        if self.closed:
+            self._refuse()
+        return 0
+
+    cdef int _refuse(self) except -1:
+        raise AutoReconnect(f"{self.peer}: the connection is closed")
+
+    cdef int _lost(self, int64_t code, str doing) except -1:
+        """Close and raise; `code` is a negated error number, 0 for the end of the stream."""
+        self.close()
+        what = error_text(code) if code else "connection closed by the server"
+        raise AutoReconnect(f"{self.peer}: {what} (while {doing})")
+
+    cdef int _timed_out(self, short events, int64_t started_ns, bint own) except -1:
+        """Close and raise; `own`: the time was the stream's timeout, not the call's deadline."""
+        self.close()
+        source = self.timeout_text if own else self.deadline_text
+        doing = "for the server to take data" if events == POLLOUT else "for the server's answer"
+        raise NetworkTimeout(
+            f"{self.peer}: timed out after {(mk_monotonic_ns() - started_ns) / 1e9:.3f} s of "
+            f"waiting {doing}{f' ({source})' if source else ''}"
+        )
+
+    cdef int _release(self) except -1:
+        cdef mk_socket s = self._socket
+        self._socket = MK_NO_SOCKET
+        if s != MK_NO_SOCKET:
+            mk_close(s)
+        return 0
+
+
+cdef class SocketStream(Stream):
+    """A stream over the connected socket `fd`, which it owns from now on."""
+
+    def __cinit__(self, mk_socket fd, str peer not None):
+        cdef int rc = mk_set_stream_mode(fd)
+        if rc != 0:
+            raise OSError(-rc, error_text(rc))
+        self.peer = peer
+        self._socket = fd
+        self.closed = False
+
+    def __dealloc__(self):
+        if self._socket != MK_NO_SOCKET:
+            mk_close(self._socket)
+
+    cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
+        cdef int64_t sent
+        if self.closed:
+            self._refuse()
+        if size < BIG_WRITE:
+            # Returns at once, so the GIL is kept: releasing it costs more than the call.
+            sent = mk_send_now(self._socket, data, size)
+        else:
+            self._inside += 1
+            with nogil:
+                sent = mk_send_now(self._socket, data, size)
+            self._leave()
+        if sent == <int64_t>size:
+            return 0
+        return self._write_rest(data, size, sent, deadline_ns)
+
+    cdef int _write_rest(
+        self, const uint8_t *data, size_t size, int64_t sent, int64_t deadline_ns
+    ) except -1:
+        cdef int64_t started, limit
+        while True:
+            if sent >= 0:
+                data += sent
+                size -= <size_t>sent
+                if size == 0:
+                    return 0
+            elif sent != -MK_EAGAIN and sent != -MK_EINTR:
+                self._lost(sent, "sending")
+            started = mk_monotonic_ns()
+            limit = deadline_ns
+            if limit == 0 and self.timeout_ns:
+                limit = started + self.timeout_ns
+            self._wait(POLLOUT, limit, started, deadline_ns == 0)
+            self._inside += 1
+            with nogil:
+                sent = mk_send_now(self._socket, data, size)
+            self._leave()
+
+    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
+        cdef int64_t got, limit = deadline_ns, started = 0
+        if self.closed:
+            self._refuse()
+        if deadline_ns or self.timeout_ns:
+            started = mk_monotonic_ns()
+        if deadline_ns == 0:
+            if self.timeout_ns:
+                limit = started + self.timeout_ns
+            if MK_KERNEL_WAITS:
+                # The hot path: the kernel waits, and minds timeout_ns, in one system call. A
+                # policy that looks (or spins) before it waits would stand here.
+                self._inside += 1
+                with nogil:
+                    got = mk_receive(self._socket, into, capacity, True)
+                self._leave()
+                if got > 0:
+                    return <Py_ssize_t>got
+                if got == -MK_EINTR:
+                    self._interrupted()
+                elif got != -MK_EAGAIN:
+                    self._lost(got, "waiting for the server's answer")
+        while True:
+            self._wait(POLLIN, limit, started, deadline_ns == 0)
+            self._inside += 1
+            with nogil:
+                got = mk_receive(self._socket, into, capacity, False)
+            self._leave()
+            if got > 0:
+                return <Py_ssize_t>got
+            if got != -MK_EAGAIN and got != -MK_EINTR:
+                self._lost(got, "waiting for the server's answer")
+
+    cpdef int set_timeout(self, int64_t timeout_ns) except -1:
+        cdef int rc
+        cdef int64_t before = self.timeout_ns
+        Stream.set_timeout(self, timeout_ns)
+        if timeout_ns != before:
+            rc = mk_set_receive_timeout(self._socket, timeout_ns)
+            if rc != 0:
+                self._lost(rc, "setting its timeout")
+        return 0
+
+    cpdef bint stale(self) except -1:
+        cdef mk_pollfd one
+        if self.closed:
+            return True
+        one.fd = self._socket
+        one.events = POLLIN
+        one.revents = 0
+        # Nothing is to be read between commands: whatever poll has to say is bad news.
+        return mk_poll(&one, 1, 0) != 0
+
+    cdef mk_socket _detach(self) except? -1:
+        cdef mk_socket s = self._socket
+        if self.closed:
+            self._refuse()
+        self.closed = True
+        self._socket = MK_NO_SOCKET
+        return s

@@ -1,0 +1,15 @@
+# TLS over a connected socket.
+from libc.stdint cimport int64_t
+
+from mongokey.stream._stream cimport Stream
+
+
+cdef class SSLStream(Stream):
+    # The ssl.SSLSocket, non-blocking: every wait is this stream's. It owns the socket.
+    cdef readonly object ssl_socket
+    cdef object _want_read                  # ssl's exceptions, at hand without an import
+    cdef object _want_write
+
+    cdef int _handshake(self, int64_t deadline_ns) except -1
+    # One call of a method of the socket: bytes moved, or a negated POLL* event to wait for.
+    cdef Py_ssize_t _attempt(self, method, argument) except? -32768

@@ -1,0 +1,182 @@
+"""Streams over TLS, by Python's ssl: the same interface, deadlines and errors as plain ones.
+
+It knows how a non-blocking SSLSocket is driven. It must not know how an SSLContext is made, nor
+load `ssl` before a stream becomes a TLS stream.
+"""
+
+from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.stdint cimport int64_t, uint8_t
+
+from mongokey.stream._stream cimport (
+    MK_NO_SOCKET,
+    POLLIN,
+    POLLOUT,
+    SocketStream,
+    Stream,
+    mk_close,
+    mk_monotonic_ns,
+    mk_poll,
+    mk_pollfd,
+    mk_socket,
+)
+
+from mongokey.errors import AutoReconnect
+
+
+cdef class SSLStream(Stream):
+    """A TLS stream to a server; `wrap_tls` makes it."""
+
+    def __init__(self):
+        raise TypeError("an SSLStream is made by mongokey.stream.wrap_tls")
+
+    def __del__(self):
+        # Without this, ssl would warn that its socket was left open.
+        self.close()
+
+    cdef Py_ssize_t _attempt(self, method, argument) except? -32768:
+        cdef Py_ssize_t moved = 0
+        cdef object lost = None
+        self._inside += 1
+        try:
+            if argument is None:
+                method()
+            else:
+                moved = method(argument)
+        except self._want_read:
+            moved = -POLLIN
+        except self._want_write:
+            moved = -POLLOUT
+        except (OSError, ValueError) as error:
+            # ssl.SSLError is an OSError; a socket that another thread closes gives either.
+            lost = error
+        except BaseException:
+            # ssl has run a signal handler, which raised: the state of the stream is unknown.
+            self._inside -= 1
+            if self.closed and self._inside == 0:
+                self._release()
+            self.close()
+            raise
+        self._leave()
+        if lost is not None:
+            self.close()
+            raise AutoReconnect(f"{self.peer}: {lost}") from lost
+        return moved
+
+    cdef int _handshake(self, int64_t deadline_ns) except -1:
+        cdef int64_t started = mk_monotonic_ns()
+        cdef Py_ssize_t rc
+        while True:
+            try:
+                rc = self._attempt(self.ssl_socket.do_handshake, None)
+            except AutoReconnect as error:
+                if error.__cause__ is None:
+                    raise
+                raise AutoReconnect(
+                    f"{self.peer}: TLS handshake failed: {error.__cause__}"
+                ) from error.__cause__
+            if rc >= 0:
+                return 0
+            self._wait(<short>-rc, deadline_ns, started, False)
+
+    cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
+        cdef int64_t started, limit
+        cdef Py_ssize_t sent
+        if self.closed:
+            self._refuse()
+        while size:
+            view = PyMemoryView_FromMemory(<char *>data, <Py_ssize_t>size, PyBUF_READ)
+            try:
+                sent = self._attempt(self.ssl_socket.send, view)
+            finally:
+                # A traceback may keep the view; it must not keep pointing at this memory.
+                view.release()
+            if sent >= 0:
+                data += sent
+                size -= <size_t>sent
+                continue
+            started = mk_monotonic_ns()
+            limit = deadline_ns
+            if limit == 0 and self.timeout_ns:
+                limit = started + self.timeout_ns
+            self._wait(<short>-sent, limit, started, deadline_ns == 0)
+        return 0
+
+    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
+        cdef int64_t started = mk_monotonic_ns(), limit = deadline_ns
+        cdef Py_ssize_t got
+        if self.closed:
+            self._refuse()
+        if deadline_ns and started >= deadline_ns:
+            self._timed_out(POLLIN, started, False)
+        if limit == 0 and self.timeout_ns:
+            limit = started + self.timeout_ns
+        while True:
+            view = PyMemoryView_FromMemory(<char *>into, <Py_ssize_t>capacity, PyBUF_WRITE)
+            try:
+                got = self._attempt(self.ssl_socket.recv_into, view)
+            finally:
+                view.release()
+            if got > 0:
+                return got
+            if got == 0:
+                self._lost(0, "waiting for the server's answer")
+            self._wait(<short>-got, limit, started, deadline_ns == 0)
+
+    cpdef bint stale(self) except -1:
+        cdef mk_pollfd one
+        if self.closed:
+            return True
+        one.fd = self._socket
+        one.events = POLLIN
+        one.revents = 0
+        if mk_poll(&one, 1, 0) == 0 and not self.ssl_socket.pending():
+            return False
+        # TLS 1.3 sends session tickets unasked: only data, an end or an error is bad news.
+        try:
+            return self._attempt(self.ssl_socket.recv_into, bytearray(1)) >= 0
+        except AutoReconnect:
+            return True
+
+    cdef int _release(self) except -1:
+        cdef mk_socket s = self._socket
+        self._socket = MK_NO_SOCKET
+        if s != MK_NO_SOCKET:
+            self.ssl_socket.detach()
+            mk_close(s)
+        return 0
+
+
+def wrap_tls(SocketStream stream not None, context, server_hostname, *, int64_t deadline_ns=0):
+    """Do the TLS handshake on `stream` and return the SSLStream that takes its socket over."""
+    import socket
+    import ssl
+
+    cdef SSLStream wrapped = SSLStream.__new__(SSLStream)
+    cdef mk_socket fd
+    wrapped.peer = stream.peer
+    wrapped.timeout_ns = stream.timeout_ns
+    wrapped.timeout_text = stream.timeout_text
+    wrapped.deadline_text = stream.deadline_text
+    wrapped._want_read = ssl.SSLWantReadError
+    wrapped._want_write = ssl.SSLWantWriteError
+    fd = stream._detach()
+    try:
+        plain = socket.socket(fileno=fd)
+    except BaseException:
+        mk_close(fd)
+        raise
+    try:
+        plain.setblocking(False)
+        wrapped.ssl_socket = context.wrap_socket(
+            plain, server_hostname=server_hostname, do_handshake_on_connect=False
+        )
+    except OSError as error:
+        # The server can be gone by now: then the socket has no peer to wrap.
+        raise AutoReconnect(f"{wrapped.peer}: TLS handshake failed: {error}") from error
+    finally:
+        plain.close()
+    wrapped._socket = fd
+    wrapped.closed = False
+    wrapped._handshake(deadline_ns)
+    return wrapped

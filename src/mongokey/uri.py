@@ -1,0 +1,643 @@
+"""Reading connection strings: text in, `ConnectionString` out, no I/O.
+
+Knows the grammar of connection-string-spec.md and the start of a mongodb+srv string; what DNS
+says about the latter is handed in with `with_dns`. Must not know sockets, DNS or what a client
+does with an option. Options are looked up in `mongokey.options`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from mongokey import _uri_errors as say
+from mongokey._escapes import unquote_plus
+from mongokey._uri_errors import ADVICE, DEPRECATED, Finding
+from mongokey.errors import ConfigurationError, InvalidURI
+from mongokey.options import (
+    FROM_DEFAULT,
+    FROM_TXT,
+    FROM_URI,
+    LOOKUP,
+    ONCE_ONLY,
+    OPTIONS,
+    SRV_RULES,
+    TOPOLOGY_RULES,
+    TXT,
+    URI,
+    check_rules,
+    unknown_option,
+)
+
+__all__ = ["DEFAULT_PORT", "ConnectionString", "parse"]
+
+SCHEME = "mongodb://"
+SRV_SCHEME = "mongodb+srv://"
+DEFAULT_PORT = 27017
+
+# A Unix socket has no port.
+Host = tuple[str, int | None]
+
+
+class SRVQuestion(NamedTuple):
+    """What a resolver has to know to find the hosts of a mongodb+srv string."""
+
+    fqdn: str
+    service_name: str
+    # 0 is no limit.
+    max_hosts: int
+    # What the look-up may take in all; None is no limit.
+    timeout_s: float | None
+    # srvAllowedHostsSuffix and srv_host_validator: what goes instead of the parent domain's rule.
+    allowed_hosts_suffix: str | None
+    host_validator: Callable[[str], bool] | None
+
+
+# Returns the targets of the SRV records and the TXT record's text, if there is one.
+Resolve = Callable[[SRVQuestion], tuple[Sequence[Host], str | None]]
+
+
+class ConnectionString:
+    """A connection string that was understood; immutable. `str` and `repr` mask its secrets.
+
+    Made by `parse`. Values of options are validated; times are seconds where `mongokey.options`
+    says so.
+    """
+
+    __slots__ = (
+        "_collection",
+        "_database",
+        "_findings",
+        "_fqdn",
+        "_hosts",
+        "_options",
+        "_password",
+        "_raw_plus",
+        "_spelled",
+        "_txt",
+        "_username",
+    )
+
+    _hosts: tuple[Host, ...]
+    _username: str | None
+    _password: str | None
+    _database: str | None
+    _collection: str | None
+    _options: dict[str, Any]
+    _fqdn: str | None
+    _findings: list[Finding]
+    _raw_plus: bool
+    _spelled: dict[str, str] | None
+    _txt: tuple[str, ...]
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """(host, port) of each seed; the port of a Unix socket is None; empty before DNS is asked.
+
+        Host names are in lower case, IPv6 addresses without brackets.
+        """
+        return self._hosts
+
+    @property
+    def username(self) -> str | None:
+        """The user name, decoded, or None."""
+        return self._username
+
+    @property
+    def password(self) -> str | None:
+        """The password, decoded; "" if it was given empty, None if it was not given."""
+        return self._password
+
+    @property
+    def database(self) -> str | None:
+        """The database named in the path, without what follows a dot, or None."""
+        return self._database
+
+    @property
+    def collection(self) -> str | None:
+        """What follows the first dot of the path, or None."""
+        return self._collection
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Canonical name -> validated value, of the options that were given."""
+        return MappingProxyType(self._options)
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Canonical name -> "URI", "TXT" or (tls of mongodb+srv) "default"."""
+        origins = dict.fromkeys(self._options, FROM_URI)
+        for name in self._txt:
+            origins[name] = FROM_DEFAULT if name == "tls" else FROM_TXT
+        return origins
+
+    @property
+    def is_srv(self) -> bool:
+        """Whether the hosts come from DNS (mongodb+srv)."""
+        return self._fqdn is not None
+
+    @property
+    def fqdn(self) -> str | None:
+        """The name to ask DNS about, of a mongodb+srv string."""
+        return self._fqdn
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was ignored, deprecated or is probably not meant so."""
+        return tuple(self._findings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The texts of `findings`."""
+        return tuple(finding.message for finding in self._findings)
+
+    @property
+    def raw_plus(self) -> bool:
+        """Whether a `+` in the user information was read as a blank."""
+        return self._raw_plus
+
+    def with_dns(self, hosts: Iterable[Host], txt: str | None = None) -> ConnectionString:
+        """This mongodb+srv string with what DNS said about it, as a new ConnectionString.
+
+        :param hosts: the targets of the SRV records
+        :param txt: the TXT record's text, or None
+
+        Options of the string go before those of the TXT record; tls is on unless the string says
+        otherwise. Raises ConfigurationError when the record holds anything but authSource,
+        replicaSet and loadBalanced, or contradicts the string.
+        """
+        given = dict(self._options)
+        added: list[str] = []
+        rules = 0
+        if txt:
+            for pair in txt.split("&"):
+                option = LOOKUP.get(pair.partition("=")[0].lower())
+                if option is None or not option.sources & TXT:
+                    raise ConfigurationError(
+                        f"the TXT record of {self._fqdn} may only hold authSource, replicaSet and "
+                        "loadBalanced"
+                    )
+            for name, value in read_options(txt, True, False, [], False)[0].items():
+                if name not in given:
+                    given[name] = value
+                    added.append(name)
+        if "tls" not in given:
+            given["tls"] = True
+            added.append("tls")
+        seeds = tuple(hosts)
+        for name in given:
+            rules |= OPTIONS[name].rules
+        check_rules(rules, given, given, len(seeds), True)
+        resolved = _new(ConnectionString)
+        for slot in ConnectionString.__slots__:
+            setattr(resolved, slot, getattr(self, slot))
+        resolved._hosts = seeds
+        resolved._options = given
+        resolved._txt = tuple(added)
+        return resolved
+
+    def __str__(self) -> str:
+        from urllib.parse import quote
+
+        parts = [SRV_SCHEME if self._fqdn is not None else SCHEME]
+        if self._username is not None:
+            parts.append(quote(self._username, safe="", errors="replace"))
+            parts.append("@" if self._password is None else ":***@")
+        if self._fqdn is not None:
+            parts.append(self._fqdn)
+        else:
+            parts.append(",".join(map(show_host, self._hosts)))
+        parts.append("/")
+        if self._database is not None:
+            parts.append(quote(self._database, safe="", errors="replace"))
+            if self._collection is not None:
+                parts.append("." + quote(self._collection, safe="", errors="replace"))
+        names = [name for name in self._options if name not in self._txt]
+        if names:
+            parts.append("?" + "&".join(f"{name}=..." for name in names))
+        return "".join(parts)
+
+    def __repr__(self) -> str:
+        return f"<ConnectionString {self}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a ConnectionString holds a secret and cannot be pickled or copied")
+
+
+_new = object.__new__
+
+
+def ask_dns(
+    string: ConnectionString, resolve: Resolve | None, keywords: Mapping[str, Any] | None = None
+) -> ConnectionString:
+    """A mongodb+srv string with its hosts, as `resolve` finds them.
+
+    `keywords` (canonical name -> validated value) go before the string's own options. Raises
+    ConfigurationError without a resolver, when the options exclude one another, and whatever
+    `resolve` raises.
+    """
+    assert string.fqdn is not None
+    if resolve is None:
+        raise ConfigurationError(
+            f"mongodb+srv://{string.fqdn} needs DNS to find its hosts, and this version of "
+            "mongokey has no resolver yet: use the mongodb:// form with the list of hosts"
+        )
+    options = {**string.options, **(keywords or {})}
+    check_rules(SRV_RULES, options, options, 1, True)
+    hosts, txt = resolve(
+        SRVQuestion(
+            string.fqdn,
+            options.get("srvServiceName") or OPTIONS["srvServiceName"].default,
+            options.get("srvMaxHosts", 0),
+            options.get("connectTimeoutMS", OPTIONS["connectTimeoutMS"].default),
+            options.get("srvAllowedHostsSuffix"),
+            options.get("srv_host_validator"),
+        )
+    )
+    resolved = string.with_dns(hosts, txt)
+    merged = {**resolved.options, **(keywords or {})}
+    check_rules(SRV_RULES | TOPOLOGY_RULES, merged, merged, len(hosts), True)
+    return resolved
+
+
+def show_host(host: Host) -> str:
+    """A host as a connection string has it."""
+    name, port = host
+    if name.endswith(".sock"):
+        from urllib.parse import quote
+
+        return quote(name, safe="", errors="replace")
+    if ":" in name:
+        name = f"[{name}]"
+    return name if port is None else f"{name}:{port}"
+
+
+def parse(
+    uri: str,
+    default_port: int | None = DEFAULT_PORT,
+    *,
+    validate: bool = True,
+    lenient: bool = False,
+) -> ConnectionString:
+    """Read a connection string.
+
+    :param uri: the string; mongodb:// or mongodb+srv://
+    :param default_port: the port of hosts that name none
+    :param validate: False leaves the values of options as they are written
+    :param lenient: True turns unknown options and wrong values into findings and ignores them
+
+    Raises InvalidURI when the string cannot be read or its options exclude one another, and
+    ConfigurationError for an unknown option or a wrong value (these are ValueError or TypeError
+    too). No message holds a piece of the password.
+    """
+    if uri.startswith("mongodb://"):
+        is_srv = False
+        scheme = SCHEME
+        rest = uri[10:]
+    elif uri.startswith("mongodb+srv://"):
+        is_srv = True
+        scheme = SRV_SCHEME
+        rest = uri[14:]
+    else:
+        raise say.bad_scheme(uri)
+
+    authority, _, query = rest.partition("?")
+    authority, _, path = authority.partition("/")
+    userinfo, at, hosts_text = authority.rpartition("@")
+    findings: list[Finding] = []
+
+    # What has to be escaped shows up somewhere else if it is not: a '/' in a password ends the
+    # hosts, a '?' begins the options. An '@' further on says so.
+    if "@" in path:
+        if not at:
+            raise say.bad_userinfo(scheme, rest)
+        findings.append(say.at_in_database())
+
+    username = password = None
+    raw_plus = False
+    if at:
+        username, colon, password = userinfo.partition(":")
+        if (
+            not username
+            or ":" in password
+            or "@" in userinfo
+            or "#" in userinfo
+            or "[" in userinfo
+            or "]" in userinfo
+        ):
+            raise say.bad_userinfo(scheme, rest)
+        if "%" in userinfo and not say.escapes_are_whole(userinfo):
+            raise say.bad_userinfo(scheme, rest)
+        if "+" in userinfo:
+            raw_plus = True
+            what = "user name" if "+" in username else "password"
+            findings.append(say.raw_plus(what))
+        if raw_plus or "%" in userinfo:
+            username = unquote_plus(username, "user name")
+            password = unquote_plus(password, "password")
+        if not colon:
+            password = None
+
+    fqdn = None
+    seeds: tuple[Host, ...]
+    try:
+        if not hosts_text:
+            raise say.no_host(path)
+        if is_srv:
+            fqdn = _srv_host(hosts_text)
+            seeds = ()
+        elif "," in hosts_text:
+            seeds = tuple(split_hosts(hosts_text, default_port))
+        else:
+            seeds = (read_host(hosts_text, default_port, 1),)
+    except InvalidURI:
+        # Without '@' before it, what does not look like a port may be an unescaped password.
+        if not at and "@" in query:
+            raise say.bad_userinfo(scheme, rest) from None
+        raise
+
+    database = collection = None
+    if path:
+        if "%" in path or "+" in path:
+            path = unquote_plus(path, "database name")
+        database, dot, rest_of_name = path.partition(".")
+        if dot:
+            collection = rest_of_name
+        if not database or not say.BAD_DATABASE.isdisjoint(database):
+            raise say.bad_database(database)
+
+    spelled: dict[str, str] | None = None
+    options: dict[str, Any]
+    if query:
+        options, given, spelled, rules = read_options(
+            query, validate, lenient, findings, "@" in query
+        )
+        if rules:
+            check_rules(rules, options, given, len(seeds), is_srv)
+    else:
+        options = {}
+
+    string = _new(ConnectionString)
+    string._hosts = seeds
+    string._username = username
+    string._password = password
+    string._database = database
+    string._collection = collection
+    string._options = options
+    string._fqdn = fqdn
+    string._findings = findings
+    string._raw_plus = raw_plus
+    string._spelled = spelled
+    string._txt = ()
+    return string
+
+
+# ---------------------------------------------------------------- hosts
+
+
+def split_hosts(text: str, default_port: int | None = DEFAULT_PORT) -> list[Host]:
+    """The (host, port) pairs of hosts with commas between them."""
+    return [
+        read_host(entity, default_port, number) for number, entity in enumerate(text.split(","), 1)
+    ]
+
+
+def read_host(entity: str, default_port: int | None, number: int = 1) -> Host:
+    """The (host, port) of one host, the one at place `number`, which errors name.
+
+    A name that ends in `.sock` is a Unix socket and has no port (None).
+    """
+    host, colon, port_text = entity.partition(":")
+    plain = host.replace(".", "").replace("-", "").isalnum()
+    if not plain or not colon and entity.endswith(".sock"):
+        return _read_odd_host(entity, default_port, number)
+    return host.lower(), read_port(port_text, number) if colon else default_port
+
+
+def _read_odd_host(entity: str, default_port: int | None, number: int) -> Host:
+    if "%" in entity or "+" in entity:
+        entity = unquote_plus(entity, "host")
+    if entity.endswith(".sock"):
+        if "\0" in entity:
+            raise say.bad_host(entity, number)
+        return entity, None
+    port: int | None = default_port
+    if entity.startswith("["):
+        host, bracket, after = entity[1:].partition("]")
+        if not bracket or not host or (after and not after.startswith(":")):
+            raise say.InvalidHost(
+                f"host {number}: an IPv6 address must stand in '[' and ']', as in [::1]:27017"
+            )
+        if after:
+            port = read_port(after[1:], number)
+        # The zone is the name of an interface: its case matters (RFC 6874).
+        address, percent, zone = host.partition("%")
+        if not say.host_is_plausible(address) or (percent and not zone.isprintable()):
+            raise say.bad_host(host, number)
+        return address.lower() + percent + zone, port
+    host, colon, port_text = entity.partition(":")
+    if colon:
+        port = read_port(port_text, number)
+    if not say.host_is_plausible(host):
+        raise say.bad_host(host, number)
+    return host.lower(), port
+
+
+def read_port(text: str, number: int) -> int:
+    """The port of the host at place `number`; raises InvalidHost unless from 1 to 65535."""
+    if text.isdigit() and text.isascii() and len(text) < 10:
+        port = int(text)
+        if 0 < port < 65536:
+            return port
+    raise say.bad_port(text, number)
+
+
+def _srv_host(text: str) -> str:
+    if "," in text:
+        raise InvalidURI(
+            "a mongodb+srv:// string names exactly one host, DNS tells the servers: for a list "
+            "of hosts use mongodb://"
+        )
+    if "%" in text or "+" in text:
+        text = unquote_plus(text, "host")
+    host, colon, port = text.partition(":")
+    if colon:
+        raise say.srv_with_port(port) if not port or port.isdigit() else say.bad_port(port, 1)
+    if host.endswith(".sock") or not say.host_is_plausible(host):
+        raise say.bad_host(host, 1)
+    return host.lower()
+
+
+# ---------------------------------------------------------------- options
+
+
+def read_options(
+    query: str, validate: bool, lenient: bool, findings: list[Finding], hide: bool
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, str] | None, int]:
+    """Read `name=value` pairs.
+
+    Returns the options by canonical name, everything given as written, the other names used
+    (canonical name -> alias) and the rules to check. With `hide`, names that are not options
+    are not shown: they may be pieces of a password.
+    """
+    if "&" in query:
+        if ";" in query:
+            raise InvalidURI("options are separated by '&' or by ';', not by both: use '&'")
+        pairs = query.split("&")
+    else:
+        pairs = query.split(";")
+    options: dict[str, Any] = {}
+    given: dict[str, Any] = {}
+    spelled: dict[str, str] | None = None
+    rules = 0
+    lookup = LOOKUP.get
+    for pair in pairs:
+        value: Any
+        key, equals, value = pair.partition("=")
+        option = lookup(key) or lookup(key.lower())
+        if option is None or not equals or not option.sources & URI:
+            _odd_pair(pair, pairs, validate, lenient, findings, hide, options)
+            continue
+        name = option.name
+        if option.plain and validate and name not in given:
+            # Nearly all options; what is below is for the others.
+            if "%" in value or "+" in value:
+                value = unquote_plus(value, name)
+            given[name] = value
+            rules |= option.rules
+            try:
+                options[name] = option.validate(name, value)
+            except (ValueError, TypeError) as error:
+                if not lenient:
+                    raise
+                findings.append(_invalid(error, name))
+            continue
+        if option.raw:
+            if option.repeats:
+                value = [*given.get(name, ()), value]
+        elif "%" in value or "+" in value:
+            value = unquote_plus(value, name)
+        alias = option.alias
+        if alias is not None:
+            if spelled is None:
+                spelled = {}
+            if alias in option.deprecated:
+                findings.append(
+                    Finding(
+                        "OPTION-DEPRECATED",
+                        f"option {alias} is deprecated: use {name}"
+                        + (f" ({alias} is ignored, {name} is given too)" if name in given else ""),
+                        DEPRECATED,
+                        name,
+                    )
+                )
+                if name in given:
+                    continue
+            if name not in given:
+                spelled[name] = alias
+        if name in given and not option.repeats:
+            _given_again(option, given[name], value, spelled, findings)
+        given[name] = value
+        rules |= option.rules
+        if not validate:
+            options[name] = value
+            continue
+        try:
+            options[name] = option.validate(name, value)
+        except (ValueError, TypeError) as error:
+            if not lenient:
+                raise
+            options.pop(name, None)
+            findings.append(_invalid(error, name))
+        else:
+            if option.advise is not None:
+                advice = option.advise(name, value)
+                if advice is not None:
+                    findings.append(Finding("OPTION-INVALID", advice, option=name))
+    if "gssapiServiceName" in options and validate:
+        _apply_gssapi_service_name(options, findings)
+    return options, given, spelled, rules
+
+
+def _invalid(error: Exception, name: str) -> Finding:
+    return Finding("OPTION-INVALID", f"{error}; it is ignored", option=name)
+
+
+def _odd_pair(
+    pair: str,
+    pairs: list[str],
+    validate: bool,
+    lenient: bool,
+    findings: list[Finding],
+    hide: bool,
+    options: dict[str, Any],
+) -> None:
+    key, equals, value = pair.partition("=")
+    place = f"option {pairs.index(pair) + 1}"
+    if not equals:
+        text = f"{place} of the connection string has no '=': options are name=value pairs"
+        if not pair:
+            text = f"{place} of the connection string is empty: there is an '&' or '?' too many"
+        if hide:
+            text += " (or the user name or password has a '?' or '&' that must be escaped)"
+        raise InvalidURI(text)
+    if not validate:
+        options[key.lower()] = unquote_plus(value, place)
+        return
+    if hide or not key.isascii() or not key.replace("_", "").isalnum() or len(key) > 60:
+        error: ConfigurationError = say.UnknownOption(
+            f"{place} of the connection string is not known (its name is not shown: with an "
+            "unescaped '?' in the user information it could be a piece of the password)"
+        )
+    else:
+        error = unknown_option(key, URI)
+    if not lenient:
+        raise error
+    findings.append(Finding("OPTION-UNKNOWN", f"{error}; it is ignored"))
+
+
+def _given_again(
+    option: Any,
+    before: Any,
+    value: Any,
+    spelled: dict[str, str] | None,
+    findings: list[Finding],
+) -> None:
+    name = option.name
+    if name == "tls" and before != value:
+        raise InvalidURI("tls (or ssl) is given twice with different values: keep one of them")
+    if name in ONCE_ONLY:
+        raise InvalidURI(f"{name} is given twice: keep one of them")
+    if (spelled.get(name) if spelled else None) == option.alias:
+        findings.append(
+            Finding(
+                "OPTION-REPEATED",
+                f"option {option.alias or name} is given twice: the last one holds",
+                option=name,
+            )
+        )
+
+
+def _apply_gssapi_service_name(options: dict[str, Any], findings: list[Finding]) -> None:
+    name = options.pop("gssapiServiceName")
+    properties = options.setdefault("authMechanismProperties", {})
+    properties.setdefault("SERVICE_NAME", name)
+    findings.append(
+        Finding(
+            "OPTION-DEPRECATED",
+            "option gssapiServiceName is deprecated: use authMechanismProperties=SERVICE_NAME:...",
+            DEPRECATED,
+            "gssapiServiceName",
+        )
+    )
+
+
+def lint(string: ConnectionString) -> list[Finding]:
+    """ADVICE about what a connection string most likely does not mean."""
+    found = [finding for finding in string.findings if finding.kind == ADVICE]
+    if string.username is not None:
+        found += say.lint_secret(string.username, "user name")
+    if string.password is not None:
+        found += say.lint_secret(string.password, "password")
+    return found

@@ -1,0 +1,45 @@
+"""MongoDB's wire messages, usable alone: commands to bytes, bytes to replies.
+
+It knows OP_MSG with all its sections and flags, and OP_QUERY and OP_REPLY for the legacy hello
+(specification: message/OP_MSG.md). It must not know sockets, logins or what a command means.
+"""
+
+from mongokey.wire._standalone import (
+    CHECKSUM_PRESENT,
+    EXHAUST_ALLOWED,
+    HEADER_SIZE,
+    MORE_TO_COME,
+    OP_COMPRESSED,
+    OP_MSG,
+    OP_QUERY,
+    OP_REPLY,
+    QUERY_FAILURE,
+    SECONDARY_OK,
+    crc32c,
+    decode_message,
+    encode_legacy_hello,
+    encode_message,
+    message_length,
+    next_request_id,
+)
+from mongokey.wire.message import Message
+
+__all__ = [
+    "CHECKSUM_PRESENT",
+    "EXHAUST_ALLOWED",
+    "HEADER_SIZE",
+    "MORE_TO_COME",
+    "OP_COMPRESSED",
+    "OP_MSG",
+    "OP_QUERY",
+    "OP_REPLY",
+    "QUERY_FAILURE",
+    "SECONDARY_OK",
+    "Message",
+    "crc32c",
+    "decode_message",
+    "encode_legacy_hello",
+    "encode_message",
+    "message_length",
+    "next_request_id",
+]

@@ -1,0 +1,93 @@
+"""The public bson-corpus suite: valid, degenerate and broken BSON of every type.
+
+Extended JSON is not read here; of it only the strings of Decimal128 are compared.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal, DecimalException
+from typing import Any
+
+import pytest
+
+from mongokey import bson
+from mongokey.bson import CodecOptions, DatetimeConversion, Decimal128, InvalidBSON
+from tests.specifications import require, suite
+
+# The suite has a date of the year 10000.
+OPTIONS = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+
+FILES = list(suite("bson-corpus"))
+
+
+def cases(kind: str) -> list[Any]:
+    return [
+        pytest.param(content, case, id=f"{name}: {case['description']}")
+        for name, content in FILES
+        for case in content.get(kind, [])
+    ]
+
+
+VALID = cases("valid")
+DEGENERATE = [param for param in VALID if "degenerate_bson" in param.values[1]]
+DECIMALS = [param for param in VALID if param.values[0]["bson_type"] == "0x13"]
+
+
+def test_the_suite_is_there():
+    require("bson-corpus")
+    assert len(VALID) > 500
+    assert len(cases("decodeErrors")) > 50
+    assert len(cases("parseErrors")) > 50
+    assert len(DEGENERATE) > 2
+
+
+@pytest.mark.parametrize(("content", "case"), VALID)
+def test_canonical_bson_survives_a_round_trip(content, case):
+    data = bytes.fromhex(case["canonical_bson"])
+    # Deprecated types decode to what replaced them; the suite has the bytes of that.
+    expected = bytes.fromhex(case.get("converted_bson", case["canonical_bson"]))
+    if content.get("deprecated") and "converted_bson" not in case:
+        pytest.fail("a deprecated type without converted bytes")
+    assert bson.encode(bson.decode(data, OPTIONS)) == expected
+
+
+@pytest.mark.parametrize(("content", "case"), DEGENERATE)
+def test_degenerate_bson_is_put_right(content, case):
+    document = bson.decode(bytes.fromhex(case["degenerate_bson"]))
+    assert bson.encode(document) == bytes.fromhex(case["canonical_bson"])
+
+
+@pytest.mark.parametrize(("content", "case"), cases("decodeErrors"))
+def test_broken_bson_is_refused(content, case):
+    data = bytes.fromhex(case["bson"])
+    with pytest.raises(InvalidBSON) as info:
+        bson.decode(data)
+    assert 0 <= info.value.offset <= len(data)
+    assert not bson.is_valid(data)
+
+
+@pytest.mark.parametrize(("content", "case"), DECIMALS)
+def test_decimal_strings_and_bytes_agree(content, case):
+    document = bson.decode(bytes.fromhex(case["canonical_bson"]))
+    key = content["test_key"]
+    canonical = json.loads(case["canonical_extjson"])[key]["$numberDecimal"]
+    texts = [canonical]
+    if "degenerate_extjson" in case:
+        texts.append(json.loads(case["degenerate_extjson"])[key]["$numberDecimal"])
+    assert str(document[key]) == canonical
+    if not case.get("lossy"):
+        for text in texts:
+            assert Decimal128(text) == document[key]
+        if canonical != "NaN":
+            assert Decimal128(document[key].to_decimal()) == document[key]
+            assert document[key].to_decimal() == Decimal(canonical)
+
+
+@pytest.mark.parametrize(
+    ("content", "case"),
+    [param for param in cases("parseErrors") if param.values[0]["bson_type"] == "0x13"],
+)
+def test_strings_that_are_no_decimal128_are_refused(content, case):
+    with pytest.raises(DecimalException):
+        Decimal128(case["string"])

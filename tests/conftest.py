@@ -1,0 +1,36 @@
+"""Fixtures that all tests share: the real server, and a database that is gone afterwards.
+
+A server starts only when a test first asks for it, and serves the whole session. This file
+knows fixtures only; how a server is run stands in `tests.servers`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.secantus import SecantusServer
+
+
+@pytest.fixture(scope="session")
+def secantus() -> Iterator[SecantusServer]:
+    """A SecantusDB server with authentication on and the users of `SecantusServer.users`."""
+    with SecantusServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def open_secantus() -> Iterator[SecantusServer]:
+    """A SecantusDB server that asks for no login."""
+    with SecantusServer(require_auth=False) as server:
+        yield server
+
+
+@pytest.fixture
+def database_name(secantus: SecantusServer) -> Iterator[str]:
+    """The name of a database of `secantus` that is empty before and dropped after the test."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield name
+    secantus.drop_database(name)

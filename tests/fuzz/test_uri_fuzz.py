@@ -1,0 +1,220 @@
+"""Arbitrary connection strings: only documented errors, secrets kept, nothing lost."""
+
+from __future__ import annotations
+
+import warnings
+from urllib.parse import quote, quote_plus, unquote_plus
+
+import pymongo.errors
+import pymongo.uri_parser as theirs
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from mongokey._escapes import unquote_plus as our_unquote_plus
+from mongokey.client_options import ClientOptions
+from mongokey.errors import ConfigurationError, InvalidURI
+from mongokey.options import OPTIONS
+from mongokey.uri import parse
+from mongokey.uri_parser import parse_uri
+
+_DELIMITERS = list('@:/?#[]%&=;,.+ \n<>"\0')
+_WORDS = [
+    "%40",
+    "%2F",
+    "%zz",
+    "%E2%82%AC",
+    "27017",
+    ".sock",
+    "localhost",
+    "h1",
+    "::1",
+    "true",
+    "ä",
+    "mongodb://",
+    "mongodb+srv://",
+    "w=1",
+    "tls=true",
+    "authMechanismProperties=A:b",
+]
+_SYNTAX = st.sampled_from([*_DELIMITERS, *_WORDS, *OPTIONS])
+_NOISE = st.one_of(_SYNTAX, st.text(max_size=5))
+_ANYTHING = st.lists(_NOISE, max_size=25).map("".join)
+
+# Letters that no message has in this order, so that a piece of four shows a leak.
+_PIECE = st.text(alphabet="QXZJKV", min_size=4, max_size=9)
+_SPECIAL = st.text(alphabet="@:/?#[]%&=;,.+<>\"' \n$ä", min_size=0, max_size=3)
+
+
+@st.composite
+def _secrets(draw: st.DrawFn) -> str:
+    parts = [draw(_SPECIAL)]
+    for _ in range(draw(st.integers(1, 3))):
+        parts += [draw(_PIECE), draw(_SPECIAL)]
+    return "".join(parts)
+
+
+def _leaks(secret: str, text: str) -> list[str]:
+    pieces = {secret[i : i + 4] for i in range(len(secret) - 3)}
+    return [piece for piece in pieces if set(piece) <= set("QXZJKV") and piece in text]
+
+
+def _say_everything(uri: str) -> str:
+    """All that mongokey says about a string: errors and warnings, of parser and client."""
+    said = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for read in (parse_uri, lambda text: parse_uri(text, warn=True), ClientOptions.build):
+            try:
+                read(uri)
+            except ConfigurationError as error:
+                said.append(f"{error!r} {error}")
+    said += [str(warning.message) for warning in caught]
+    return "\n".join(said)
+
+
+@settings(max_examples=600, deadline=None)
+@given(_ANYTHING, st.booleans())
+def test_only_documented_errors(text: str, with_scheme: bool) -> None:
+    uri = "mongodb://" + text if with_scheme else text
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for validate in (True, False):
+            for warn in (True, False):
+                try:
+                    parse_uri(uri, validate=validate, warn=warn)
+                except ConfigurationError:
+                    continue
+        try:
+            string = parse(uri, lenient=True)
+        except ConfigurationError:
+            return
+    assert isinstance(str(string), str)
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    _secrets(),
+    st.sampled_from(
+        [
+            "mongodb://user:{}@host",
+            "mongodb://user:{}@host/db?w=1",
+            "mongodb://us@er:{}@host:1,host2/db",
+            "mongodb://user:{}@host/?replicaSet=my@set&foo=1",
+            "mongodb://user:{}@host:99999/?maxPoolSize=x",
+            "mongodb://user:{}",
+            "mongodb://user:{}@",
+            "mongodb+srv://user:{}@a.b.c/",
+            "mongodb+srv://user:{}@a.b.c:27017/",
+            "mongodb+srv://user:{}@a,b/",
+            '"mongodb://user:{}@host"',
+            "mongodb:/user:{}@host",
+            "user:{}@host",
+            "http://user:{}@host",
+            "mongodb://user/{}@host",
+            "mongodb://user@{}@host",
+        ]
+    ),
+)
+def test_no_piece_of_a_password_is_ever_said(secret: str, template: str) -> None:
+    if template.endswith("{}"):
+        # Without a host, the string ends its user information at the password's own '@'.
+        secret = secret.replace("@", "")
+    said = _say_everything(template.format(secret))
+    assert not _leaks(secret, said), said
+
+
+@settings(max_examples=300, deadline=None)
+@given(_secrets(), st.sampled_from(sorted(n for n, option in OPTIONS.items() if option.secret)))
+def test_no_piece_of_a_secret_option_is_ever_said(secret: str, name: str) -> None:
+    if name == "authMechanismProperties":
+        # A comma would end the value and begin the name of a property; names may be shown.
+        secret = secret.replace(",", "")
+        name += "=AWS_SESSION_TOKEN:"
+    said = _say_everything(f"mongodb://user:pw@host/?{name}={secret}&maxPoolSize=x")
+    assert not _leaks(secret, said), said
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.sampled_from([quote_plus, lambda text: quote(text, safe="")]),
+)
+def test_user_name_and_password_survive(username: str, password: str, escape: object) -> None:
+    assert callable(escape)
+    string = parse(f"mongodb://{escape(username)}:{escape(password)}@h/db?w=1")
+    assert (string.username, string.password) == (username, password)
+    assert not string.raw_plus or escape is quote_plus
+    shown = repr(string)
+    if len(password) >= 4 and password not in f"mongodb://{quote(username)}:***@h:27017/db?w=...":
+        assert password not in shown
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.one_of(st.sampled_from(["%", "%4", "%41", "%C3%A4", "+", "a", "ä"]), st.text())))
+def test_unquote_is_urllibs_for_utf8(parts: list[str]) -> None:
+    text = "".join(parts)
+    try:
+        ours = our_unquote_plus(text)
+    except InvalidURI:
+        assert "\ufffd" in unquote_plus(text)
+        return
+    assert ours == unquote_plus(text)
+
+
+_HOST = st.sampled_from(["h", "h:1", "[::1]", "[::1]:2", "A.b.c:3", "%2Ftmp%2Fx.sock"])
+_OPTION = st.sampled_from(
+    [
+        "w=1",
+        "w=majority",
+        "tls=true",
+        "ssl=true",
+        "tlsInsecure=true",
+        "connectTimeoutMS=100",
+        "socketTimeoutMS=0",
+        "timeoutMS=5",
+        "maxPoolSize=3",
+        "readPreference=nearest",
+        "readPreferenceTags=dc:a,b:%2B",
+        "readPreferenceTags=",
+        "replicaSet=a+b",
+        "appname=%41%C3%A4",
+        "authMechanism=SCRAM-SHA-1",
+        "authMechanismProperties=SERVICE_NAME:x%2By",
+        "compressors=zlib",
+        "uuidRepresentation=pythonLegacy",
+        "foo=bar",
+        "maxPoolSize=x",
+        "journal=",
+        "heartbeatFrequencyMS=-1",
+    ]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.sampled_from(["", "u@", "u:p@", "u%40:p+%2B@", "%C3%A4:@"]),
+    st.lists(_HOST, min_size=1, max_size=4),
+    st.sampled_from(["", "/", "/db", "/db.c.d", "/d%3Fb", "/a b"]),
+    st.lists(_OPTION, max_size=5),
+    st.booleans(),
+    st.booleans(),
+)
+def test_parse_uri_agrees_with_pymongo(
+    userinfo: str, hosts: list[str], path: str, options: list[str], warn: bool, normalize: bool
+) -> None:
+    # Of tls and ssl together we return tls only.
+    assume(normalize or not {"tls=true", "ssl=true"} <= set(options))
+    uri = f"mongodb://{userinfo}{','.join(hosts)}{path}" + (
+        "?" + "&".join(options) if options else ""
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            expected = theirs.parse_uri(uri, warn=warn, normalize=normalize)
+        except (pymongo.errors.ConfigurationError, ValueError, TypeError):
+            with pytest.raises(ConfigurationError):
+                parse_uri(uri, warn=warn, normalize=normalize)
+            return
+        assert parse_uri(uri, warn=warn, normalize=normalize) == expected

@@ -1,0 +1,331 @@
+"""Streams over TLS: the same bytes, deadlines, ends and errors as plain ones."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import gc
+import ipaddress
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mongokey.errors import AutoReconnect, NetworkTimeout
+from mongokey.stream import SocketStream, SSLStream, connect, monotonic_ns, wrap_tls
+
+MS = 1_000_000
+FAR = 20.0
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> str:
+    """A PEM file with a key and its own certificate for localhost and 127.0.0.1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return str(path)
+
+
+@pytest.fixture(params=["TLSv1_2", "TLSv1_3"])
+def contexts(request, certificate):
+    """A client's and a server's context that speak one version."""
+    client = ssl.create_default_context(cafile=certificate)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    client.minimum_version = client.maximum_version = ssl.TLSVersion[request.param]
+    return client, server
+
+
+def make_tls_pair(contexts, hostname="127.0.0.1", deadline_ns=0):
+    client, server = contexts
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        plain = connect(*listener.getsockname(), timeout=FAR)
+        accepted, _ = listener.accept()
+    accepted.settimeout(FAR)
+    far = []
+
+    def serve():
+        try:
+            far.append(server.wrap_socket(accepted, server_side=True))
+        except OSError:
+            # The client's side of the test says what went wrong.
+            accepted.close()
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    try:
+        stream = wrap_tls(plain, client, hostname, deadline_ns=deadline_ns)
+    finally:
+        serving.join(FAR)
+    assert plain.closed
+    return stream, far[0]
+
+
+@contextlib.contextmanager
+def tls_pair(contexts, deadline_ns=0):
+    stream, far = make_tls_pair(contexts, deadline_ns=deadline_ns)
+    with far:
+        yield stream, far
+    stream.close()
+
+
+def receive_exactly(sock, size, pause=0.0):
+    chunks = []
+    while size:
+        chunk = sock.recv(min(size, 1 << 16))
+        assert chunk
+        chunks.append(chunk)
+        size -= len(chunk)
+        time.sleep(pause)
+    return b"".join(chunks)
+
+
+def test_bytes_go_both_ways(contexts):
+    with tls_pair(contexts, deadline_ns=monotonic_ns() + 10_000 * MS) as (stream, far):
+        assert isinstance(stream, SSLStream)
+        assert stream.peer.startswith("127.0.0.1:")
+        assert stream.ssl_socket.version() == contexts[0].maximum_version.name.replace("_", ".")
+        stream.send_all(b"question")
+        assert far.recv(100) == b"question"
+        far.sendall(b"answer")
+        assert stream.receive(100) == b"answer"
+        far.sendall(b"answer")
+        assert stream.receive(4, monotonic_ns() + 10_000 * MS) == b"answ"
+        assert stream.receive(4) == b"er"
+
+
+def test_a_big_write_reaches_a_slow_reader_whole(contexts):
+    data = os.urandom(1 << 20) * 10
+    received = []
+    with tls_pair(contexts) as (stream, far):
+        reader = threading.Thread(
+            target=lambda: received.append(receive_exactly(far, len(data), 0.0005))
+        )
+        reader.start()
+        stream.send_all(data)
+        reader.join(FAR)
+    assert received == [data]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_silent_server_ends_in_a_timeout(contexts, own):
+    with tls_pair(contexts) as (stream, _):
+        if own:
+            stream.set_timeout(150 * MS)
+        stream.timeout_text = "socketTimeoutMS=150"
+        stream.deadline_text = "connectTimeoutMS=150"
+        text = "socketTimeoutMS" if own else "connectTimeoutMS"
+        started = time.monotonic()
+        with pytest.raises(NetworkTimeout, match=rf"server's answer \({text}=150\)"):
+            stream.receive(10, 0 if own else monotonic_ns() + 150 * MS)
+        assert 0.14 <= time.monotonic() - started < FAR / 2
+        assert stream.closed
+
+
+def test_a_server_that_drips_does_not_outlive_the_deadline(contexts):
+    over = threading.Event()
+    with tls_pair(contexts) as (stream, far):
+
+        def drip():
+            while not over.wait(0.01):
+                try:
+                    far.sendall(b".")
+                except OSError:
+                    return
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        started = time.monotonic()
+        deadline = monotonic_ns() + 300 * MS
+
+        def read_on():
+            while True:
+                stream.receive(1, deadline)
+
+        with pytest.raises(NetworkTimeout):
+            read_on()
+        elapsed = time.monotonic() - started
+        over.set()
+        dripping.join(FAR)
+        assert 0.29 <= elapsed < FAR / 2
+
+
+def test_a_server_that_takes_no_data_ends_in_a_timeout(contexts):
+    with tls_pair(contexts) as (stream, _):
+        with pytest.raises(NetworkTimeout, match="waiting for the server to take data"):
+            stream.send_all(bytes(30 << 20), monotonic_ns() + 150 * MS)
+        assert stream.closed
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_an_end_of_the_stream_raises_at_once(contexts, orderly):
+    with tls_pair(contexts) as (stream, far):
+        if orderly:
+            far.setblocking(False)
+            # Sends the closing alert, and does not wait for the client's.
+            with contextlib.suppress(ssl.SSLWantReadError):
+                far.unwrap()
+        else:
+            far.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(AutoReconnect, match="closed by the server"):
+            stream.receive(10)
+        assert stream.closed
+
+
+def test_a_silent_server_in_the_handshake_ends_in_the_deadline(contexts):
+    near, far = socket.socketpair()
+    with far:
+        stream = SocketStream(near.detach(), "server:27017")
+        stream.deadline_text = "connectTimeoutMS=150"
+        started = time.monotonic()
+        with pytest.raises(NetworkTimeout, match=r"^server:27017: .*\(connectTimeoutMS=150\)"):
+            wrap_tls(stream, contexts[0], "localhost", deadline_ns=monotonic_ns() + 150 * MS)
+        assert 0.14 <= time.monotonic() - started < FAR / 2
+        assert stream.closed
+
+
+def test_a_server_that_speaks_no_tls_is_told(contexts):
+    near, far = socket.socketpair()
+    with far:
+        far.sendall(b"I am a MongoDB server without TLS.")
+        stream = SocketStream(near.detach(), "server:27017")
+        with pytest.raises(AutoReconnect, match=r"^server:27017: TLS handshake failed: ") as caught:
+            wrap_tls(stream, contexts[0], "localhost", deadline_ns=monotonic_ns() + 10_000 * MS)
+        assert isinstance(caught.value.__cause__, ssl.SSLError)
+
+
+def test_a_server_that_is_gone_before_the_handshake_is_told(contexts):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stream = connect(*listener.getsockname(), timeout=FAR)
+        listener.accept()[0].close()
+    with pytest.raises(AutoReconnect):
+        wrap_tls(stream, contexts[0], "localhost", deadline_ns=monotonic_ns() + 10_000 * MS)
+
+
+def test_a_wrong_host_name_is_told(contexts):
+    with pytest.raises(AutoReconnect, match=r"TLS handshake failed: .*certificate") as caught:
+        make_tls_pair(contexts, hostname="example.com")
+    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+
+
+def test_a_context_that_wants_a_host_name_says_so_and_leaks_nothing(contexts):
+    near, far = socket.socketpair()
+    far.settimeout(FAR)
+    with far:
+        with pytest.raises(ValueError, match="server_hostname"):
+            wrap_tls(SocketStream(near.detach(), "server:27017"), contexts[0], None)
+        assert far.recv(1) == b""
+
+
+def test_session_tickets_do_not_make_a_stream_stale_but_data_and_ends_do(contexts):
+    with tls_pair(contexts) as (stream, far):
+        # With TLS 1.3 two tickets lie unread in the socket now.
+        assert not stream.stale()
+        assert not stream.stale()
+        far.sendall(b"?")
+        time.sleep(0.05)
+        assert stream.stale()
+    with tls_pair(contexts) as (stream, far):
+        far.shutdown(socket.SHUT_RDWR)
+        assert stream.stale()
+    assert stream.stale()
+
+
+@pytest.mark.parametrize("what", ["read", "write"])
+def test_a_close_by_another_thread_ends_a_wait(contexts, what):
+    with tls_pair(contexts) as (stream, _):
+        number = stream.fileno()
+        closer = threading.Timer(0.1, stream.close)
+        closer.start()
+        act, argument = (
+            (stream.receive, 1) if what == "read" else (stream.send_all, bytes(30 << 20))
+        )
+        with pytest.raises(AutoReconnect):
+            act(argument)
+        closer.join(FAR)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)
+
+
+def test_a_close_in_a_forked_child_leaves_the_parents_connection_alone(certificate):
+    script = f"""
+import os, socket, ssl, threading, warnings
+from mongokey.stream import connect, wrap_tls
+client = ssl.create_default_context(cafile={certificate!r})
+server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+server.load_cert_chain({certificate!r})
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    plain = connect(*listener.getsockname(), timeout=10)
+    accepted, _ = listener.accept()
+far = []
+t = threading.Thread(target=lambda: far.append(server.wrap_socket(accepted, server_side=True)))
+t.start()
+stream = wrap_tls(plain, client, "localhost")
+t.join()
+warnings.simplefilter("ignore", DeprecationWarning)
+pid = os.fork()
+if pid == 0:
+    stream.close()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+stream.send_all(b"ping")
+assert far[0].recv(10) == b"ping"
+far[0].sendall(b"pong")
+assert stream.receive(10) == b"pong"
+print("intact")
+far[0].close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=FAR,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+    assert (done.stdout, done.stderr) == ("intact\n", "")
+
+
+def test_a_stream_that_is_forgotten_closes_without_a_warning(contexts):
+    stream, far = make_tls_pair(contexts)
+    number = stream.fileno()
+    del stream
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
+    far.close()
+
+
+def test_an_ssl_stream_is_only_made_by_wrap_tls():
+    with pytest.raises(TypeError, match="wrap_tls"):
+        SSLStream()

@@ -1,0 +1,364 @@
+"""`ClientOptions.build`: how host, string and keywords combine, and what follows from them."""
+
+from __future__ import annotations
+
+import datetime
+import pickle
+import warnings
+from typing import Any
+
+import pytest
+
+from mongokey.client_options import ClientOptions
+from mongokey.errors import ConfigurationError, InvalidURI
+from mongokey.read_preferences import Nearest, Primary, ReadPreference
+from mongokey.uri import SRVQuestion, parse
+from mongokey.write_concern import WriteConcern
+
+build = ClientOptions.build
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "hosts"),
+    [
+        (None, None, [("localhost", 27017)]),
+        (None, 1, [("localhost", 1)]),
+        ("h", 1, [("h", 1)]),
+        ("a,b:2", None, [("a", 27017), ("b", 2)]),
+        (["a", "b:2", "A"], 3, [("a", 3), ("b", 2)]),
+        (("a",), None, [("a", 27017)]),
+        ("[::1]", None, [("::1", 27017)]),
+        ("mongodb://a,b:2", 3, [("a", 3), ("b", 2)]),
+        (["mongodb://a", "b"], None, [("a", 27017), ("b", 27017)]),
+        ("/tmp/x.sock", None, [("/tmp/x.sock", None)]),
+    ],
+)
+def test_hosts(host: Any, port: int | None, hosts: list[Any]) -> None:
+    assert list(build(host, port).hosts) == hosts
+
+
+@pytest.mark.parametrize("host", [[], "", ["a", ""], ["mongodb://a", "mongodb://b"], "a/b"])
+def test_bad_hosts(host: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        build(host)
+
+
+@pytest.mark.parametrize(
+    ("host", "port"), [(b"h", None), (1, None), ([1], None), ("h", "1"), ("h", True)]
+)
+def test_wrong_types_of_host_and_port(host: Any, port: Any) -> None:
+    with pytest.raises(TypeError):
+        build(host, port)
+
+
+def test_port_out_of_range() -> None:
+    with pytest.raises(ConfigurationError, match="port"):
+        build("h", 70000)
+
+
+def test_defaults() -> None:
+    options = build()
+    pool = options.pool_options
+    assert (pool.max_pool_size, pool.min_pool_size, pool.max_connecting) == (100, 0, 2)
+    assert (pool.connect_timeout, pool.connect_timeout_ns) == (20.0, 20_000_000_000)
+    assert (pool.socket_timeout_ns, pool.wait_queue_timeout_ns, pool.max_idle_time_ns) == (
+        None,
+    ) * 3
+    assert options.server_selection_timeout_ns == 30_000_000_000
+    assert options.heartbeat_frequency_ns == 10_000_000_000
+    assert options.local_threshold_ns == 15_000_000
+    assert (options.timeout, options.timeout_ns) == (None, None)
+    assert options.retry_writes is True
+    assert options.retry_reads is True
+    assert options.read_preference == Primary()
+    assert options.write_concern == WriteConcern()
+    assert options.read_concern.level is None
+    assert options.credential is None
+    assert options.tls is None
+    assert options.replica_set_name is None
+    assert options.direct_connection is None
+    assert options.connect is None
+    assert options.server_monitoring_mode == "auto"
+    assert options.database is None
+    assert options.origin("maxPoolSize") == "default"
+    assert options.origins == {}
+
+
+def test_keywords_go_before_the_string_and_the_origin_is_kept() -> None:
+    options = build(
+        "mongodb://h/db.c?maxPoolSize=3&minPoolSize=1&connectTimeoutMS=100",
+        MAXPOOLSIZE=5,
+        timeoutMS=0,
+        connectTimeoutMS=None,
+    )
+    assert options.pool_options.max_pool_size == 5
+    assert options.pool_options.connect_timeout_ns is None
+    assert (options.timeout, options.timeout_ns) == (0.0, 0)
+    assert options.origins == {
+        "maxPoolSize": "keyword",
+        "minPoolSize": "URI",
+        "connectTimeoutMS": "keyword",
+        "timeoutMS": "keyword",
+    }
+    assert (options.database, options.collection) == ("db", "c")
+
+
+def test_none_means_not_given() -> None:
+    options = build("mongodb://u:p@h/?replicaSet=rs", username=None, password=None, replicaSet=None)
+    assert options.replica_set_name == "rs"
+    assert options.credential is not None
+    assert options.credential.username == "u"
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"maxpolsize": 1}, "did you mean maxPoolSize"),
+        ({"maxPoolSize": "x"}, "maxPoolSize"),
+        ({"max_pool_size": 1}, "did you mean maxPoolSize"),
+        ({"ssl": True, "tls": False}, "same option"),
+        ({"minPoolSize": 5, "maxPoolSize": 3}, "minPoolSize"),
+        ({"heartbeatFrequencyMS": 100}, "500"),
+        ({"proxyHost": "x"}, "SOCKS5"),
+        ({"w": 0, "journal": True}, "w=0"),
+        ({"readPreferenceTags": "a:b"}, "readPreferenceTags"),
+        ({"maxStalenessSeconds": 100}, "maxStalenessSeconds"),
+        ({"tlsInsecure": True, "tlsAllowInvalidHostnames": True}, "together"),
+        ({"tls": False, "tlsCAFile": "x"}, "tls=false"),
+        ({"directConnection": True, "host": ["a", "b"]}, "directConnection"),
+        ({"loadBalanced": True, "replicaSet": "a"}, "loadBalanced"),
+        ({"authMechanism": "nope", "username": "u"}, "authMechanism"),
+        ({"password": "x"}, "username"),
+    ],
+)
+def test_wrong_keywords_raise(keywords: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        build(**keywords)
+
+
+@pytest.mark.parametrize("query", ["authMechanism=nope", "tls=yes", "ssl=1"])
+def test_wrong_values_that_would_change_the_login_are_not_forgiven(query: str) -> None:
+    with pytest.raises(ConfigurationError):
+        build(f"mongodb://u:p@h/?{query}")
+
+
+def test_other_wrong_values_of_the_string_are_ignored_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match="maxPoolSize"):
+        options = build("mongodb://h/?maxPoolSize=x")
+    assert options.pool_options.max_pool_size == 100
+
+
+def test_deprecated_keywords() -> None:
+    with pytest.warns(DeprecationWarning, match="wTimeoutMS"):
+        assert build(wtimeout=3).write_concern.document == {"wtimeout": 3}
+    with pytest.warns(DeprecationWarning, match="SERVICE_NAME"):
+        options = build(username="u", authMechanism="GSSAPI", gssapiServiceName="x")
+    assert options.credential is not None
+    assert options.credential.mechanism_properties["SERVICE_NAME"] == "x"
+
+
+# ---------------------------------------------------------------- credential
+
+
+def _credential(host: str | None = None, **keywords: Any) -> tuple[Any, ...] | None:
+    made = build(host, **keywords).credential
+    return made and (made.mechanism, made.source, made.username, made.password)
+
+
+def test_credentials() -> None:
+    assert _credential("mongodb://h/db") is None
+    assert _credential("mongodb://h/?authSource=x") is None
+    assert _credential("mongodb://u:p@h") == (None, "admin", "u", "p")
+    assert _credential("mongodb://u:p@h/db") == (None, "db", "u", "p")
+    assert _credential("mongodb://u:p@h/db", authSource="x") == (None, "x", "u", "p")
+    assert _credential("mongodb://u:p@h/db", password="q") == (None, "db", "u", "q")
+    assert _credential(username="u@:/", password="p%40") == (None, "admin", "u@:/", "p%40")
+    assert _credential("mongodb://u:p@h", authMechanism="SCRAM-SHA-1") == (
+        "SCRAM-SHA-1",
+        "admin",
+        "u",
+        "p",
+    )
+    assert _credential("mongodb://CN%3Dx:@h/?authMechanism=MONGODB-X509") == (
+        "MONGODB-X509",
+        "$external",
+        "CN=x",
+        None,
+    )
+
+
+def test_missing_password_is_an_error_where_one_is_needed() -> None:
+    with pytest.raises(ConfigurationError, match="password"):
+        build("mongodb://u@h")
+
+
+def _resolve(question: SRVQuestion) -> Any:
+    return [("x.b.c", 27017)], "authSource=admin&replicaSet=rs"
+
+
+def test_txt_auth_source_does_not_touch_external_mechanisms() -> None:
+    options = build("mongodb+srv://a.b.c/?authMechanism=MONGODB-AWS", _resolve=_resolve)
+    assert options.credential is not None
+    assert options.credential.source == "$external"
+    options = build("mongodb+srv://u:p@a.b.c/db", _resolve=_resolve)
+    assert options.credential is not None
+    assert options.credential.source == "admin"
+    assert options.hosts == (("x.b.c", 27017),)
+    assert options.replica_set_name == "rs"
+    assert options.tls is not None
+    assert options.tls.implied_by is None
+    assert options.origin("replicaSet") == "TXT"
+    assert options.origin("tls") == "default"
+
+
+def test_srv_keywords_reach_the_resolver() -> None:
+    asked: list[SRVQuestion] = []
+
+    def resolve(question: SRVQuestion) -> Any:
+        asked.append(question)
+        return [("x.b.c", 27017)], None
+
+    options = build(
+        "mongodb+srv://a.b.c/?tls=false",
+        _resolve=resolve,
+        srvServiceName="svc",
+        srvMaxHosts=3,
+        srvAllowedHostsSuffix="b.c",
+        connectTimeoutMS=1500,
+    )
+    assert asked == [("a.b.c", "svc", 3, 1.5, "b.c", None)]
+    assert options.tls is None
+    assert (options.srv_service_name, options.srv_max_hosts) == ("svc", 3)
+
+
+def test_srv_options_need_srv_and_exclude_one_another() -> None:
+    with pytest.raises(ConfigurationError, match="srv_host_validator"):
+        build("h", srv_host_validator=bool)
+    with pytest.raises(ConfigurationError, match="together"):
+        build(
+            "mongodb+srv://a.b.c/?srvAllowedHostsSuffix=b.c",
+            _resolve=_resolve,
+            srv_host_validator=bool,
+        )
+
+
+def test_srv_needs_a_resolver() -> None:
+    with pytest.raises(ConfigurationError, match="DNS"):
+        build("mongodb+srv://a.b.c/")
+
+
+# ---------------------------------------------------------------- TLS
+
+
+@pytest.mark.parametrize(
+    ("query", "implied_by"),
+    [
+        ("tls=true", None),
+        ("ssl=true&tlsCAFile=ca.pem", None),
+        ("tlsCAFile=ca.pem", "tlsCAFile"),
+        ("tlsCertificateKeyFile=c.pem", "tlsCertificateKeyFile"),
+        ("tlsAllowInvalidHostnames=false", "tlsAllowInvalidHostnames"),
+    ],
+)
+def test_tls_is_on(query: str, implied_by: str | None) -> None:
+    tls = build(f"mongodb://h/?{query}").tls
+    assert tls is not None
+    assert tls.implied_by == implied_by
+    assert not tls.allow_invalid_certificates
+
+
+@pytest.mark.parametrize(
+    "query", ["tls=false", "tlsInsecure=true", "tlsAllowInvalidHostnames=true"]
+)
+def test_tls_is_off(query: str) -> None:
+    assert build(f"mongodb://h/?{query}").tls is None
+
+
+def test_tls_insecure_relaxes_everything() -> None:
+    tls = build(tls=True, tlsInsecure=True).tls
+    assert tls is not None
+    assert tls.allow_invalid_certificates
+    assert tls.allow_invalid_hostnames
+    assert tls.disable_ocsp_endpoint_check
+
+
+def test_files_are_not_opened() -> None:
+    tls = build(tlsCAFile="/nowhere/ca.pem", tlsCertificateKeyFilePassword="geheim").tls
+    assert tls is not None
+    assert tls.ca_file == "/nowhere/ca.pem"
+    assert tls.certificate_key_file_password == "geheim"
+    assert "geheim" not in repr(tls)
+
+
+# ---------------------------------------------------------------- the rest
+
+
+def test_reads_and_writes() -> None:
+    options = build(
+        "mongodb://h/?readPreference=nearest&readPreferenceTags=dc:a&maxStalenessSeconds=100"
+        "&readConcernLevel=majority&w=2&wTimeoutMS=3&journal=true&retryWrites=false"
+    )
+    assert options.read_preference == Nearest([{"dc": "a"}], 100)
+    assert options.read_concern.document == {"level": "majority"}
+    assert options.write_concern.document == {"w": 2, "wtimeout": 3, "j": True}
+    assert options.retry_writes is False
+    assert build(read_preference=ReadPreference.SECONDARY).read_preference.mode == 2
+    with pytest.raises(TypeError, match="read_preference"):
+        build(read_preference="secondary")
+
+
+def test_codec_options_are_made_of_the_options() -> None:
+    pytest.importorskip("mongokey.bson.codec_options", exc_type=ImportError)
+    codec = build(
+        "mongodb://h/?uuidRepresentation=standard", tz_aware=True, tzinfo=datetime.timezone.utc
+    ).codec_options
+    assert codec.uuid_representation == 4
+    assert codec.tz_aware is True
+    assert codec.tzinfo is datetime.timezone.utc
+    options = build()
+    assert options.codec_options is options.codec_options
+
+
+def test_a_client_never_goes_past_a_proxy() -> None:
+    with pytest.raises(ConfigurationError, match="SOCKS5"):
+        build("mongodb://h/?proxyHost=x")
+
+
+def test_options_without_effect_are_told() -> None:
+    with pytest.warns(UserWarning, match="serverSelectionTryOnce"):
+        build("mongodb://h/?serverSelectionTryOnce=true")
+
+
+def test_client_options_are_immutable_and_hide_secrets() -> None:
+    options = build(
+        "mongodb://u:geheim1@h", password="geheim3", tlsCertificateKeyFilePassword="geheim4"
+    )
+    text = repr(options) + repr(options.pool_options) + repr(options.connection_string)
+    assert "geheim" not in text
+    with pytest.raises(AttributeError):
+        options.hosts = ()
+    with pytest.raises(AttributeError):
+        del options.hosts
+    with pytest.raises(TypeError):
+        pickle.dumps(options)
+
+
+def test_findings_are_kept_and_said_once() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        options = build("mongodb://u+x:p@h/?foo=1&wtimeout=3")
+    assert {f.code for f in options.findings} == {
+        "OPTION-UNKNOWN",
+        "OPTION-DEPRECATED",
+        "USERINFO-PLUS",
+    }
+    assert len(caught) == len(options.findings)
+
+
+def test_the_string_is_kept_for_those_who_explain_it() -> None:
+    options = build("mongodb://h/db")
+    assert options.connection_string is not None
+    assert str(options.connection_string) == str(parse("mongodb://h/db"))
+    assert build("h").connection_string is None
+    with pytest.raises(InvalidURI):
+        build("http://h")

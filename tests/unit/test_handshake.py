@@ -1,0 +1,212 @@
+"""The hello command, and the server's answer read into checked fields."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mongokey.errors import ConfigurationError, MongoError, ProtocolError
+from mongokey.handshake import HelloReply, hello_command
+from mongokey.handshake.reply import MAX_BSON_SIZE, MAX_MESSAGE_SIZE, MAX_WRITE_BATCH_SIZE
+from tests.servers.login_server import HELLO
+
+FULL = {
+    **HELLO,
+    "hosts": ["A.example.com:27017", "b.example.com:27018"],
+    "passives": ["[::1]:27019"],
+    "setName": "rs0",
+    "primary": "A.example.com:27017",
+    "me": "b.example.com:27018",
+    "topologyVersion": {"processId": "x", "counter": 6},
+    "compression": ["zstd", "zlib"],
+    "saslSupportedMechs": ["SCRAM-SHA-256", "SOMETHING-ELSE"],
+    "speculativeAuthenticate": {"conversationId": 1},
+}
+
+
+def test_the_first_message_is_a_legacy_hello_that_asks_for_hello():
+    assert hello_command(None) == {"isMaster": 1, "helloOk": True, "backpressure": "2"}
+    assert next(iter(hello_command(None))) == "isMaster"
+
+
+@pytest.mark.parametrize("options", [{"hello_ok": True}, {"load_balanced": True}])
+def test_hello_is_used_where_the_server_has_it_or_must_have_it(options):
+    command = hello_command(None, **options)
+    assert next(iter(command)) == "hello"
+    assert "helloOk" not in command
+    assert command["backpressure"] == "2"
+    assert command.get("loadBalanced", False) is options.get("load_balanced", False)
+
+
+def test_all_parts_are_carried():
+    command = hello_command(
+        {"driver": {}},
+        compressors=("zstd", "zlib"),
+        sasl_supported_mechs="admin.user",
+        speculative={"saslStart": 1, "db": "admin"},
+    )
+    assert command["client"] == {"driver": {}}
+    assert command["compression"] == ["zstd", "zlib"]
+    assert command["saslSupportedMechs"] == "admin.user"
+    assert command["speculativeAuthenticate"] == {"saslStart": 1, "db": "admin"}
+
+
+def test_a_full_answer_is_read():
+    hello = HelloReply(FULL)
+    assert hello.server_type == "RSPrimary"
+    assert hello.hosts == (("a.example.com", 27017), ("b.example.com", 27018))
+    assert hello.passives == (("::1", 27019),)
+    assert hello.primary == ("a.example.com", 27017)
+    assert hello.me == ("b.example.com", 27018)
+    assert hello.set_name == "rs0"
+    assert hello.hello_ok is True
+    assert hello.compression == ("zstd", "zlib")
+    assert hello.sasl_supported_mechs == ["SCRAM-SHA-256", "SOMETHING-ELSE"]
+    assert hello.speculative_authenticate == {"conversationId": 1}
+    assert hello.topology_version == {"processId": "x", "counter": 6}
+    assert (hello.min_wire_version, hello.max_wire_version) == (0, 21)
+    assert hello.logical_session_timeout_minutes == 30
+    assert hello.connection_id == 7
+    assert hello.document is FULL
+    assert (hello.is_writable, hello.is_readable, hello.is_replica_set_member) == (True,) * 3
+    assert "RSPrimary" in repr(hello)
+
+
+def test_the_defaults_are_the_specifications():
+    hello = HelloReply({"ok": 1.0})
+    assert hello.max_bson_size == 16777216
+    assert hello.max_message_size == 48000000
+    assert hello.max_write_batch_size == 100000
+    assert (hello.min_wire_version, hello.max_wire_version) == (0, 0)
+    assert hello.logical_session_timeout_minutes is None
+    assert hello.hello_ok is False
+    assert hello.hosts == ()
+    assert hello.sasl_supported_mechs is None
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"ismaster": True}, "Standalone"),
+        ({"ismaster": False}, "Standalone"),
+        ({"msg": "isdbgrid"}, "Mongos"),
+        ({"setName": "rs", "ismaster": True}, "RSPrimary"),
+        ({"setName": "rs", "isWritablePrimary": True}, "RSPrimary"),
+        ({"setName": "rs", "secondary": True}, "RSSecondary"),
+        ({"setName": "rs", "secondary": True, "hidden": True}, "RSOther"),
+        ({"setName": "rs", "ismaster": True, "hidden": True}, "RSOther"),
+        ({"setName": "rs", "arbiterOnly": True}, "RSArbiter"),
+        ({"setName": "rs"}, "RSOther"),
+        ({"isreplicaset": True}, "RSGhost"),
+        ({"serviceId": "x", "msg": "isdbgrid"}, "LoadBalancer"),
+    ],
+)
+def test_the_server_type_follows_the_specifications_table(document, expected):
+    hello = HelloReply(document)
+    assert hello.server_type == expected
+    assert hello.is_mongos == (expected == "Mongos")
+    assert hello.is_arbiter == (expected == "RSArbiter")
+    assert hello.is_ghost == (expected == "RSGhost")
+    writable = expected in ("Standalone", "Mongos", "RSPrimary", "LoadBalancer")
+    assert hello.is_writable == writable
+    assert hello.is_readable == (writable or expected == "RSSecondary")
+    member = expected in ("RSPrimary", "RSSecondary", "RSArbiter", "RSOther")
+    assert hello.is_replica_set_member == member
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "cap"),
+    [
+        ("maxBsonObjectSize", "max_bson_size", MAX_BSON_SIZE),
+        ("maxMessageSizeBytes", "max_message_size", MAX_MESSAGE_SIZE),
+        ("maxWriteBatchSize", "max_write_batch_size", MAX_WRITE_BATCH_SIZE),
+    ],
+)
+def test_limits_are_bounded(name, attribute, cap):
+    assert getattr(HelloReply({name: 1000}), attribute) == 1000
+    assert getattr(HelloReply({name: 1000.0}), attribute) == 1000
+    assert getattr(HelloReply({name: (1 << 31) - 1}), attribute) == cap
+    for wrong in (0, -1, 1 << 31, 1 << 63, 1e300, float("nan"), float("inf"), 1.5, "1", True, []):
+        with pytest.raises(ProtocolError, match=name):
+            HelloReply({name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("minWireVersion", "0"),
+        ("maxWireVersion", -1),
+        ("logicalSessionTimeoutMinutes", "30"),
+        ("setName", 7),
+        ("me", 7),
+        ("me", "host:port"),
+        ("me", ":27017"),
+        ("me", "host:0"),
+        ("me", "host:65536"),
+        ("me", "host:99999999999999999999"),
+        ("me", "host:\u0661"),
+        ("primary", []),
+        ("hosts", "host"),
+        ("hosts", [7]),
+        ("hosts", ["host:x"]),
+        ("passives", {}),
+        ("compression", "zlib"),
+        ("compression", [None]),
+        ("saslSupportedMechs", "SCRAM-SHA-1"),
+        ("speculativeAuthenticate", []),
+        ("topologyVersion", 7),
+        ("connectionId", "7"),
+        ("connectionId", True),
+    ],
+)
+def test_values_that_cannot_be_are_named(name, wrong):
+    with pytest.raises(ProtocolError, match=f"hello cannot be right: {name}"):
+        HelloReply({**FULL, name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("host", ("host", 27017)),
+        ("HOST:1", ("host", 1)),
+        ("[fe80::1]", ("fe80::1", 27017)),
+        ("[FE80::1]:99", ("fe80::1", 99)),
+    ],
+)
+def test_addresses_are_split(text, address):
+    assert HelloReply({"me": text}).me == address
+
+
+def test_incompatible_servers_are_told_from_compatible_ones():
+    HelloReply({"minWireVersion": 0, "maxWireVersion": 8}).check_compatible("h:1")
+    HelloReply({"minWireVersion": 29, "maxWireVersion": 99}).check_compatible("h:1")
+    for versions, said in (
+        ((0, 7), r"h:1 is too old: .* 7 \(MongoDB 4\.0\).* 8 \(MongoDB 4\.2\)"),
+        ((0, 0), r"h:1 is too old: .* 0 \(MongoDB 2\.4\)"),
+        ((30, 40), r"h:1 is too new: .* 30 .*up to 29"),
+    ):
+        hello = HelloReply({"minWireVersion": versions[0], "maxWireVersion": versions[1]})
+        with pytest.raises(ConfigurationError, match=said):
+            hello.check_compatible("h:1")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.dictionaries(st.sampled_from([*FULL, "arbiters", "msg", "hidden", "serviceId"]), values))
+def test_no_answer_whatever_breaks_the_reading_otherwise_than_cleanly(fields):
+    refused = None
+    try:
+        hello = HelloReply({**FULL, **fields})
+        hello.check_compatible("h:1")
+    except MongoError as error:
+        refused = str(error)
+    if refused is not None:
+        assert len(refused) < 400
+        return
+    assert 0 < hello.max_message_size <= MAX_MESSAGE_SIZE
+    assert 0 < hello.max_bson_size <= MAX_BSON_SIZE
