@@ -53,7 +53,7 @@ def _share(ratio: Ratio | None) -> str:
 
 
 def _line(cells: list[str]) -> str:
-    parts = []
+    parts: list[str] = []
     for (_, width), cell in zip(COLUMNS, cells, strict=True):
         parts.append(cell.ljust(width) if not parts else cell.rjust(width))
     return "  ".join(parts).rstrip()
@@ -114,6 +114,14 @@ def about(api: str, core: int, python: str) -> dict[str, Any]:
     finally:
         driver.process.close()
     return versions
+
+
+def note_threads(results: dict[str, Result], subject: str) -> None:
+    """Say what a command of 64 threads costs beside one of 16: it should cost no more."""
+    few, many = results.get("threads16"), results.get("threads64")
+    if few is not None and many is not None and subject in few.figures and subject in many.figures:
+        share = many.figures[subject].cpu / few.figures[subject].cpu
+        many.notes.append(f"{share:.2f} of what it is with 16 threads")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -180,6 +188,7 @@ def main() -> int:
                 result = measure_memory(name, title, server, [subject, baseline], core, python)
             results.append((result, second))
             print(row(result, second, subject, baseline), flush=True)
+    note_threads({result.name: result for result, _ in results}, subject)
     for result, _ in results:
         for text in [*result.problems, *result.notes]:
             print(f"{result.name}: {text}")

@@ -21,7 +21,13 @@ FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
 def _directory() -> Path:
     path = tempfile.mkdtemp(prefix="mongokey-bench-")
     owner = os.getpid()
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(path, ignore_errors=True))
+
+    def remove() -> None:
+        # A forked child runs this too, and the directory is not its own.
+        if os.getpid() == owner:
+            shutil.rmtree(path, ignore_errors=True)
+
+    atexit.register(remove)
     return Path(path)
 
 

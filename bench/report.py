@@ -55,14 +55,16 @@ def markdown(report: dict[str, Any]) -> str:
     subject, baseline = report["subject"], report["baseline"]
     lines = [
         f"Client CPU of one operation as a share of {baseline}'s: less is better. "
-        "Client and server share one core; the floor is a bare C socket loop over the same bytes.",
+        "Client and server share one core; the floor is a bare C socket loop over the same bytes, "
+        "plain Python is PyMongo without its C extension.",
         "",
-        f"| operation | share | spread | target | {subject} | {baseline} | floor | two cores |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        f"| operation | share | spread | target | {subject} | {baseline} | floor "
+        "| two cores | of plain Python |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for case in report["cases"]:
         if case["problems"]:
-            lines.append(f"| {case['title']} | failed: {case['problems'][0]} | | | | | | |")
+            lines.append(f"| {case['title']} | failed: {case['problems'][0]} | | | | | | | |")
             continue
         ratio, figures, unit = case["ratios"][baseline], case["figures"], case["unit"]
         target, floor = case["target"], figures.get("floor")
@@ -77,6 +79,7 @@ def markdown(report: dict[str, Any]) -> str:
             _amount(figures[baseline]["cpu"], unit),
             "" if floor is None else f"{floor['cpu'] / figures[baseline]['cpu']:.2f}",
             _ratio(case["two_cores"], baseline),
+            _ratio(case, "pymongo-plain"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"{caption(report)}. Made by `python -m bench.report`."])

@@ -417,7 +417,7 @@ class Runner:
 
 def _per_operation(participant: Participant, slices: list[Slice], what: str) -> float:
     """Nanoseconds for one operation: the median over slices."""
-    median = statistics.median(getattr(s, what) for s in slices)
+    median: float = statistics.median(getattr(s, what) for s in slices)
     return median / (participant.n * participant.each)
 
 

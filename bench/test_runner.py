@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import bson
 import pymongo
@@ -53,6 +54,7 @@ def test_speed_is_told_from_both_ends_of_a_slice() -> None:
 
 
 def test_the_server_logs_in_only_with_the_password(canned_server: CannedServer) -> None:
+    client: pymongo.MongoClient[dict[str, Any]]
     canned_server.require_login(True)
     canned_server.reset()
     with pymongo.MongoClient(canned_server.uri(login=True)) as client:
@@ -72,17 +74,17 @@ def test_the_server_logs_in_only_with_the_password(canned_server: CannedServer) 
 
 
 def test_the_server_answers_what_it_was_asked(canned_server: CannedServer) -> None:
+    client: pymongo.MongoClient[dict[str, Any]]
     canned_server.require_login(False)
     canned_server.reset()
     with pymongo.MongoClient(canned_server.uri()) as client:
-        database = client["bench"]
-        found = list(database["docs10000"].find())
+        found = list(client["bench"]["docs10000"].find())
         assert [{k: v for k, v in d.items() if k != "_id"} for d in found[:3]] == [
             {**document(n), "created": document(n)["created"].replace(tzinfo=None)}
             for n in range(3)
         ]
         assert {len(bson.encode(d)) for d in found} == {250}
-        assert len(database["x"].insert_many(documents(1234)).inserted_ids) == 1234
+        assert len(client["bench"]["x"].insert_many(documents(1234)).inserted_ids) == 1234
     counts = canned_server.counts()
     assert (counts.commands["find"], counts.commands["getMore"]) == (1, 1)
     assert counts.documents == 1234

@@ -88,6 +88,8 @@ def max_staleness(name: str, value: Any) -> int:
 def write_concern_w(name: str, value: Any) -> int | str:
     """A number of members, not negative, or the name of a write concern mode."""
     if isinstance(value, str):
+        if value[:1].isalpha():
+            return value
         try:
             number = int(value)
         except ValueError:

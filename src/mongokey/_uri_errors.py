@@ -129,9 +129,10 @@ def first_unescaped(userinfo: str) -> int:
 
 def escapes_are_whole(text: str) -> bool:
     """Whether each '%' of `text` has two hex digits behind it."""
-    return all(
-        len(part) > 1 and part[0] in _HEX and part[1] in _HEX for part in text.split("%")[1:]
-    )
+    for part in text.split("%")[1:]:
+        if len(part) < 2 or part[0] not in _HEX or part[1] not in _HEX:
+            return False
+    return True
 
 
 def bad_userinfo(scheme: str, rest: str) -> InvalidURI:

@@ -48,8 +48,8 @@ class Option:
     :param raw: True if `validate` decodes percent-escapes itself
     :param advise: returns a warning about a value that is valid, or None
 
-    `plain` is True for a row that nothing but `validate` has to be done for. `alias` is None in the table's rows; the rows that `find` returns for another name have that
-    name there.
+    `plain` is True for a row that nothing but `validate` has to be done for. `alias` is None in
+    the table's rows; the rows that `find` returns for another name have that name there.
     """
 
     __slots__ = (

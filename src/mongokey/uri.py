@@ -13,21 +13,19 @@ from typing import Any, NamedTuple
 
 from mongokey import _uri_errors as say
 from mongokey._escapes import unquote_plus
-from mongokey._uri_errors import ADVICE, DEPRECATED, Finding
+from mongokey._uri_errors import ADVICE, Finding
+from mongokey._uri_options import read_options
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options import (
     FROM_DEFAULT,
     FROM_TXT,
     FROM_URI,
     LOOKUP,
-    ONCE_ONLY,
     OPTIONS,
     SRV_RULES,
     TOPOLOGY_RULES,
     TXT,
-    URI,
     check_rules,
-    unknown_option,
 )
 
 __all__ = ["DEFAULT_PORT", "ConnectionString", "parse"]
@@ -410,7 +408,7 @@ def read_host(entity: str, default_port: int | None, number: int = 1) -> Host:
     """
     host, colon, port_text = entity.partition(":")
     plain = host.replace(".", "").replace("-", "").isalnum()
-    if not plain or not colon and entity.endswith(".sock"):
+    if not plain or (not colon and entity.endswith(".sock")):
         return _read_odd_host(entity, default_port, number)
     return host.lower(), read_port(port_text, number) if colon else default_port
 
@@ -467,170 +465,6 @@ def _srv_host(text: str) -> str:
     if host.endswith(".sock") or not say.host_is_plausible(host):
         raise say.bad_host(host, 1)
     return host.lower()
-
-
-# ---------------------------------------------------------------- options
-
-
-def read_options(
-    query: str, validate: bool, lenient: bool, findings: list[Finding], hide: bool
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, str] | None, int]:
-    """Read `name=value` pairs.
-
-    Returns the options by canonical name, everything given as written, the other names used
-    (canonical name -> alias) and the rules to check. With `hide`, names that are not options
-    are not shown: they may be pieces of a password.
-    """
-    if "&" in query:
-        if ";" in query:
-            raise InvalidURI("options are separated by '&' or by ';', not by both: use '&'")
-        pairs = query.split("&")
-    else:
-        pairs = query.split(";")
-    options: dict[str, Any] = {}
-    given: dict[str, Any] = {}
-    spelled: dict[str, str] | None = None
-    rules = 0
-    lookup = LOOKUP.get
-    for pair in pairs:
-        value: Any
-        key, equals, value = pair.partition("=")
-        option = lookup(key) or lookup(key.lower())
-        if option is None or not equals or not option.sources & URI:
-            _odd_pair(pair, pairs, validate, lenient, findings, hide, options)
-            continue
-        name = option.name
-        if option.plain and validate and name not in given:
-            # Nearly all options; what is below is for the others.
-            if "%" in value or "+" in value:
-                value = unquote_plus(value, name)
-            given[name] = value
-            rules |= option.rules
-            try:
-                options[name] = option.validate(name, value)
-            except (ValueError, TypeError) as error:
-                if not lenient:
-                    raise
-                findings.append(_invalid(error, name))
-            continue
-        if option.raw:
-            if option.repeats:
-                value = [*given.get(name, ()), value]
-        elif "%" in value or "+" in value:
-            value = unquote_plus(value, name)
-        alias = option.alias
-        if alias is not None:
-            if spelled is None:
-                spelled = {}
-            if alias in option.deprecated:
-                findings.append(
-                    Finding(
-                        "OPTION-DEPRECATED",
-                        f"option {alias} is deprecated: use {name}"
-                        + (f" ({alias} is ignored, {name} is given too)" if name in given else ""),
-                        DEPRECATED,
-                        name,
-                    )
-                )
-                if name in given:
-                    continue
-            if name not in given:
-                spelled[name] = alias
-        if name in given and not option.repeats:
-            _given_again(option, given[name], value, spelled, findings)
-        given[name] = value
-        rules |= option.rules
-        if not validate:
-            options[name] = value
-            continue
-        try:
-            options[name] = option.validate(name, value)
-        except (ValueError, TypeError) as error:
-            if not lenient:
-                raise
-            options.pop(name, None)
-            findings.append(_invalid(error, name))
-        else:
-            if option.advise is not None:
-                advice = option.advise(name, value)
-                if advice is not None:
-                    findings.append(Finding("OPTION-INVALID", advice, option=name))
-    if "gssapiServiceName" in options and validate:
-        _apply_gssapi_service_name(options, findings)
-    return options, given, spelled, rules
-
-
-def _invalid(error: Exception, name: str) -> Finding:
-    return Finding("OPTION-INVALID", f"{error}; it is ignored", option=name)
-
-
-def _odd_pair(
-    pair: str,
-    pairs: list[str],
-    validate: bool,
-    lenient: bool,
-    findings: list[Finding],
-    hide: bool,
-    options: dict[str, Any],
-) -> None:
-    key, equals, value = pair.partition("=")
-    place = f"option {pairs.index(pair) + 1}"
-    if not equals:
-        text = f"{place} of the connection string has no '=': options are name=value pairs"
-        if not pair:
-            text = f"{place} of the connection string is empty: there is an '&' or '?' too many"
-        if hide:
-            text += " (or the user name or password has a '?' or '&' that must be escaped)"
-        raise InvalidURI(text)
-    if not validate:
-        options[key.lower()] = unquote_plus(value, place)
-        return
-    if hide or not key.isascii() or not key.replace("_", "").isalnum() or len(key) > 60:
-        error: ConfigurationError = say.UnknownOption(
-            f"{place} of the connection string is not known (its name is not shown: with an "
-            "unescaped '?' in the user information it could be a piece of the password)"
-        )
-    else:
-        error = unknown_option(key, URI)
-    if not lenient:
-        raise error
-    findings.append(Finding("OPTION-UNKNOWN", f"{error}; it is ignored"))
-
-
-def _given_again(
-    option: Any,
-    before: Any,
-    value: Any,
-    spelled: dict[str, str] | None,
-    findings: list[Finding],
-) -> None:
-    name = option.name
-    if name == "tls" and before != value:
-        raise InvalidURI("tls (or ssl) is given twice with different values: keep one of them")
-    if name in ONCE_ONLY:
-        raise InvalidURI(f"{name} is given twice: keep one of them")
-    if (spelled.get(name) if spelled else None) == option.alias:
-        findings.append(
-            Finding(
-                "OPTION-REPEATED",
-                f"option {option.alias or name} is given twice: the last one holds",
-                option=name,
-            )
-        )
-
-
-def _apply_gssapi_service_name(options: dict[str, Any], findings: list[Finding]) -> None:
-    name = options.pop("gssapiServiceName")
-    properties = options.setdefault("authMechanismProperties", {})
-    properties.setdefault("SERVICE_NAME", name)
-    findings.append(
-        Finding(
-            "OPTION-DEPRECATED",
-            "option gssapiServiceName is deprecated: use authMechanismProperties=SERVICE_NAME:...",
-            DEPRECATED,
-            "gssapiServiceName",
-        )
-    )
 
 
 def lint(string: ConnectionString) -> list[Finding]:

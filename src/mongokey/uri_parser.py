@@ -12,6 +12,7 @@ from typing import Any
 from mongokey import _uri_errors as say
 from mongokey._escapes import unquote_plus
 from mongokey._uri_errors import Finding, emit
+from mongokey._uri_options import read_options
 from mongokey.errors import ConfigurationError
 from mongokey.options import (
     LOOKUP,
@@ -33,7 +34,6 @@ from mongokey.uri import (
     ask_dns,
     parse,
     read_host,
-    read_options,
 )
 
 __all__ = [

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mongokey import wire
 from mongokey.bson.errors import InvalidBSON
 from mongokey.errors import ProtocolError
+
+# A busy machine or a sanitizer build is slow; that is no failure.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text() | st.binary()
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -38,6 +41,7 @@ def decode(data: bytes) -> wire.Message | None:
         return None
 
 
+@UNHURRIED
 @given(DOCUMENTS, IDS, IDS, SECTIONS, FLAGS, st.booleans())
 def test_what_is_encoded_is_decoded(body, request_id, response_to, sections, flags, checksum):
     data = wire.encode_message(
@@ -54,17 +58,20 @@ def test_what_is_encoded_is_decoded(body, request_id, response_to, sections, fla
     )
 
 
+@UNHURRIED
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused(data):
     decode(data)
 
 
+@UNHURRIED
 @given(st.sampled_from([1, 2004, 2012, 2013]), st.integers(0, 3), st.binary(max_size=200))
 def test_random_bytes_behind_a_right_header_are_a_message_or_refused(opcode, flags, payload):
     payload = struct.pack("<I", flags) + payload
     decode(struct.pack("<iiii", 16 + len(payload), 1, 1, opcode) + payload)
 
 
+@UNHURRIED
 @given(messages(), st.data())
 def test_a_changed_byte_is_a_message_or_refused(message, data):
     at = data.draw(st.integers(0, len(message) - 1))
@@ -75,6 +82,7 @@ def test_a_changed_byte_is_a_message_or_refused(message, data):
         assert decoded is None
 
 
+@UNHURRIED
 @given(messages(), st.data())
 def test_a_changed_length_anywhere_is_a_message_or_refused(message, data):
     at = data.draw(st.integers(16, len(message) - 4))
@@ -84,6 +92,7 @@ def test_a_changed_length_anywhere_is_a_message_or_refused(message, data):
     decode(bytes(changed))
 
 
+@UNHURRIED
 @given(messages(), st.data())
 def test_every_part_of_a_message_is_refused(message, data):
     size = data.draw(st.integers(0, len(message) - 1))

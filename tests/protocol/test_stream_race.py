@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mongokey.stream._race import HEAD_START_NS, Race, interleave
@@ -19,6 +19,7 @@ def test_repeats_are_dropped():
     assert interleave([], lambda a: a[0]) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("46"), st.integers(0, 5))))
 def test_interleaving_keeps_every_address_and_each_familys_order(addresses):
     mixed = interleave(addresses, lambda a: a[0])

@@ -262,6 +262,7 @@ class SecantusServer:
 def _create_users(uri: str) -> None:
     import pymongo
 
+    client: pymongo.MongoClient[Any]
     with pymongo.MongoClient(uri, directConnection=True) as client:
         for user in USERS.values():
             client[user.database].command(
@@ -376,6 +377,8 @@ def main() -> None:
     parser.add_argument("--tls-ca-file")
     parser.add_argument("--tls-require-client-cert", action="store_true")
     arguments = parser.parse_args()
+    # As an exit of Python's, so that the storage directory is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     (_serve if arguments.serve else _play)(arguments)
 
 

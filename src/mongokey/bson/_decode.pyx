@@ -140,7 +140,8 @@ cdef str _path(Reader *r):
 cdef object _fail(Reader *r, const uint8_t *at, str what):
     cdef str path = _path(r)
     cdef Py_ssize_t offset = at - r.base
-    cdef str where = f", at byte {offset}" + (f", in field {path!r}" if path else "")
+    cdef str shown = path if len(path) <= 120 else f"{path[:60]}...{path[len(path) - 57:]}"
+    cdef str where = f", at byte {offset}" + (f", in field {shown!r}" if path else "")
     raise InvalidBSON(what + where, offset, path)
 
 

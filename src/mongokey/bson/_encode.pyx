@@ -111,11 +111,16 @@ cdef str _path(Writer *w):
     return ".".join(reversed(parts))
 
 
+# A path for a message; one that is long says how it starts and ends.
+cdef str _shorten(str path):
+    return path if len(path) <= 120 else f"{path[:60]}...{path[len(path) - 57:]}"
+
+
 cdef int _fail(Writer *w, str message, kind=InvalidDocument) except -1:
     cdef str path = _path(w)
     cdef object document = <object>w.document if w.document != NULL else None
     if path:
-        message = f"{message}, at field {path!r}"
+        message = f"{message}, at field {_shorten(path)!r}"
     if kind is InvalidDocument:
         raise InvalidDocument(f"Invalid document: {message}", document, path)
     raise kind(message)
@@ -147,7 +152,7 @@ cdef int _raise_surrogate(Writer *w, object text) except -1:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as err:
-        err.reason += f", at field {_path(w)!r}"
+        err.reason += f", at field {_shorten(_path(w))!r}"
         raise
     raise AssertionError("the text was expected to have a surrogate")
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mongokey.bson._vector import BinaryVector, BinaryVectorDtype, pack_vector, unpack_vector
+
 if TYPE_CHECKING:
     from array import array
     from mmap import mmap
@@ -34,6 +36,8 @@ __all__ = [
     "UUID_SUBTYPE",
     "VECTOR_SUBTYPE",
     "Binary",
+    "BinaryVector",
+    "BinaryVectorDtype",
     "UuidRepresentation",
 ]
 
@@ -51,6 +55,7 @@ COLUMN_SUBTYPE = 7
 SENSITIVE_SUBTYPE = 8
 """Data that must not be shown: `repr` hides it."""
 VECTOR_SUBTYPE = 9
+"""A vector of numbers: see `Binary.from_vector`."""
 USER_DEFINED_SUBTYPE = 128
 
 
@@ -169,6 +174,31 @@ class Binary(bytes):
         if uuid_representation == CSHARP_LEGACY:
             return UUID(bytes_le=bytes(self))
         return UUID(bytes=bytes(self))
+
+    @classmethod
+    def from_vector(
+        cls,
+        vector: BinaryVector | list[int] | list[float] | Any,
+        dtype: BinaryVectorDtype | None = None,
+        padding: int | None = None,
+    ) -> Binary:
+        """A vector of numbers as Binary of subtype 9.
+
+        `vector` is a BinaryVector, or a list or one-dimensional numpy array of `dtype`.
+        `padding` is how many low bits of the last byte a packed-bit vector does not use; they
+        must be zero. Raises `ValueError` or `struct.error` when a value or the padding is out
+        of range and `TypeError` for other types.
+        """
+        return cls(pack_vector(vector, dtype, padding), VECTOR_SUBTYPE)
+
+    def as_vector(self, return_numpy: bool = False) -> BinaryVector:
+        """The vector in this Binary; its data a list, or a numpy array if `return_numpy`.
+
+        Raises `ValueError` when the subtype is not 9 or the data is corrupt.
+        """
+        if self.__subtype != VECTOR_SUBTYPE:
+            raise ValueError(f"Cannot decode subtype {self.__subtype} as a vector")
+        return unpack_vector(bytes(self), return_numpy)
 
     @property
     def subtype(self) -> int:

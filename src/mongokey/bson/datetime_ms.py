@@ -141,4 +141,7 @@ def _millis_to_datetime(millis: int, opts: CodecOptions[Any]) -> Any:
         dt = EPOCH_AWARE + since_epoch
         return dt.astimezone(opts.tzinfo) if opts.tzinfo else dt
     except (ArithmeticError, ValueError) as err:
-        raise InvalidBSON(f"{err} {_DATETIME_ERROR_SUGGESTION}") from err
+        raise InvalidBSON(
+            f"a date of {millis} milliseconds is out of datetime's range"
+            f" {_DATETIME_ERROR_SUGGESTION}"
+        ) from err

@@ -104,7 +104,7 @@ def _set_counter(uint32_t value):
     _counter = value & 0xFFFFFF
 
 
-cdef inline int _nibble(Py_UCS4 c) noexcept:
+cdef inline int _nibble(int c) noexcept:
     if c'0' <= c <= c'9':
         return c - c'0'
     if c'a' <= c <= c'f':
@@ -118,8 +118,8 @@ cdef int _from_hex(uint8_t *data, str text) except -1:
     cdef int i, high, low
     if len(text) == 24:
         for i in range(12):
-            high = _nibble(text[2 * i])
-            low = _nibble(text[2 * i + 1])
+            high = _nibble(<int>text[2 * i])
+            low = _nibble(<int>text[2 * i + 1])
             if high < 0 or low < 0:
                 break
             data[i] = high << 4 | low

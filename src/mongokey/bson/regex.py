@@ -29,7 +29,7 @@ def str_flags_to_int(str_flags: str) -> int:
     flags = 0
     for letter, flag in _FLAGS.items():
         if letter in str_flags:
-            flags |= flag.value
+            flags |= flag
     return flags
 
 

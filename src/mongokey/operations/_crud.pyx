@@ -273,7 +273,16 @@ cdef class Batch(Operation):
         if self.command == b"insert" and not reply.has_write_errors:
             self.result["nInserted"] += reply.n
         else:
-            self._note(decode_reply(connection, context_of(None)), reply.n)
+            answer = decode_reply(connection, context_of(None))
+            if (
+                reply.has_error_labels
+                and self.txn_number
+                and not self.retried
+                and "RetryableWriteError" in answer["errorLabels"]
+                and answer.get("writeConcernError")
+            ):
+                raise_first_error(answer)  # the executor sends the batch again
+            self._note(answer, reply.n)
         return self.unread()
 
     cdef int _note(self, dict answer, int64_t n) except -1:

@@ -61,6 +61,8 @@ cdef class Operation:
     cdef bint unacknowledged                # no reply is asked for
     cdef bint sessionless                   # no lsid at all
     cdef Pool pool                          # where it was sent last
+    cdef bint sent                          # this attempt may have reached the server
+    cdef bint retried                       # this message was sent before
     cdef bint pinned                        # it may only go to `pool` (the cursor lives there)
     cdef bint tolerates_errors              # an error reply may be a result: ask `tolerates`
     cdef object tolerated                   # codes and messages, None: all

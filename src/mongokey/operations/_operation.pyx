@@ -97,6 +97,19 @@ cdef int write_document_elements(mk_buffer *out, object document, object context
     return 0
 
 
+cdef bint must_label(error) except -1:
+    """Whether the driver labels `error` RetryableWriteError, since the server cannot
+    (retryable-writes, "RetryableWriteError Labels"): it is gone, or older than 4.4."""
+    if isinstance(error, AutoReconnect):
+        return True
+    return (
+        isinstance(error, OperationFailure)
+        and error.code in RETRYABLE_CODES
+        and error._max_wire_version is not None
+        and error._max_wire_version < 9
+    )
+
+
 cdef dict decode_reply(Connection connection, object context):
     return <dict>read_document(
         connection.reply.body, connection.reply.body_size, <CodecContext>context
@@ -192,10 +205,12 @@ cdef class Executor:
                     if self._give_up(operation, error, first_error):
                         raise
                     first_error = error
+                    operation.retried = True
                     continue
                 if not operation.more:
                     return operation.finish(result)
                 operation.txn_number = 0
+                operation.retried = False
                 first_error = None
         finally:
             if operation.session is not None and not operation.keeps_session:
@@ -209,9 +224,11 @@ cdef class Executor:
         if pool is None:
             pool = self._select()
         operation.pool = pool
+        operation.sent = False
         connection = pool.checkout()
         try:
             self.encode(operation, connection)
+            operation.sent = True
             connection.send(operation.deadline_ns)
             if operation.unacknowledged:
                 return operation.unread()
@@ -309,8 +326,7 @@ cdef class Executor:
             return True
         if network and operation.pool is not None:
             self._note_failure(operation.pool, error)
-        if operation.txn_number and isinstance(error, AutoReconnect):
-            # retryable-writes: the driver labels these for servers that cannot.
+        if operation.txn_number and must_label(error):
             error._add_error_label("RetryableWriteError")
         if first_error is not None:
             if error.has_error_label("NoWritesPerformed"):
@@ -323,9 +339,9 @@ cdef class Executor:
                 isinstance(error, OperationFailure) and error.code in RETRYABLE_CODES
             )
         elif operation.retryable_write and self.retry_writes:
-            # Without a transaction number nothing can have been written yet.
+            # What was never sent cannot have been written.
             retryable = error.has_error_label("RetryableWriteError") or (
-                network and operation.txn_number == 0 and operation.session is None
+                network and not operation.sent
             )
         else:
             retryable = False
