@@ -78,7 +78,7 @@ def test_the_server_answers_what_it_was_asked(canned_server: CannedServer) -> No
     canned_server.require_login(False)
     canned_server.reset()
     with pymongo.MongoClient(canned_server.uri()) as client:
-        found = list(client["bench"]["docs10000"].find())
+        found: list[dict[str, Any]] = list(client["bench"]["docs10000"].find())
         assert [{k: v for k, v in d.items() if k != "_id"} for d in found[:3]] == [
             {**document(n), "created": document(n)["created"].replace(tzinfo=None)}
             for n in range(3)

@@ -5,10 +5,10 @@ Names are loaded when they are first used, so that importing the package costs l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+from mongokey._lazy import loader
 from mongokey._version import __version__
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from mongokey._arguments import ASCENDING, DESCENDING
     from mongokey.collection import ReturnDocument
@@ -55,15 +55,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
+__getattr__ = loader(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

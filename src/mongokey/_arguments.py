@@ -7,14 +7,17 @@ collections, operations or the wire.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any, NoReturn
 
 from mongokey.errors import InvalidName, InvalidOperation
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    KeySpec = Any  # str | Sequence[str | tuple[str, Any]] | Mapping[str, Any]
+
 ASCENDING = 1
 DESCENDING = -1
-
-KeySpec = Any  # str | Sequence[str | tuple[str, Any]] | Mapping[str, Any]
 
 
 def refuse_type(option: str, expected: str, value: Any) -> NoReturn:

@@ -8,11 +8,14 @@ raises InvalidOption or InvalidOptionType. Times come in milliseconds and leave 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from mongokey._escapes import unquote_plus
 from mongokey._uri_errors import InvalidOption, InvalidOptionType
 from mongokey.errors import ConfigurationError, InvalidURI
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 _INT32_MAX = 2**31 - 1
 _INT64_MAX = 2**63 - 1

@@ -7,7 +7,6 @@ retryable-writes specifications); must not know who asked, nor do any I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
 
 from mongokey.errors import (
     CursorNotFound,
@@ -19,6 +18,10 @@ from mongokey.errors import (
     WriteError,
     WTimeoutError,
 )
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 # server-discovery-and-monitoring.md, "Determining whether an error is a State Change Error".
 NODE_SHUTTING_DOWN_CODES = frozenset({91, 11600})

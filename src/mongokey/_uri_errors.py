@@ -7,9 +7,11 @@ and it never repeats a text that could be part of a password.
 
 from __future__ import annotations
 
-from typing import Any
-
 from mongokey.errors import ConfigurationError, InvalidURI
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 WARNING = "warning"
 DEPRECATED = "deprecated"

@@ -6,12 +6,14 @@ checked by the rows of `mongokey.options`. Must not know hosts or credentials.
 
 from __future__ import annotations
 
-from typing import Any
-
 from mongokey._escapes import unquote_plus
 from mongokey._uri_errors import DEPRECATED, Finding, UnknownOption
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options import LOOKUP, ONCE_ONLY, OPTIONS, URI, Option, unknown_option
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def read_options(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
 
 from mongokey._uri_errors import (
     DEPRECATED,
@@ -56,7 +55,10 @@ from mongokey.uri import (
 )
 from mongokey.write_concern import WriteConcern
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from mongokey.auth.credential import MongoCredential
     from mongokey.bson.codec_options import CodecOptions
 

@@ -19,8 +19,11 @@ from mongokey.operations._operation cimport Namespace, Operation
 
 from mongokey import _arguments as arguments
 from mongokey.bson.objectid import ObjectId
-from mongokey.cursor import Cursor
-from mongokey.errors import InvalidOperation
+from mongokey.cursor import CommandCursor, Cursor
+from mongokey.errors import InvalidOperation, OperationFailure
+
+# src/mongo/base/error_codes.yml
+NAMESPACE_NOT_FOUND = 26
 
 
 class ReturnDocument:
@@ -238,7 +241,12 @@ cdef class Collection:
         operation.statements = list(documents)
         if not operation.statements:
             raise TypeError("documents must be a non-empty list")
-        operation.inserted_ids = [ensure_id(document) for document in operation.statements]
+        operation.inserted_ids = []
+        for document in operation.statements:
+            identifier = ensure_id(document)
+            # What is in a raw document is not looked at: its _id is not told, as in PyMongo.
+            if identifier is not None or not is_raw(document):
+                operation.inserted_ids.append(identifier)
         operation.command = b"insert"
         operation.section = b"documents"
         operation.ordered = ordered
@@ -625,7 +633,13 @@ cdef class Collection:
         """A cursor over the indexes, a document for each."""
         arguments.refuse_session(session)
         document = with_options({"listIndexes": self.name, "cursor": {}}, comment, {})
-        return self.database._cursor(document, collection=self, retryable_read=True)
+        try:
+            return self.database._cursor(document, collection=self, retryable_read=True)
+        except OperationFailure as error:
+            if error.code != NAMESPACE_NOT_FOUND:
+                raise
+            # enumerate-indexes: a collection that is not there has no indexes.
+            return CommandCursor._of([])
 
     def index_information(self, session=None, comment=None):
         """The indexes: name -> their facts, with ``key`` as a list of pairs."""

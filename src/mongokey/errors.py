@@ -8,7 +8,6 @@ reachable from here too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from mongokey.bson.errors import (
     BSONError,
@@ -17,6 +16,10 @@ from mongokey.bson.errors import (
     InvalidId,
     InvalidStringData,
 )
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "AutoReconnect",
@@ -99,11 +102,11 @@ class AutoReconnect(ConnectionFailure):
     `errors` and `details` hold what each server said, where there is more than one.
     """
 
-    errors: Mapping[str, Any] | Sequence[Any]
-    details: Mapping[str, Any] | Sequence[Any]
+    errors: Mapping[Any, Any] | Sequence[Any]
+    details: Mapping[Any, Any] | Sequence[Any]
 
     def __init__(
-        self, message: str = "", errors: Mapping[str, Any] | Sequence[Any] | None = None
+        self, message: str = "", errors: Mapping[Any, Any] | Sequence[Any] | None = None
     ) -> None:
         labels = errors.get("errorLabels") if isinstance(errors, Mapping) else None
         super().__init__(message, labels)

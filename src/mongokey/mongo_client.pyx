@@ -15,7 +15,6 @@ from mongokey.pool._pool cimport Pool
 
 from mongokey import _arguments as arguments
 from mongokey.client_options import ClientOptions
-from mongokey.connection.establish import ConnectionSettings, open_connection
 from mongokey.database import element, read_preference_element
 from mongokey.errors import ConfigurationError
 from mongokey.topology._topology import Topology, format_address
@@ -35,6 +34,7 @@ class Connector:
     def settings(self):
         """What connections share; made at the first one, so that a client costs little."""
         if self._settings is None:
+            from mongokey.connection.establish import ConnectionSettings
             from mongokey.handshake import ClientMetadata
 
             pool_options = self.options.pool_options
@@ -54,6 +54,9 @@ class Connector:
         return self._settings
 
     def connect(self, address, within_s=None):
+        # Late: handshake and login are loaded by the first connection.
+        from mongokey.connection.establish import open_connection
+
         connection, result = open_connection(address, self.settings(), within_s)
         if self.on_login is not None:
             self.on_login(address, result)

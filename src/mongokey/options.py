@@ -8,11 +8,14 @@ of how a connection string is read (`uri`) or what a client does with a value (`
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
 from mongokey import _option_values as v
 from mongokey._uri_errors import UnknownOption
 from mongokey.errors import ConfigurationError, InvalidURI
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 # Where an option may come from.
 URI = 1

@@ -7,12 +7,14 @@ handed on unopened.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from mongokey.errors import ConfigurationError
 from mongokey.options import OPTIONS
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from mongokey.auth.credential import MongoCredential
 
 __all__ = ["PoolOptions", "TLSOptions"]

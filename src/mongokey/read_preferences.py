@@ -7,9 +7,14 @@ commands carry (server-selection.md). Choosing a server by them is the topology'
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mongokey.errors import ConfigurationError
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
+
+TagSets = Sequence[Mapping[str, "Any"]]
 
 __all__ = [
     "Nearest",
@@ -22,7 +27,6 @@ __all__ = [
     "read_pref_mode_from_name",
 ]
 
-TagSets = Sequence[Mapping[str, Any]]
 
 PRIMARY = 0
 PRIMARY_PREFERRED = 1

@@ -57,7 +57,7 @@ cdef class UpdateResult(_WriteResult):
     def matched_count(self):
         """How many documents the filter matched."""
         self._require_acknowledged("matched_count")
-        return 0 if self.upserted_id is not None else self._raw.get("n", 0)
+        return 0 if self.did_upsert else self._raw.get("n", 0)
 
     @property
     def modified_count(self):
@@ -78,7 +78,7 @@ cdef class UpdateResult(_WriteResult):
     def did_upsert(self):
         """Whether a document was inserted by the upsert."""
         self._require_acknowledged("did_upsert")
-        return self.upserted_id is not None or "upserted" in self._raw
+        return bool(self._raw.get("upserted"))
 
     def __repr__(self):
         return f"UpdateResult({self._raw!r}, acknowledged={self.acknowledged})"

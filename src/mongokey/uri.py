@@ -7,9 +7,9 @@ does with an option. Options are looked up in `mongokey.options`.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
 from mongokey import _uri_errors as say
 from mongokey._escapes import unquote_plus
@@ -28,6 +28,10 @@ from mongokey.options import (
     check_rules,
 )
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["DEFAULT_PORT", "ConnectionString", "parse"]
 
 SCHEME = "mongodb://"
@@ -38,18 +42,26 @@ DEFAULT_PORT = 27017
 Host = tuple[str, int | None]
 
 
-class SRVQuestion(NamedTuple):
-    """What a resolver has to know to find the hosts of a mongodb+srv string."""
+class SRVQuestion(
+    namedtuple(
+        "SRVQuestion",
+        (
+            "fqdn",
+            "service_name",
+            "max_hosts",
+            "timeout_s",
+            "allowed_hosts_suffix",
+            "host_validator",
+        ),
+    )
+):
+    """What a resolver has to know to find the hosts of a mongodb+srv string.
 
-    fqdn: str
-    service_name: str
-    # 0 is no limit.
-    max_hosts: int
-    # What the look-up may take in all; None is no limit.
-    timeout_s: float | None
-    # srvAllowedHostsSuffix and srv_host_validator: what goes instead of the parent domain's rule.
-    allowed_hosts_suffix: str | None
-    host_validator: Callable[[str], bool] | None
+    `max_hosts` 0 is no limit; `timeout_s` is what the look-up may take in all, None is no limit;
+    `allowed_hosts_suffix` and `host_validator` go instead of the parent domain's rule.
+    """
+
+    __slots__ = ()
 
 
 # Returns the targets of the SRV records and the TXT record's text, if there is one.

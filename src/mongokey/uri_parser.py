@@ -7,7 +7,6 @@ I/O: hosts of mongodb+srv strings come from a resolver that is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import Any
 
 from mongokey import _uri_errors as say
 from mongokey._escapes import unquote_plus
@@ -35,6 +34,10 @@ from mongokey.uri import (
     parse,
     read_host,
 )
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "parse_host",
@@ -240,7 +243,7 @@ def validate_options(opts: Mapping[str, Any], warn: bool = False) -> MutableMapp
     return _AnyCase(checked) if isinstance(opts, _AnyCase) else checked
 
 
-class _AnyCase(MutableMapping[str, Any]):
+class _AnyCase(MutableMapping[str, "Any"]):
     """A mapping whose keys are the same in any case; iterates them in lower case."""
 
     __hash__ = None  # type: ignore[assignment]

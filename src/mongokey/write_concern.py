@@ -6,9 +6,11 @@ nothing of commands or connections.
 
 from __future__ import annotations
 
-from typing import Any
-
 from mongokey.errors import ConfigurationError
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["DEFAULT_WRITE_CONCERN", "WriteConcern"]
 

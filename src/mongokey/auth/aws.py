@@ -7,10 +7,13 @@ key pair from the URI); this version validates them and does not converse.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from mongokey.auth.mechanism import OPTIONAL, Mechanism, Property, text
 from mongokey.errors import ConfigurationError
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def _provider(value: Any) -> Any:

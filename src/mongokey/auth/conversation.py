@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from mongokey._replies import raise_command_error
 
-Document = dict[str, Any]
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
+
+Document = dict[str, "Any"]
 
 
 class Work(ABC):

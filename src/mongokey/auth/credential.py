@@ -8,16 +8,19 @@ converses, nor do any I/O.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn, TypeVar, cast
 
 from mongokey.auth.mechanism import FROM_DEFAULT
 from mongokey.auth.registry import DEFAULT, find_rules
 from mongokey.errors import ConfigurationError
 
-_T = TypeVar("_T")
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, TypeVar
+
+    _T = TypeVar("_T")
 
 
-class MechanismProperties(Mapping[str, Any]):
+class MechanismProperties(Mapping[str, "Any"]):
     """Immutable mechanism properties; `repr` masks the secret ones."""
 
     __slots__ = ("_secret", "_values")
@@ -59,11 +62,11 @@ class CredentialState:
 
     def cache(self, name: str, make: Callable[[], _T]) -> _T:
         """The mechanism's cache called `name`, made at its first use."""
-        found: Any = self._caches.get(name)
+        found: _T | None = self._caches.get(name)
         if found is None:
             # Of two threads that get here, both end up with the same one.
             found = self._caches.setdefault(name, make())
-        return cast(_T, found)
+        return found
 
     def __repr__(self) -> str:
         return f"<CredentialState mechanism={self.mechanism!r} logged_in={self.logged_in}>"

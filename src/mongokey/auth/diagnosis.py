@@ -7,13 +7,16 @@ password.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mongokey.auth.errors import ServerProofError
 from mongokey.auth.mechanism import EXTERNAL, FROM_PATH
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from mongokey.auth.credential import MongoCredential
     from mongokey.errors import OperationFailure
     from mongokey.handshake.reply import HelloReply
@@ -33,12 +36,10 @@ _ATLAS_HOSTS = (".mongodb.net", ".mongodbgov.net")
 _LONGEST_ANSWER = 300
 
 
-class Hint(NamedTuple):
-    """One cause: a code word that never changes, how sure it is, and what to do."""
+class Hint(namedtuple("Hint", ("word", "grade", "text"))):
+    """One cause: a code word that never changes, how sure it is, and what to do; all str."""
 
-    word: str
-    grade: str
-    text: str
+    __slots__ = ()
 
     def __str__(self) -> str:
         return f"[{self.word}, {self.grade}] {self.text}"

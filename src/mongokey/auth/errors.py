@@ -7,11 +7,13 @@ a failure is explained (`diagnosis`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from mongokey.errors import OperationFailure
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from mongokey.auth.diagnosis import LoginFacts
 
 __all__ = ["AuthenticationFailed", "ServerProofError"]

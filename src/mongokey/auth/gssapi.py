@@ -6,9 +6,11 @@ does not converse.
 
 from __future__ import annotations
 
-from typing import Any
-
 from mongokey.auth.mechanism import OPTIONAL, REQUIRED, Mechanism, Property, text
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 _CANONICALIZE = {
     "none": "none",

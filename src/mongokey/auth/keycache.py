@@ -8,18 +8,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
-_K = TypeVar("_K", bound=Hashable)
-_V = TypeVar("_V")
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 # One credential sees one salt per mechanism and deployment, and a new one after each change of
 # the password; more than this is a server making salts up.
 MAX_ENTRIES = 8
 
 
-class KeyCache(Generic[_K, _V]):
+class KeyCache:
     """Maps what identifies a derivation to what it gave; at most `limit` entries, oldest out.
 
     `derive` is single-flight: of threads that ask for one missing key one computes, the others
@@ -30,19 +30,19 @@ class KeyCache(Generic[_K, _V]):
 
     def __init__(self, limit: int = MAX_ENTRIES) -> None:
         self._limit = limit
-        self._entries: dict[_K, _V] = {}
+        self._entries: dict[Hashable, Any] = {}
         self._reset()
         _all_caches.add(self)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._flights: dict[_K, threading.Lock] = {}
+        self._flights: dict[Hashable, threading.Lock] = {}
 
-    def get(self, key: _K) -> _V | None:
+    def get(self, key: Hashable) -> Any:
         """The cached value, or None."""
         return self._entries.get(key)
 
-    def derive(self, key: _K, compute: Callable[[], _V]) -> _V:
+    def derive(self, key: Hashable, compute: Callable[[], Any]) -> Any:
         """The cached value, or what `compute` gives; waits while another thread computes it."""
         with self._lock:
             value = self._entries.get(key)
@@ -65,7 +65,7 @@ class KeyCache(Generic[_K, _V]):
         return f"<KeyCache of {len(self._entries)}>"
 
 
-_all_caches: WeakSet[KeyCache[Any, Any]] = WeakSet()
+_all_caches: WeakSet[KeyCache] = WeakSet()
 
 
 def _after_fork() -> None:

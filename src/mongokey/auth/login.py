@@ -8,7 +8,6 @@ or any mechanism by name.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mongokey._replies import STATE_CHANGE_CODES, raise_command_error
 from mongokey.auth.conversation import Conversation, Document, Work
@@ -16,24 +15,33 @@ from mongokey.auth.diagnosis import LoginFacts, explain, explain_hello, format_a
 from mongokey.auth.errors import AuthenticationFailed, ServerProofError
 from mongokey.auth.registry import PREFERRED, negotiate, open_conversation
 from mongokey.errors import ConfigurationError, NotPrimaryError, OperationFailure
-from mongokey.handshake.hello import ServerApiLike, hello_command
+from mongokey.handshake.hello import hello_command
 from mongokey.handshake.reply import HelloReply
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from mongokey.auth.credential import MongoCredential
+    from mongokey.handshake.hello import ServerApiLike
     from mongokey.handshake.metadata import ClientMetadata
+
+    Steps = Generator["Command | Work", "Mapping[str, Any] | None", "LoginResult"]
 
 Address = tuple[str, int | None]
 
 
-class Command(NamedTuple):
+class Command:
     """A command to send as OP_MSG; answer the generator with the decoded reply, errors too."""
 
-    database: str
-    document: Document
+    __slots__ = ("database", "document")
+
+    def __init__(self, database: str, document: Document) -> None:
+        self.database = database
+        self.document = document
 
 
-class LoginResult(NamedTuple):
+class LoginResult:
     """What a login came to.
 
     `mechanism` is None when nobody logged in (no credential, or an arbiter); `round_trips`
@@ -41,13 +49,15 @@ class LoginResult(NamedTuple):
     speculative first step was used.
     """
 
-    hello: HelloReply
-    mechanism: str | None
-    round_trips: int
-    speculative: bool
+    __slots__ = ("hello", "mechanism", "round_trips", "speculative")
 
-
-Steps = Generator[Command | Work, "Mapping[str, Any] | None", LoginResult]
+    def __init__(
+        self, hello: HelloReply, mechanism: str | None, round_trips: int, speculative: bool
+    ) -> None:
+        self.hello = hello
+        self.mechanism = mechanism
+        self.round_trips = round_trips
+        self.speculative = speculative
 
 
 def login(

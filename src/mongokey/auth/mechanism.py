@@ -8,12 +8,15 @@ name, nor anything about the network.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mongokey.errors import ConfigurationError
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
 
@@ -30,36 +33,74 @@ FROM_DEFAULT = "the default"
 FROM_MECHANISM = "the only source this mechanism has"
 
 
-class Property(NamedTuple):
+class Property:
     """One mechanism property: how its value is checked, and whether it may be shown.
 
     `clean` turns the given value into the stored one or raises ValueError with what is expected.
     """
 
-    clean: Callable[[Any], Any]
-    secret: bool = False
+    __slots__ = ("clean", "secret")
+
+    def __init__(self, clean: Callable[[Any], Any], secret: bool = False) -> None:
+        self.clean = clean
+        self.secret = secret
 
 
-class Mechanism(NamedTuple):
+class Mechanism:
     """The rules of one mechanism and the maker of its conversations.
 
     `username` and `password` are REQUIRED, OPTIONAL or FORBIDDEN; required values are not empty.
     `external` is True for mechanisms whose only source is `$external`; the others take
-    authSource, then (with `path_is_source`) the path's database, then `default_source`.
+    authSource, then the path's database, then `default_source`.
     `check` sees the finished parts for rules that span several of them. `conversation` is None
     for a mechanism this version validates but does not speak.
     """
 
-    name: str
-    username: str
-    password: str
-    external: bool = False
-    default_source: str = EXTERNAL
-    takes_external: bool = True
-    properties: Mapping[str, Property] = MappingProxyType({})
-    default_properties: Mapping[str, Any] = MappingProxyType({})
-    check: Callable[[str | None, str | None, Mapping[str, Any]], None] | None = None
-    conversation: Callable[[MongoCredential, tuple[str, int | None]], Conversation] | None = None
+    __slots__ = (
+        "check",
+        "conversation",
+        "default_properties",
+        "default_source",
+        "external",
+        "name",
+        "password",
+        "properties",
+        "takes_external",
+        "username",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        username: str,
+        password: str,
+        *,
+        external: bool = False,
+        default_source: str = EXTERNAL,
+        takes_external: bool = True,
+        properties: Mapping[str, Property] = MappingProxyType({}),
+        default_properties: Mapping[str, Any] = MappingProxyType({}),
+        check: Callable[[str | None, str | None, Mapping[str, Any]], None] | None = None,
+        conversation: (
+            Callable[[MongoCredential, tuple[str, int | None]], Conversation] | None
+        ) = None,
+    ) -> None:
+        self.name = name
+        self.username = username
+        self.password = password
+        self.external = external
+        self.default_source = default_source
+        self.takes_external = takes_external
+        self.properties = properties
+        self.default_properties = default_properties
+        self.check = check
+        self.conversation = conversation
+
+    def renamed(self, name: str) -> Mechanism:
+        """The same rules under another name."""
+        same = copy(self)
+        same.name = name
+        return same
 
     def choose_source(self, auth_source: str | None, database: str | None) -> tuple[str, str]:
         """The authentication database and the words for where it came from."""

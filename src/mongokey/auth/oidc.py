@@ -7,10 +7,13 @@ validates them and does not converse.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from mongokey.auth.mechanism import FORBIDDEN, OPTIONAL, Mechanism, Property, one_of, text
 from mongokey.errors import ConfigurationError
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 ENVIRONMENTS = ("test", "azure", "gcp", "k8s")
 # Environments whose tokens are made out for a resource that must be named.

@@ -7,7 +7,6 @@ connection is encrypted is for the connection to know and to warn about.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from mongokey.auth import sasl
 from mongokey.auth.conversation import Conversation, Step
@@ -15,6 +14,10 @@ from mongokey.auth.credential import MongoCredential
 from mongokey.auth.errors import ServerProofError
 from mongokey.auth.mechanism import REQUIRED, Mechanism
 from mongokey.errors import ConfigurationError
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class PlainConversation(Conversation):

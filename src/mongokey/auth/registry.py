@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from mongokey.errors import ConfigurationError
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth.mechanism import Mechanism
@@ -54,7 +56,7 @@ def find_rules(name: str | None) -> Mechanism:
     """As `find_mechanism`; None (negotiate) has the rules of the less strict mechanism it may end
     with, as what the stricter one refuses is known only once the server has chosen it."""
     if name is None:
-        return find_mechanism(FALLBACK)._replace(name="a login by user name and password")
+        return find_mechanism(FALLBACK).renamed("a login by user name and password")
     return find_mechanism(name)
 
 

@@ -6,20 +6,26 @@ Knows source/auth/auth.md, "SASL Mechanisms"; must not know what any payload say
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from mongokey.auth.errors import ServerProofError
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 # Payloads are a few hundred bytes; a Kerberos or OIDC one reaches tens of kilobytes.
 MAX_PAYLOAD = 1 << 20
 
 
-class SaslReply(NamedTuple):
+class SaslReply:
     """A server's SASL answer: what to say in saslContinue, whether it is done, its message."""
 
-    conversation_id: int | float
-    done: bool
-    payload: bytes
+    __slots__ = ("conversation_id", "done", "payload")
+
+    def __init__(self, conversation_id: int | float, done: bool, payload: bytes) -> None:
+        self.conversation_id = conversation_id
+        self.done = done
+        self.payload = payload
 
 
 def start(

@@ -15,7 +15,6 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mongokey.auth import sasl
 from mongokey.auth.conversation import Conversation, Document, Step, Work
@@ -26,7 +25,10 @@ from mongokey.auth.mechanism import REQUIRED, Mechanism
 from mongokey.auth.saslprep import saslprep
 from mongokey.errors import ConfigurationError
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from mongokey.auth.credential import MongoCredential
 
 # auth.md: a lower count is what a man in the middle would ask for.
@@ -57,23 +59,29 @@ _read_server_final = re.compile(
 ).fullmatch
 
 
-class Keys(NamedTuple):
+class Keys:
     """What a login needs of the salted password (RFC 5802 section 3)."""
 
-    client_key: int
-    stored_key: HmacKey
-    server_key: HmacKey
+    __slots__ = ("client_key", "server_key", "stored_key")
+
+    def __init__(self, client_key: int, stored_key: HmacKey, server_key: HmacKey) -> None:
+        self.client_key = client_key
+        self.stored_key = stored_key
+        self.server_key = server_key
 
     def __repr__(self) -> str:
         return "<Keys>"
 
 
-class _Hash(NamedTuple):
+class _Hash:
     """What tells the two mechanisms apart."""
 
-    mechanism: str
-    digest: str
-    size: int
+    __slots__ = ("digest", "mechanism", "size")
+
+    def __init__(self, mechanism: str, digest: str, size: int) -> None:
+        self.mechanism = mechanism
+        self.digest = digest
+        self.size = size
 
 
 _SHA_256 = _Hash("SCRAM-SHA-256", "sha256", 32)
@@ -85,7 +93,7 @@ class DeriveKeys(Work):
 
     def __init__(
         self,
-        cache: KeyCache[tuple[bytes, int], Keys],
+        cache: KeyCache,
         key: tuple[bytes, int],
         compute: Any,
         what: str,
@@ -140,9 +148,7 @@ class ScramConversation(Conversation):
         self._test_nonce = _nonce
         self._state = self._begin
         self._work: DeriveKeys | None = None
-        self._keys: KeyCache[tuple[bytes, int], Keys] = credential.state.cache(
-            hash_.mechanism, KeyCache
-        )
+        self._keys: KeyCache = credential.state.cache(hash_.mechanism, KeyCache)
 
     def speculative(self) -> Document:
         command = self._client_first()

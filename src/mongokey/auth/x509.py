@@ -7,11 +7,14 @@ server was proved by TLS before the first byte of this.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from mongokey.auth.conversation import Conversation, Document, Step
 from mongokey.auth.credential import MongoCredential
 from mongokey.auth.mechanism import FORBIDDEN, OPTIONAL, Mechanism
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class X509Conversation(Conversation):

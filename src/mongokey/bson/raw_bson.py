@@ -15,7 +15,7 @@ from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS as DEFAULT
 __all__ = ["DEFAULT_RAW_BSON_OPTIONS", "RawBSONDocument"]
 
 
-class RawBSONDocument(Mapping[str, Any]):
+class RawBSONDocument(Mapping[str, "Any"]):
     """A read-only mapping over the bytes of one BSON document.
 
     `codec_options` say how fields decode; their `document_class` must be RawBSONDocument

@@ -7,15 +7,16 @@ what the connection is used for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mongokey.auth.login import Command, LoginResult, login
 from mongokey.connection._connection import Connection
 from mongokey.errors import ConfigurationError
 from mongokey.stream import connect, monotonic_ns, wrap_tls
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     import ssl
+    from typing import Any
 
     from mongokey.auth.credential import MongoCredential
     from mongokey.handshake.hello import ServerApiLike
@@ -25,16 +26,36 @@ if TYPE_CHECKING:
 Address = tuple[str, "int | None"]
 
 
-class ConnectionSettings(NamedTuple):
+class ConnectionSettings:
     """What all connections of a client share. Times are seconds; None or 0 means no limit."""
 
-    metadata: ClientMetadata | None = None
-    credential: MongoCredential | None = None
-    connect_timeout_s: float | None = 20.0
-    socket_timeout_s: float | None = None
-    ssl_context: ssl.SSLContext | None = None
-    server_api: ServerApiLike | None = None
-    load_balanced: bool = False
+    __slots__ = (
+        "connect_timeout_s",
+        "credential",
+        "load_balanced",
+        "metadata",
+        "server_api",
+        "socket_timeout_s",
+        "ssl_context",
+    )
+
+    def __init__(
+        self,
+        metadata: ClientMetadata | None = None,
+        credential: MongoCredential | None = None,
+        connect_timeout_s: float | None = 20.0,
+        socket_timeout_s: float | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        server_api: ServerApiLike | None = None,
+        load_balanced: bool = False,
+    ) -> None:
+        self.metadata = metadata
+        self.credential = credential
+        self.connect_timeout_s = connect_timeout_s
+        self.socket_timeout_s = socket_timeout_s
+        self.ssl_context = ssl_context
+        self.server_api = server_api
+        self.load_balanced = load_balanced
 
 
 def open_connection(
@@ -52,12 +73,13 @@ def open_connection(
         timeout, text = within_s, "serverSelectionTimeoutMS"
     deadline = monotonic_ns() + int(timeout * 1e9) if timeout else 0
     host, port = address
-    stream: Stream = connect(host, port, deadline_ns=deadline, limit_text=text)
+    plain = connect(host, port, deadline_ns=deadline, limit_text=text)
+    stream: Stream = plain
     try:
         if settings.ssl_context is not None:
             if port is None:
                 raise ConfigurationError(f"TLS is not used over Unix sockets: {host}")
-            stream = wrap_tls(stream, settings.ssl_context, host, deadline_ns=deadline)
+            stream = wrap_tls(plain, settings.ssl_context, host, deadline_ns=deadline)
         stream.deadline_text = text
         connection = Connection(stream, address)
         result = log_in(connection, settings, deadline)
@@ -71,9 +93,7 @@ def open_connection(
     return connection, result
 
 
-def log_in(
-    connection: Connection, settings: ConnectionSettings, deadline_ns: int
-) -> LoginResult:
+def log_in(connection: Connection, settings: ConnectionSettings, deadline_ns: int) -> LoginResult:
     """Say hello and log in on an open connection, by the steps of `auth.login.login`."""
     steps = login(
         settings.credential,

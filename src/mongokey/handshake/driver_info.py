@@ -5,16 +5,10 @@ Mirrors `pymongo.driver_info`; knows nothing of how the fields are joined (`meta
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import namedtuple
 
 
-class _Fields(NamedTuple):
-    name: str
-    version: str | None
-    platform: str | None
-
-
-class DriverInfo(_Fields):
+class DriverInfo(namedtuple("DriverInfo", ("name", "version", "platform"))):
     """Name, version and platform of a library that wraps the driver.
 
     `version` and `platform` may be None. Raises TypeError for values that are no strings.

@@ -7,21 +7,24 @@ mechanism puts into speculativeAuthenticate, nor how messages are framed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class ServerApiLike(Protocol):
+        """The parts of a ServerApi (Stable API) that hello carries."""
+
+        @property
+        def version(self) -> str: ...
+        @property
+        def strict(self) -> bool | None: ...
+        @property
+        def deprecation_errors(self) -> bool | None: ...
+
 
 # The version of the client-backpressure specification this driver follows; a string by intent.
 BACKPRESSURE = "2"
-
-
-class ServerApiLike(Protocol):
-    """The parts of a ServerApi (Stable API) that hello carries."""
-
-    @property
-    def version(self) -> str: ...
-    @property
-    def strict(self) -> bool | None: ...
-    @property
-    def deprecation_errors(self) -> bool | None: ...
 
 
 def hello_command(

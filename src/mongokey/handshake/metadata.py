@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
 
 from mongokey._version import __version__
 from mongokey.errors import ConfigurationError
@@ -19,7 +18,10 @@ from mongokey.handshake.environment import (
     describe_platform,
 )
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from mongokey.bson.raw_bson import RawBSONDocument
 
 MAX_METADATA_SIZE = 512

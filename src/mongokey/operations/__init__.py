@@ -7,9 +7,12 @@ The values here know their own checks. They must not know collections or connect
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from mongokey import _arguments as arguments
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["IndexModel"]
 

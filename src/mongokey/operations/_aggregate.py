@@ -6,9 +6,12 @@ Knows pipelines; must not know how the command is sent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from mongokey import _arguments as arguments
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def aggregate_command(

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING
 
 from mongokey.errors import MongoError
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from mongokey.topology._topology import Topology
 

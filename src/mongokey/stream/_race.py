@@ -7,9 +7,12 @@ arguments, in nanoseconds. It must not open sockets, resolve names or read a clo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
-T = TypeVar("T")
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 # RFC 8305 section 8: the recommended Connection Attempt Delay.
 HEAD_START_NS = 250_000_000

@@ -7,10 +7,10 @@ client. Diagnosis of bad files is to come with the TLS issue; errors name the fi
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
 
 from mongokey.errors import ConfigurationError
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from mongokey.client_options import TLSOptions
 

@@ -7,11 +7,9 @@ read preferences over several members are to come behind the same `select`.
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from mongokey.errors import (
     ConfigurationError,
@@ -22,6 +20,7 @@ from mongokey.errors import (
     ServerSelectionTimeoutError,
 )
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from mongokey.connection._connection import Connection
     from mongokey.handshake import HelloReply
@@ -49,8 +48,11 @@ class _Survey:
         self._connect = connect
         self._deadline = deadline
         self._asked: set[Address] = set()
-        self._answers: queue.SimpleQueue[tuple[Address, Connection | Exception]]
-        self._answers = queue.SimpleQueue()
+        # Late: only a client that looks for a server needs it.
+        from queue import Empty, SimpleQueue
+
+        self._answers: SimpleQueue[tuple[Address, Connection | Exception]] = SimpleQueue()
+        self._nothing = Empty
         self._pending = 0
         self._lock = threading.Lock()
         self._over = False
@@ -93,7 +95,7 @@ class _Survey:
             return None
         try:
             answer = self._answers.get(timeout=max(0.001, self._deadline - time.monotonic()))
-        except queue.Empty:
+        except self._nothing:
             return None
         self._pending -= 1
         if isinstance(answer[1], Exception) and not isinstance(answer[1], MongoError):

@@ -4,25 +4,31 @@ It knows OP_MSG with all its sections and flags, and OP_QUERY and OP_REPLY for t
 (specification: message/OP_MSG.md). It must not know sockets, logins or what a command means.
 """
 
-from mongokey.wire._standalone import (
-    CHECKSUM_PRESENT,
-    EXHAUST_ALLOWED,
-    HEADER_SIZE,
-    MORE_TO_COME,
-    OP_COMPRESSED,
-    OP_MSG,
-    OP_QUERY,
-    OP_REPLY,
-    QUERY_FAILURE,
-    SECONDARY_OK,
-    crc32c,
-    decode_message,
-    encode_legacy_hello,
-    encode_message,
-    message_length,
-    next_request_id,
-)
-from mongokey.wire.message import Message
+from __future__ import annotations
+
+from mongokey._lazy import loader
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from mongokey.wire._standalone import (
+        CHECKSUM_PRESENT,
+        EXHAUST_ALLOWED,
+        HEADER_SIZE,
+        MORE_TO_COME,
+        OP_COMPRESSED,
+        OP_MSG,
+        OP_QUERY,
+        OP_REPLY,
+        QUERY_FAILURE,
+        SECONDARY_OK,
+        crc32c,
+        decode_message,
+        encode_legacy_hello,
+        encode_message,
+        message_length,
+        next_request_id,
+    )
+    from mongokey.wire.message import Message
 
 __all__ = [
     "CHECKSUM_PRESENT",
@@ -43,3 +49,10 @@ __all__ = [
     "message_length",
     "next_request_id",
 ]
+
+
+__getattr__ = loader(
+    __name__,
+    # The driver itself frames its messages in C and needs none of these.
+    dict.fromkeys(__all__, "mongokey.wire._standalone") | {"Message": "mongokey.wire.message"},
+)

@@ -1,0 +1,172 @@
+"""The commands of `mongokey`, on click: arguments in, exit code out.
+
+Knows each command's options and how its results become output or JSON; what a command does
+stands in a room of its own. Must not be imported by the library.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from mongokey import __version__
+from mongokey.cli import output
+from mongokey.cli.explain import explain as explain_uri
+from mongokey.cli.main import FAILED, NOT_INSTALLED
+from mongokey.errors import MongoError
+
+if TYPE_CHECKING:
+    from mongokey.cli.demo import LoginStep, RefusalStep, WorkStep
+
+EXIT_CODES = """\b
+Exit codes: 0 all was right, 1 something was wrong, 2 wrong usage,
+3 a package that the command needs is not installed.
+"""
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+@click.version_option(__version__, prog_name="mongokey")
+def cli() -> None:
+    """Tools of mongokey, a MongoDB driver core."""
+
+
+@cli.command(epilog=EXIT_CODES)
+@_as_json
+def demo(as_json: bool) -> None:
+    """Log in, write and read on an embedded server.
+
+    Starts SecantusDB with authentication on a free loopback port, creates users, logs in with
+    SCRAM-SHA-256, SCRAM-SHA-1 and by negotiation, cold and warm, writes and reads documents, and
+    tries a wrong password. The server is stopped at the end, whatever happens.
+    """
+    try:
+        report = _run_demo(quiet=as_json)
+    except MongoError as error:
+        _fail(error, as_json)
+    if as_json:
+        _print_json(report)
+    sys.exit(0 if report["ok"] else FAILED)
+
+
+@cli.command(epilog=EXIT_CODES)
+@click.argument("uri")
+@click.option("--all", "defaults", is_flag=True, help="List the options' defaults too.")
+@_as_json
+def explain(uri: str, defaults: bool, as_json: bool) -> None:
+    """Say how the connection string URI is understood, without connecting.
+
+    Shows hosts, who logs in and how, the authSource and where it comes from, the default
+    database, the options and what is odd about them. Secrets are left out of what is printed;
+    with URI "-" the string is read from standard input, so that it is not among the arguments
+    that other users of the machine can see.
+    """
+    if uri == "-":
+        uri = sys.stdin.readline().rstrip("\r\n")
+    try:
+        explanation = explain_uri(uri, defaults=defaults)
+    except MongoError as error:
+        _fail(error, as_json)
+    if as_json:
+        _print_json({"ok": True, **explanation.as_json()})
+    else:
+        output.show_explanation(output.make_console(), explanation)
+
+
+def _run_demo(*, quiet: bool) -> dict[str, Any]:
+    """The demo with its output; returns its report as plain values."""
+    from mongokey.cli.demo import LoginStep, RefusalStep, Step, WorkStep, make_users, run
+    from mongokey.cli.demo_server import DemoServer
+
+    console = output.make_console(quiet=quiet)
+    console.print(f"mongokey {__version__}: starting SecantusDB with authentication on ...")
+    started = perf_counter()
+    users = make_users()
+    steps: list[Step] = []
+    with DemoServer(users) as server:
+        host, port = server.address
+        console.print(
+            f"SecantusDB {server.version} listens on {host}:{port}, "
+            f"{len(users)} users were created ({perf_counter() - started:.1f} s)"
+        )
+        report: dict[str, Any] = {
+            "mongokey": __version__,
+            "server": {"name": "SecantusDB", "version": server.version, "host": host, "port": port},
+        }
+        steps.extend(run(server.address, users))
+    logins = [step for step in steps if isinstance(step, LoginStep)]
+    work = [step for step in steps if isinstance(step, WorkStep)]
+    refusals = [step for step in steps if isinstance(step, RefusalStep)]
+    problems = [problem for step in steps for problem in step.problems]
+
+    output.show_logins(console, logins)
+    output.show_work(console, work)
+    for refusal in refusals:
+        output.show_refusal(console, refusal)
+    console.print()
+    if problems:
+        for problem in problems:
+            console.print(f"WRONG: {problem}", style="bold red")
+        console.print(f"Not all was right: {len(problems)} problems. The server is stopped.")
+    else:
+        console.print(
+            f"All was right: {len(logins)} logins in {len(work)} ways, and a wrong password was "
+            "refused. The server is stopped.",
+            style="green",
+        )
+    report["logins"] = [_login_json(step) for step in logins]
+    report["documents"] = [_work_json(step) for step in work]
+    report["refusals"] = [_refusal_json(step) for step in refusals]
+    report["problems"] = problems
+    report["ok"] = not problems
+    return report
+
+
+def _login_json(step: LoginStep) -> dict[str, Any]:
+    return {
+        "way": step.way.title,
+        "user": step.way.user,
+        "auth_mechanism": step.way.asked,
+        "warm": step.warm,
+        "mechanism": step.result.mechanism,
+        "round_trips": step.result.round_trips,
+        "speculative": step.result.speculative,
+        "milliseconds": round(step.elapsed_ns / 1e6, 3),
+    }
+
+
+def _work_json(step: WorkStep) -> dict[str, Any]:
+    plain = step._asdict()
+    del plain["problems"]
+    return {**plain, "way": step.way.title}
+
+
+def _refusal_json(step: RefusalStep) -> dict[str, Any]:
+    if step.error is None:
+        return {"error": None}
+    return {
+        "error": type(step.error).__name__,
+        "code": step.error.code,
+        "message": str(step.error),
+    }
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _fail(error: MongoError, as_json: bool) -> NoReturn:
+    """Say what went wrong and leave with its exit code."""
+    from mongokey.cli.demo_server import ServerMissing
+
+    if as_json:
+        failure = {"ok": False, "error": type(error).__name__, "message": str(error)}
+        _print_json(failure)
+    else:
+        click.echo(f"mongokey: {error}", err=True)
+    sys.exit(NOT_INSTALLED if isinstance(error, ServerMissing) else FAILED)

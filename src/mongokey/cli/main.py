@@ -1,0 +1,31 @@
+"""The entry of the console script: hands over to click, or says how to install it.
+
+Knows the exit codes: 0 all was right, 1 something was wrong, 2 wrong usage (click's own), 3 a
+package that the command needs is not installed. Must not import click or rich at the top, as
+`mongokey` is installed without them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+FAILED = 1
+NOT_INSTALLED = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line with `arguments`, by default the process's; always exits."""
+    try:
+        from mongokey.cli.app import cli
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in ("click", "rich"):
+            raise
+        print(
+            f"mongokey: the command line needs {package}, which is not installed: "
+            "pip install 'mongokey[cli]'",
+            file=sys.stderr,
+        )
+        raise SystemExit(NOT_INSTALLED) from None
+    cli.main(args=None if arguments is None else list(arguments), prog_name="mongokey")

@@ -1,0 +1,127 @@
+"""How results look in a terminal: rich's tables and plain lines, one function for each thing.
+
+Knows layout and colour (none under NO_COLOR or into a pipe, by rich's own rules); must not know
+how a result came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from mongokey.cli.demo import LoginStep, RefusalStep, WorkStep
+    from mongokey.cli.explain import Explanation
+
+INDENT = "  "
+
+
+def make_console(*, quiet: bool = False) -> Console:
+    """A console that adds no colours of its own to numbers and paths; `quiet` prints nothing."""
+    return Console(quiet=quiet, highlight=False, emoji=False, markup=False, soft_wrap=True)
+
+
+def show_logins(console: Console, steps: Sequence[LoginStep]) -> None:
+    """A line for each login."""
+    table = _table("login", "keys", "mechanism", "round trips", "time")
+    for column in (3, 4):
+        table.columns[column].justify = "right"
+    for step in steps:
+        table.add_row(
+            step.way.title,
+            "warm" if step.warm else "cold",
+            Text(step.result.mechanism or "none", style="" if step.problems else "green"),
+            str(step.result.round_trips),
+            f"{step.elapsed_ns / 1e6:.1f} ms",
+        )
+    _heading(console, "Logins", "a new connection each: connect, hello, login")
+    console.print(Padding.indent(table, len(INDENT)))
+    console.print(
+        f"{INDENT}cold: the keys are derived from the password; warm: the client still has them"
+    )
+
+
+def show_work(console: Console, steps: Sequence[WorkStep]) -> None:
+    """A line for what each client wrote and read."""
+    table = _table("client", "inserted", "read back", "updated", "deleted", "left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for step in steps:
+        counts = (step.inserted, step.read, step.updated, step.deleted, step.left)
+        table.add_row(step.way.title, *map(str, counts))
+    _heading(console, "Documents", "written and read after each login")
+    console.print(Padding.indent(table, len(INDENT)))
+
+
+def show_refusal(console: Console, step: RefusalStep) -> None:
+    """What a wrong password gave."""
+    _heading(console, "A wrong password", "gives an error that says what to do")
+    if step.error is not None:
+        name = type(step.error).__name__
+        console.print(f"{INDENT}{name} (code {step.error.code}): {step.error}")
+
+
+def show_explanation(console: Console, explanation: Explanation) -> None:
+    """The whole of `mongokey explain`."""
+    login = explanation.login
+    facts: list[tuple[str, str]] = []
+    if explanation.srv_name is not None:
+        facts.append(("hosts", f"asked of DNS: the SRV records of {explanation.srv_name}"))
+        facts.append(("", "a TXT record may add authSource, replicaSet and loadBalanced"))
+    for number, host in enumerate(explanation.hosts):
+        facts.append(("" if number else "hosts", host))
+    if login is None:
+        facts.append(("login", "none: no user and no authMechanism"))
+    else:
+        user = "none given" if login.username is None else repr(login.username)
+        facts.append(("user", user))
+        facts.append(("password", "given" if login.password_given else "not given"))
+        facts.append(("mechanism", login.how))
+        facts.extend(("", f"{name}: {value}") for name, value in login.properties.items())
+        facts.append(("authSource", f"{login.source} (from {login.source_origin})"))
+    facts.append(("database", explanation.database or "none: the path names no default database"))
+    facts.append(("TLS", "on" if explanation.tls else "off"))
+    _grid(console, explanation.uri, facts)
+
+    if explanation.options:
+        table = _table("option", "value", "from")
+        for option in explanation.options:
+            table.add_row(option.name, _word(option.value), option.origin)
+        _heading(console, "Options", "")
+        console.print(Padding.indent(table, len(INDENT)))
+    if explanation.findings:
+        _heading(console, "Warnings", "")
+        for finding in explanation.findings:
+            console.print(f"{INDENT}[{finding.code}, {finding.kind}] {finding.message}")
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ", ".join(map(_word, value)) or "none"
+    return str(value)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    return table
+
+
+def _heading(console: Console, title: str, remark: str) -> None:
+    console.print()
+    console.print(Text.assemble((title, "bold"), f": {remark}" if remark else ""))
+
+
+def _grid(console: Console, title: str, facts: Sequence[tuple[str, str]]) -> None:
+    console.print(Text(title, style="bold"))
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        console.print(f"{INDENT}{name:<{width}}  {value}")

@@ -1,0 +1,196 @@
+"""The codec beside PyMongo's, on documents and on bytes that hypothesis makes up.
+
+The same document gives the same bytes; the same bytes give the same value, or both refuse.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import random
+from typing import Any
+
+import bson as theirs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import mongokey.bson as ours
+
+EXAMPLES = settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+ZONES = st.integers(-1439, 1439).map(
+    lambda minutes: datetime.timezone(datetime.timedelta(minutes=minutes))
+)
+KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=100)
+INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+def typed(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Values of the class `name` of both packages, as a pair (ours, theirs)."""
+    return st.tuples(*arguments).map(
+        lambda values: (getattr(ours, name)(*values), getattr(theirs, name)(*values))
+    )
+
+
+def pair(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return strategy.map(lambda value: (value, value))
+
+
+LEAVES = st.one_of(
+    pair(st.none()),
+    pair(st.booleans()),
+    pair(INT64),
+    pair(st.floats()),
+    pair(TEXT),
+    pair(st.binary(max_size=50)),
+    pair(st.datetimes()),
+    # Near the ends of the calendar PyMongo's subtraction of the offset overflows; ours does not.
+    pair(
+        st.datetimes(
+            datetime.datetime(2, 1, 1), datetime.datetime(9998, 12, 31), timezones=ZONES
+        )
+    ),
+    typed("Int64", INT64),
+    typed("ObjectId", st.binary(min_size=12, max_size=12)),
+    typed("Binary", st.binary(max_size=50), st.integers(0, 255)),
+    typed("Timestamp", st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
+    typed("DatetimeMS", INT64),
+    typed("Code", TEXT),
+    typed("Regex", KEYS, st.integers(0, 127)),
+    typed("Decimal128", st.decimals(allow_nan=False, places=5, min_value=-1000, max_value=1000)),
+    typed("MinKey"),
+    typed("MaxKey"),
+)
+
+
+def lists(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(children, max_size=12).map(
+        lambda items: ([mine for mine, _ in items], [other for _, other in items])
+    )
+
+
+def documents(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    keys = st.one_of(KEYS, st.just("_id"))
+    return st.dictionaries(keys, children, max_size=12).map(
+        lambda items: (
+            {key: mine for key, (mine, _) in items.items()},
+            {key: other for key, (_, other) in items.items()},
+        )
+    )
+
+
+VALUES = st.recursive(LEAVES, lambda inner: lists(inner) | documents(inner), max_leaves=40)
+DOCUMENTS = documents(VALUES)
+AUTO = 4
+
+
+def options(package: Any, **kwargs: Any) -> Any:
+    return package.CodecOptions(datetime_conversion=package.DatetimeConversion(AUTO), **kwargs)
+
+
+def same(mine: Any, other: Any) -> bool:
+    """Whether both packages decoded to the same thing."""
+    if type(mine).__name__ != type(other).__name__:
+        return False
+    if isinstance(mine, dict):
+        return list(mine) == list(other) and all(same(mine[key], other[key]) for key in mine)
+    if isinstance(mine, list):
+        return len(mine) == len(other) and all(map(same, mine, other))
+    if isinstance(mine, float):
+        return mine == other or (math.isnan(mine) and math.isnan(other))
+    if isinstance(mine, ours.Code):
+        return str(mine) == str(other) and same(mine.scope, other.scope)
+    if isinstance(mine, ours.DBRef):
+        return same(dict(mine.as_doc()), dict(other.as_doc()))
+    return repr(mine) == repr(other)
+
+
+@EXAMPLES
+@given(DOCUMENTS)
+def test_the_same_document_gives_the_same_bytes(document):
+    mine, other = document
+    data = theirs.encode(other)
+    assert ours.encode(mine) == data
+    assert ours.encode(other) == data
+    assert same(ours.decode(data, options(ours)), theirs.decode(data, options(theirs)))
+    assert ours.encode(ours.decode(data, options(ours))) == data
+
+
+@EXAMPLES
+@given(DOCUMENTS, st.booleans(), st.sampled_from([0, 3, 4, 5, 6]))
+def test_options_decode_alike(document, tz_aware, uuids):
+    data = theirs.encode(document[1])
+    kwargs = {"tz_aware": tz_aware, "uuid_representation": uuids}
+    decode_both(data, options(ours, **kwargs), options(theirs, **kwargs))
+
+
+def decode_both(data: bytes, mine: Any = None, other: Any = None) -> bool:
+    """Both packages agree on `data`; True when they decode it."""
+    mine, other = mine or options(ours), other or options(theirs)
+    try:
+        expected = theirs.decode(data, other)
+    except theirs.errors.InvalidBSON:
+        with pytest.raises(ours.InvalidBSON):
+            ours.decode(data, mine)
+        return False
+    found = ours.decode(data, mine)
+    assert same(found, expected), (data, found, expected)
+    return True
+
+
+def body(data: bytes) -> bytes:
+    """A document around those bytes, so that more of them get past the first check."""
+    return (len(data) + 5).to_bytes(4, "little") + data + b"\0"
+
+
+@EXAMPLES
+@given(st.binary(max_size=100))
+def test_random_bytes_are_judged_alike(data):
+    decode_both(data)
+    decode_both(body(data))
+
+
+TAGS = st.sampled_from([*range(0x00, 0x15), 0x7F, 0xFF])
+SMALL = st.integers(-2, 40).map(lambda number: number.to_bytes(4, "little", signed=True))
+PIECES = st.one_of(
+    TAGS.map(lambda tag: bytes([tag])),
+    SMALL,
+    st.sampled_from([b"a\0", b"\0", b"0\0", b"$ref\0", b"$id\0", b"\xff", b"\x05\0\0\0\0"]),
+    st.binary(max_size=16),
+)
+
+
+@EXAMPLES
+@given(st.lists(PIECES, max_size=20).map(b"".join))
+def test_pieces_of_bson_are_judged_alike(data):
+    decode_both(body(data))
+
+
+@EXAMPLES
+@given(DOCUMENTS, st.randoms(use_true_random=False), st.integers(1, 4))
+def test_mutated_documents_are_judged_alike(document, chance, times):
+    data = bytearray(theirs.encode(document[1]))
+    for _ in range(times):
+        mutate(data, chance)
+    decode_both(bytes(data))
+
+
+def mutate(data: bytearray, chance: random.Random) -> None:
+    """Change one byte, or cut or repeat a part and set the document's length right again."""
+    at = chance.randrange(len(data))
+    kind = chance.randrange(4)
+    if kind == 0:
+        data[at] = chance.randrange(256)
+    elif kind == 1:
+        data[at] ^= 1 << chance.randrange(8)
+    elif kind == 2:
+        del data[at : at + chance.randrange(1, 9)]
+    else:
+        data[at:at] = data[at : at + chance.randrange(1, 9)]
+    if kind >= 2 and len(data) >= 4:
+        data[:4] = len(data).to_bytes(4, "little")
+    if not data:
+        data.append(0)
