@@ -74,12 +74,14 @@ def extensions() -> list[Extension]:
 
 
 Options.warning_errors = werror
+jobs = os.cpu_count() or 1
 setup(
+    options={"build_ext": {"parallel": jobs}},
     ext_modules=cythonize(
         extensions(),
         include_path=["src"],
         annotate=annotate,
-        nthreads=0 if WINDOWS else os.cpu_count() or 1,
+        nthreads=0 if WINDOWS else jobs,
         compiler_directives={
             "language_level": 3,
             "embedsignature": False,

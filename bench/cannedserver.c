@@ -621,6 +621,16 @@ static void load_replies(const char *path) {
     }
 }
 
+/* A replica set's member says its own address: hello has "127.0.0.1:00000" in its place. */
+static void write_port(int port) {
+    static const char blank[] = "127.0.0.1:00000";
+    char address[sizeof blank];
+    snprintf(address, sizeof address, "127.0.0.1:%05d", port % 100000);
+    uint8_t *at = hello->body, *end = hello->body + hello->size;
+    while ((at = memmem(at, (size_t)(end - at), blank, sizeof blank)))
+        memcpy(at, address, sizeof address);
+}
+
 static void load_hex(const char *text, uint8_t out[32]) {
     for (int i = 0; i < 32; i++) {
         unsigned byte;
@@ -651,6 +661,7 @@ int main(int argc, char **argv) {
     if (listener < 0 || bind(listener, (struct sockaddr *)&address, length) ||
         listen(listener, 512) || getsockname(listener, (struct sockaddr *)&address, &length))
         die("listen");
+    write_port(ntohs(address.sin_port));
     printf("{\"port\": %d}\n", ntohs(address.sin_port));
     fflush(stdout);
 

@@ -331,7 +331,7 @@ class Runner:
         try:
             with self.participants(case) as taking_part:
                 self._play_rounds(case, taking_part, result)
-                self._evaluate(case, taking_part, result)
+                self._evaluate(taking_part, result)
         except Failed as failure:
             result.problems.append(str(failure))
         return result
@@ -361,7 +361,7 @@ class Runner:
     def _at(self, slices: list[Slice], speed: str) -> list[Slice]:
         return [s for s in slices if self.speed.of(s) == speed]
 
-    def _evaluate(self, case: Case, taking_part: list[Participant], result: Result) -> None:
+    def _evaluate(self, taking_part: list[Participant], result: Result) -> None:
         subject = taking_part[0]
         if result.problems or not subject.rounds:
             return
@@ -389,8 +389,7 @@ class Runner:
             return
         result.speed = speed
         result.ratios = {name: Ratio.of(values) for name, values in ratios.items()}
-        if case.wall:
-            result.wall_ratio = Ratio.of(walls)
+        result.wall_ratio = Ratio.of(walls)
         for participant in taking_part:
             slices = self._at([s for part in participant.rounds for s in part], speed)
             if slices:

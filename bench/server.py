@@ -42,6 +42,8 @@ BATCH_BYTES = 16 * 1024 * 1024
 #: The collections whose `find` answers many documents, by name: how many.
 MANY = {"docs10000": 10_000, "docs100000": 100_000}
 
+#: The server puts its port here. Ephemeral ports have five digits.
+_OWN_ADDRESS = "127.0.0.1:00000"
 _EPOCH = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
 
 
@@ -120,6 +122,7 @@ def hello_reply(*, replica_set: bool, sessions: bool) -> dict[str, Any]:
         reply["logicalSessionTimeoutMinutes"] = 30
     if replica_set:
         reply |= {"setName": "bench", "setVersion": 1, "secondary": False}
+        reply |= {"hosts": [_OWN_ADDRESS], "me": _OWN_ADDRESS, "primary": _OWN_ADDRESS}
     return reply
 
 

@@ -84,10 +84,21 @@ def test_the_server_answers_what_it_was_asked(canned_server: CannedServer) -> No
             for n in range(3)
         ]
         assert {len(bson.encode(d)) for d in found} == {250}
-        assert len(client["bench"]["x"].insert_many(documents(1234)).inserted_ids) == 1234
+        collection: Any = client["bench"]["x"]
+        assert len(collection.insert_many(documents(1234)).inserted_ids) == 1234
     counts = canned_server.counts()
     assert (counts.commands["find"], counts.commands["getMore"]) == (1, 1)
     assert counts.documents == 1234
+
+
+def test_the_server_can_be_the_primary_of_a_replica_set() -> None:
+    client: pymongo.MongoClient[dict[str, Any]]
+    with (
+        CannedServer(replica_set=True) as server,
+        pymongo.MongoClient(server.uri(replicaSet="bench"), timeoutMS=5000) as client,
+    ):
+        assert client.admin.command("ping")["ok"] == 1
+        assert client.primary == ("127.0.0.1", server.port)
 
 
 def test_a_record_for_the_floor_has_no_hellos(tmp_path: Path) -> None:

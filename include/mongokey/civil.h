@@ -11,6 +11,9 @@
 #define MK_DAYS_TO_EPOCH 719468 /* from 0000-03-01 to 1970-01-01 */
 #define MK_MS_PER_DAY ((int64_t)86400000)
 
+/* a / b rounded down, for b > 0. */
+static inline int64_t mk_floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
 static inline int64_t mk_days_from_civil(int year, int month, int day) {
     int64_t y = (int64_t)year - (month <= 2);
     int64_t era = (y >= 0 ? y : y - 399) / 400;

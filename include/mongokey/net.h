@@ -48,6 +48,7 @@ typedef int mk_socklen;
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -149,10 +150,8 @@ static inline int mk_set_blocking(mk_socket s, int blocking) {
     u_long nonblocking = !blocking;
     return ioctlsocket(s, FIONBIO, &nonblocking) == 0 ? 0 : mk_last_error();
 #else
-    int flags = fcntl(s, F_GETFL), wanted;
-    if (flags < 0) return mk_last_error();
-    wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
-    return wanted == flags || fcntl(s, F_SETFL, wanted) == 0 ? 0 : mk_last_error();
+    int nonblocking = !blocking;
+    return ioctl(s, FIONBIO, &nonblocking) == 0 ? 0 : mk_last_error();
 #endif
 }
 
@@ -318,17 +317,20 @@ static inline int mk_set_receive_timeout(mk_socket s, int64_t timeout_ns) {
 }
 
 #ifndef _WIN32
-/* Lowers a keepalive time that the system has set higher; a system without it keeps its own. */
-static inline void mk_cap_tcp_option(mk_socket s, int option, int most) {
-    int value = 0;
-    mk_socklen size = sizeof value;
-    if (getsockopt(s, IPPROTO_TCP, option, &value, &size) == 0 && value > most)
-        (void)setsockopt(s, IPPROTO_TCP, option, &most, sizeof most);
+/* Lowers a keepalive time that the system has set higher; a system without it keeps its own.
+ * `system` remembers the system's setting, which is asked for once in a process (0: not yet). */
+static inline void mk_cap_tcp_option(mk_socket s, int option, int most, int *system) {
+    mk_socklen size = sizeof *system;
+    if (*system == 0 && getsockopt(s, IPPROTO_TCP, option, system, &size) != 0) *system = -1;
+    if (*system > most) (void)setsockopt(s, IPPROTO_TCP, option, &most, sizeof most);
 }
 #endif
 
 /* No Nagle delay; keepalive after 120 s of silence at the latest, then 9 probes 10 s apart. */
 static inline int mk_configure_tcp(mk_socket s) {
+#ifndef _WIN32
+    static int idle = 0, interval = 0, count = 0;
+#endif
     int on = 1;
     if (setsockopt(s, IPPROTO_TCP, TCP_NODELAY, (const char *)&on, sizeof on) != 0 ||
         setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, (const char *)&on, sizeof on) != 0)
@@ -345,15 +347,15 @@ static inline int mk_configure_tcp(mk_socket s) {
     }
 #else
 #if defined(TCP_KEEPIDLE)
-    mk_cap_tcp_option(s, TCP_KEEPIDLE, 120);
+    mk_cap_tcp_option(s, TCP_KEEPIDLE, 120, &idle);
 #elif defined(TCP_KEEPALIVE)
-    mk_cap_tcp_option(s, TCP_KEEPALIVE, 120); /* macOS's name for it */
+    mk_cap_tcp_option(s, TCP_KEEPALIVE, 120, &idle); /* macOS's name for it */
 #endif
 #ifdef TCP_KEEPINTVL
-    mk_cap_tcp_option(s, TCP_KEEPINTVL, 10);
+    mk_cap_tcp_option(s, TCP_KEEPINTVL, 10, &interval);
 #endif
 #ifdef TCP_KEEPCNT
-    mk_cap_tcp_option(s, TCP_KEEPCNT, 9);
+    mk_cap_tcp_option(s, TCP_KEEPCNT, 9, &count);
 #endif
 #endif
     return 0;

@@ -341,6 +341,17 @@ def callable_or_none(name: str, value: Any) -> Any:
     raise InvalidOption(f"{name} must be callable, not {type(value).__name__}")
 
 
+def resolver_or_none(name: str, value: Any) -> Any:
+    """What asks DNS: a callable as `mongokey.srv.Resolver`, or a `dns.resolver.Resolver`."""
+    if value is None or callable(value):
+        return value
+    if hasattr(value, "nameservers"):
+        from mongokey.srv import Resolver
+
+        return Resolver(value)
+    raise _wrong_type(name, "a mongokey.srv.Resolver or a dns.resolver.Resolver", value)
+
+
 def list_of_strings(name: str, value: Any) -> list[str]:
     """A list of strings."""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):

@@ -76,6 +76,7 @@ class ClientOptions(Frozen):
     """
 
     __slots__ = (
+        "_arguments",
         "_codec_options",
         "_options",
         "collection",
@@ -115,6 +116,8 @@ class ClientOptions(Frozen):
 
     _options: dict[str, Any]
     _codec_options: CodecOptions[Any] | None
+    # Of `build`, while DNS is still to be asked; else None.
+    _arguments: tuple[Any, ...] | None
     # The seeds in the order given, each once; the port of a Unix socket is None.
     hosts: tuple[Host, ...]
     # The string among the hosts, or None where there were only host names.
@@ -162,6 +165,7 @@ class ClientOptions(Frozen):
         port: int | None = None,
         _resolve: Resolve | None = None,
         _stacklevel: int = 2,
+        _may_defer: bool = False,
         **keywords: Any,
     ) -> ClientOptions:
         """The options of a client from the arguments of its constructor.
@@ -169,8 +173,10 @@ class ClientOptions(Frozen):
         :param host: a host name, `host:port`, a connection string, the path of a Unix socket, or
             several host names of which one may be a connection string; None is localhost
         :param port: the port of hosts that name none; None is 27017
-        :param _resolve: what asks DNS, see `mongokey.uri.Resolve`
-        :param _stacklevel: which caller warnings point at, as in `warnings.warn`
+        :param _resolve: what asks DNS, see `mongokey.uri.Resolve`; None is the keyword
+            `srv_resolver`, or else `mongokey.srv.Resolver()`
+        :param _stacklevel: which caller warnings point at, as in `warnings.warn`; 0 gives none
+        :param _may_defer: True leaves DNS to `resolved` where a client is not to connect at once
         :param keywords: options by any spelling; they go before the connection string's. None
             counts as not given, but for limits, where it is no limit
 
@@ -181,9 +187,19 @@ class ClientOptions(Frozen):
         seeds, string, findings = _read_hosts(host, port)
         named, repeated = _read_keywords(keywords)
         findings += repeated
+        arguments = None
         if string is not None and string.is_srv:
-            string = ask_dns(string, _resolve, named)
-            seeds += string.hosts
+            if _may_defer and _connects_later(string, named):
+                arguments = (host, port, keywords)
+                string = string.with_dns(())
+            else:
+                resolve = _resolve or named.get("srv_resolver")
+                if resolve is None:
+                    from mongokey.srv import Resolver
+
+                    resolve = Resolver()
+                string = ask_dns(string, resolve, named)
+                seeds += string.hosts
         options: dict[str, Any] = {}
         origins: dict[str, str] = {}
         if string is not None:
@@ -206,8 +222,25 @@ class ClientOptions(Frozen):
         self = object.__new__(cls)
         _fill(self, hosts, string, options, origins)
         set_once(self, "findings", tuple(findings))
-        emit(findings, True, _stacklevel)
+        set_once(self, "_arguments", arguments)
+        if _stacklevel:
+            emit(findings, True, _stacklevel)
         return self
+
+    @property
+    def needs_dns(self) -> bool:
+        """Whether the hosts are still to be found by DNS, with `resolved`."""
+        return self._arguments is not None
+
+    def resolved(self) -> ClientOptions:
+        """These options with what DNS says; themselves when it was asked already.
+
+        Raises ConfigurationError when DNS does not lead to hosts, or its options do not fit.
+        """
+        if self._arguments is None:
+            return self
+        host, port, keywords = self._arguments
+        return type(self).build(host, port, _stacklevel=0, **keywords)
 
     @property
     def codec_options(self) -> CodecOptions[Any]:
@@ -253,6 +286,17 @@ class ClientOptions(Frozen):
         for name, value in self._options.items():
             shown.append(f"{name}={'<hidden>' if OPTIONS[name].secret else repr(value)}")
         return f"ClientOptions({', '.join(shown)})"
+
+
+def _connects_later(string: ConnectionString, named: Mapping[str, Any]) -> bool:
+    """Whether DNS waits for the first operation: as PyMongo, with connect=False, and by default
+    in function services, which freeze a process between its start and its first call."""
+    connect = named.get("connect", string.options.get("connect"))
+    if connect is None:
+        from mongokey.handshake.environment import describe_environment
+
+        connect = "name" not in describe_environment(docker=False)
+    return not connect
 
 
 def _read_hosts(

@@ -1,5 +1,5 @@
 # Cursors: batches of documents, and getMore for the next one.
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from mongokey.bson._codec cimport CodecContext
 from mongokey.operations._crud cimport Find
@@ -21,19 +21,22 @@ cdef class BatchCursor:
     cdef int64_t id                         # 0: none, or exhausted
     cdef ServerSession server_session
     cdef Pool pool                          # the server that has it
+    cdef uint64_t forks                     # the executor's when it was opened
     cdef bint started                       # the first command was sent
     cdef bint closed
     cdef int64_t batch_limit                # batchSize of getMore; 0: the server's choice
     cdef int64_t most                       # documents altogether; 0: all
-    cdef int64_t retrieved
+    cdef readonly int64_t retrieved         # how many documents the server has sent so far
     cdef bint tailable
     cdef dict get_more_extras
 
     cdef int _take(self, list documents) except -1
     cdef bint _fill(self) except -1
     cdef bint _get_more(self) except -1
+    cdef bint _is_empty(self) noexcept
     cdef int _start(self) except -1
     cdef int _end(self) except -1
+    cdef int _abandon(self) except -1
 
 
 cdef class Cursor(BatchCursor):
@@ -44,6 +47,7 @@ cdef class Cursor(BatchCursor):
     cdef int64_t _skip
     cdef int64_t _batch_size
     cdef bint _single_batch
+    cdef bint _empty                        # an empty slice: the server takes limit 0 for all
     cdef dict _options                      # further fields of `find`
     cdef Find _operation(self)
 

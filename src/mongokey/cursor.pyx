@@ -14,7 +14,12 @@ from mongokey.operations._operation cimport Executor, Namespace, ServerSession
 from mongokey.pool._pool cimport Pool
 
 from mongokey import _arguments as arguments
-from mongokey.errors import CursorNotFound, InvalidOperation, OperationFailure
+from mongokey.errors import (
+    ConnectionFailure,
+    CursorNotFound,
+    InvalidOperation,
+    OperationFailure,
+)
 from mongokey.operations._commands import kill_cursors
 
 
@@ -41,6 +46,10 @@ cdef class BatchCursor:
             self._end()
         return 0
 
+    cdef bint _is_empty(self) noexcept:
+        """Whether there is nothing to ask the server for."""
+        return False
+
     cdef int _start(self) except -1:
         """Send the command that opens the cursor."""
         self.started = True
@@ -49,6 +58,8 @@ cdef class BatchCursor:
     cdef bint _fill(self) except -1:
         """Fetch until there is a document at hand; False when there are no more for now."""
         if not self.started and not self.closed:
+            if self._is_empty():
+                return False
             self._start()
             if self.index < self.size:
                 return True
@@ -76,15 +87,16 @@ cdef class BatchCursor:
             operation.batch_size = self.most - self.retrieved
         try:
             documents = self.executor.execute(operation)
-        except OperationFailure as error:
-            # The server has no use for a killCursors here.
+        except (OperationFailure, ConnectionFailure) as error:
+            # The server has no use for a killCursors here, or cannot be reached for one.
             self.id = 0
             self._end()
             if self.tailable and isinstance(error, CursorNotFound):
                 return False
             raise
         except BaseException:
-            self._end()
+            # Ctrl-C does not wait for another answer: the next operation kills the cursor.
+            self._abandon()
             raise
         self.id = operation.cursor_id
         if self.id == 0:
@@ -97,16 +109,26 @@ cdef class BatchCursor:
         cdef int64_t id = self.id
         session, self.server_session = self.server_session, None
         self.id = 0
-        if id != 0:
-            kill_cursors(self.executor, self.namespace, [id], session)
+        if id != 0 and self.forks == self.executor.forks:
+            kill_cursors(self.executor, self.namespace, [id], session, self.pool)
         elif session is not None:
             self.executor.give_session(session)
         return 0
 
+    cdef int _abandon(self) except -1:
+        """Have the next operation close the cursor on the server, if it has one."""
+        cdef int64_t id = self.id
+        session, self.server_session = self.server_session, None
+        self.id = 0
+        # A forked child leaves the parent its cursors.
+        if id != 0 and self.forks == self.executor.forks:
+            self.executor.abandon(self.namespace, id, session, self.pool)
+        return 0
+
     def __del__(self):
-        # A destructor may run anywhere: the next operation sends the killCursors.
-        if self.id != 0 and self.executor is not None:
-            self.executor.abandon(self.namespace, self.id, self.server_session)
+        # A destructor may run anywhere, so it does no I/O.
+        if self.id != 0:
+            self._abandon()
 
     def __iter__(self):
         return self
@@ -279,6 +301,7 @@ cdef class Cursor(BatchCursor):
         if not isinstance(limit, int):
             arguments.refuse_type("limit", "an integer", limit)
         self._single_batch = limit < 0
+        self._empty = False
         self.most = -limit if limit < 0 else limit
         return self
 
@@ -409,11 +432,15 @@ cdef class Cursor(BatchCursor):
         operation.read_concern = self.read_concern
         return operation
 
+    cdef bint _is_empty(self) noexcept:
+        return self._empty
+
     cdef int _start(self) except -1:
         cdef Find operation = self._operation()
         self.started = True
         documents = self.executor.execute(operation)
         self.pool = operation.pool
+        self.forks = self.executor.forks
         self.id = operation.cursor_id
         if operation.keeps_session:
             self.server_session = operation.session
@@ -444,6 +471,7 @@ cdef class Cursor(BatchCursor):
         copy._skip = self._skip
         copy._batch_size = self._batch_size
         copy._single_batch = self._single_batch
+        copy._empty = self._empty
         copy.most = self.most
         copy.tailable = self.tailable
         copy._options = dict(self._options)
@@ -486,17 +514,15 @@ cdef class Cursor(BatchCursor):
             start = index.start or 0
             if start < 0:
                 raise IndexError("Cursor instances do not support negative indices")
-            self.skip(start)
+            limit = 0
             if index.stop is not None:
                 limit = index.stop - start
                 if limit < 0:
                     raise IndexError(
                         f"stop index must be greater than start index for slice {index!r}"
                     )
-                if limit == 0:
-                    self.closed = True  # the server would take 0 to mean all
-                self.most = limit
-                self._single_batch = False
+            self.skip(start).limit(limit)
+            self._empty = index.stop is not None and limit == 0
             return self
         if isinstance(index, int):
             if index < 0:
@@ -537,6 +563,7 @@ cdef class CommandCursor(BatchCursor):
         cursor.context = context
         cursor.started = True
         cursor.pool = command.pool
+        cursor.forks = executor.forks
         cursor.id = id
         cursor.batch_limit = batch_size
         cursor.get_more_extras = get_more_extras

@@ -3,7 +3,6 @@ from mongokey.operations._operation cimport Executor
 
 
 cdef class MongoClient:
-    cdef readonly object options            # ClientOptions
     cdef readonly object codec_options
     cdef readonly object read_preference
     cdef readonly object write_concern

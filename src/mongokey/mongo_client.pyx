@@ -31,6 +31,11 @@ class Connector:
         self._settings = None
         self._keeper = None
 
+    def discover(self):
+        """Ask DNS, which was put off until the first operation: (seeds, replica set's name)."""
+        self.options = check_supported(self.options.resolved())
+        return self.options.hosts, self.options.replica_set_name
+
     def settings(self):
         """What connections share; made at the first one, so that a client costs little."""
         if self._settings is None:
@@ -94,11 +99,13 @@ cdef class MongoClient:
     :param port: the port of hosts that name none; default 27017
     :param document_class: what documents are decoded as; default dict
     :param tz_aware: whether datetimes are decoded with a time zone; default False
-    :param connect: accepted for PyMongo's sake: this client connects at its first operation
+    :param connect: False leaves even the DNS questions of a ``mongodb+srv://`` URI to the first
+        operation; default True, in function services False
     :param type_registry: codecs for further types, a `TypeRegistry`
     :param kwargs: the URI's options as keywords (see docs), which go before the URI's
 
-    Nothing is connected before the first operation. Raises `ConfigurationError` and `InvalidURI`.
+    No server is connected before the first operation. Raises `InvalidURI` for a URI that cannot be
+    read, and `ConfigurationError` for wrong options and hosts that DNS does not know.
     """
 
     HOST = "localhost"
@@ -122,8 +129,8 @@ cdef class MongoClient:
         ):
             if value is not None:
                 kwargs[name] = value
-        options = ClientOptions.build(host, port, _stacklevel=2, **kwargs)
-        self.options = options
+        options = ClientOptions.build(host, port, _stacklevel=2, _may_defer=True, **kwargs)
+        check_supported(options)
         self.codec_options = options.codec_options
         self.read_preference = options.read_preference
         self.write_concern = options.write_concern
@@ -133,8 +140,6 @@ cdef class MongoClient:
             (self.write_concern, element("writeConcern", self.write_concern.document)),
             (self.read_concern, element("readConcern", self.read_concern.document)),
         )
-        if options.load_balanced:
-            raise ConfigurationError("loadBalanced=true is not supported by this version of mongokey")
         self._connector = Connector(options)
         self._topology = Topology(
             options.hosts,
@@ -143,6 +148,7 @@ cdef class MongoClient:
             server_selection_timeout_s=options.server_selection_timeout,
             direct_connection=bool(options.direct_connection),
             replica_set=options.replica_set_name,
+            discover=self._connector.discover if options.needs_dns else None,
         )
         self._connector.topology = weakref.ref(self._topology)
         server_api = options.pool_options.server_api
@@ -152,6 +158,11 @@ cdef class MongoClient:
             retry_writes=options.retry_writes,
             server_api=None if server_api is None else server_api_elements(server_api),
         )
+
+    @property
+    def options(self):
+        """What this client was told, a `ClientOptions`."""
+        return self._connector.options
 
     # -- connecting ---------------------------------------------------------------------------
 
@@ -204,6 +215,8 @@ cdef class MongoClient:
 
     def __repr__(self):
         hosts = [format_address(seed) for seed in self._topology.seeds]
+        if self.options.needs_dns:
+            hosts.append(f"mongodb+srv://{self.options.connection_string.fqdn}")
         credential = self.options.credential
         login = "" if credential is None else f", {credential!r}"
         return f"{type(self).__name__}(host={hosts!r}{login})"
@@ -334,6 +347,12 @@ cdef class MongoClient:
         if comment is not None:
             document["comment"] = comment
         self[name]._write_command(document)
+
+
+cdef object check_supported(options):
+    if options.load_balanced:
+        raise ConfigurationError("loadBalanced=true is not supported by this version of mongokey")
+    return options
 
 
 cdef object milliseconds(nanoseconds):

@@ -149,6 +149,7 @@ _TABLE: tuple[Option, ...] = (
     Option("srvMaxHosts", v.not_negative, 0, rules=SRV_RULES),
     Option("srvAllowedHostsSuffix", v.filled_string_or_none, rules=SRV_RULES),
     Option("srv_host_validator", v.callable_or_none, sources=KEYWORD, rules=SRV_RULES),
+    Option("srv_resolver", v.resolver_or_none, sources=KEYWORD),
     Option("localThresholdMS", v.milliseconds, 15),
     Option("serverSelectionTimeoutMS", v.seconds, 30.0),
     # For drivers without threads only: known, so that a shared string gives no warning.

@@ -7,7 +7,6 @@ does with an option. Options are looked up in `mongokey.options`.
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -42,30 +41,69 @@ DEFAULT_PORT = 27017
 Host = tuple[str, int | None]
 
 
-class SRVQuestion(
-    namedtuple(
-        "SRVQuestion",
-        (
-            "fqdn",
-            "service_name",
-            "max_hosts",
-            "timeout_s",
-            "allowed_hosts_suffix",
-            "host_validator",
-        ),
-    )
-):
+class SRVQuestion:
     """What a resolver has to know to find the hosts of a mongodb+srv string.
 
-    `max_hosts` 0 is no limit; `timeout_s` is what the look-up may take in all, None is no limit;
-    `allowed_hosts_suffix` and `host_validator` go instead of the parent domain's rule.
+    `max_hosts` 0 is no limit; `timeout_s` is what the look-up may take in all, None leaves that to
+    the resolver; `allowed_hosts_suffix` or `host_validator` go instead of the parent domain's rule.
     """
 
-    __slots__ = ()
+    __slots__ = (
+        "allowed_hosts_suffix",
+        "fqdn",
+        "host_validator",
+        "max_hosts",
+        "service_name",
+        "timeout_s",
+    )
+
+    def __init__(
+        self,
+        fqdn: str,
+        service_name: str = "mongodb",
+        max_hosts: int = 0,
+        timeout_s: float | None = None,
+        allowed_hosts_suffix: str | None = None,
+        host_validator: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.fqdn = fqdn
+        self.service_name = service_name
+        self.max_hosts = max_hosts
+        self.timeout_s = timeout_s
+        self.allowed_hosts_suffix = allowed_hosts_suffix
+        self.host_validator = host_validator
+
+    def __repr__(self) -> str:
+        return f"SRVQuestion({', '.join(f'{n}={getattr(self, n)!r}' for n in self.__slots__)})"
 
 
-# Returns the targets of the SRV records and the TXT record's text, if there is one.
-Resolve = Callable[[SRVQuestion], tuple[Sequence[Host], str | None]]
+class DNSAnswer:
+    """What DNS said: the targets of the SRV records, and the TXT record's text if there is one.
+
+    `ttl_s` is the least time to live of the SRV records in seconds, None if it is not known;
+    `attempts` says how the answer was come by (`mongokey.srv.Attempt`).
+    """
+
+    __slots__ = ("attempts", "hosts", "ttl_s", "txt")
+
+    def __init__(
+        self,
+        hosts: Iterable[Host],
+        txt: str | None = None,
+        ttl_s: float | None = None,
+        attempts: Iterable[Any] = (),
+    ) -> None:
+        self.hosts = tuple(hosts)
+        self.txt = txt
+        self.ttl_s = ttl_s
+        self.attempts = tuple(attempts)
+
+    def __repr__(self) -> str:
+        return f"DNSAnswer(hosts={self.hosts!r}, txt={self.txt!r}, ttl_s={self.ttl_s!r})"
+
+
+# What asks DNS. `mongokey.srv.Resolver` is one; (hosts, txt) will do as an answer.
+Resolve = Callable[[SRVQuestion], DNSAnswer | tuple[Sequence[Host], str | None]]
 
 
 class ConnectionString:
@@ -85,6 +123,8 @@ class ConnectionString:
         "_password",
         "_raw_plus",
         "_spelled",
+        "_srv_attempts",
+        "_srv_ttl_s",
         "_txt",
         "_username",
     )
@@ -100,6 +140,8 @@ class ConnectionString:
     _raw_plus: bool
     _spelled: dict[str, str] | None
     _txt: tuple[str, ...]
+    _srv_ttl_s: float | None
+    _srv_attempts: tuple[Any, ...]
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -153,6 +195,19 @@ class ConnectionString:
         return self._fqdn
 
     @property
+    def srv_ttl_s(self) -> float | None:
+        """Seconds that DNS's answer about the hosts holds; None before DNS is asked.
+
+        `mongokey.srv.poll_interval_s` says from it when to ask again.
+        """
+        return self._srv_ttl_s
+
+    @property
+    def srv_attempts(self) -> tuple[Any, ...]:
+        """What each name server did when DNS was asked (`mongokey.srv.Attempt`)."""
+        return self._srv_attempts
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """What was ignored, deprecated or is probably not meant so."""
         return tuple(self._findings)
@@ -181,14 +236,7 @@ class ConnectionString:
         added: list[str] = []
         rules = 0
         if txt:
-            for pair in txt.split("&"):
-                option = LOOKUP.get(pair.partition("=")[0].lower())
-                if option is None or not option.sources & TXT:
-                    raise ConfigurationError(
-                        f"the TXT record of {self._fqdn} may only hold authSource, replicaSet and "
-                        "loadBalanced"
-                    )
-            for name, value in read_options(txt, True, False, [], False)[0].items():
+            for name, value in self._read_txt(txt).items():
                 if name not in given:
                     given[name] = value
                     added.append(name)
@@ -206,6 +254,27 @@ class ConnectionString:
         resolved._options = given
         resolved._txt = tuple(added)
         return resolved
+
+    def _read_txt(self, txt: str) -> dict[str, Any]:
+        """The options of a TXT record; raises ConfigurationError for what may not be in one."""
+        for pair in txt.split("&"):
+            name, equals, value = pair.partition("=")
+            option = LOOKUP.get(name.lower())
+            if option is None or not option.sources & TXT:
+                raise ConfigurationError(
+                    f"the TXT record of {self._fqdn} may only hold authSource, replicaSet and "
+                    "loadBalanced"
+                )
+            # Else a ';' would begin an option that was not looked at.
+            if not equals or ";" in value:
+                raise ConfigurationError(
+                    f"the TXT record of {self._fqdn} is malformed: it must be name=value pairs "
+                    "with '&' between them"
+                )
+        try:
+            return read_options(txt, True, False, [], False)[0]
+        except ConfigurationError as error:
+            raise ConfigurationError(f"the TXT record of {self._fqdn}: {error}") from error
 
     def __str__(self) -> str:
         from urllib.parse import quote
@@ -239,35 +308,33 @@ _new = object.__new__
 
 
 def ask_dns(
-    string: ConnectionString, resolve: Resolve | None, keywords: Mapping[str, Any] | None = None
+    string: ConnectionString, resolve: Resolve, keywords: Mapping[str, Any] | None = None
 ) -> ConnectionString:
     """A mongodb+srv string with its hosts, as `resolve` finds them.
 
     `keywords` (canonical name -> validated value) go before the string's own options. Raises
-    ConfigurationError without a resolver, when the options exclude one another, and whatever
-    `resolve` raises.
+    ConfigurationError when the options exclude one another, and whatever `resolve` raises.
     """
     assert string.fqdn is not None
-    if resolve is None:
-        raise ConfigurationError(
-            f"mongodb+srv://{string.fqdn} needs DNS to find its hosts, and this version of "
-            "mongokey has no resolver yet: use the mongodb:// form with the list of hosts"
-        )
     options = {**string.options, **(keywords or {})}
     check_rules(SRV_RULES, options, options, 1, True)
-    hosts, txt = resolve(
+    answer = resolve(
         SRVQuestion(
             string.fqdn,
             options.get("srvServiceName") or OPTIONS["srvServiceName"].default,
-            options.get("srvMaxHosts", 0),
+            options.get("srvMaxHosts") or 0,
             options.get("connectTimeoutMS", OPTIONS["connectTimeoutMS"].default),
             options.get("srvAllowedHostsSuffix"),
             options.get("srv_host_validator"),
         )
     )
-    resolved = string.with_dns(hosts, txt)
+    if isinstance(answer, tuple):
+        answer = DNSAnswer(*answer)
+    resolved = string.with_dns(answer.hosts, answer.txt)
+    resolved._srv_ttl_s = answer.ttl_s
+    resolved._srv_attempts = answer.attempts
     merged = {**resolved.options, **(keywords or {})}
-    check_rules(SRV_RULES | TOPOLOGY_RULES, merged, merged, len(hosts), True)
+    check_rules(SRV_RULES | TOPOLOGY_RULES, merged, merged, len(answer.hosts), True)
     return resolved
 
 
@@ -400,6 +467,8 @@ def parse(
     string._raw_plus = raw_plus
     string._spelled = spelled
     string._txt = ()
+    string._srv_ttl_s = None
+    string._srv_attempts = ()
     return string
 
 

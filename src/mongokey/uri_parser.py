@@ -1,7 +1,7 @@
 """PyMongo's `uri_parser`: its function names and the shapes they return.
 
 A thin face on `mongokey.uri`, which does the reading; see there for what is accepted. Does no
-I/O: hosts of mongodb+srv strings come from a resolver that is handed in.
+I/O of its own: the hosts of mongodb+srv strings come from `mongokey.srv` or a resolver handed in.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def parse_uri(
     :param srv_max_hosts: goes before srvMaxHosts
     :param srv_allowed_hosts_suffix: goes before srvAllowedHostsSuffix
     :param srv_host_validator: says whether a host that DNS names may be connected to
-    :param resolve: what asks DNS for the hosts of a mongodb+srv string
+    :param resolve: what asks DNS for the hosts of a mongodb+srv string; default
+        `mongokey.srv.Resolver()`
 
     Raises InvalidURI or ConfigurationError; errors about hosts and option values are ValueError
     or TypeError too. No message holds a password.
@@ -110,6 +111,10 @@ def parse_uri(
             "srvAllowedHostsSuffix": srv_allowed_hosts_suffix,
             "srv_host_validator": srv_host_validator,
         }
+        if resolve is None:
+            from mongokey.srv import Resolver
+
+            resolve = Resolver()
         string = ask_dns(
             string, resolve, {name: v for name, v in keywords.items() if v is not None}
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import os
 import random
 from typing import Any
 
@@ -17,14 +18,16 @@ from hypothesis import strategies as st
 
 import mongokey.bson as ours
 
+# MONGOKEY_FUZZ=100 looks a hundred times as long.
+FACTOR = int(os.environ.get("MONGOKEY_FUZZ", "1"))
 EXAMPLES = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=50 * FACTOR, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 ZONES = st.integers(-1439, 1439).map(
     lambda minutes: datetime.timezone(datetime.timedelta(minutes=minutes))
 )
-KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=100)
+KEYS = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), max_size=12)
+TEXT = st.text(max_size=40)
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
 
@@ -49,9 +52,7 @@ LEAVES = st.one_of(
     pair(st.datetimes()),
     # Near the ends of the calendar PyMongo's subtraction of the offset overflows; ours does not.
     pair(
-        st.datetimes(
-            datetime.datetime(2, 1, 1), datetime.datetime(9998, 12, 31), timezones=ZONES
-        )
+        st.datetimes(datetime.datetime(2, 1, 1), datetime.datetime(9998, 12, 31), timezones=ZONES)
     ),
     typed("Int64", INT64),
     typed("ObjectId", st.binary(min_size=12, max_size=12)),
@@ -67,14 +68,14 @@ LEAVES = st.one_of(
 
 
 def lists(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.lists(children, max_size=12).map(
+    return st.lists(children, max_size=6).map(
         lambda items: ([mine for mine, _ in items], [other for _, other in items])
     )
 
 
 def documents(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     keys = st.one_of(KEYS, st.just("_id"))
-    return st.dictionaries(keys, children, max_size=12).map(
+    return st.dictionaries(keys, children, max_size=6).map(
         lambda items: (
             {key: mine for key, (mine, _) in items.items()},
             {key: other for key, (_, other) in items.items()},
@@ -82,7 +83,7 @@ def documents(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-VALUES = st.recursive(LEAVES, lambda inner: lists(inner) | documents(inner), max_leaves=40)
+VALUES = st.recursive(LEAVES, lambda inner: lists(inner) | documents(inner), max_leaves=12)
 DOCUMENTS = documents(VALUES)
 AUTO = 4
 
@@ -127,11 +128,21 @@ def test_options_decode_alike(document, tz_aware, uuids):
     decode_both(data, options(ours, **kwargs), options(theirs, **kwargs))
 
 
+# PyMongo 4.20 itself reads out of bounds on some broken arrays (a string in an array, its length
+# beyond the array's end), which a sanitizer run ends at once: there only ours decodes.
+SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
+
+
 def decode_both(data: bytes, mine: Any = None, other: Any = None) -> bool:
     """Both packages agree on `data`; True when they decode it."""
     mine, other = mine or options(ours), other or options(theirs)
     try:
+        if SANITIZED:
+            ours.decode(data, mine)
+            return True
         expected = theirs.decode(data, other)
+    except ours.InvalidBSON:
+        return False
     except theirs.errors.InvalidBSON:
         with pytest.raises(ours.InvalidBSON):
             ours.decode(data, mine)
@@ -153,7 +164,7 @@ def test_random_bytes_are_judged_alike(data):
     decode_both(body(data))
 
 
-TAGS = st.sampled_from([*range(0x00, 0x15), 0x7F, 0xFF])
+TAGS = st.sampled_from([*range(0x15), 0x7F, 0xFF])
 SMALL = st.integers(-2, 40).map(lambda number: number.to_bytes(4, "little", signed=True))
 PIECES = st.one_of(
     TAGS.map(lambda tag: bytes([tag])),
@@ -176,6 +187,44 @@ def test_mutated_documents_are_judged_alike(document, chance, times):
     for _ in range(times):
         mutate(data, chance)
     decode_both(bytes(data))
+
+
+def test_many_mutations_of_one_document_of_every_type_are_judged_alike():
+    # Far faster than drawing each from hypothesis; the seed says how to come back.
+    whole = theirs.encode({str(n): value for n, value in enumerate(ONE_OF_EACH)})
+    decoded = 0
+    for seed in range(20_000 * FACTOR):
+        chance = random.Random(seed)
+        data = bytearray(whole)
+        for _ in range(chance.randrange(1, 5)):
+            mutate(data, chance)
+        decoded += decode_both(bytes(data))
+    assert 0 < decoded < 20_000 * FACTOR
+
+
+ONE_OF_EACH = [
+    1.5,
+    "text",
+    {"a": {"b": 1}},
+    [1, "x", [None]],
+    b"bytes",
+    theirs.Binary(b"x", 2),
+    theirs.Binary(bytes(16), 4),
+    theirs.ObjectId(bytes(12)),
+    True,
+    datetime.datetime(2020, 1, 1),
+    None,
+    theirs.Regex("a", "im"),
+    theirs.Code("f"),
+    theirs.Code("f", {"a": 1}),
+    5,
+    theirs.Timestamp(1, 2),
+    2**40,
+    theirs.Decimal128("1.5"),
+    theirs.DBRef("c", 1, "d"),
+    theirs.MinKey(),
+    theirs.MaxKey(),
+]
 
 
 def mutate(data: bytearray, chance: random.Random) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from urllib.parse import quote, quote_plus, unquote_plus
 
+import dns.message
 import pymongo.errors
 import pymongo.uri_parser as theirs
 import pytest
@@ -15,7 +16,8 @@ from mongokey._escapes import unquote_plus as our_unquote_plus
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options import OPTIONS
-from mongokey.uri import parse
+from mongokey.srv import exchange
+from mongokey.uri import SRVQuestion, parse
 from mongokey.uri_parser import parse_uri
 
 _DELIMITERS = list('@:/?#[]%&=;,.+ \n<>"\0')
@@ -59,14 +61,23 @@ def _leaks(secret: str, text: str) -> list[str]:
     return [piece for piece in pieces if set(piece) <= set("QXZJKV") and piece in text]
 
 
+def _no_dns(question: SRVQuestion) -> tuple[list[tuple[str, int | None]], str | None]:
+    """Stands in for DNS: what is tested here asks nothing."""
+    return [("x." + question.fqdn, 27017)], None
+
+
 def _say_everything(uri: str) -> str:
     """All that mongokey says about a string: errors and warnings, of parser and client."""
     said = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for read in (parse_uri, lambda text: parse_uri(text, warn=True), ClientOptions.build):
+        for read in (
+            lambda: parse_uri(uri, resolve=_no_dns),
+            lambda: parse_uri(uri, warn=True, resolve=_no_dns),
+            lambda: ClientOptions.build(uri, _resolve=_no_dns),
+        ):
             try:
-                read(uri)
+                read()
             except ConfigurationError as error:
                 said.append(f"{error!r} {error}")
     said += [str(warning.message) for warning in caught]
@@ -74,15 +85,15 @@ def _say_everything(uri: str) -> str:
 
 
 @settings(max_examples=600, deadline=None)
-@given(_ANYTHING, st.booleans())
-def test_only_documented_errors(text: str, with_scheme: bool) -> None:
-    uri = "mongodb://" + text if with_scheme else text
+@given(_ANYTHING, st.sampled_from(["", "mongodb://", "mongodb+srv://"]))
+def test_only_documented_errors(text: str, scheme: str) -> None:
+    uri = scheme + text
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for validate in (True, False):
             for warn in (True, False):
                 try:
-                    parse_uri(uri, validate=validate, warn=warn)
+                    parse_uri(uri, validate=validate, warn=warn, resolve=_no_dns)
                 except ConfigurationError:
                     continue
         try:
@@ -150,6 +161,79 @@ def test_user_name_and_password_survive(username: str, password: str, escape: ob
     shown = repr(string)
     if len(password) >= 4 and password not in f"mongodb://{quote(username)}:***@h:27017/db?w=...":
         assert password not in shown
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    st.sampled_from(
+        ["mongodb://{}@h:1,[::1]:2/db?w=1", "mongodb+srv://{}@a.b.c", "mongodb://{}@%2Fs.sock"]
+    ),
+)
+def test_user_name_and_password_survive_on_every_way(
+    username: str, password: str, template: str
+) -> None:
+    uri = template.format(f"{quote_plus(username)}:{quote_plus(password)}")
+    parsed = parse_uri(uri, resolve=_no_dns)
+    assert (parsed["username"], parsed["password"]) == (username, password)
+    plain = template.replace("{}@", "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a password that ends with a newline is advised about
+        for options in (
+            ClientOptions.build(uri, _resolve=_no_dns),
+            ClientOptions.build(plain, username=username, password=password, _resolve=_no_dns),
+        ):
+            assert options.credential is not None
+            assert options.credential.username == username
+            assert options.credential.password == password
+
+
+@settings(max_examples=400, deadline=None)
+@given(_ANYTHING, st.sampled_from(["", "authSource=", "replicaSet=r&", "loadBalanced=true"]))
+def test_a_txt_record_sets_its_three_options_or_none(text: str, start: str) -> None:
+    string = parse("mongodb+srv://a.b.c")
+    try:
+        found = string.with_dns([("x.b.c", 27017)], start + text)
+    except ConfigurationError:
+        return
+    assert found.options.keys() <= {"tls", "authSource", "replicaSet", "loadBalanced"}
+    assert found.options["tls"] is True
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=80), st.booleans())
+def test_any_udp_answer_is_a_message_or_asked_again_over_tcp(wire: bytes, header: bool) -> None:
+    request = dns.message.make_query("_mongodb._tcp.a.b.c", "SRV")
+    if header:
+        wire = request.id.to_bytes(2, "big") + b"\x81\x80" + wire
+    try:
+        reply = exchange._read(wire, request)
+    except exchange._AskOverTCP:
+        return
+    assert request.is_response(reply)
+
+
+_VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.binary(max_size=3)
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(OPTIONS)),
+        st.one_of(_VALUES, st.lists(_VALUES, max_size=2), st.dictionaries(st.text(), _VALUES)),
+        max_size=4,
+    )
+)
+def test_any_keyword_gives_documented_errors_only(keywords: dict[str, object]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ClientOptions.build("mongodb://h", **keywords)
+        except (ConfigurationError, TypeError):
+            return
 
 
 @settings(max_examples=400, deadline=None)

@@ -38,9 +38,30 @@ EVERYTHING = {
     "min": bson.MinKey(),
     "max": bson.MaxKey(),
 }
-DATA = bson.encode(EVERYTHING) [:-1] + b"\x0cpointer\0\x02\0\0\0c\0" + bytes(12) + b"\x0esym\0\x02\0\0\0s\0\0"
+DATA = (
+    bson.encode(EVERYTHING)[:-1]
+    + b"\x0cpointer\0\x02\0\0\0c\0"
+    + bytes(12)
+    + b"\x0esym\0\x02\0\0\0s\0\0"
+)
 DATA = struct.pack("<i", len(DATA)) + DATA[4:]
-EXTREMES = (0, 1, 2, 3, 4, 5, 0x7F, 0xFFFF, 2**31 - 1, 2**31 - 5, -1, -4, -5, -(2**31), -(2**31) + 4)
+EXTREMES = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    0x7F,
+    0xFFFF,
+    2**31 - 1,
+    2**31 - 5,
+    -1,
+    -4,
+    -5,
+    -(2**31),
+    -(2**31) + 4,
+)
 ALL_OPTIONS = [
     CodecOptions(),
     CodecOptions(tz_aware=True, uuid_representation=4, unicode_decode_error_handler="replace"),
@@ -80,12 +101,14 @@ def test_cut_at_every_byte(options):
 
 @pytest.mark.parametrize("options", ALL_OPTIONS)
 def test_cut_at_every_byte_and_ended_again(options):
+    refused = 0
     for size in range(4, len(DATA)):
         cut = struct.pack("<i", size + 1) + DATA[4:size] + b"\0"
         try:
             decode_all_of(cut, options)
-        except InvalidBSON as err:
-            assert err.offset is None or 0 <= err.offset <= len(cut)
+        except InvalidBSON:
+            refused += 1
+    assert refused > len(DATA) // 2
 
 
 @pytest.mark.parametrize("options", ALL_OPTIONS)

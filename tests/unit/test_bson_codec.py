@@ -57,7 +57,20 @@ def test_id_comes_first_at_the_top_only():
 
 @pytest.mark.parametrize(
     "number",
-    [0, 1, -1, 2**30, -(2**30), 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**60, 2**63 - 1, -(2**63)],
+    [
+        0,
+        1,
+        -1,
+        2**30,
+        -(2**30),
+        2**31 - 1,
+        2**31,
+        -(2**31),
+        -(2**31) - 1,
+        2**60,
+        2**63 - 1,
+        -(2**63),
+    ],
 )
 def test_ints_take_32_or_64_bits_by_size(number):
     data = encode({"a": number})
@@ -191,7 +204,9 @@ def test_lone_surrogates_are_refused_with_their_path(text):
             encode(document)
 
 
-@pytest.mark.parametrize("text", ["", "a", "é", "\x7f\x80", "߿ࠀ", "\uffff", "\U00010000", "日本語🎉" * 9])
+@pytest.mark.parametrize(
+    "text", ["", "a", "é", "\x7f\x80", "߿ࠀ", "\uffff", "\U00010000", "日本語🎉" * 9]
+)
 def test_text_of_any_width_is_utf8(text):
     data = encode({text.replace("\0", ""): text, "k": Text(text)})
     assert data == pymongo_bson.encode({text: text, "k": text})
@@ -408,7 +423,9 @@ def test_errors_say_byte_and_field():
     data = bytearray(encode({"a": {"b": [1, {"c": True}]}}))
     at = data.index(b"\x08c\0") + 3
     data[at] = 7
-    with pytest.raises(InvalidBSON, match=rf"boolean value: 7, at byte {at}, in field 'a.b.1.c'") as info:
+    with pytest.raises(
+        InvalidBSON, match=rf"boolean value: 7, at byte {at}, in field 'a.b.1.c'"
+    ) as info:
         decode(data)
     assert (info.value.offset, info.value.path) == (at, "a.b.1.c")
 
@@ -477,7 +494,12 @@ def test_documents_that_look_like_references():
     assert decode(encode({"r": reference}))["r"] == DBRef("c", 1, "d", x=2)
     # The outermost document is never one.
     assert decode(encode(reference)) == reference
-    for other in ({"$ref": "c"}, {"$ref": 1, "$id": 2}, {"$ref": "c", "$id": 1, "$db": 5}, {"$x": 1}):
+    for other in (
+        {"$ref": "c"},
+        {"$ref": 1, "$id": 2},
+        {"$ref": "c", "$id": 1, "$db": 5},
+        {"$x": 1},
+    ):
         assert decode(encode({"r": other})) == {"r": other}
 
 
@@ -531,10 +553,20 @@ def test_aware_dates_are_stored_in_utc_and_come_back_in_the_zone_asked_for():
     assert found["o"] == aware.replace(tzinfo=utc)
 
 
+def test_dates_before_the_epoch_are_rounded_down():
+    for micros in (-1, -999, -1000, -1001, 1, 999):
+        naive = datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=micros)
+        for moment in (naive, naive.replace(tzinfo=datetime.timezone.utc)):
+            data = encode({"d": moment})
+            assert data == pymongo_bson.encode({"d": moment})
+            options = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+            assert decode(data, options)["d"] == DatetimeMS(micros // 1000)
+
+
 @pytest.mark.parametrize("millis", [2**62, -(2**62), 253402300800000, -62135596800001])
 def test_dates_beyond_datetime_follow_datetime_conversion(millis):
     data = encode({"d": DatetimeMS(millis)})
-    with pytest.raises(InvalidBSON, match="DATETIME_AUTO.*'d'"):
+    with pytest.raises(InvalidBSON, match=r"DATETIME_AUTO.*'d'"):
         decode(data)
     for conversion in (DatetimeConversion.DATETIME_AUTO, DatetimeConversion.DATETIME_MS):
         options = CodecOptions(datetime_conversion=conversion)

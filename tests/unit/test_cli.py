@@ -163,6 +163,20 @@ def test_demo_without_secantus_says_what_to_install(monkeypatch: pytest.MonkeyPa
     assert "pip install 'mongokey[demo]'" in result.stderr
 
 
+@pytest.mark.parametrize(("version", "older"), [((3, 13, 1), False), ((3, 14, 0), True)])
+def test_demo_without_secantus_knows_which_pythons_have_none(
+    version: tuple[int, ...], older: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_server, "find_spec", lambda name: None)
+    monkeypatch.setattr(demo_server.sys, "version_info", version)
+
+    with pytest.raises(demo_server.ServerMissing) as caught:
+        demo_server.DemoServer(()).__enter__()
+
+    monkeypatch.undo()
+    assert ("older Python" in str(caught.value)) is older
+
+
 def test_demo_without_secantus_says_it_in_json_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_server, "find_spec", lambda name: None)
 

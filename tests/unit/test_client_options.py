@@ -226,7 +226,10 @@ def test_srv_keywords_reach_the_resolver() -> None:
         srvAllowedHostsSuffix="b.c",
         connectTimeoutMS=1500,
     )
-    assert asked == [("a.b.c", "svc", 3, 1.5, "b.c", None)]
+    (question,) = asked
+    assert (question.fqdn, question.service_name) == ("a.b.c", "svc")
+    assert (question.max_hosts, question.timeout_s) == (3, 1.5)
+    assert (question.allowed_hosts_suffix, question.host_validator) == ("b.c", None)
     assert options.tls is None
     assert (options.srv_service_name, options.srv_max_hosts) == ("svc", 3)
 
@@ -242,9 +245,35 @@ def test_srv_options_need_srv_and_exclude_one_another() -> None:
         )
 
 
-def test_srv_needs_a_resolver() -> None:
-    with pytest.raises(ConfigurationError, match="DNS"):
-        build("mongodb+srv://a.b.c/")
+def test_srv_resolver_is_a_keyword() -> None:
+    for uri in ("mongodb+srv://a.b.c/?tls=false", "mongodb://h"):
+        assert build(uri, srv_resolver=_resolve).hosts
+    with pytest.raises(TypeError, match="srv_resolver"):
+        build("mongodb+srv://a.b.c/", srv_resolver="10.0.0.1")
+    with pytest.raises(ConfigurationError, match="only be given by keyword"):
+        parse("mongodb+srv://a.b.c/?srv_resolver=10.0.0.1")
+
+
+def test_dns_can_be_left_for_later() -> None:
+    asked: list[SRVQuestion] = []
+
+    def resolve(question: SRVQuestion) -> Any:
+        asked.append(question)
+        return [("x.b.c", 27017)], "replicaSet=rs"
+
+    options = build(
+        "mongodb+srv://a.b.c/db?w=2", connect=False, srv_resolver=resolve, _may_defer=True
+    )
+    assert options.needs_dns
+    assert (options.hosts, options.database, asked) == ((), "db", [])
+    assert options.tls is not None
+    found = options.resolved()
+    assert found.resolved() is found
+    assert not found.needs_dns
+    assert found.hosts == (("x.b.c", 27017),)
+    assert (found.replica_set_name, found.write_concern.document) == ("rs", {"w": 2})
+    assert not build("mongodb+srv://a.b.c", _resolve=_resolve, _may_defer=True).needs_dns
+    assert not build("mongodb://a.b.c", connect=False, _may_defer=True).needs_dns
 
 
 # ---------------------------------------------------------------- TLS

@@ -281,11 +281,6 @@ def _resolver(
     return resolve
 
 
-def test_srv_without_resolver_says_so() -> None:
-    with pytest.raises(ConfigurationError, match=r"mongodb\+srv://a\.b\.c needs DNS"):
-        parse_uri("mongodb+srv://a.b.c/")
-
-
 def test_srv_is_parsed_without_dns() -> None:
     string = parse("mongodb+srv://u:p@A.b.c/db?w=1")
     assert (string.is_srv, string.fqdn, string.hosts) == (True, "a.b.c", ())
@@ -304,7 +299,10 @@ def test_srv_merges_what_dns_says() -> None:
         "replicaSet": "rs",
         "tls": True,
     }
-    assert asked == [("a.b.c", "s", 0, 20.0, None, None)]
+    (question,) = asked
+    assert (question.fqdn, question.service_name) == ("a.b.c", "s")
+    assert (question.max_hosts, question.timeout_s) == (0, 20.0)
+    assert (question.allowed_hosts_suffix, question.host_validator) == (None, None)
     string = parse("mongodb+srv://a.b.c/?w=1").with_dns([("x.b.c", 1)], "replicaSet=rs")
     assert string.origins == {"w": "URI", "replicaSet": "TXT", "tls": "default"}
     assert isinstance(string, ConnectionString)

@@ -146,7 +146,8 @@ class ScramConversation(Conversation):
         self._credential = credential
         self._max_iterations = max_iterations
         self._test_nonce = _nonce
-        self._state = self._begin
+        # The function, not the bound method: that would make each login a reference cycle.
+        self._state = ScramConversation._begin
         self._work: DeriveKeys | None = None
         self._keys: KeyCache = credential.state.cache(hash_.mechanism, KeyCache)
 
@@ -161,14 +162,14 @@ class ScramConversation(Conversation):
         return self._client_first()
 
     def _next(self, reply: Mapping[str, Any]) -> Step:
-        return self._state(sasl.read(reply, self.mechanism))
+        return self._state(self, sasl.read(reply, self.mechanism))
 
     def _client_first(self) -> Document:
         nonce = self._test_nonce or b2a_base64(os.urandom(NONCE_BYTES), newline=False)
         name = self._credential.state.cache("SCRAM user name", self._escape_name)
         self._nonce = nonce
         self._first_bare = name + nonce
-        self._state = self._server_first
+        self._state = ScramConversation._server_first
         return sasl.start(self.mechanism, _GS2_HEADER + self._first_bare, _OPTIONS)
 
     def _escape_name(self) -> bytes:
@@ -231,7 +232,7 @@ class ScramConversation(Conversation):
             self._hash.size, "big"
         )
         self._final = (keys.server_key, message)
-        self._state = self._server_final
+        self._state = ScramConversation._server_final
         return sasl.proceed(reply, without_proof + b",p=" + b2a_base64(proof, newline=False))
 
     def _server_final(self, reply: sasl.SaslReply) -> Step:
@@ -253,7 +254,7 @@ class ScramConversation(Conversation):
         if reply.done:
             return self._finish()
         # A server that does not know skipEmptyExchange wants one more, empty, exchange.
-        self._state = self._server_empty
+        self._state = ScramConversation._server_empty
         return sasl.proceed(reply, b"")
 
     def _server_empty(self, reply: sasl.SaslReply) -> Step:
@@ -264,7 +265,7 @@ class ScramConversation(Conversation):
         return self._finish()
 
     def _finish(self) -> Step:
-        self._state = self._begin
+        self._state = ScramConversation._begin
         return None
 
     def _salt(self, encoded: bytes) -> bytes:

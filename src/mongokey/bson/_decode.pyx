@@ -33,7 +33,7 @@ from cpython.list cimport PyList_Append
 from cpython.long cimport PyLong_FromLong, PyLong_FromLongLong, PyLong_FromUnsignedLongLong
 from cpython.object cimport PyObject, PyObject_SetAttr, PyTypeObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_New
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
 from mongokey._cdefs cimport mk_load_f64, mk_load_i32, mk_load_i64, mk_load_u32, mk_load_u64
@@ -226,9 +226,8 @@ cdef object _key(Reader *r, const uint8_t *p, size_t n, uint64_t start, uint64_t
         if n <= 8 or memcmp(py.mk_ascii_data(slot.text) + 8, p + 8, n - 8) == 0:
             return <object>slot.text
     text = _text(r, p, n)
-    if n <= KEY_MAX and py.mk_is_compact_ascii(<PyObject *>text) and (
-        <size_t>py.PyUnicode_GET_LENGTH(<PyObject *>text) == n
-    ):
+    # Only names that are read alike whatever the error handler.
+    if n <= KEY_MAX and py.mk_is_ascii(p, n):
         py.Py_INCREF(<PyObject *>text)
         if slot.text != NULL:
             py.Py_DECREF(slot.text)
@@ -309,7 +308,6 @@ cdef list _read_items(Reader *r, const uint8_t *p, const uint8_t *end):
     cdef Frame frame
     cdef list items = []
     cdef object value
-    cdef const uint8_t *nul
     cdef uint8_t kind
     _enter(r, &frame, True, p - 4)
     while p < end:
@@ -520,7 +518,7 @@ cdef object _date(Reader *r, const uint8_t *p, int64_t ms):
         return value
     # A time zone may bring a date that UTC can say out of range, or back: not done here.
     if context.tzinfo is None and _min_ms <= ms <= _max_ms and 1 <= context.conversion <= 4:
-        days = ms // 86400000 - (ms % 86400000 < 0)
+        days = py.mk_floor_div(ms, 86400000)
         rest = <int>(ms - days * 86400000)
         py.mk_civil_from_days(<int>days, &year, &month, &day)
         return datetime_new(

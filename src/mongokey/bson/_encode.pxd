@@ -12,6 +12,3 @@ cdef int write_document(
 
 # Appends one element (type, key, value) to a document under construction in `out`.
 cdef int write_element(mk_buffer *out, object key, object value, CodecContext context) except -1
-
-# Raises what a negative code of buffer.h or bson.h means.
-cdef int raise_buffer_error(int code) except -1

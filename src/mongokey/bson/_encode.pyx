@@ -12,38 +12,24 @@ from collections.abc import Mapping
 
 from mongokey.bson.binary import Binary
 from mongokey.bson.code import Code
-from mongokey.bson.errors import InvalidDocument, InvalidStringData
 from mongokey.bson.int64 import Int64
 from mongokey.bson.timestamp import Timestamp
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.datetime cimport (
     PyDateTime_CheckExact,
-    PyDateTime_DATE_GET_HOUR,
-    PyDateTime_DATE_GET_MICROSECOND,
-    PyDateTime_DATE_GET_MINUTE,
-    PyDateTime_DATE_GET_SECOND,
     PyDateTime_DATE_GET_TZINFO,
-    PyDateTime_DELTA_GET_DAYS,
-    PyDateTime_DELTA_GET_MICROSECONDS,
-    PyDateTime_DELTA_GET_SECONDS,
-    PyDateTime_GET_DAY,
-    PyDateTime_GET_MONTH,
-    PyDateTime_GET_YEAR,
     datetime,
     import_datetime,
 )
 from cpython.long cimport PyLong_AsLongLong
 from cpython.object cimport PyObject, PyObject_GetAttr, PyTypeObject
-from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
 from mongokey._cdefs cimport (
-    MK_NO_MEMORY,
-    MK_OK,
     MK_TOO_LARGE,
     mk_buffer,
-    mk_buffer_reserve,
     mk_store_f64,
     mk_store_i32,
     mk_store_i64,
@@ -52,13 +38,26 @@ from mongokey._cdefs cimport (
 from mongokey.bson cimport _bson_c as c
 from mongokey.bson cimport _python as py
 from mongokey.bson._context cimport CodecContext
+from mongokey.bson._writer cimport (
+    SLACK,
+    Frame,
+    Writer,
+    check_key,
+    fail,
+    micros,
+    put_binary,
+    put_bytes,
+    put_datetime,
+    put_i64,
+    put_regex,
+    put_sized,
+    put_utf8,
+    raise_buffer_error,
+    reserve,
+)
 from mongokey.bson.objectid cimport ObjectId
 
 import_datetime()
-
-cdef enum:
-    # Room kept free behind each key: more than any value of fixed size needs (16 bytes).
-    SLACK = 32
 
 cdef enum:
     # What has been tried already on a value that BSON does not know.
@@ -81,112 +80,7 @@ cdef object _timestamp_inc = sys.intern("_Timestamp__inc")
 cdef dict _modules = sys.modules
 
 
-# One container on the way from the outermost document to the value being written.
-cdef struct Frame:
-    Frame *up
-    PyObject *key                           # borrowed; NULL in an array
-    Py_ssize_t index                        # in an array
-
-
-cdef struct Writer:
-    mk_buffer *out
-    Frame *frame
-    PyObject *context                       # a CodecContext, borrowed
-    PyObject *document                      # the outermost one, borrowed
-    int depth
-    bint check_keys
-
-
-# ---- Errors ----
-
-cdef str _path(Writer *w):
-    cdef Frame *frame = w.frame
-    cdef list parts = []
-    while frame != NULL:
-        if frame.key != NULL:
-            parts.append(str(<object>frame.key))
-        elif frame.index >= 0:
-            parts.append(str(frame.index))
-        frame = frame.up
-    return ".".join(reversed(parts))
-
-
-# A path for a message; one that is long says how it starts and ends.
-cdef str _shorten(str path):
-    return path if len(path) <= 120 else f"{path[:60]}...{path[len(path) - 57:]}"
-
-
-cdef int _fail(Writer *w, str message, kind=InvalidDocument) except -1:
-    cdef str path = _path(w)
-    cdef object document = <object>w.document if w.document != NULL else None
-    if path:
-        message = f"{message}, at field {_shorten(path)!r}"
-    if kind is InvalidDocument:
-        raise InvalidDocument(f"Invalid document: {message}", document, path)
-    raise kind(message)
-
-
-cdef int raise_buffer_error(int code) except -1:
-    if code == MK_NO_MEMORY:
-        raise MemoryError()
-    if code == MK_TOO_LARGE:
-        # Not at the top: mongokey.errors stands beside this room, not below it.
-        from mongokey.errors import DocumentTooLarge
-
-        raise DocumentTooLarge("the document is larger than the message may be")
-    if code == c.MK_BSON_BAD_KEY:
-        raise InvalidDocument("BSON keys must not contain a NUL character")
-    raise InvalidDocument("the bytes are not valid BSON")
-
-
-cdef inline int _reserve(mk_buffer *out, size_t n) except -1:
-    cdef int rc = mk_buffer_reserve(out, n)
-    if rc != MK_OK:
-        raise_buffer_error(rc)
-    return 0
-
-
 # ---- Text ----
-
-cdef int _raise_surrogate(Writer *w, object text) except -1:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as err:
-        err.reason += f", at field {_shorten(_path(w))!r}"
-        raise
-    raise AssertionError("the text was expected to have a surrogate")
-
-
-# Appends text as UTF-8 and a NUL, and keeps SLACK free; no Python code runs.
-cdef int _put_utf8(Writer *w, PyObject *text) except -1:
-    cdef mk_buffer *out = w.out
-    cdef size_t n, size
-    cdef void *data
-    cdef int kind
-    py.__Pyx_PyUnicode_READY(text)
-    n = py.PyUnicode_GET_LENGTH(text)
-    data = py.PyUnicode_DATA(text)
-    kind = py.PyUnicode_KIND(text)
-    if kind == 1:
-        size = py.mk_utf8_size_ucs1(<uint8_t *>data, n)
-    elif kind == 2:
-        size = py.mk_utf8_size_ucs2(<uint16_t *>data, n)
-    else:
-        size = py.mk_utf8_size_ucs4(<uint32_t *>data, n)
-    if size == py.MK_UTF8_SURROGATE:
-        _raise_surrogate(w, <object>text)
-    _reserve(out, size + 1 + SLACK)
-    if kind == 1:
-        py.mk_utf8_from_ucs1(out.data + out.size, <uint8_t *>data, n)
-    elif kind == 2:
-        py.mk_utf8_from_ucs2(out.data + out.size, <uint16_t *>data, n)
-    else:
-        py.mk_utf8_from_ucs4(out.data + out.size, <uint32_t *>data, n)
-    out.size += size
-    out.data[out.size] = 0
-    out.size += 1
-    return 0
-
 
 # Appends a BSON string: length, UTF-8, NUL.
 cdef int _put_string(Writer *w, PyObject *text) except -1:
@@ -195,7 +89,7 @@ cdef int _put_string(Writer *w, PyObject *text) except -1:
     cdef uint8_t *p
     if py.mk_is_compact_ascii(text):
         n = py.PyUnicode_GET_LENGTH(text)
-        _reserve(out, n + 5 + SLACK)
+        reserve(out, n + 5 + SLACK)
         p = out.data + out.size
         mk_store_u32(p, <uint32_t>(n + 1))
         py.mk_copy_short(p + 4, py.mk_ascii_data(text), n)
@@ -203,20 +97,10 @@ cdef int _put_string(Writer *w, PyObject *text) except -1:
         out.size += n + 5
         return 0
     start = out.size
-    _reserve(out, 4)
+    reserve(out, 4)
     out.size += 4
-    _put_utf8(w, text)
+    put_utf8(w, text)
     mk_store_u32(out.data + start, <uint32_t>(out.size - start - 4))
-    return 0
-
-
-cdef int _check_key(Writer *w, const uint8_t *key, size_t n) except -1:
-    cdef size_t i
-    if n and key[0] == c'$':
-        _fail(w, f"key {(<char *>key)[:n].decode()!r} must not start with '$'")
-    for i in range(n):
-        if key[i] == c'.':
-            _fail(w, f"key {(<char *>key)[:n].decode()!r} must not contain '.'")
     return 0
 
 
@@ -227,26 +111,26 @@ cdef int _put_key(Writer *w, PyObject *key) except -1:
     cdef uint8_t *p
     if py.Py_TYPE(key) == &py.PyUnicode_Type and py.mk_is_compact_ascii(key):
         n = py.PyUnicode_GET_LENGTH(key)
-        _reserve(out, n + 2 + SLACK)
+        reserve(out, n + 2 + SLACK)
         p = out.data + out.size
         p[0] = 0
         py.mk_copy_short(p + 1, py.mk_ascii_data(key), n)
         p[1 + n] = 0
         out.size += n + 2
     elif py.PyUnicode_Check(key):
-        _reserve(out, 1)
+        reserve(out, 1)
         start = out.size
         out.size += 1
-        _put_utf8(w, key)
+        put_utf8(w, key)
         p = out.data + start
         n = out.size - start - 2
     else:
         w.frame.key = NULL
-        return _fail(w, f"documents must have only string keys, key was {<object>key!r}")
+        return fail(w, f"documents must have only string keys, key was {<object>key!r}")
     if py.mk_has_nul(p + 1, n):
-        _fail(w, f"BSON keys must not contain a NUL character, key was {<object>key!r}")
+        fail(w, f"BSON keys must not contain a NUL character, key was {<object>key!r}")
     if w.check_keys:
-        _check_key(w, p + 1, n)
+        check_key(w, p + 1, n)
     return 0
 
 
@@ -297,74 +181,16 @@ cdef int _write_value(Writer *w, size_t type_at, PyObject *value) except -1:
         return 0
     if kind == &py.PyBytes_Type:
         out.data[type_at] = c.MK_BSON_BINARY
-        return _put_binary(w, 0, py.PyBytes_AS_STRING(value), py.PyBytes_GET_SIZE(value))
+        return put_binary(w, 0, py.PyBytes_AS_STRING(value), py.PyBytes_GET_SIZE(value))
     if (
         PyDateTime_CheckExact(<object>value)
         and PyDateTime_DATE_GET_TZINFO(<object>value) == py.Py_None
     ):
         out.data[type_at] = c.MK_BSON_DATETIME
-        mk_store_i64(p, _floor_1000(_micros(<datetime>value)))
+        mk_store_i64(p, py.mk_floor_div(micros(<datetime>value), 1000))
         out.size += 8
         return 0
     return _write_other(w, type_at, value, 0)
-
-
-cdef inline int64_t _floor_1000(int64_t micros) noexcept:
-    return micros // 1000 - (micros % 1000 < 0)
-
-
-# Microseconds from the epoch to the date as it reads, its time zone left aside.
-cdef inline int64_t _micros(datetime value):
-    cdef int64_t days = py.mk_days_from_civil(
-        PyDateTime_GET_YEAR(value), PyDateTime_GET_MONTH(value), PyDateTime_GET_DAY(value)
-    )
-    cdef int64_t seconds = days * 86400 + (
-        PyDateTime_DATE_GET_HOUR(value) * 3600
-        + PyDateTime_DATE_GET_MINUTE(value) * 60
-        + PyDateTime_DATE_GET_SECOND(value)
-    )
-    return seconds * 1000000 + PyDateTime_DATE_GET_MICROSECOND(value)
-
-
-cdef int _put_datetime(Writer *w, object value) except -1:
-    cdef int64_t micros = _micros(<datetime>value)
-    offset = value.utcoffset()
-    if offset is not None:
-        micros -= (
-            (<int64_t>PyDateTime_DELTA_GET_DAYS(offset) * 86400
-             + PyDateTime_DELTA_GET_SECONDS(offset)) * 1000000
-            + PyDateTime_DELTA_GET_MICROSECONDS(offset)
-        )
-    return _put_i64(w, _floor_1000(micros))
-
-
-cdef inline int _put_i64(Writer *w, int64_t number) except -1:
-    _reserve(w.out, 8)
-    mk_store_i64(w.out.data + w.out.size, number)
-    w.out.size += 8
-    return 0
-
-
-cdef int _put_bytes(Writer *w, const void *data, size_t n) except -1:
-    _reserve(w.out, n)
-    memcpy(w.out.data + w.out.size, data, n)
-    w.out.size += n
-    return 0
-
-
-cdef int _put_binary(Writer *w, int subtype, const char *data, size_t n) except -1:
-    cdef mk_buffer *out = w.out
-    cdef uint8_t *p
-    cdef size_t inner = 4 if subtype == 2 else 0
-    _reserve(out, n + inner + 5)
-    p = out.data + out.size
-    mk_store_u32(p, <uint32_t>(n + inner))
-    p[4] = <uint8_t>subtype
-    if inner:
-        mk_store_u32(p + 5, <uint32_t>n)
-    memcpy(p + 5 + inner, data, n)
-    out.size += n + inner + 5
-    return 0
 
 
 # ---- Containers ----
@@ -374,21 +200,21 @@ cdef int _enter(Writer *w, Frame *frame, Py_ssize_t index) except -1:
     frame.key = NULL
     frame.index = index
     if w.depth >= c.MK_BSON_MAX_DEPTH:
-        _fail(
+        fail(
             w,
             f"documents may nest {c.MK_BSON_MAX_DEPTH} levels deep; this one is deeper, or"
             " contains itself",
         )
     w.depth += 1
     w.frame = frame
-    _reserve(w.out, 4)
+    reserve(w.out, 4)
     w.out.size += 4
     return 0
 
 
 cdef inline int _leave(Writer *w, size_t start) except -1:
     cdef mk_buffer *out = w.out
-    _reserve(out, 1)
+    reserve(out, 1)
     out.data[out.size] = 0
     out.size += 1
     mk_store_u32(out.data + start, <uint32_t>(out.size - start))
@@ -471,12 +297,13 @@ cdef int _write_sequence(Writer *w, PyObject *items, bint is_list) except -1:
     cdef uint8_t *p
     # The index in decimal, counted up in place.
     cdef uint8_t[24] digits
+    memset(digits, 0, 24)
     digits[0] = c'0'
     _enter(w, &frame, 0)
     # Looked up anew each time: code run by an item may have changed the list.
     while i < py.Py_SIZE(items):
         frame.index = i
-        _reserve(out, 24 + SLACK)
+        reserve(out, 24 + SLACK)
         type_at = out.size
         p = out.data + type_at
         p[0] = 0
@@ -506,8 +333,8 @@ cdef int _write_raw(Writer *w, object raw) except -1:
     cdef const uint8_t[::1] view = raw
     cdef size_t size = <size_t>view.shape[0]
     if size < c.MK_BSON_MIN_SIZE or c.mk_bson_document_size(&view[0], size) != size:
-        return _fail(w, "a RawBSONDocument's bytes are not one whole document")
-    return _put_bytes(w, &view[0], size)
+        return fail(w, "a RawBSONDocument's bytes are not one whole document")
+    return put_bytes(w, &view[0], size)
 
 
 cdef int _write_any_document(Writer *w, object document, bint top_level) except -1:
@@ -540,13 +367,13 @@ cdef int _marker(PyObject *value) except -1:
 cdef int _write_other(Writer *w, size_t type_at, PyObject *pointer, int tried) except -1:
     # These references keep value and key alive while code of others runs.
     cdef object value = <object>pointer
-    cdef object key = None
+    cdef object _held_key = None
     cdef mk_buffer *out = w.out
     cdef PyTypeObject *kind = py.Py_TYPE(pointer)
     cdef int marker
     cdef int64_t number
     if w.frame.key != NULL:
-        key = <object>w.frame.key
+        _held_key = <object>w.frame.key
     if kind == &py.PyDict_Type:
         out.data[type_at] = c.MK_BSON_DOCUMENT
         return _write_dict(w, pointer, False)
@@ -559,12 +386,8 @@ cdef int _write_other(Writer *w, size_t type_at, PyObject *pointer, int tried) e
             return 0
     if isinstance(value, int):
         if py.mk_long_as_int64(pointer, &number):
-            _reserve(out, 8)
-            if kind == &py.PyBool_Type:
-                out.data[type_at] = c.MK_BSON_BOOL
-                out.data[out.size] = number != 0
-                out.size += 1
-            elif INT32_MIN <= number <= INT32_MAX:
+            reserve(out, 8)
+            if INT32_MIN <= number <= INT32_MAX:
                 out.data[type_at] = c.MK_BSON_INT32
                 mk_store_i32(out.data + out.size, <int32_t>number)
                 out.size += 4
@@ -575,7 +398,7 @@ cdef int _write_other(Writer *w, size_t type_at, PyObject *pointer, int tried) e
             return 0
     elif isinstance(value, float):
         out.data[type_at] = c.MK_BSON_DOUBLE
-        _reserve(out, 8)
+        reserve(out, 8)
         mk_store_f64(out.data + out.size, py.PyFloat_AS_DOUBLE(pointer))
         out.size += 8
         return 0
@@ -590,16 +413,16 @@ cdef int _write_other(Writer *w, size_t type_at, PyObject *pointer, int tried) e
         return _write_sequence(w, pointer, True)
     elif isinstance(value, bytes):
         out.data[type_at] = c.MK_BSON_BINARY
-        return _put_binary(w, 0, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+        return put_binary(w, 0, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
     elif isinstance(value, str):
         out.data[type_at] = c.MK_BSON_STRING
         return _put_string(w, pointer)
     elif isinstance(value, datetime):
         out.data[type_at] = c.MK_BSON_DATETIME
-        return _put_datetime(w, value)
+        return put_datetime(w, value)
     elif kind == <PyTypeObject *>_Pattern:
         out.data[type_at] = c.MK_BSON_REGEX
-        return _put_regex(w, value)
+        return put_regex(w, value)
     elif isinstance(value, _Mapping):
         out.data[type_at] = c.MK_BSON_DOCUMENT
         return _write_any_document(w, value, False)
@@ -625,9 +448,9 @@ cdef int _write_custom(Writer *w, size_t type_at, object value, int tried) excep
     if transform is None:
         if isinstance(value, int):
             raise OverflowError("MongoDB can only handle up to 8-byte ints")
-        return _fail(w, f"cannot encode object: {value!r}, of type: {type(value)!r}")
+        return fail(w, f"cannot encode object: {value!r}, of type: {type(value)!r}")
     value = transform(value)
-    _reserve(w.out, SLACK)
+    reserve(w.out, SLACK)
     if type(value) in _exact_types:
         return _write_value(w, type_at, <PyObject *>value)
     return _write_other(w, type_at, <PyObject *>value, tried)
@@ -641,7 +464,7 @@ cdef int _write_uuid(Writer *w, size_t type_at, object value) except -1:
     cdef CodecContext context = <CodecContext>w.context
     binary = _Binary.from_uuid(value, context.uuid_representation)
     w.out.data[type_at] = c.MK_BSON_BINARY
-    return _put_binary(w, binary.subtype, PyBytes_AS_STRING(binary), PyBytes_GET_SIZE(binary))
+    return put_binary(w, binary.subtype, PyBytes_AS_STRING(binary), PyBytes_GET_SIZE(binary))
 
 
 # Writes a value whose class has a `_type_marker`; 0 if the marker is not of BSON.
@@ -650,28 +473,28 @@ cdef int _write_marked(Writer *w, size_t type_at, object value, int marker) exce
     cdef bint check_keys = w.check_keys
     if marker == 18:                        # Int64
         out.data[type_at] = c.MK_BSON_INT64
-        _put_i64(w, PyLong_AsLongLong(value))
+        put_i64(w, PyLong_AsLongLong(value))
     elif marker == 7:                       # ObjectId
         out.data[type_at] = c.MK_BSON_OBJECTID
         if isinstance(value, ObjectId):
-            _put_bytes(w, (<ObjectId>value).data, 12)
+            put_bytes(w, (<ObjectId>value).data, 12)
         else:
-            _put_sized(w, value.binary, 12)
+            put_sized(w, value.binary, 12)
     elif marker == 9:                       # DatetimeMS
         out.data[type_at] = c.MK_BSON_DATETIME
-        _put_i64(w, PyLong_AsLongLong(int(value)))
+        put_i64(w, PyLong_AsLongLong(int(value)))
     elif marker == 5:                       # Binary
         if type(value) is _Binary:
             subtype = PyObject_GetAttr(value, _binary_subtype)
         else:
             subtype = value.subtype
         if not isinstance(value, bytes) or not 0 <= subtype <= 255:
-            _fail(w, f"cannot encode object: {value!r}, of type: {type(value)!r}")
+            fail(w, f"cannot encode object: {value!r}, of type: {type(value)!r}")
         out.data[type_at] = c.MK_BSON_BINARY
-        _put_binary(w, subtype, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+        put_binary(w, subtype, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
     elif marker == 11:                      # Regex
         out.data[type_at] = c.MK_BSON_REGEX
-        _put_regex(w, value)
+        put_regex(w, value)
     elif marker == 13:                      # Code
         _write_code(w, type_at, value)
     elif marker == 17:                      # Timestamp
@@ -681,10 +504,10 @@ cdef int _write_marked(Writer *w, size_t type_at, object value, int marker) exce
             seconds = PyObject_GetAttr(value, _timestamp_time)
         else:
             increment, seconds = value.inc, value.time
-        _put_i64(w, <int64_t>(<uint32_t>increment | <uint64_t><uint32_t>seconds << 32))
+        put_i64(w, <int64_t>(<uint32_t>increment | <uint64_t><uint32_t>seconds << 32))
     elif marker == 19:                      # Decimal128
         out.data[type_at] = c.MK_BSON_DECIMAL128
-        _put_sized(w, value.bid, 16)
+        put_sized(w, value.bid, 16)
     elif marker == 100:                     # DBRef
         out.data[type_at] = c.MK_BSON_DOCUMENT
         document = value.as_doc()
@@ -704,12 +527,6 @@ cdef int _write_marked(Writer *w, size_t type_at, object value, int marker) exce
     return 1
 
 
-cdef int _put_sized(Writer *w, object data, Py_ssize_t size) except -1:
-    if not isinstance(data, bytes) or len(data) != size:
-        return _fail(w, f"expected {size} bytes, got {data!r}")
-    return _put_bytes(w, PyBytes_AS_STRING(data), size)
-
-
 cdef int _write_code(Writer *w, size_t type_at, object code) except -1:
     cdef mk_buffer *out = w.out
     cdef size_t start = out.size
@@ -719,12 +536,12 @@ cdef int _write_code(Writer *w, size_t type_at, object code) except -1:
     else:
         scope = code.scope
     if not isinstance(code, str):
-        return _fail(w, f"cannot encode object: {code!r}, of type: {type(code)!r}")
+        return fail(w, f"cannot encode object: {code!r}, of type: {type(code)!r}")
     if scope is None:
         out.data[type_at] = c.MK_BSON_CODE
         return _put_string(w, <PyObject *>code)
     out.data[type_at] = c.MK_BSON_CODE_W_SCOPE
-    _reserve(out, 4)
+    reserve(out, 4)
     out.size += 4
     _put_string(w, <PyObject *>code)
     w.check_keys = False
@@ -732,36 +549,6 @@ cdef int _write_code(Writer *w, size_t type_at, object code) except -1:
     w.check_keys = check_keys
     mk_store_u32(out.data + start, <uint32_t>(out.size - start))
     return 0
-
-
-# A Regex or a compiled pattern; BSON wants the flags in alphabetical order.
-cdef int _put_regex(Writer *w, object regex) except -1:
-    cdef long flags = regex.flags
-    cdef uint8_t[8] letters
-    cdef size_t n = 0
-    # The letters of re.I, L, M, S, U, X, whose bits follow each other from the second on.
-    cdef const char *names = "ilmsux"
-    cdef int bit = 0
-    pattern = regex.pattern
-    if isinstance(pattern, str):
-        if "\0" in pattern:
-            return _fail(w, "regex patterns must not contain the NULL byte")
-        _put_utf8(w, <PyObject *>pattern)
-    else:
-        if b"\0" in pattern:
-            return _fail(w, "regex patterns must not contain the NULL byte")
-        try:
-            pattern.decode("utf-8")
-        except UnicodeDecodeError:
-            _fail(w, "regex patterns must be valid UTF-8", InvalidStringData)
-        _put_bytes(w, PyBytes_AS_STRING(pattern), PyBytes_GET_SIZE(pattern) + 1)
-    while bit < 6:
-        if flags >> (bit + 1) & 1:
-            letters[n] = names[bit]
-            n += 1
-        bit += 1
-    letters[n] = 0
-    return _put_bytes(w, letters, n + 1)
 
 
 # ---- The door ----

@@ -59,5 +59,6 @@ cdef extern from "mongokey/utf8.h" nogil:
 
 
 cdef extern from "mongokey/civil.h" nogil:
+    int64_t mk_floor_div(int64_t a, int64_t b)
     int64_t mk_days_from_civil(int year, int month, int day)
     void mk_civil_from_days(int days, int *year, int *month, int *day)

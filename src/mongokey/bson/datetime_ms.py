@@ -55,7 +55,8 @@ class DatetimeMS:
 
         Raises `InvalidBSON` when it is out of a datetime's range and the options do not clamp.
         """
-        return _millis_to_datetime(self._value, codec_options)
+        found: datetime.datetime = _millis_to_datetime(self._value, codec_options)
+        return found
 
     def __int__(self) -> int:
         return self._value

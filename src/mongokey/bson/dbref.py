@@ -32,7 +32,7 @@ class DBRef:
     def __init__(
         self,
         collection: str,
-        id: Any,  # noqa: A002 - the name is PyMongo's
+        id: Any,
         database: str | None = None,
         _extra: Mapping[str, Any] | None = None,
         **kwargs: Any,

@@ -7,14 +7,14 @@ loaded when a value is first converted, not by decoding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from mongokey.bson.codec_options import TypeDecoder, TypeEncoder
 
 if TYPE_CHECKING:
     import decimal
 
-    _VALUE_OPTIONS = Union[decimal.Decimal, str, tuple[int, int], Sequence[int]]
+    _VALUE_OPTIONS = decimal.Decimal | str | tuple[int, int] | Sequence[int]
 
 __all__ = ["Decimal128", "DecimalDecoder", "DecimalEncoder", "create_decimal128_context"]
 
@@ -82,6 +82,8 @@ class Decimal128:
     """
 
     __slots__ = ("__high", "__low")
+    __high: int
+    __low: int
 
     _type_marker = 19
 

@@ -83,7 +83,7 @@ class SON(dict[_Key, _Value]):
             return len(self) == len(other) and list(self.items()) == list(other.items())
         return self.to_dict() == other
 
-    __hash__: Any = None
+    __hash__ = None
 
     def __ne__(self, other: object) -> bool:
         return not self == other

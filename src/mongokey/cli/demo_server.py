@@ -26,6 +26,8 @@ HOST = "127.0.0.1"
 # Seconds. The server imports a good deal, which takes a while on a cold disk.
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
+# The extra `demo` leaves SecantusDB out from this version of Python on; see pyproject.toml.
+NO_SERVER_YET = (3, 14)
 _LONGEST_LOG = 2000
 
 
@@ -74,9 +76,7 @@ class DemoServer:
 
     def __enter__(self) -> DemoServer:
         if find_spec("secantus") is None:
-            raise ServerMissing(
-                "the demo's server, SecantusDB, is not installed: pip install 'mongokey[demo]'"
-            )
+            raise ServerMissing(_how_to_install())
         self._log = tempfile.TemporaryFile(mode="w+", errors="replace")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mongokey.cli.demo_server"],
@@ -146,6 +146,14 @@ class DemoServer:
             )
         ready: dict[str, Any] = json.loads(line)
         return ready
+
+
+def _how_to_install() -> str:
+    text = "the demo's server, SecantusDB, is not installed: pip install 'mongokey[demo]'"
+    if sys.version_info >= NO_SERVER_YET:
+        python = ".".join(map(str, sys.version_info[:2]))
+        text += f" with an older Python (there was no SecantusDB for {python} yet)"
+    return text
 
 
 # --- the server's process ------------------------------------------------------------------

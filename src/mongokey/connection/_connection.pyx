@@ -29,7 +29,7 @@ from mongokey.wire._message cimport (
     parse_reply,
 )
 
-from mongokey.errors import ProtocolError
+from mongokey.errors import InvalidBSON, ProtocolError
 
 # The limits that hold until the server's hello gives its own (wire protocol specification).
 cdef size_t DEFAULT_MAX_MESSAGE = 48000000
@@ -158,7 +158,7 @@ cdef class Connection:
         """Run one command document and return the decoded reply, whatever its `ok` says.
 
         For handshakes and housekeeping: no session, no retry. Raises `AutoReconnect` and kin
-        when the connection fails; it is closed then.
+        when the connection fails, `ProtocolError` when the reply is none; it is closed then.
         """
         cdef object context = context_of(None)
         cdef Py_ssize_t body
@@ -174,7 +174,12 @@ cdef class Connection:
         mk_store_i32(self.out.data + body, <int>(self.out.size - <size_t>body))
         self.finish()
         self.roundtrip(deadline_ns)
-        return read_document(self.reply.body, self.reply.body_size, context)
+        try:
+            return read_document(self.reply.body, self.reply.body_size, context)
+        except InvalidBSON as error:
+            # Whoever answers a handshake like that speaks another language.
+            self.close()
+            raise ProtocolError(f"{self.stream.peer}: {error}") from error
 
     cpdef close(self):
         """Close the stream; more than once is allowed."""

@@ -3,6 +3,7 @@ from typing import Any
 
 from mongokey.bson.codec_options import CodecOptions
 from mongokey.operations._operation import Executor, Namespace, Operation, ServerSession
+from mongokey.pool._pool import Pool
 
 class Command(Operation):
     def __init__(
@@ -22,6 +23,10 @@ class Command(Operation):
 class CursorCommand(Command): ...
 
 def kill_cursors(
-    executor: Executor, namespace: Namespace, ids: list[int], session: ServerSession | None = None
+    executor: Executor,
+    namespace: Namespace,
+    ids: list[int],
+    session: ServerSession | None,
+    pool: Pool,
 ) -> bool: ...
-def end_sessions(executor: Executor, ids: list[bytes]) -> bool: ...
+def end_sessions(executor: Executor, ids: list[bytes], pool: Pool) -> bool: ...

@@ -23,6 +23,7 @@ from mongokey.operations._operation cimport (
     mk_read_cursor_reply,
     write_document_elements,
 )
+from mongokey.pool._pool cimport Pool
 from mongokey.stream._stream cimport monotonic_ns
 
 from mongokey.errors import MongoError
@@ -117,23 +118,23 @@ cdef class CursorCommand(Command):
 
 
 def kill_cursors(
-    Executor executor not None, Namespace namespace not None, list ids not None, session=None
+    Executor executor not None,
+    Namespace namespace not None,
+    list ids not None,
+    session,
+    Pool pool not None,
 ):
-    """Have the server forget cursors; a failure is not worth an error: they time out."""
+    """Have the server behind `pool` forget cursors; a failure is not worth an error: they
+    time out."""
     cdef Command command = Command(
         Namespace(namespace.database), {"killCursors": namespace.collection, "cursors": ids}
     )
     command.session = session
-    command.deadline_ns = monotonic_ns() + HOUSEKEEPING_NS
-    try:
-        executor.execute(command)
-    except MongoError:
-        return False
-    return True
+    return keep_house(executor, command, pool)
 
 
-def end_sessions(Executor executor not None, list ids not None):
-    """Tell the server that sessions (16 bytes each) are over; it answers or it does not."""
+def end_sessions(Executor executor not None, list ids not None, Pool pool not None):
+    """Tell the server behind `pool` that sessions (16 bytes each) are over; True if it heard."""
     from mongokey.bson.binary import Binary
 
     if not ids:
@@ -142,6 +143,13 @@ def end_sessions(Executor executor not None, list ids not None):
         Namespace("admin"), {"endSessions": [{"id": Binary(each, 4)} for each in ids]}
     )
     command.sessionless = True
+    return keep_house(executor, command, pool)
+
+
+cdef bint keep_house(Executor executor, Command command, Pool pool) except -1:
+    """Run `command` on the server behind `pool`, without looking for another; False if it failed."""
+    command.pool = pool
+    command.pinned = True
     command.deadline_ns = monotonic_ns() + HOUSEKEEPING_NS
     try:
         executor.execute(command)

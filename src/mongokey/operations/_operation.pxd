@@ -45,6 +45,7 @@ cdef class ServerSession:
     cdef int64_t last_used_ns
     cdef int64_t txn_number
     cdef bint dirty                         # a network error: the server may still be at it
+    cdef uint64_t forks                     # of the executor when it was made
 
 
 cdef class Operation:
@@ -94,14 +95,16 @@ cdef class Executor:
     cdef list sessions                      # idle ServerSessions, last in, first out
     cdef mk_buffer cluster_time             # the latest `$clusterTime` document seen
     cdef uint64_t cluster_timestamp
-    cdef list abandoned                     # (Namespace, cursor id, ServerSession) to be killed
+    # Cursors to be killed: (Namespace, cursor id, ServerSession, the Pool of its server).
+    cdef list abandoned
+    cdef uint64_t forks                     # how often the process forked, down to this one
     cdef object __weakref__
 
     cdef object execute(self, Operation operation)
     cdef object _once(self, Operation operation)
     cdef Pool _select(self)
     cdef bint _give_up(self, Operation operation, object error, object first_error) except -1
-    cdef int _note_failure(self, Pool pool, object error) except -1
+    cdef int _note_failure(self, Pool pool, object error, bint sent) except -1
     cdef int _write_session(
         self, mk_buffer *out, Operation operation, ServerSession session, Connection connection
     ) except -1
@@ -109,7 +112,9 @@ cdef class Executor:
     cdef object decode(self, Operation operation, Connection connection)
     cdef ServerSession take_session(self)
     cdef int give_session(self, ServerSession session) except -1
-    cdef int abandon(self, Namespace namespace, int64_t cursor_id, ServerSession session) except -1
+    cdef int abandon(
+        self, Namespace namespace, int64_t cursor_id, ServerSession session, Pool pool
+    ) except -1
     cdef int _kill_abandoned(self) except -1
 
 

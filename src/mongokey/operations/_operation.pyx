@@ -185,6 +185,7 @@ cdef class Executor:
 
     def _start_anew(self):
         """In a forked child: the parent's server sessions and cursors are not ours to use."""
+        self.forks += 1
         self.sessions = []
         self.abandoned = []
         self.pool = None
@@ -325,7 +326,7 @@ cdef class Executor:
                 raise first_error from error
             return True
         if network and operation.pool is not None:
-            self._note_failure(operation.pool, error)
+            self._note_failure(operation.pool, error, operation.sent)
         if operation.txn_number and must_label(error):
             error._add_error_label("RetryableWriteError")
         if first_error is not None:
@@ -347,14 +348,14 @@ cdef class Executor:
             retryable = False
         return not retryable
 
-    cdef int _note_failure(self, Pool pool, object error) except -1:
+    cdef int _note_failure(self, Pool pool, object error, bint sent) except -1:
         """server-discovery-and-monitoring, "Error handling": what a failure means for a pool."""
         if isinstance(error, NotPrimaryError):
             details = error.details
             if isinstance(details, dict) and details.get("code") in NODE_SHUTTING_DOWN_CODES:
                 pool.clear()
-        elif isinstance(error, NetworkTimeout):
-            return 0  # slow is not gone
+        elif isinstance(error, NetworkTimeout) and sent:
+            return 0  # slow is not gone; but who cannot be reached in time is
         else:
             pool.clear()
         self.topology.forget(pool)
@@ -376,43 +377,51 @@ cdef class Executor:
             session = <ServerSession>self.sessions.pop()
             if monotonic_ns() - session.last_used_ns < timeout - MINUTE_NS:
                 return session
-        return ServerSession()
+        session = ServerSession()
+        session.forks = self.forks
+        return session
 
     cdef int give_session(self, ServerSession session) except -1:
-        if not session.dirty and not self.closed:
+        # What a cursor brought along from before a fork is the parent's to use again.
+        if not session.dirty and not self.closed and session.forks == self.forks:
             session.last_used_ns = monotonic_ns()
             self.sessions.append(session)
         return 0
 
     cdef int abandon(
-        self, Namespace namespace, int64_t cursor_id, ServerSession session
+        self, Namespace namespace, int64_t cursor_id, ServerSession session, Pool pool
     ) except -1:
         """Have a cursor killed before the next operation; safe in a destructor: no I/O here."""
         if not self.closed:
-            self.abandoned.append((namespace, cursor_id, session))
+            self.abandoned.append((namespace, cursor_id, session, pool))
         return 0
 
     cdef int _kill_abandoned(self) except -1:
         from mongokey.operations._commands import kill_cursors
 
-        while self.abandoned:
-            namespace, cursor_id, session = self.abandoned.pop()
-            kill_cursors(self, namespace, [cursor_id], session)
+        # Taken out first: killing one is an operation, which would look here again.
+        abandoned, self.abandoned = self.abandoned, []
+        for namespace, cursor_id, session, pool in abandoned:
+            if not kill_cursors(self, namespace, [cursor_id], session, pool):
+                break  # they time out by themselves; no need to wait for each here
         return 0
 
     def close(self):
         """End the server sessions, as far as the server still answers, and close the pools."""
         cdef ServerSession session
+        cdef Pool pool = self.pool
         if self.closed:
             return
-        if self.pool is not None and self.pool.idle_count:
+        if pool is not None and pool.idle_count:
             from mongokey.operations._commands import end_sessions
 
-            ids = [(<ServerSession>each).id[:16] for each in self.sessions]
-            for start in range(0, len(ids), END_SESSIONS_BATCH):
-                end_sessions(self, ids[start:start + END_SESSIONS_BATCH])
+            # First the cursors: each gives its session back.
             if self.abandoned:
                 self._kill_abandoned()
+            ids = [(<ServerSession>each).id[:16] for each in self.sessions]
+            for start in range(0, len(ids), END_SESSIONS_BATCH):
+                if not end_sessions(self, ids[start:start + END_SESSIONS_BATCH], pool):
+                    break
         self.closed = True
         self.sessions = []
         self.abandoned = []

@@ -127,7 +127,12 @@ cdef class Pool:
         cdef Connection connection
         cdef int64_t left
         cdef bint first_time = True
+        if self.waiters is None:
+            self.waiters = deque()
         while True:
+            # Made before looking: making objects may run the garbage collector, and with it other
+            # threads, and nothing may change between the look and the place in the queue.
+            waiter = _Waiter()
             if self.closed:
                 raise InvalidOperation("Cannot use MongoClient after close")
             connection = self._fresh_idle(monotonic_ns())
@@ -138,9 +143,6 @@ cdef class Pool:
                 self.max_size == 0 or self.in_use + self.connecting < self.max_size
             ):
                 return self._open()
-            waiter = _Waiter()
-            if self.waiters is None:
-                self.waiters = deque()
             # Who was given a turn and found nothing keeps the place at the front.
             if first_time:
                 self.waiters.append(waiter)
@@ -238,6 +240,9 @@ cdef class Pool:
         """Put in a connection that was made outside, such as the one that found the server."""
         connection.generation = self.generation
         self.description = connection.hello
+        if self.max_size and len(self.idle) + self.in_use + self.connecting >= self.max_size:
+            connection.close()
+            return
         self.in_use += 1
         self.checkin(connection)
 

@@ -25,9 +25,7 @@ class Keeper:
         self._stopped = threading.Event()
         self._topology = weakref.ref(topology)
         self._start()
-        if hasattr(os, "register_at_fork"):
-            keeper = weakref.ref(self)
-            os.register_at_fork(after_in_child=lambda: _restart(keeper()))
+        _keepers.add(self)
 
     def _start(self) -> None:
         threading.Thread(
@@ -45,11 +43,6 @@ class Keeper:
             self._start()
 
 
-def _restart(keeper: Keeper | None) -> None:
-    if keeper is not None:
-        keeper._after_fork()
-
-
 def _tend(topology: weakref.ref[Topology], stopped: threading.Event) -> None:
     while not stopped.wait(_PERIOD_S):
         alive = topology()
@@ -62,3 +55,15 @@ def _tend(topology: weakref.ref[Topology], stopped: threading.Event) -> None:
                 # The server cannot be reached now; the next operation will say so.
                 continue
         del alive
+
+
+_keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
+
+
+def _restart() -> None:
+    for keeper in list(_keepers):
+        keeper._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restart)

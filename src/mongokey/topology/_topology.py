@@ -116,7 +116,8 @@ class Topology:
     """The servers of one client.
 
     `connect(address, timeout_s)` opens a connection, logged in and with its `hello`;
-    `make_pool(address)` makes an empty pool for an address.
+    `make_pool(address)` makes an empty pool for an address. `discover()`, if given, is called once
+    before the first look around and returns (seeds, replica_set): what DNS says.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class Topology:
         server_selection_timeout_s: float = 30.0,
         direct_connection: bool = False,
         replica_set: str | None = None,
+        discover: Callable[[], tuple[Sequence[Address], str | None]] | None = None,
     ) -> None:
         self._seeds = list(seeds)
         self._connect = connect
@@ -135,6 +137,7 @@ class Topology:
         self._timeout_s = server_selection_timeout_s
         self._direct = direct_connection
         self._replica_set = replica_set
+        self._discover = discover
         self._pools: dict[Address, Pool] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -179,6 +182,10 @@ class Topology:
                 f"another thread is still trying {', '.join(map(format_address, self._seeds))}"
             )
         try:
+            if self._discover is not None and not self._closed:
+                seeds, self._replica_set = self._discover()
+                self._seeds = list(seeds)
+                self._discover = None
             answers: dict[Address, str] = {}
             errors: dict[Address, Exception] = {}
             while True:
