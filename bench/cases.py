@@ -190,6 +190,10 @@ def new_client(api: Api, uri: str) -> Iterator[Operation]:
     yield _new_client(api, uri)
 
 
+#: Pings of each thread between two barriers.
+PINGS_PER_THREAD = 64
+
+
 @contextlib.contextmanager
 def _threads(api: Api, uri: str, count: int) -> Iterator[Operation]:
     """`count` threads that ping on one client, all at once."""

@@ -124,8 +124,7 @@ def projection_document(projection: Any) -> Mapping[str, Any] | None:
         names = list(projection)
         for name in names:
             check_string("each field of a projection", name)
-        # No fields means: only the _id.
-        return dict.fromkeys(names, 1) or {"_id": 1}
+        return dict.fromkeys(names, 1)
     refuse_type("projection", "a mapping or a list of field names", projection)
 
 

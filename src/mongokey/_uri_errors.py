@@ -21,7 +21,7 @@ ADVICE = "advice"
 RESERVED = "@:/?#[]%"
 
 _HEX = frozenset("0123456789abcdefABCDEF")
-_BLANKS_AND_QUOTES = " \t\r\n\"'`\u201c\u201d\u2018\u2019\ufeff\u200b\u00a0"
+BLANKS_AND_QUOTES = " \t\r\n\"'`\u201c\u201d\u2018\u2019\ufeff\u200b\u00a0"
 _KEYWORDS = (
     "or leave them out of the string and pass them as they are: "
     "MongoClient(..., username=..., password=...)"
@@ -88,7 +88,7 @@ def emit(findings: Any, advice: bool, stacklevel: int) -> None:
 
 def bad_scheme(uri: str) -> InvalidURI:
     """Why `uri` does not start with a scheme we know; shows the start of it only."""
-    bare = uri.lstrip(_BLANKS_AND_QUOTES)
+    bare = uri.lstrip(BLANKS_AND_QUOTES)
     if not bare:
         return InvalidURI("the connection string is empty: it must begin with 'mongodb://'")
     lower = bare[:14].lower()
@@ -139,7 +139,7 @@ def escapes_are_whole(text: str) -> bool:
 
 def bad_userinfo(scheme: str, rest: str) -> InvalidURI:
     """The error for user information with an unescaped character; `rest` follows `scheme`."""
-    at = _likely_at(rest)
+    at = likely_at(rest)
     userinfo = rest[:at]
     if first_unescaped(userinfo) < 0:
         # Then the user information ends later than it seems.
@@ -171,7 +171,7 @@ def bad_userinfo(scheme: str, rest: str) -> InvalidURI:
     )
 
 
-def _likely_at(rest: str) -> int:
+def likely_at(rest: str) -> int:
     """Where the user information most likely ends: the last '@' before the options begin."""
     first = rest.find("@")
     if first < 0:

@@ -20,7 +20,7 @@ from mongokey.operations._operation cimport Namespace, Operation
 from mongokey import _arguments as arguments
 from mongokey.bson.objectid import ObjectId
 from mongokey.cursor import CommandCursor, Cursor
-from mongokey.errors import InvalidOperation, OperationFailure
+from mongokey.errors import ConfigurationError, OperationFailure
 
 # src/mongo/base/error_codes.yml
 NAMESPACE_NOT_FOUND = 26
@@ -83,7 +83,9 @@ cdef class Collection:
         write_concern=None,
         read_concern=None,
     ):
-        arguments.check_collection_name(name)
+        if not (type(name) is str and (<str>name).isidentifier()):
+            # Most names are plain words, which the rules need not look at.
+            arguments.check_collection_name(name)
         self.database = database
         self.executor = database.executor
         self.name = name
@@ -269,9 +271,9 @@ cdef class Collection:
         if multi:
             # retryable-writes: the server cannot repeat a statement on many documents.
             operation.retryable_write = False
-        if self.unacknowledged and not {"hint", "collation", "arrayFilters"}.isdisjoint(statement):
-            raise InvalidOperation(
-                "hint, collation and array_filters need an acknowledged write (w > 0): otherwise "
+        if self.unacknowledged and not {"collation", "arrayFilters"}.isdisjoint(statement):
+            raise ConfigurationError(
+                "collation and array_filters need an acknowledged write (w > 0): otherwise "
                 "nobody would learn that the server refused them"
             )
         return operation
@@ -470,7 +472,9 @@ cdef class Collection:
     def _read_command(self, document, parse):
         return self.executor.execute(self._make_read_command(document, parse))
 
-    def _write_command(self, document, parse=None, retryable=False, codec_options=None):
+    def _write_command(
+        self, document, parse=None, retryable=False, codec_options=None, allowed=None
+    ):
         """Run a command that writes, with this collection's write concern."""
         cdef Command operation = Command(
             self.namespace,
@@ -481,6 +485,8 @@ cdef class Collection:
             check_write_concern=True,
         )
         operation.write_concern = self.write_concern_element
+        if allowed is not None:
+            operation.allow_errors(allowed)
         return self.executor.execute(operation)
 
     def aggregate(self, pipeline, session=None, let=None, comment=None, **kwargs):
@@ -621,8 +627,10 @@ cdef class Collection:
             name = arguments.index_name(
                 arguments.index_document(arguments.index_pairs(index_or_name))
             )
+        arguments.check_string("index_or_name", name)
         self._write_command(
-            with_options({"dropIndexes": self.name, "index": name}, comment, kwargs)
+            with_options({"dropIndexes": self.name, "index": name}, comment, kwargs),
+            allowed=[NAMESPACE_NOT_FOUND, "ns not found"],
         )
 
     def drop_indexes(self, session=None, comment=None, **kwargs):
@@ -646,7 +654,8 @@ cdef class Collection:
         information = {}
         for index in self.list_indexes(session=session, comment=comment):
             index["key"] = list(index["key"].items())
-            information[index.pop("name")] = dict(index)
+            name = index.pop("name")
+            information[name] = dict(index)
         return information
 
 

@@ -3,6 +3,18 @@ from mongokey.bson._codec cimport CodecContext
 from mongokey.operations._operation cimport Executor, Namespace
 
 
+cdef class Inherited:
+    cdef readonly object codec_options
+    cdef CodecContext context
+    cdef readonly object read_preference
+    cdef readonly object write_concern
+    cdef readonly object read_concern
+    cdef bytes read_preference_element
+    cdef bytes write_concern_element
+    cdef bytes read_concern_element
+    cdef bint unacknowledged
+
+
 cdef class Database:
     cdef Executor executor
     cdef Namespace namespace

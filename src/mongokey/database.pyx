@@ -44,6 +44,21 @@ def read_preference_element(preference):
     return element("$readPreference", document)
 
 
+cdef class Inherited:
+    """The options of a client that its databases take over, with their elements in commands."""
+
+    def __init__(self, codec_options, read_preference, write_concern, read_concern):
+        self.codec_options = codec_options
+        self.context = context_of(codec_options)
+        self.read_preference = read_preference
+        self.read_preference_element = read_preference_element(read_preference)
+        self.write_concern = write_concern
+        self.write_concern_element = element("writeConcern", write_concern.document)
+        self.read_concern = read_concern
+        self.read_concern_element = element("readConcern", read_concern.document)
+        self.unacknowledged = not write_concern.acknowledged
+
+
 cdef class Database:
     """The database `name` of `client`; options left out are the client's."""
 
@@ -56,28 +71,38 @@ cdef class Database:
         write_concern=None,
         read_concern=None,
     ):
-        arguments.check_string("name", name)
-        arguments.check_database_name(name)
+        cdef Inherited inherited
+        if not (type(name) is str and (<str>name).isidentifier()):
+            # Most names are plain words, which the rules need not look at.
+            arguments.check_string("name", name)
+            arguments.check_database_name(name)
         self.client = client
         self.executor = client._executor
         self.name = name
         self.namespace = Namespace(name)
-        self.codec_options = codec_options if codec_options is not None else client.codec_options
-        self.context = context_of(self.codec_options)
-        inherited = client._inherited
-        self.read_preference, self.read_preference_element = inherited[0]
-        self.write_concern, self.write_concern_element = inherited[1]
-        self.read_concern, self.read_concern_element = inherited[2]
+        inherited = <Inherited?>client._inherited
+        self.codec_options = inherited.codec_options
+        self.context = inherited.context
+        self.read_preference = inherited.read_preference
+        self.read_preference_element = inherited.read_preference_element
+        self.write_concern = inherited.write_concern
+        self.write_concern_element = inherited.write_concern_element
+        self.read_concern = inherited.read_concern
+        self.read_concern_element = inherited.read_concern_element
+        self.unacknowledged = inherited.unacknowledged
+        if codec_options is not None:
+            self.codec_options = codec_options
+            self.context = context_of(codec_options)
         if read_preference is not None:
             self.read_preference = read_preference
             self.read_preference_element = read_preference_element(read_preference)
         if write_concern is not None:
             self.write_concern = write_concern
             self.write_concern_element = element("writeConcern", write_concern.document)
+            self.unacknowledged = not write_concern.acknowledged
         if read_concern is not None:
             self.read_concern = read_concern
             self.read_concern_element = element("readConcern", read_concern.document)
-        self.unacknowledged = not self.write_concern.acknowledged
 
     def __getitem__(self, name):
         return collection_class()(self, name)
@@ -189,7 +214,10 @@ cdef class Database:
         max_await_time_ms=None,
         **kwargs,
     ):
-        """Run a command whose reply has a cursor, and return a `CommandCursor` over it."""
+        """Run a command whose reply has a cursor, and return a `CommandCursor` over it.
+
+        Raises `InvalidOperation` if the reply has none, and what `command` raises.
+        """
         arguments.refuse_session(session)
         document = {command: value} if isinstance(command, str) else command
         document = dict(document, **kwargs)
@@ -203,6 +231,7 @@ cdef class Database:
             codec_options=codec_options,
             read_preference=read_preference,
             get_more_extras=extras or None,
+            needs_cursor=True,
         )
 
     def _cursor(
@@ -218,6 +247,7 @@ cdef class Database:
         batch_size=0,
         bint retryable_read=False,
         get_more_extras=None,
+        bint needs_cursor=False,
     ):
         """A `CommandCursor` over the reply to `document`."""
         cdef CursorCommand operation
@@ -228,6 +258,7 @@ cdef class Database:
             retryable_read=retryable_read,
             check_write_concern=write_concern is not None,
         )
+        operation.needs_cursor = needs_cursor
         operation.read_preference = read_preference_bytes
         if read_preference is not None:
             operation.read_preference = read_preference_element(read_preference)

@@ -7,8 +7,7 @@ cdef class MongoClient:
     cdef readonly object read_preference
     cdef readonly object write_concern
     cdef readonly object read_concern
-    # What databases take from here: pairs of an option and its element in commands.
-    cdef readonly tuple _inherited
+    cdef readonly object _inherited         # Inherited: what databases take from here
     cdef readonly Executor _executor
     cdef object _topology
     cdef object _connector

@@ -8,14 +8,13 @@ It must not know commands beyond the few about a whole deployment, nor how anyth
 import weakref
 from functools import partial
 
-from mongokey.database cimport Database
+from mongokey.database cimport Database, Inherited
 from mongokey.operations._commands cimport Command
 from mongokey.operations._operation cimport Executor, Namespace
 from mongokey.pool._pool cimport Pool
 
 from mongokey import _arguments as arguments
 from mongokey.client_options import ClientOptions
-from mongokey.database import element, read_preference_element
 from mongokey.errors import ConfigurationError
 from mongokey.topology._topology import Topology, format_address
 
@@ -135,10 +134,8 @@ cdef class MongoClient:
         self.read_preference = options.read_preference
         self.write_concern = options.write_concern
         self.read_concern = options.read_concern
-        self._inherited = (
-            (self.read_preference, read_preference_element(self.read_preference)),
-            (self.write_concern, element("writeConcern", self.write_concern.document)),
-            (self.read_concern, element("readConcern", self.read_concern.document)),
+        self._inherited = Inherited(
+            self.codec_options, self.read_preference, self.write_concern, self.read_concern
         )
         self._connector = Connector(options)
         self._topology = Topology(

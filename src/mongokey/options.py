@@ -282,6 +282,13 @@ def unknown_option(name: str, source: int = KEYWORD) -> UnknownOption:
     advice = _GONE.get(name.lower())
     if advice is not None:
         return UnknownOption(f"unknown option {name}: {advice}")
+    meant = " or ".join(closest_options(name, source))
+    hint = f"; did you mean {meant}?" if meant else ""
+    return UnknownOption(f"unknown option {name}{hint}")
+
+
+def closest_options(name: str, source: int = KEYWORD) -> list[str]:
+    """The options of `source` that `name` may be meant for, the likeliest first; at most 3."""
     from difflib import get_close_matches
 
     # `max_pool_size` is as close to `maxPoolSize` as it can be.
@@ -294,9 +301,7 @@ def unknown_option(name: str, source: int = KEYWORD) -> UnknownOption:
     close = get_close_matches(bare, flat, n=1, cutoff=0.7)
     if not close and len(bare) > 2:
         close = [key for key in flat if key.startswith(bare)]
-    meant = " or ".join(dict.fromkeys(flat[key] for key in close[:3]))
-    hint = f"; did you mean {meant}?" if meant else ""
-    return UnknownOption(f"unknown option {name}{hint}")
+    return list(dict.fromkeys(flat[key] for key in close[:3]))
 
 
 # ---------------------------------------------------------------- rules across options

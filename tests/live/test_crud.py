@@ -22,6 +22,7 @@ from mongokey.bson.son import SON
 from mongokey.errors import (
     BulkWriteError,
     CollectionInvalid,
+    ConfigurationError,
     DocumentTooLarge,
     DuplicateKeyError,
     InvalidDocument,
@@ -639,10 +640,13 @@ def test_unacknowledged_writes_do_not_raise_the_server_s_errors(collection: Any)
 
 def test_unacknowledged_writes_refuse_options_that_need_an_answer(collection: Any) -> None:
     things = collection.with_options(write_concern=WriteConcern(w=0))
-    with pytest.raises(InvalidOperation, match="acknowledged"):
-        things.update_one({}, {"$set": {"a": 1}}, hint="_id_")
-    with pytest.raises(InvalidOperation, match="acknowledged"):
+    with pytest.raises(ConfigurationError, match="acknowledged"):
+        things.update_one({}, {"$set": {"a": 1}}, array_filters=[{"x": 1}])
+    with pytest.raises(ConfigurationError, match="acknowledged"):
         things.delete_many({}, collation={"locale": "en"})
+    collection.insert_one({"_id": 1})
+    things.update_one({}, {"$set": {"a": 1}}, hint="_id_")
+    assert collection.find_one() == {"_id": 1, "a": 1}
 
 
 # find and modify

@@ -48,6 +48,10 @@ class AuthenticationFailed(OperationFailure):
         """The server's complete answer, or None when it never gave one."""
         return self._answer
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The facts hold the credential, which is not to leave this process; the message tells all.
+        return type(self), self.args, {**self.__dict__, "facts": None}
+
 
 class ServerProofError(AuthenticationFailed):
     """The server did not prove that it knows the user's password, or broke the protocol.

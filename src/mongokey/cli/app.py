@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from ipaddress import ip_address
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,10 +18,12 @@ from mongokey import __version__
 from mongokey.cli import output
 from mongokey.cli.explain import explain as explain_uri
 from mongokey.cli.main import FAILED, NOT_INSTALLED
+from mongokey.cli.mistakes import find_mistakes
 from mongokey.errors import MongoError
 
 if TYPE_CHECKING:
     from mongokey.cli.demo import LoginStep, RefusalStep, WorkStep
+    from mongokey.uri import Resolve
 
 EXIT_CODES = """\b
 Exit codes: 0 all was right, 1 something was wrong, 2 wrong usage,
@@ -57,25 +60,87 @@ def demo(as_json: bool) -> None:
 @cli.command(epilog=EXIT_CODES)
 @click.argument("uri")
 @click.option("--all", "defaults", is_flag=True, help="List the options' defaults too.")
+@click.option("--resolve", is_flag=True, help="Look up the SRV and TXT records of mongodb+srv.")
+@click.option(
+    "--name-server",
+    metavar="ADDRESS[:PORT]",
+    callback=lambda context, parameter, value: value and _read_name_server(value),
+    help="The DNS server that --resolve asks, instead of the machine's.",
+)
 @_as_json
-def explain(uri: str, defaults: bool, as_json: bool) -> None:
+def explain(
+    uri: str,
+    defaults: bool,
+    resolve: bool,
+    name_server: tuple[str, int] | None,
+    as_json: bool,
+) -> None:
     """Say how the connection string URI is understood, without connecting.
 
     Shows hosts, who logs in and how, the authSource and where it comes from, the default
-    database, the options and what is odd about them. Secrets are left out of what is printed;
-    with URI "-" the string is read from standard input, so that it is not among the arguments
-    that other users of the machine can see.
+    database, the options, and what is most likely not meant so, with the string put right.
+    Secrets are left out of what is printed; with URI "-" the string is read from standard input,
+    so that it is not among the arguments that other users of the machine can see.
     """
-    if uri == "-":
-        uri = sys.stdin.readline().rstrip("\r\n")
+    from_shell = uri != "-"
+    if not from_shell:
+        uri = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     try:
-        explanation = explain_uri(uri, defaults=defaults)
+        explanation = explain_uri(
+            uri,
+            defaults=defaults,
+            resolve=_resolver(name_server) if resolve or name_server else None,
+            from_shell=from_shell,
+        )
     except MongoError as error:
-        _fail(error, as_json)
+        _fail_uri(error, uri, from_shell, as_json)
     if as_json:
         _print_json({"ok": True, **explanation.as_json()})
     else:
         output.show_explanation(output.make_console(), explanation)
+
+
+def _read_name_server(text: str) -> tuple[str, int]:
+    from mongokey.uri import read_host
+
+    try:
+        host, port = read_host(f"[{text}]" if text.count(":") > 1 and "[" not in text else text, 53)
+        ip_address(host)
+    except (MongoError, ValueError) as error:
+        raise click.BadParameter(
+            f"must be an IP address, with or without a port: {error}"
+        ) from None
+    assert port is not None
+    return host, port
+
+
+def _resolver(name_server: tuple[str, int] | None) -> Resolve:
+    from mongokey.srv import Resolver
+
+    if name_server is None:
+        return Resolver()
+    return Resolver(name_servers=[name_server[0]], port=name_server[1])
+
+
+def _fail_uri(error: MongoError, uri: str, from_shell: bool, as_json: bool) -> NoReturn:
+    """Say why a connection string does not do, and how it is meant."""
+    mistakes = find_mistakes(uri, from_shell=from_shell)
+    attempts = getattr(error, "attempts", ())
+    if as_json:
+        failure: dict[str, Any] = {
+            "ok": False,
+            "error": type(error).__name__,
+            "code": getattr(error, "code", None),
+            "message": str(error),
+            "mistakes": [mistake._asdict() for mistake in mistakes],
+        }
+        if attempts:
+            failure["attempts"] = [f"{each.question}: {each}" for each in attempts]
+        _print_json(failure)
+    else:
+        click.echo(f"mongokey: {error}", err=True)
+        output.show_mistakes(output.make_console(stderr=True), mistakes)
+    sys.exit(FAILED)
 
 
 def _run_demo(*, quiet: bool) -> dict[str, Any]:

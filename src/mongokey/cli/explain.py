@@ -1,7 +1,7 @@
 """How a connection string is understood: hosts, login, database, options and where each is from.
 
-Knows how to put a client's options into words and plain values, with every secret left out. Does
-no I/O: of a mongodb+srv string it says what DNS would be asked.
+Knows how to put a client's options into words and plain values, with every secret left out. Of a
+mongodb+srv string it says what DNS would be asked; it asks only with the resolver it is given.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from mongokey import _option_values as v
 from mongokey.auth.credential import MongoCredential
 from mongokey.auth.registry import FALLBACK, PREFERRED, find_mechanism, find_rules
+from mongokey.cli.mistakes import Mistake, find_mistakes
 from mongokey.client_options import ClientOptions
 from mongokey.options import OPTIONS, Option
-from mongokey.uri import show_host
+from mongokey.uri import ConnectionString, Resolve, show_host
 
 HIDDEN = "<hidden>"
 
@@ -28,7 +29,7 @@ _KEPT_IN_SECONDS = (
 
 
 class ShownOption(NamedTuple):
-    """An option as people write it; `origin` is "URI" or "default"."""
+    """An option as people write it; `origin` is "URI", "TXT" or "default"."""
 
     name: str
     value: Any
@@ -65,10 +66,29 @@ class Finding(NamedTuple):
     message: str
 
 
+class Query(NamedTuple):
+    """A question to a name server, and what came of it."""
+
+    question: str
+    server: str
+    transport: str
+    outcome: str
+    milliseconds: float
+
+
+class Resolution(NamedTuple):
+    """What asking DNS took: for how many seconds the answer holds, and each question."""
+
+    ttl_s: float | None
+    poll_interval_s: float
+    queries: list[Query]
+
+
 class Explanation(NamedTuple):
     """All there is to say about a connection string. Holds no secret.
 
-    `hosts` is empty and `srv_name` the name of the SRV records when DNS knows the hosts.
+    `srv_name` is the name of the SRV records when DNS knows the hosts; `hosts` is empty then unless
+    DNS was asked, which `dns` tells about.
     """
 
     uri: str
@@ -79,6 +99,8 @@ class Explanation(NamedTuple):
     tls: bool
     options: list[ShownOption]
     findings: list[Finding]
+    mistakes: list[Mistake]
+    dns: Resolution | None
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -86,21 +108,36 @@ class Explanation(NamedTuple):
         plain["login"] = None if self.login is None else self.login._asdict()
         plain["options"] = [option._asdict() for option in self.options]
         plain["findings"] = [finding._asdict() for finding in self.findings]
+        plain["mistakes"] = [mistake._asdict() for mistake in self.mistakes]
+        if self.dns is not None:
+            plain["dns"] = {
+                **self.dns._asdict(),
+                "queries": [query._asdict() for query in self.dns.queries],
+            }
         return plain
 
 
-def explain(uri: str, *, defaults: bool = False) -> Explanation:
+def explain(
+    uri: str,
+    *,
+    defaults: bool = False,
+    resolve: Resolve | None = None,
+    from_shell: bool = False,
+) -> Explanation:
     """Say how `uri` is understood.
 
     :param uri: a connection string, or anything else that `MongoClient` takes as a host
     :param defaults: list the options that were not given too
+    :param resolve: asks DNS for the hosts and TXT options of a mongodb+srv string; None leaves
+        them out
+    :param from_shell: True if `uri` came through a shell, which has mistakes of its own
 
     Raises InvalidURI or ConfigurationError as the client would.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are among the findings
         # What DNS would answer is left out: no hosts, no TXT record.
-        options = ClientOptions.build(uri, _resolve=lambda question: ((), None))
+        options = ClientOptions.build(uri, _resolve=resolve or (lambda question: ((), None)))
     string = options.connection_string
     srv_name = None
     if string is not None and string.fqdn is not None:
@@ -114,7 +151,23 @@ def explain(uri: str, *, defaults: bool = False) -> Explanation:
         tls=options.tls is not None,
         options=_list_options(options, defaults),
         findings=[Finding(each.code, each.kind, each.message) for each in options.findings],
+        mistakes=find_mistakes(uri, from_shell=from_shell),
+        dns=_describe_dns(string) if string is not None and resolve is not None else None,
     )
+
+
+def _describe_dns(string: ConnectionString) -> Resolution | None:
+    from mongokey.srv import poll_interval_s
+
+    if not string.is_srv:
+        return None
+    queries = [
+        Query(
+            each.question, each.server, each.transport, each.outcome, round(each.seconds * 1e3, 1)
+        )
+        for each in string.srv_attempts
+    ]
+    return Resolution(string.srv_ttl_s, poll_interval_s(string.srv_ttl_s), queries)
 
 
 def _describe(credential: MongoCredential) -> Login:

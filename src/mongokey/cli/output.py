@@ -17,13 +17,16 @@ from rich.text import Text
 if TYPE_CHECKING:
     from mongokey.cli.demo import LoginStep, RefusalStep, WorkStep
     from mongokey.cli.explain import Explanation
+    from mongokey.cli.mistakes import Mistake
 
 INDENT = "  "
 
 
-def make_console(*, quiet: bool = False) -> Console:
+def make_console(*, quiet: bool = False, stderr: bool = False) -> Console:
     """A console that adds no colours of its own to numbers and paths; `quiet` prints nothing."""
-    return Console(quiet=quiet, highlight=False, emoji=False, markup=False, soft_wrap=True)
+    return Console(
+        quiet=quiet, stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True
+    )
 
 
 def show_logins(console: Console, steps: Sequence[LoginStep]) -> None:
@@ -70,7 +73,7 @@ def show_explanation(console: Console, explanation: Explanation) -> None:
     """The whole of `mongokey explain`."""
     login = explanation.login
     facts: list[tuple[str, str]] = []
-    if explanation.srv_name is not None:
+    if explanation.srv_name is not None and explanation.dns is None:
         facts.append(("hosts", f"asked of DNS: the SRV records of {explanation.srv_name}"))
         facts.append(("", "a TXT record may add authSource, replicaSet and loadBalanced"))
     for number, host in enumerate(explanation.hosts):
@@ -94,10 +97,43 @@ def show_explanation(console: Console, explanation: Explanation) -> None:
             table.add_row(option.name, _word(option.value), option.origin)
         _heading(console, "Options", "")
         console.print(Padding.indent(table, len(INDENT)))
-    if explanation.findings:
+    if explanation.dns is not None:
+        table = _table("question", "name server", "over", "answer", "time")
+        table.columns[4].justify = "right"
+        for query in explanation.dns.queries:
+            table.add_row(
+                query.question,
+                query.server,
+                query.transport,
+                query.outcome,
+                f"{query.milliseconds:.1f} ms",
+            )
+        remark = f"to be asked again after {explanation.dns.poll_interval_s:g} s"
+        _heading(console, "DNS", remark)
+        console.print(Padding.indent(table, len(INDENT)))
+    show_mistakes(console, explanation.mistakes)
+    named = {mistake.code for mistake in explanation.mistakes}
+    findings = [finding for finding in explanation.findings if finding.code not in named]
+    if findings:
         _heading(console, "Warnings", "")
-        for finding in explanation.findings:
+        for finding in findings:
             console.print(f"{INDENT}[{finding.code}, {finding.kind}] {finding.message}")
+
+
+def show_mistakes(console: Console, mistakes: Sequence[Mistake]) -> None:
+    """What is probably not meant so, where, and the string put right."""
+    if not mistakes:
+        return
+    _heading(console, "Look at", "what is, or may be, not meant so")
+    fixed = None
+    for mistake in mistakes:
+        console.print(f"{INDENT}[{mistake.code}, {mistake.grade}] {mistake.message}")
+        if mistake.excerpt is not None:
+            console.print(f"{INDENT * 2}{mistake.excerpt}")
+            console.print(f"{INDENT * 2}{' ' * (mistake.caret or 0)}^", style="bold red")
+        if mistake.fixed is not None and mistake.fixed != fixed:
+            fixed = mistake.fixed
+            console.print(f"{INDENT * 2}help: {fixed}", style="green")
 
 
 def _word(value: object) -> str:

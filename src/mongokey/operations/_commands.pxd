@@ -12,4 +12,4 @@ cdef class Command(Operation):
 
 
 cdef class CursorCommand(Command):
-    pass
+    cdef bint needs_cursor                  # a reply without one is an error

@@ -26,7 +26,7 @@ from mongokey.operations._operation cimport (
 from mongokey.pool._pool cimport Pool
 from mongokey.stream._stream cimport monotonic_ns
 
-from mongokey.errors import MongoError
+from mongokey.errors import InvalidOperation, MongoError
 
 # How long housekeeping may wait for the server's answer.
 cdef int64_t HOUSEKEEPING_NS = 5 * 1_000_000_000
@@ -101,6 +101,8 @@ cdef class CursorCommand(Command):
         if self.check_write_concern and reply.has_write_errors:
             raise_first_error(decode_reply(connection, context_of(None)))
         if reply.cursor == NULL:
+            if self.needs_cursor:
+                raise InvalidOperation("Command does not return a cursor.")
             # aggregate with `explain`, or w=0: no cursor.
             return 0, "", [
                 read_document(connection.reply.body, connection.reply.body_size, self.context)

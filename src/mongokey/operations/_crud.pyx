@@ -41,7 +41,7 @@ from mongokey.results cimport DeleteResult, InsertManyResult, InsertOneResult, U
 from mongokey.wire._message cimport begin_section, end_section
 
 from mongokey._replies import raise_write_concern_error, raise_write_error
-from mongokey.errors import BulkWriteError, DocumentTooLarge, ProtocolError
+from mongokey.errors import BulkWriteError, ConfigurationError, DocumentTooLarge, ProtocolError
 
 # A statement may hold a document of full size beside its own fields; so much do servers allow.
 cdef size_t STATEMENT_RESERVE = 16 * 1024
@@ -188,6 +188,20 @@ cdef int raise_first_error(dict reply) except -1:
     return 0
 
 
+cdef int check_unanswered(dict statement, bint is_delete, Connection connection) except -1:
+    """crud, "hint" and "sort": older servers would pass over these, and nobody would learn it."""
+    cdef str option, release
+    if "hint" in statement and connection.max_wire_version < (9 if is_delete else 8):
+        option, release = "hint", "4.4" if is_delete else "4.2"
+    elif "sort" in statement and connection.max_wire_version < 25:
+        option, release = "sort", "8.0"
+    else:
+        return 0
+    raise ConfigurationError(
+        f"{option} in an unacknowledged write needs MongoDB {release} or newer: acknowledge it (w > 0)"
+    )
+
+
 cdef class WriteOne(Operation):
     """One `update` or `delete` with one statement: an `UpdateResult` or a `DeleteResult`."""
 
@@ -205,6 +219,8 @@ cdef class WriteOne(Operation):
     cdef int write_sections(self, mk_buffer *out, Connection connection) except -1:
         cdef Py_ssize_t section = begin_section(out, b"deletes" if self.is_delete else b"updates")
         cdef size_t start = out.size
+        if self.unacknowledged:
+            check_unanswered(self.statement, self.is_delete, connection)
         write_document(out, self.statement, self.context, False, False)
         if out.size - start > <size_t>connection.max_bson_size + STATEMENT_RESERVE:
             raise too_large(out.size - start, connection, "")

@@ -1,0 +1,458 @@
+"""The common mistakes in connection strings: each named, pointed at, and put right.
+
+Knows what people get wrong before any network is involved, and how the string is meant instead;
+works on the text as it was given, so that it has something to say about strings that cannot be
+read. What it shows has every secret masked, in whole and corrected strings alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import quote_plus
+
+from mongokey import _uri_errors as say
+from mongokey.auth.registry import DEFAULT, MECHANISMS, find_rules
+from mongokey.errors import ConfigurationError
+from mongokey.options import URI, closest_options, find
+from mongokey.uri import SCHEME, SRV_SCHEME, ConnectionString, parse
+
+CERTAIN = "certain"
+LIKELY = "likely"
+POSSIBLE = "possible"
+
+MASK = "***"
+
+# Users that are nearly always kept in admin: the container images make them there.
+_ROOT_USERS = frozenset({"root", "admin", "administrator", "mongoadmin", "superuser"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_PORT = re.compile(r":\d*$")
+
+
+class Mistake(NamedTuple):
+    """One mistake. Holds no secret.
+
+    `code` never changes; `grade` is certain, likely or possible; `excerpt` is the string, masked,
+    and `caret` the place in it, from 0, or None; `fixed` is the string put right, masked, or None
+    where only the user can do that.
+    """
+
+    code: str
+    grade: str
+    message: str
+    excerpt: str | None = None
+    caret: int | None = None
+    fixed: str | None = None
+
+
+class _Text(NamedTuple):
+    """A connection string in pieces, none of them decoded; `userinfo` None without an '@'.
+
+    `unsure` says that there is another '@' behind the one that ends the user information: what
+    stands between the two may be a piece of the password, so nothing of it is shown.
+    """
+
+    scheme: str
+    userinfo: str | None
+    hosts: str
+    path: str
+    query: str
+    unsure: bool = False
+
+    def __str__(self) -> str:
+        return self._join(self.userinfo, self.query)
+
+    def masked(self) -> str:
+        """The whole of it, fit to be shown."""
+        return self._show(_mask_userinfo(self.userinfo), _mask_query(self.query))
+
+    def pointing(self, piece: str, text: str, index: int) -> tuple[str, int]:
+        """The masked string with `text` for its userinfo or query, and the place of `index`."""
+        query = text if piece == "query" else _mask_query(self.query)
+        userinfo = text if piece == "userinfo" else _mask_userinfo(self.userinfo)
+        line = self._show(userinfo, query)
+        before = len(self.scheme)
+        if piece == "query":
+            before = len(line) - len(text)
+        return line, before + index
+
+    def _join(self, userinfo: str | None, query: str) -> str:
+        login = "" if userinfo is None else userinfo + "@"
+        options = "?" + query if query else ""
+        return f"{self.scheme}{login}{self.hosts}{self.path}{options}"
+
+    def _show(self, userinfo: str | None, query: str) -> str:
+        return f"{self.scheme}{userinfo}@..." if self.unsure else self._join(userinfo, query)
+
+
+def find_mistakes(uri: str, *, from_shell: bool = False) -> list[Mistake]:
+    """What is, or most likely is, not meant so in `uri`; the surest comes first.
+
+    :param uri: what was given as a connection string, as it was given
+    :param from_shell: True if it came as an argument, through a shell
+
+    Each `fixed` string is right in that and all other regards. Never raises for a text.
+    """
+    found: list[tuple[Mistake, bool]] = []
+
+    def note(mistake: Mistake, mends: bool = True) -> None:
+        found.append((mistake, mends))
+
+    text = _strip(uri, note)
+    pieces = _split(text)
+    if pieces is None:
+        return [mistake for mistake, _ in found]
+    pieces = _mend_userinfo(pieces, _reads(text), note)
+    if not pieces.unsure:
+        pieces = _mend_port(pieces, note)
+        pieces = _mend_options(pieces, note)
+    try:
+        string = parse(str(pieces), lenient=True)
+    except (ConfigurationError, ValueError, TypeError):
+        # Something else is wrong too, which the parser's own error says.
+        return [mistake for mistake, _ in found]
+    pieces = _mend_secrets(pieces, string, note)
+    pieces = _mend_source(pieces, string, note)
+    _look_at_login(pieces, string, from_shell, note)
+    fixed = None if pieces.unsure else pieces.masked()
+    mistakes = [m._replace(fixed=fixed) if mends else m for m, mends in found]
+    return sorted(mistakes, key=lambda m: (CERTAIN, LIKELY, POSSIBLE).index(m.grade))
+
+
+_Note = Callable[..., None]
+
+
+def _strip(uri: str, note: _Note) -> str:
+    around = say.BLANKS_AND_QUOTES
+    text = uri.strip(around)
+    lower = text[: len(SRV_SCHEME)].lower()
+    if not lower.startswith((SCHEME, SRV_SCHEME)):
+        return text
+    before = uri[: len(uri) - len(uri.lstrip(around))]
+    after = uri[len(uri.rstrip(around)) :]
+    if before or after:
+        where = [f"begins with {before[:3]!r}"] if before else []
+        where += [f"ends with {after[-3:]!r}"] if after else []
+        note(
+            Mistake(
+                "URI-QUOTED",
+                CERTAIN,
+                f"the string {' and '.join(where)}: remove the quotes, blanks or line ends around "
+                "it (.env files, YAML lists, docker's environment: lists and files keep them)",
+            )
+        )
+    length = text.index("://") + 3
+    if text[:length] != text[:length].lower():
+        note(Mistake("URI-SCHEME-CASE", CERTAIN, "the scheme must be in lower case"))
+    return text[:length].lower() + text[length:]
+
+
+def _split(text: str) -> _Text | None:
+    scheme = next((s for s in (SCHEME, SRV_SCHEME) if text.startswith(s)), None)
+    if scheme is None:
+        return None
+    rest = text[len(scheme) :]
+    userinfo, at = None, say.likely_at(rest)
+    if at > 0 and say.first_unescaped(rest[:at]) < 0:
+        # Then the user information may end later than it seems: at an '@' behind a '?'.
+        later = rest.rfind("@")
+        if later > at and say.first_unescaped(rest[:later]) >= 0 and not _reads(text):
+            at = later
+    if "@" in rest:
+        userinfo, rest = rest[:at], rest[at + 1 :]
+    head, _, query = rest.partition("?")
+    hosts, slash, path = head.partition("/")
+    unsure = userinfo is not None and "@" in path + query
+    return _Text(scheme, userinfo, hosts, slash + path, query, unsure)
+
+
+def _reads(text: str) -> bool:
+    try:
+        parse(text, lenient=True)
+    except (ConfigurationError, ValueError, TypeError):
+        return False
+    return True
+
+
+# ---------------------------------------------------------------- user information
+
+
+def _mend_userinfo(pieces: _Text, reads: bool, note: _Note) -> _Text:
+    userinfo = pieces.userinfo
+    if userinfo is None:
+        return pieces
+    at = say.first_unescaped(userinfo)
+    if at >= 0:
+        char = userinfo[at]
+        line, caret = pieces.pointing("userinfo", *_show_around(userinfo, at))
+        note(
+            Mistake(
+                "URI-UNESCAPED",
+                # An '@' in the database's name can be read all the same.
+                LIKELY if reads else CERTAIN,
+                f"{char!r} in the user name or password must be written as %{ord(char):02X}; "
+                f"{' '.join(say.RESERVED)} have to be escaped there, as urllib.parse.quote_plus "
+                "does. MongoClient(..., username=..., password=...) takes them as they are",
+                line,
+                caret,
+            )
+        )
+    elif pieces.unsure:
+        note(
+            Mistake(
+                "URI-UNESCAPED",
+                LIKELY,
+                "there is another '@' behind the one that ends the user name and password: if it "
+                "or what stands before it belongs to the password, a '?' or '/' there must be "
+                "written as %3F or %2F, and an '@' as %40",
+                pieces.masked(),
+                len(pieces.masked()) - len("@..."),
+            )
+        )
+    if "+" in userinfo:
+        line, caret = pieces.pointing("userinfo", *_show_around(userinfo, userinfo.index("+")))
+        finding = say.raw_plus("user name" if "+" in userinfo.partition(":")[0] else "password")
+        note(Mistake(finding.code, POSSIBLE, finding.message, line, caret))
+    user, colon, password = userinfo.partition(":")
+    return pieces._replace(userinfo=_escape(user) + colon + _escape(password))
+
+
+def _escape(text: str) -> str:
+    """Escape what is not escaped yet; a plus becomes %2B."""
+    parts = []
+    end = 0
+    for match in _ESCAPE.finditer(text):
+        parts += [quote_plus(text[end : match.start()], errors="replace"), match.group()]
+        end = match.end()
+    parts.append(quote_plus(text[end:], errors="replace"))
+    return "".join(parts)
+
+
+def _show_around(userinfo: str, at: int) -> tuple[str, int]:
+    """Masked user information in which only the character at `at` shows, and its new place."""
+    shown = MASK + userinfo[at] + MASK
+    user, colon, _ = userinfo.partition(":")
+    if colon and at > len(user) and say.first_unescaped(user) < 0:
+        shown = f"{user}:{shown}"
+        return shown, len(user) + 1 + len(MASK)
+    return shown, len(MASK)
+
+
+def _mend_secrets(pieces: _Text, string: ConnectionString, note: _Note) -> _Text:
+    texts = {"user name": string.username, "password": string.password}
+    for what, value in texts.items():
+        for finding in say.lint_secret(value or "", what):
+            note(Mistake(finding.code, LIKELY, finding.message))
+            # A ">" alone is left over; both brackets stand around the secret or a placeholder.
+            around = None if finding.code == "SECRET-BLANK" else "<>"
+            texts[what] = (texts[what] or "").strip(around)
+    if pieces.userinfo is None or (texts["user name"], texts["password"]) == (
+        string.username,
+        string.password,
+    ):
+        return pieces
+    userinfo = quote_plus(texts["user name"] or "")
+    if texts["password"] is not None:
+        userinfo += ":" + quote_plus(texts["password"])
+    return pieces._replace(userinfo=userinfo)
+
+
+# ---------------------------------------------------------------- hosts
+
+
+def _mend_port(pieces: _Text, note: _Note) -> _Text:
+    match = _PORT.search(pieces.hosts)
+    if pieces.scheme != SRV_SCHEME or match is None or "," in pieces.hosts:
+        return pieces
+    caret = len(pieces.masked().partition("?")[0]) - len(pieces.path) - len(match.group())
+    note(
+        Mistake(
+            "SRV-PORT",
+            CERTAIN,
+            str(say.srv_with_port(match.group()[1:])),
+            pieces.masked(),
+            caret,
+        )
+    )
+    return pieces._replace(hosts=pieces.hosts[: match.start()])
+
+
+# ---------------------------------------------------------------- options
+
+
+def _mend_options(pieces: _Text, note: _Note) -> _Text:
+    if not pieces.query:
+        return pieces
+    pairs = re.split("[&;]", pieces.query)
+    mended: list[str] = []
+    for number, pair in enumerate(pairs):
+        name, equals, value = pair.partition("=")
+        right = name
+        option = find(name)
+        if not pair:
+            continue
+        if option is None or not option.sources & URI:
+            if not name.isascii() or not name.replace("_", "").isalnum() or not equals:
+                mended.append(pair)
+                continue
+            close = closest_options(name, URI)
+            message = f"there is no option {name}"
+            if len(close) == 1:
+                right = close[0]
+                message += f": did you mean {right}?"
+            elif close:
+                message += f": did you mean {' or '.join(close)}?"
+            line, caret = _point_at(pieces, pairs, number)
+            note(Mistake("OPTION-UNKNOWN", CERTAIN, message, line, caret), right != name)
+        elif option.alias is not None:
+            right = option.name
+            line, caret = _point_at(pieces, pairs, number)
+            outdated = option.alias in option.deprecated
+            note(
+                Mistake(
+                    "OPTION-DEPRECATED" if outdated else "OPTION-ALIAS",
+                    CERTAIN if outdated else POSSIBLE,
+                    f"{option.alias} is {'a deprecated' if outdated else 'another'} name of "
+                    f"{option.name}: use {option.name}",
+                    line,
+                    caret,
+                )
+            )
+        mended.append(right + equals + value)
+    return pieces._replace(query="&".join(mended))
+
+
+def _point_at(pieces: _Text, pairs: list[str], number: int) -> tuple[str, int]:
+    shown = [_mask_pair(pair) for pair in pairs]
+    before = sum(len(pair) + 1 for pair in shown[:number])
+    return pieces.pointing("query", "&".join(shown), before)
+
+
+# ---------------------------------------------------------------- who logs in
+
+
+def _mend_source(pieces: _Text, string: ConnectionString, note: _Note) -> _Text:
+    """The database in the path becomes the authSource, by far the most frequent cause of failed
+    logins on servers of one's own."""
+    user, database = string.username, string.database
+    mechanism = string.options.get("authMechanism")
+    if user is None or database is None or "authSource" in string.options:
+        return pieces
+    if mechanism not in (None, DEFAULT) and find_rules(mechanism).external:
+        return pieces
+    if database == "admin" or pieces.unsure:
+        return pieces
+    root = user.lower() in _ROOT_USERS
+    caret = len(pieces.masked().partition("?")[0]) - len(pieces.path) + 1
+    mistake = Mistake(
+        "AUTH-SOURCE-FROM-PATH",
+        LIKELY if root else POSSIBLE,
+        f"the database in the path, {database!r}, is taken for the one that knows the user, as no "
+        "authSource is given; if the user was created in admin"
+        + (" (root users are)" if root else "")
+        + ", add authSource=admin",
+        pieces.masked(),
+        caret,
+    )
+    query = f"{pieces.query}&authSource=admin" if pieces.query else "authSource=admin"
+    mended = pieces._replace(query=query)
+    if root:
+        note(mistake)
+        return mended
+    note(mistake._replace(fixed=mended.masked()), False)
+    return pieces
+
+
+def _look_at_login(pieces: _Text, string: ConnectionString, from_shell: bool, note: _Note) -> None:
+    options = string.options
+    names = [host for host, _ in string.hosts] if string.fqdn is None else [string.fqdn]
+    if options.get("authSource") == "$external" and "authMechanism" not in options:
+        note(
+            Mistake(
+                "AUTH-EXTERNAL-MECHANISM",
+                CERTAIN,
+                "users of $external need authMechanism: PLAIN, GSSAPI, MONGODB-X509, MONGODB-AWS "
+                "or MONGODB-OIDC",
+            ),
+            False,
+        )
+    nobody = string.username is None and "authMechanism" not in options
+    if nobody and not any(name in _LOOPBACK or name.endswith(".sock") for name in names):
+        note(
+            Mistake(
+                "AUTH-NO-CREDENTIAL",
+                POSSIBLE,
+                "no user is given: a server that asks for logins answers 'requires "
+                "authentication' (code 13)",
+            ),
+            False,
+        )
+    given = [name for name in options if string.origins[name] == "URI"]
+    if from_shell and string.username is not None and len(given) == 1 and "&" not in pieces.query:
+        if given[0] in ("authSource", "tls", "authMechanism"):
+            return
+        length = len(string.password or "")
+        note(
+            Mistake(
+                "URI-CUT",
+                POSSIBLE,
+                f"one option arrived ({given[0]}), and a password of {length} characters: if there "
+                "were more, the shell cut the string at its first '&' or took a '$' for a "
+                "variable; put it in single quotes",
+            ),
+            False,
+        )
+
+
+# ---------------------------------------------------------------- masks
+
+
+def _mask_userinfo(userinfo: str | None) -> str | None:
+    if userinfo is None:
+        return None
+    user, colon, _ = userinfo.partition(":")
+    # A name with such characters may be name and password, glued by something else than ':'.
+    if say.first_unescaped(user) >= 0:
+        user = MASK
+    return user + (colon and ":" + MASK)
+
+
+def _mask_query(query: str) -> str:
+    return "&".join(map(_mask_pair, re.split("[&;]", query))) if query else ""
+
+
+def _mask_pair(pair: str) -> str:
+    name, equals, value = pair.partition("=")
+    option = find(name)
+    if option is None:
+        # It may be the rest of a secret with an unescaped '&' in it: only a name is shown.
+        plain = name.isascii() and name.replace("_", "").isalnum()
+        return (name if plain and closest_options(name, URI) else MASK) + (equals and "=" + MASK)
+    if option.name == "authMechanismProperties":
+        value = ",".join(map(_mask_property, value.split(",")))
+    elif option.secret:
+        value = MASK
+    return name + equals + value
+
+
+def _mask_property(pair: str) -> str:
+    key, colon, value = pair.partition(":")
+    if not colon:
+        return MASK
+    known = _open_properties()
+    return f"{key}:{value}" if key.upper() in known else f"{key if key.isascii() else MASK}:{MASK}"
+
+
+def _open_properties() -> frozenset[str]:
+    """The mechanism properties that may be shown."""
+    return frozenset(
+        name
+        for mechanism in MECHANISMS
+        for name, rule in find_rules(mechanism).properties.items()
+        if not rule.secret
+    )
+
+
+__all__ = ["CERTAIN", "LIKELY", "MASK", "POSSIBLE", "Mistake", "find_mistakes"]
