@@ -13,6 +13,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from mongokey._escapes import unquote_plus as our_unquote_plus
+from mongokey.cli.mistakes import find_mistakes
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options import OPTIONS
@@ -131,8 +132,42 @@ def test_no_piece_of_a_password_is_ever_said(secret: str, template: str) -> None
     if template.endswith("{}"):
         # Without a host, the string ends its user information at the password's own '@'.
         secret = secret.replace("@", "")
-    said = _say_everything(template.format(secret))
+    uri = template.format(secret)
+    said = _say_everything(uri)
     assert not _leaks(secret, said), said
+
+
+@settings(max_examples=600, deadline=None)
+@example("QXZJ?a=b@QXZK", "mongodb://user:{}@host/db?w=1")
+@example("/QXZJ@QXZK?", "mongodb://user:{}@host/db?w=1")
+@given(
+    _secrets(),
+    st.sampled_from(
+        [
+            "mongodb://user:{}@host",
+            "mongodb://user:{}@host/db?w=1",
+            "mongodb://us@er:{}@host:1,host2/db",
+            "mongodb+srv://user:{}@a.b.c:27017/?ssl=true",
+            "mongodb://host/?tlsCertificateKeyFilePassword={}&maxPoolsize=x",
+            "mongodb://host/?ssl=true&authMechanismProperties=AWS_SESSION_TOKEN:{}",
+            '"mongodb://user:{}@host"',
+        ]
+    ),
+)
+def test_no_piece_of_a_password_is_shown_by_mistakes(secret: str, template: str) -> None:
+    mistakes = find_mistakes(template.format(secret), from_shell=True)
+    assert not _leaks(secret, repr(mistakes)), mistakes
+
+
+@settings(max_examples=400, deadline=None)
+@given(_ANYTHING, st.sampled_from(["", '"', "mongodb://", "mongodb+srv://", "mongodb://u:"]))
+def test_mistakes_are_found_in_anything(text: str, start: str) -> None:
+    for mistake in find_mistakes(start + text, from_shell=True):
+        if mistake.excerpt is None:
+            assert mistake.caret is None
+        else:
+            assert mistake.caret is not None
+            assert 0 <= mistake.caret <= len(mistake.excerpt)
 
 
 @settings(max_examples=300, deadline=None)

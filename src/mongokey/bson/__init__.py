@@ -33,8 +33,8 @@ Documents may nest 200 levels deep.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, overload
 
+from mongokey._lazy import loader
 from mongokey.bson._codec import decode, decode_all, decode_iter, encode
 from mongokey.bson.binary import (
     ALL_UUID_SUBTYPES,
@@ -49,19 +49,22 @@ from mongokey.bson.binary import (
 from mongokey.bson.code import Code
 from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions, DatetimeConversion
 from mongokey.bson.datetime_ms import EPOCH_AWARE, EPOCH_NAIVE, DatetimeMS
-from mongokey.bson.dbref import DBRef
-from mongokey.bson.decimal128 import Decimal128
 from mongokey.bson.errors import BSONError, InvalidBSON, InvalidDocument, InvalidStringData
 from mongokey.bson.int64 import Int64
 from mongokey.bson.max_key import MaxKey
 from mongokey.bson.min_key import MinKey
 from mongokey.bson.objectid import ObjectId
-from mongokey.bson.regex import Regex
-from mongokey.bson.son import RE_TYPE, SON
 from mongokey.bson.timestamp import Timestamp
 from mongokey.bson.tz_util import utc
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from typing import IO, Any, BinaryIO, overload
+
+    from mongokey.bson.dbref import DBRef
+    from mongokey.bson.decimal128 import Decimal128
+    from mongokey.bson.regex import Regex
+    from mongokey.bson.son import RE_TYPE, SON
     from mongokey.bson.typings import _DocumentType
 
 __all__ = [
@@ -126,6 +129,18 @@ __all__ = [
     "utc",
 ]
 
+__getattr__ = loader(
+    __name__,
+    # Loaded late: these bring more modules with them than the codec needs.
+    {
+        "DBRef": "mongokey.bson.dbref",
+        "Decimal128": "mongokey.bson.decimal128",
+        "RE_TYPE": "mongokey.bson.son",
+        "Regex": "mongokey.bson.regex",
+        "SON": "mongokey.bson.son",
+    },
+)
+
 BSONNUM = b"\x01"
 BSONSTR = b"\x02"
 BSONOBJ = b"\x03"
@@ -154,21 +169,14 @@ def _built_in_types() -> tuple[type, ...]:
     import datetime
     import uuid
 
+    from mongokey.bson.dbref import DBRef
+    from mongokey.bson.decimal128 import Decimal128
+    from mongokey.bson.regex import Regex
+    from mongokey.bson.son import RE_TYPE, SON
+
     python = (bool, bytes, datetime.datetime, dict, float, int, list, str, tuple, type(None))
     ours = (Binary, Code, DBRef, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex)
     return (*python, *ours, SON, Timestamp, RE_TYPE, uuid.UUID, Mapping)
-
-
-@overload
-def decode_file_iter(
-    file_obj: BinaryIO | IO[bytes], codec_options: None = None
-) -> Iterator[dict[str, Any]]: ...
-
-
-@overload
-def decode_file_iter(
-    file_obj: BinaryIO | IO[bytes], codec_options: CodecOptions[_DocumentType]
-) -> Iterator[_DocumentType]: ...
 
 
 def decode_file_iter(

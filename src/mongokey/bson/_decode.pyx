@@ -15,13 +15,10 @@ from mongokey.bson.datetime_ms import (
     DatetimeMS,
     _millis_to_datetime,
 )
-from mongokey.bson.dbref import DBRef
-from mongokey.bson.decimal128 import Decimal128
 from mongokey.bson.errors import InvalidBSON
 from mongokey.bson.int64 import Int64
 from mongokey.bson.max_key import MaxKey
 from mongokey.bson.min_key import MinKey
-from mongokey.bson.regex import Regex
 from mongokey.bson.timestamp import Timestamp
 from mongokey.bson.tz_util import utc
 
@@ -80,8 +77,10 @@ cdef enum:
     DATETIME_MS = 3
     DATETIME_AUTO = 4
 
-cdef object _Binary = Binary, _Code = Code, _DatetimeMS = DatetimeMS, _DBRef = DBRef
-cdef object _Decimal128 = Decimal128, _Int64 = Int64, _Regex = Regex, _Timestamp = Timestamp
+cdef object _Binary = Binary, _Code = Code, _DatetimeMS = DatetimeMS
+cdef object _Int64 = Int64, _Timestamp = Timestamp
+# Loaded by the first such value: their modules bring more with them than all the others.
+cdef object _DBRef = None, _Decimal128 = None, _Regex = None
 cdef object _min_key = MinKey(), _max_key = MaxKey(), _utc = utc
 cdef tuple _no_args = ()
 # The fields of our own classes, set without a constructor.
@@ -301,7 +300,7 @@ cdef object _as_dbref(object document):
         return document
     rest = dict(document)
     rest.pop("$db", None)
-    return _DBRef(rest.pop("$ref"), rest.pop("$id"), database, rest)
+    return _dbref()(rest.pop("$ref"), rest.pop("$id"), database, rest)
 
 
 cdef list _read_items(Reader *r, const uint8_t *p, const uint8_t *end):
@@ -428,7 +427,8 @@ cdef object _read_rare(Reader *r, uint8_t kind, const uint8_t **at, const uint8_
         PyObject_SetAttr(value, _timestamp_time, PyLong_FromLongLong(mk_load_u32(p + 4)))
         return value
     elif kind == c.MK_BSON_DECIMAL128:
-        value = mk_new_object(<PyTypeObject *>_Decimal128, _no_args)
+        kind_class = _decimal128()
+        value = mk_new_object(<PyTypeObject *>kind_class, _no_args)
         PyObject_SetAttr(value, _decimal_low, PyLong_FromUnsignedLongLong(mk_load_u64(p)))
         PyObject_SetAttr(value, _decimal_high, PyLong_FromUnsignedLongLong(mk_load_u64(p + 8)))
         return value
@@ -444,10 +444,37 @@ cdef object _read_rare(Reader *r, uint8_t kind, const uint8_t **at, const uint8_
             return _new_code(value, _raw_document(r, p, checked - 4 - size))
         return _new_code(value, _read_elements(r, p + 4, at[0] - 1, False))
     elif kind == c.MK_BSON_DBPOINTER:
-        return _DBRef(_text(r, p + 4, checked - 17), objectid_from_bytes(p + checked - 12))
+        return _dbref()(_text(r, p + 4, checked - 17), objectid_from_bytes(p + checked - 12))
     elif kind == c.MK_BSON_MINKEY:
         return _min_key
     return _max_key
+
+
+cdef object _dbref():
+    global _DBRef
+    if _DBRef is None:
+        from mongokey.bson.dbref import DBRef
+
+        _DBRef = DBRef
+    return _DBRef
+
+
+cdef object _decimal128():
+    global _Decimal128
+    if _Decimal128 is None:
+        from mongokey.bson.decimal128 import Decimal128
+
+        _Decimal128 = Decimal128
+    return _Decimal128
+
+
+cdef object _regex_class():
+    global _Regex
+    if _Regex is None:
+        from mongokey.bson.regex import Regex
+
+        _Regex = Regex
+    return _Regex
 
 
 cdef object _new_code(object text, object scope):
@@ -461,7 +488,8 @@ cdef object _regex(Reader *r, const uint8_t *p, size_t size):
     cdef const uint8_t *end = p + size - 1
     cdef const uint8_t *letter
     cdef long flags = 0
-    cdef object regex = mk_new_object(<PyTypeObject *>_Regex, _no_args)
+    cdef object kind = _regex_class()
+    cdef object regex = mk_new_object(<PyTypeObject *>kind, _no_args)
     PyObject_SetAttr(regex, _regex_pattern, _text(r, p, nul - p))
     letter = nul + 1
     if not py.mk_is_ascii(letter, end - letter):

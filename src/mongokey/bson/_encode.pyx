@@ -6,7 +6,6 @@ through `_write_other`, which holds references to what it works on because the c
 change the containers around it. Lengths are filled in when a container ends. The chain of
 `Frame`s on the C stack says where we are, for errors, and how deep.
 """
-import re
 import sys
 from collections.abc import Mapping
 
@@ -65,7 +64,6 @@ cdef enum:
     FALLBACK_TRIED = 2
 
 cdef object _Mapping = Mapping
-cdef object _Pattern = re.Pattern
 cdef object _Binary = Binary
 cdef object _Code = Code
 cdef object _Int64 = Int64
@@ -364,6 +362,12 @@ cdef int _marker(PyObject *value) except -1:
     return <int>number
 
 
+cdef bint _is_pattern(object value) except -1:
+    # Whoever has a compiled pattern has loaded its module.
+    re = sys.modules.get("re")
+    return re is not None and type(value) is re.Pattern
+
+
 cdef int _write_other(Writer *w, size_t type_at, PyObject *pointer, int tried) except -1:
     # These references keep value and key alive while code of others runs.
     cdef object value = <object>pointer
@@ -420,7 +424,7 @@ cdef int _write_other(Writer *w, size_t type_at, PyObject *pointer, int tried) e
     elif isinstance(value, datetime):
         out.data[type_at] = c.MK_BSON_DATETIME
         return put_datetime(w, value)
-    elif kind == <PyTypeObject *>_Pattern:
+    elif _is_pattern(value):
         out.data[type_at] = c.MK_BSON_REGEX
         return put_regex(w, value)
     elif isinstance(value, _Mapping):

@@ -6,7 +6,10 @@ The state is a dict from attribute name (mangled where private) to value, as PyM
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def _attributes(kind: type) -> Iterator[str]:

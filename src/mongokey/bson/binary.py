@@ -6,16 +6,18 @@ them (bson-binary-encoding specification). The uuid module is loaded when a UUID
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from mongokey._lazy import loader
 
-from mongokey.bson._vector import BinaryVector, BinaryVectorDtype, pack_vector, unpack_vector
-
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from array import array
     from mmap import mmap
+    from typing import Any
     from uuid import UUID
 
     from typing_extensions import Self
+
+    from mongokey.bson._vector import BinaryVector, BinaryVectorDtype
 
 __all__ = [
     "ALL_UUID_REPRESENTATIONS",
@@ -189,6 +191,8 @@ class Binary(bytes):
         must be zero. Raises `ValueError` or `struct.error` when a value or the padding is out
         of range and `TypeError` for other types.
         """
+        from mongokey.bson._vector import pack_vector
+
         return cls(pack_vector(vector, dtype, padding), VECTOR_SUBTYPE)
 
     def as_vector(self, return_numpy: bool = False) -> BinaryVector:
@@ -198,6 +202,8 @@ class Binary(bytes):
         """
         if self.__subtype != VECTOR_SUBTYPE:
             raise ValueError(f"Cannot decode subtype {self.__subtype} as a vector")
+        from mongokey.bson._vector import unpack_vector
+
         return unpack_vector(bytes(self), return_numpy)
 
     @property
@@ -224,3 +230,9 @@ class Binary(bytes):
         if self.__subtype == SENSITIVE_SUBTYPE:
             return f"<Binary(REDACTED, {self.__subtype})>"
         return f"Binary({bytes.__repr__(self)}, {self.__subtype})"
+
+
+# Vectors are for few: what they need is loaded when they are asked for.
+__getattr__ = loader(
+    __name__, dict.fromkeys(("BinaryVector", "BinaryVectorDtype"), "mongokey.bson._vector")
+)

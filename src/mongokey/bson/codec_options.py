@@ -9,14 +9,18 @@ from __future__ import annotations
 import abc
 import datetime
 import enum
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Optional
 
 from mongokey.bson.binary import (
     ALL_UUID_REPRESENTATIONS,
     UUID_REPRESENTATION_NAMES,
     UuidRepresentation,
 )
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any, Generic
 
 __all__ = [
     "DEFAULT_CODEC_OPTIONS",
@@ -68,7 +72,7 @@ class TypeCodec(TypeEncoder, TypeDecoder):
 
 
 _Codec = TypeEncoder | TypeDecoder | TypeCodec
-_Fallback = Callable[[Any], Any]
+_Fallback = Callable[["Any"], "Any"]
 
 
 class TypeRegistry:
@@ -154,16 +158,6 @@ class DatetimeConversion(int, enum.Enum):
     """`datetime.datetime` where it can hold the date, otherwise `DatetimeMS`."""
 
 
-class _BaseCodecOptions(NamedTuple):
-    document_class: type[Mapping[str, Any]]
-    tz_aware: bool
-    uuid_representation: int
-    unicode_decode_error_handler: str
-    tzinfo: Optional[datetime.tzinfo]  # noqa: UP045 - NamedTuple keeps it as it is
-    type_registry: TypeRegistry
-    datetime_conversion: Optional[DatetimeConversion]  # noqa: UP045
-
-
 if TYPE_CHECKING:
     from mongokey.bson.typings import _DocumentType
 
@@ -196,7 +190,20 @@ if TYPE_CHECKING:
 
 else:
 
-    class CodecOptions(_BaseCodecOptions):
+    class CodecOptions(
+        namedtuple(
+            "CodecOptions",
+            (
+                "document_class",
+                "tz_aware",
+                "uuid_representation",
+                "unicode_decode_error_handler",
+                "tzinfo",
+                "type_registry",
+                "datetime_conversion",
+            ),
+        )
+    ):
         """How BSON is decoded and encoded; immutable, compared by value.
 
         document_class: the type documents decode to: dict (the default), another

@@ -7,11 +7,14 @@ The codec has its own fast conversion for the plain cases and comes here for the
 from __future__ import annotations
 
 import datetime
-from typing import Any
 
 from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions, DatetimeConversion
 from mongokey.bson.errors import InvalidBSON
 from mongokey.bson.tz_util import utc
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["DatetimeMS"]
 

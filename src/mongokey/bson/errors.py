@@ -6,7 +6,10 @@ field path. Nothing here knows of the wire or the driver.
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["BSONError", "InvalidBSON", "InvalidDocument", "InvalidId", "InvalidStringData"]
 

@@ -6,11 +6,14 @@ Moving documents between collections, or storing them, then costs no decoding at
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, Mapping
-from typing import Any
 
 from mongokey.bson import _codec
 from mongokey.bson.codec_options import _RAW_BSON_DOCUMENT_MARKER, CodecOptions
 from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS as DEFAULT
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["DEFAULT_RAW_BSON_OPTIONS", "RawBSONDocument"]
 

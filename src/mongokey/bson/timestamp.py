@@ -6,10 +6,13 @@ For times of an application use `datetime.datetime`.
 from __future__ import annotations
 
 import datetime
-from typing import Any
 
 from mongokey.bson._slots import getstate_slots, setstate_slots
 from mongokey.bson.tz_util import utc
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Timestamp"]
 
