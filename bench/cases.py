@@ -23,6 +23,35 @@ URI = (
     "mongodb://user:p%40ss%2Fword@db1.example.com:27017,db2.example.com:27018/app"
     "?authSource=admin&replicaSet=rs0&w=majority&connectTimeoutMS=5000&retryWrites=true"
 )
+#: The usual connection strings: name -> (title, string).
+URIS = {
+    "host": ("host only", "mongodb://localhost:27017"),
+    "options": ("database, 2 options", "mongodb://localhost/app?retryWrites=true&w=majority"),
+    "login": (
+        "login, authSource",
+        "mongodb://user:p%40ss%2Fword@localhost:27017/app?authSource=admin",
+    ),
+    "set": (
+        "3 hosts, 12 options",
+        "mongodb://user:pw@a.example.com:27017,b.example.com:27017,c.example.com:27017/app"
+        "?replicaSet=rs0&tls=true&readPreference=secondaryPreferred"
+        "&readPreferenceTags=dc:ny,rack:1&readPreferenceTags=&maxPoolSize=50&minPoolSize=5"
+        "&maxIdleTimeMS=120000&serverSelectionTimeoutMS=5000&compressors=zlib&appName=shop",
+    ),
+    "oidc": (
+        "MONGODB-OIDC properties",
+        "mongodb://db.example.com/?authMechanism=MONGODB-OIDC&tls=true"
+        "&authMechanismProperties=ENVIRONMENT:azure,TOKEN_RESOURCE:api%3A%2F%2F1234",
+    ),
+    "x509": (
+        "MONGODB-X509",
+        "mongodb://db.example.com/?authMechanism=MONGODB-X509&tls=true",
+    ),
+    "srv": (
+        "mongodb+srv, without DNS",
+        "mongodb+srv://user:p%40ss@cluster0.abcde.mongodb.net/app?retryWrites=true&w=majority",
+    ),
+}
 DOCUMENTS = 10_000
 
 
@@ -46,6 +75,13 @@ class Api:
     @property
     def parse_uri(self) -> Any:
         return importlib.import_module(f"{self.module}.uri_parser").parse_uri
+
+    @property
+    def parse_offline(self) -> Any:
+        """What `parse_uri` does before it asks DNS."""
+        if self.module == "pymongo":
+            return importlib.import_module("pymongo.uri_parser_shared")._validate_uri
+        return importlib.import_module("mongokey.uri").parse
 
 
 APIS = {
@@ -277,6 +313,15 @@ def parse_uri(api: Api, uri: str) -> Iterator[Operation]:
     yield _repeat(lambda: parse(URI))
 
 
+def _parse(uri: str) -> Any:
+    @contextlib.contextmanager
+    def setup(api: Api, _: str) -> Iterator[Operation]:
+        parse = api.parse_offline if uri.startswith("mongodb+srv:") else api.parse_uri
+        yield _repeat(lambda: parse(uri))
+
+    return setup
+
+
 @contextlib.contextmanager
 def get_collection(api: Api, uri: str) -> Iterator[Operation]:
     with api.client(connect=False) as client:
@@ -385,7 +430,11 @@ CASES = [
         Seen({"ping": 1}, connections_at_most=64),
     ),
     Case("import", "import MongoClient", import_driver, 0.25),
-    Case("parse_uri", "parse_uri", parse_uri, 0.3),
+    Case("parse_uri", "parse_uri, login, 2 hosts, 5 options", parse_uri, 0.2),
+    *(
+        Case(f"parse_uri_{name}", f"parse_uri, {title}", _parse(uri), 0.2)
+        for name, (title, uri) in URIS.items()
+    ),
     Case("get_collection", 'client["db"]["coll"]', get_collection, 0.3),
     Case("encode_small", "BSON encode, 5 fields", _encode(_small), plain=True),
     Case("decode_small", "BSON decode, 5 fields", _decode(_small), plain=True),

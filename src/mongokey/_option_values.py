@@ -187,7 +187,13 @@ def path_or_none(name: str, value: Any) -> str | None:
 
 def secret_or_none(name: str, value: Any) -> str | None:
     """A password, str or bytes in UTF-8; None for not given."""
-    return value.decode() if isinstance(value, bytes) else string_or_none(name, value)
+    if not isinstance(value, bytes):
+        return string_or_none(name, value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        # From None: the error would show the bytes.
+        raise InvalidOption(f"{name} is not UTF-8 text") from None
 
 
 def auth_source(name: str, value: Any) -> str:

@@ -185,7 +185,7 @@ def _masked(scheme: str, rest: str, at: int) -> str:
 
     user, colon, _ = rest[:at].partition(":")
     # A name with such characters may be name and password, with something else than ':' between.
-    odd = any(char in RESERVED for char in user) and not (colon and _is_mail_address(user))
+    odd = any(char in RESERVED for char in user) and not (colon and is_mail_address(user))
     name = "***" if odd else quote_plus(user, errors="replace")
     shown = f"{scheme}{name}{':***' if colon else ''}@"
     # Another '@' further on may still belong to the password, so what stands before it is hidden.
@@ -195,7 +195,7 @@ def _masked(scheme: str, rest: str, at: int) -> str:
     return shown + tail + (query and "?...")
 
 
-def _is_mail_address(text: str) -> bool:
+def is_mail_address(text: str) -> bool:
     local, _, domain = text.partition("@")
     plain = (local + domain).replace(".", "").replace("-", "").replace("_", "")
     return plain.isalnum() and plain.islower() and domain.rpartition(".")[2].isalpha()

@@ -1,6 +1,6 @@
 """The public bson-corpus suite: valid, degenerate and broken BSON of every type.
 
-Extended JSON is not read here; of it only the strings of Decimal128 are compared.
+All assertions that the suite's page lists for codecs with a native form between BSON and JSON.
 """
 
 from __future__ import annotations
@@ -12,11 +12,23 @@ from typing import Any
 import pytest
 
 from mongokey import bson
-from mongokey.bson import CodecOptions, DatetimeConversion, Decimal128, InvalidBSON
+from mongokey.bson import (
+    CodecOptions,
+    DatetimeConversion,
+    Decimal128,
+    InvalidBSON,
+    InvalidDocument,
+    json_util,
+)
+from mongokey.bson.json_util import JSONMode, JSONOptions
 from tests.specifications import require, suite
 
 # The suite has a date of the year 10000.
 OPTIONS = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+CANONICAL, RELAXED = (
+    JSONOptions(json_mode=mode, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+    for mode in (JSONMode.CANONICAL, JSONMode.RELAXED)
+)
 
 FILES = list(suite("bson-corpus"))
 
@@ -65,6 +77,78 @@ def test_broken_bson_is_refused(content, case):
         bson.decode(data)
     assert 0 <= info.value.offset <= len(data)
     assert not bson.is_valid(data)
+
+
+def normal(text: str) -> Any:
+    """JSON text as something to compare: order does not count, nor how a double is written."""
+
+    def hook(found: dict[str, Any]) -> Any:
+        double = found.get("$numberDouble")
+        return {"$numberDouble": repr(float(double))} if isinstance(double, str) else found
+
+    def compared(value: float) -> Any:
+        return ("float", repr(float(value)))
+
+    return json.loads(text, object_hook=hook, parse_float=compared)
+
+
+def text_of(case: dict[str, Any], kind: str) -> Any:
+    """The suite's text; for a deprecated type, that of what it is converted to."""
+    return normal(case.get(kind.replace("canonical", "converted"), case[kind]))
+
+
+def canonical(document: Any) -> Any:
+    return normal(json_util.dumps(document, json_options=CANONICAL))
+
+
+def relaxed(document: Any) -> Any:
+    return normal(json_util.dumps(document, json_options=RELAXED))
+
+
+@pytest.mark.parametrize(("content", "case"), VALID)
+def test_bson_becomes_canonical_and_relaxed_json(content, case):
+    document = bson.decode(bytes.fromhex(case["canonical_bson"]), OPTIONS)
+    assert canonical(document) == text_of(case, "canonical_extjson")
+    if "relaxed_extjson" in case and "converted_extjson" not in case:
+        assert relaxed(document) == normal(case["relaxed_extjson"])
+
+
+@pytest.mark.parametrize(("content", "case"), VALID)
+def test_canonical_json_becomes_itself_and_bson(content, case):
+    document = json_util.loads(case["canonical_extjson"], json_options=CANONICAL)
+    assert canonical(document) == text_of(case, "canonical_extjson")
+    if not case.get("lossy"):
+        expected = case.get("converted_bson", case["canonical_bson"])
+        assert bson.encode(document) == bytes.fromhex(expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "case"), [param for param in VALID if "relaxed_extjson" in param.values[1]]
+)
+def test_relaxed_json_becomes_itself(content, case):
+    document = json_util.loads(case["relaxed_extjson"], json_options=RELAXED)
+    assert relaxed(document) == normal(case["relaxed_extjson"])
+
+
+@pytest.mark.parametrize(
+    ("content", "case"), [param for param in VALID if "degenerate_extjson" in param.values[1]]
+)
+def test_degenerate_json_is_put_right(content, case):
+    document = json_util.loads(case["degenerate_extjson"], json_options=RELAXED)
+    assert canonical(document) == text_of(case, "canonical_extjson")
+    if not case.get("lossy"):
+        assert bson.encode(document) == bytes.fromhex(case["canonical_bson"])
+
+
+@pytest.mark.parametrize(
+    ("content", "case"),
+    [param for param in cases("parseErrors") if param.values[0]["bson_type"] != "0x13"],
+)
+def test_bad_json_is_refused(content, case):
+    # It is JSON, though.
+    json.loads(case["string"])
+    with pytest.raises((TypeError, ValueError, InvalidDocument)):
+        bson.encode(json_util.loads(case["string"], json_options=CANONICAL))
 
 
 @pytest.mark.parametrize(("content", "case"), DECIMALS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from urllib.parse import quote, quote_plus, unquote_plus
 
@@ -20,6 +21,9 @@ from mongokey.options import OPTIONS
 from mongokey.srv import exchange
 from mongokey.uri import SRVQuestion, parse
 from mongokey.uri_parser import parse_uri
+
+# MONGOKEY_FUZZ=100 looks a hundred times as long.
+FACTOR = int(os.environ.get("MONGOKEY_FUZZ", "1"))
 
 _DELIMITERS = list('@:/?#[]%&=;,.+ \n<>"\0')
 _WORDS = [
@@ -85,7 +89,7 @@ def _say_everything(uri: str) -> str:
     return "\n".join(said)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600 * FACTOR, deadline=None)
 @given(_ANYTHING, st.sampled_from(["", "mongodb://", "mongodb+srv://"]))
 def test_only_documented_errors(text: str, scheme: str) -> None:
     uri = scheme + text
@@ -104,7 +108,7 @@ def test_only_documented_errors(text: str, scheme: str) -> None:
     assert isinstance(str(string), str)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600 * FACTOR, deadline=None)
 @given(
     _secrets(),
     st.sampled_from(
@@ -137,9 +141,12 @@ def test_no_piece_of_a_password_is_ever_said(secret: str, template: str) -> None
     assert not _leaks(secret, said), said
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600 * FACTOR, deadline=None)
 @example("QXZJ?a=b@QXZK", "mongodb://user:{}@host/db?w=1")
 @example("/QXZJ@QXZK?", "mongodb://user:{}@host/db?w=1")
+@example(";QXZJ=QXZK", "mongodb://host/?tlsCertificateKeyFilePassword={}&maxPoolsize=x")
+@example("&QXZJ=QXZK", "mongodb://host/?tlsCertificateKeyFilePassword={}&maxPoolsize=x")
+@example(",QXZJ:QXZK", "mongodb://host/?ssl=true&authMechanismProperties=AWS_SESSION_TOKEN:{}")
 @given(
     _secrets(),
     st.sampled_from(
@@ -149,6 +156,7 @@ def test_no_piece_of_a_password_is_ever_said(secret: str, template: str) -> None
             "mongodb://us@er:{}@host:1,host2/db",
             "mongodb+srv://user:{}@a.b.c:27017/?ssl=true",
             "mongodb://host/?tlsCertificateKeyFilePassword={}&maxPoolsize=x",
+            "mongodb://host/?appName=x;proxyPassword={};ssl=true",
             "mongodb://host/?ssl=true&authMechanismProperties=AWS_SESSION_TOKEN:{}",
             '"mongodb://user:{}@host"',
         ]
@@ -159,7 +167,7 @@ def test_no_piece_of_a_password_is_shown_by_mistakes(secret: str, template: str)
     assert not _leaks(secret, repr(mistakes)), mistakes
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400 * FACTOR, deadline=None)
 @given(_ANYTHING, st.sampled_from(["", '"', "mongodb://", "mongodb+srv://", "mongodb://u:"]))
 def test_mistakes_are_found_in_anything(text: str, start: str) -> None:
     for mistake in find_mistakes(start + text, from_shell=True):
@@ -170,7 +178,7 @@ def test_mistakes_are_found_in_anything(text: str, start: str) -> None:
             assert 0 <= mistake.caret <= len(mistake.excerpt)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 * FACTOR, deadline=None)
 @example("JJJJ&JJJJ=", "tlsCertificateKeyFilePassword")
 @given(_secrets(), st.sampled_from(sorted(n for n, option in OPTIONS.items() if option.secret)))
 def test_no_piece_of_a_secret_option_is_ever_said(secret: str, name: str) -> None:
@@ -182,7 +190,7 @@ def test_no_piece_of_a_secret_option_is_ever_said(secret: str, name: str) -> Non
     assert not _leaks(secret, said), said
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400 * FACTOR, deadline=None)
 @given(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
     st.text(st.characters(exclude_categories=["Cs"])),
@@ -198,7 +206,7 @@ def test_user_name_and_password_survive(username: str, password: str, escape: ob
         assert password not in shown
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 * FACTOR, deadline=None)
 @given(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
@@ -224,7 +232,7 @@ def test_user_name_and_password_survive_on_every_way(
             assert options.credential.password == password
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400 * FACTOR, deadline=None)
 @given(_ANYTHING, st.sampled_from(["", "authSource=", "replicaSet=r&", "loadBalanced=true"]))
 def test_a_txt_record_sets_its_three_options_or_none(text: str, start: str) -> None:
     string = parse("mongodb+srv://a.b.c")
@@ -236,7 +244,7 @@ def test_a_txt_record_sets_its_three_options_or_none(text: str, start: str) -> N
     assert found.options["tls"] is True
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500 * FACTOR, deadline=None)
 @given(st.binary(max_size=80), st.booleans())
 def test_any_udp_answer_is_a_message_or_asked_again_over_tcp(wire: bytes, header: bool) -> None:
     request = dns.message.make_query("_mongodb._tcp.a.b.c", "SRV")
@@ -254,7 +262,7 @@ _VALUES = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500 * FACTOR, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(sorted(OPTIONS)),
@@ -271,7 +279,7 @@ def test_any_keyword_gives_documented_errors_only(keywords: dict[str, object]) -
             return
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400 * FACTOR, deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(["%", "%4", "%41", "%C3%A4", "+", "a", "ä"]), st.text())))
 def test_unquote_is_urllibs_for_utf8(parts: list[str]) -> None:
     text = "".join(parts)
@@ -312,7 +320,7 @@ _OPTION = st.sampled_from(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500 * FACTOR, deadline=None)
 @given(
     st.sampled_from(["", "u@", "u:p@", "u%40:p+%2B@", "%C3%A4:@"]),
     st.lists(_HOST, min_size=1, max_size=4),

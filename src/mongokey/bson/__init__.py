@@ -59,13 +59,12 @@ from mongokey.bson.tz_util import utc
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from typing import IO, Any, BinaryIO, overload
+    from typing import IO, Any, BinaryIO
 
     from mongokey.bson.dbref import DBRef
     from mongokey.bson.decimal128 import Decimal128
     from mongokey.bson.regex import Regex
     from mongokey.bson.son import RE_TYPE, SON
-    from mongokey.bson.typings import _DocumentType
 
 __all__ = [
     "ALL_UUID_SUBTYPES",

@@ -607,10 +607,30 @@ cdef object read_document(const uint8_t *data, size_t size, CodecContext context
     return _read_elements(&r, data + 4, data + size - 1, False)
 
 
+cdef extern from "Python.h":
+    int PyGC_Disable()
+    int PyGC_Enable()
+
+
+cdef size_t PAUSE_FROM = 16 * 1024          # smaller arrays give the collector little to do
+
+
 cdef list read_array(const uint8_t *data, size_t size, CodecContext context):
     cdef Reader r
+    cdef int collecting
     _start(&r, data, size, context)
-    return _read_items(&r, data + 4, data + size - 1)
+    if size < PAUSE_FROM or not context.plain_dict or context.decoders is not None:
+        return _read_items(&r, data + 4, data + size - 1)
+    if context.tzinfo is not None or context.error_handler != NULL:
+        return _read_items(&r, data + 4, data + size - 1)
+    # None of this runs Python code, and none of it can be garbage yet: the collector would walk
+    # what is being made again and again.
+    collecting = PyGC_Disable()
+    try:
+        return _read_items(&r, data + 4, data + size - 1)
+    finally:
+        if collecting:
+            PyGC_Enable()
 
 
 cdef dict read_fields(const uint8_t *data, size_t size, CodecContext context):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 from mongokey import _uri_errors as say
 from mongokey.auth.registry import DEFAULT, MECHANISMS, find_rules
@@ -50,8 +50,10 @@ class Mistake(NamedTuple):
 class _Text(NamedTuple):
     """A connection string in pieces, none of them decoded; `userinfo` None without an '@'.
 
-    `unsure` says that there is another '@' behind the one that ends the user information: what
-    stands between the two may be a piece of the password, so nothing of it is shown.
+    `unsure` says that the user information may end elsewhere, as there is another '@': what stands
+    behind it may be a piece of a secret, so nothing of it is shown. `odd_user`
+    says that the user name had reserved characters in it: it may be name and password, glued by
+    something else than ':', or no user name at all.
     """
 
     scheme: str
@@ -60,23 +62,32 @@ class _Text(NamedTuple):
     path: str
     query: str
     unsure: bool = False
+    odd_user: bool = False
 
     def __str__(self) -> str:
         return self._join(self.userinfo, self.query)
 
     def masked(self) -> str:
         """The whole of it, fit to be shown."""
-        return self._show(_mask_userinfo(self.userinfo), _mask_query(self.query))
+        return self._show(self._login(), _mask_query(self.query))
 
     def pointing(self, piece: str, text: str, index: int) -> tuple[str, int]:
         """The masked string with `text` for its userinfo or query, and the place of `index`."""
         query = text if piece == "query" else _mask_query(self.query)
-        userinfo = text if piece == "userinfo" else _mask_userinfo(self.userinfo)
+        userinfo = text if piece == "userinfo" else self._login()
         line = self._show(userinfo, query)
         before = len(self.scheme)
         if piece == "query":
             before = len(line) - len(text)
         return line, before + index
+
+    def _login(self) -> str | None:
+        if self.userinfo is None:
+            return None
+        user, colon, _ = self.userinfo.partition(":")
+        if self.odd_user and not (colon and say.is_mail_address(unquote_plus(user))):
+            user = MASK
+        return user + (colon and ":" + MASK)
 
     def _join(self, userinfo: str | None, query: str) -> str:
         login = "" if userinfo is None else userinfo + "@"
@@ -154,18 +165,34 @@ def _split(text: str) -> _Text | None:
     if scheme is None:
         return None
     rest = text[len(scheme) :]
-    userinfo, at = None, say.likely_at(rest)
-    if at > 0 and say.first_unescaped(rest[:at]) < 0:
-        # Then the user information may end later than it seems: at an '@' behind a '?'.
-        later = rest.rfind("@")
-        if later > at and say.first_unescaped(rest[:later]) >= 0 and not _reads(text):
-            at = later
-    if "@" in rest:
-        userinfo, rest = rest[:at], rest[at + 1 :]
+    at = _end_of_userinfo(text, rest)
+    userinfo, rest = (None, rest) if at < 0 else (rest[:at], rest[at + 1 :])
     head, _, query = rest.partition("?")
     hosts, slash, path = head.partition("/")
-    unsure = userinfo is not None and "@" in path + query
-    return _Text(scheme, userinfo, hosts, slash + path, query, unsure)
+    user = (userinfo or "").partition(":")[0]
+    # With a '/' or '?' in its user name it may be no user information but a path and options.
+    unsure = userinfo is not None and ("@" in path + query or "/" in user or "?" in user)
+    odd = say.first_unescaped(user) >= 0
+    return _Text(scheme, userinfo, hosts, slash + path, query, unsure, odd)
+
+
+def _end_of_userinfo(text: str, rest: str) -> int:
+    """Where the '@' behind the user information stands in `rest`, or -1."""
+    try:
+        string = parse(text, lenient=True)
+    except (ConfigurationError, ValueError, TypeError):
+        at = say.likely_at(rest)
+        later = rest.rfind("@")
+        # The user information may end later than it seems, at an '@' behind a '?'.
+        if say.first_unescaped(rest[:at]) < 0 <= say.first_unescaped(rest[:later]):
+            at = later
+        return at if "@" in rest else -1
+    head = rest.partition("?")[0]
+    at = head.rfind("@")
+    if at < 0 and any(finding.code == "OPTION-UNKNOWN" for finding in string.findings):
+        # It reads, but as a host and an unknown option: "user?x:password@host".
+        at = rest.rfind("@")
+    return at
 
 
 def _reads(text: str) -> bool:
@@ -200,10 +227,11 @@ def _mend_userinfo(pieces: _Text, reads: bool, note: _Note) -> _Text:
             )
         )
     elif pieces.unsure:
+        names = [pair.partition("=")[0] for pair in re.split("[&;]", pieces.query)]
         note(
             Mistake(
                 "URI-UNESCAPED",
-                LIKELY,
+                POSSIBLE if all(map(find, names)) else LIKELY,
                 "there is another '@' behind the one that ends the user name and password: if it "
                 "or what stands before it belongs to the password, a '?' or '/' there must be "
                 "written as %3F or %2F, and an '@' as %40",
@@ -283,9 +311,10 @@ def _mend_port(pieces: _Text, note: _Note) -> _Text:
 
 
 def _mend_options(pieces: _Text, note: _Note) -> _Text:
-    if not pieces.query:
-        return pieces
+    if not pieces.query or {"&", ";"} <= set(pieces.query):
+        return pieces  # both may not separate options: what is meant is not known
     pairs = re.split("[&;]", pieces.query)
+    secret = False
     mended: list[str] = []
     for number, pair in enumerate(pairs):
         name, equals, value = pair.partition("=")
@@ -293,12 +322,14 @@ def _mend_options(pieces: _Text, note: _Note) -> _Text:
         option = find(name)
         if not pair:
             continue
+        secret = secret or (option is not None and option.secret)
         if option is None or not option.sources & URI:
             if not name.isascii() or not name.replace("_", "").isalnum() or not equals:
                 mended.append(pair)
                 continue
             close = closest_options(name, URI)
-            message = f"there is no option {name}"
+            # It may be the rest of a secret with an unescaped '&' in it.
+            message = "there is no option " + (MASK if secret and not close else name)
             if len(close) == 1:
                 right = close[0]
                 message += f": did you mean {right}?"
@@ -325,7 +356,7 @@ def _mend_options(pieces: _Text, note: _Note) -> _Text:
 
 
 def _point_at(pieces: _Text, pairs: list[str], number: int) -> tuple[str, int]:
-    shown = [_mask_pair(pair) for pair in pairs]
+    shown = [_mask_query(pair) for pair in pairs]
     before = sum(len(pair) + 1 for pair in shown[:number])
     return pieces.pointing("query", "&".join(shown), before)
 
@@ -409,21 +440,24 @@ def _look_at_login(pieces: _Text, string: ConnectionString, from_shell: bool, no
 # ---------------------------------------------------------------- masks
 
 
-def _mask_userinfo(userinfo: str | None) -> str | None:
-    if userinfo is None:
-        return None
-    user, colon, _ = userinfo.partition(":")
-    # A name with such characters may be name and password, glued by something else than ':'.
-    if say.first_unescaped(user) >= 0:
-        user = MASK
-    return user + (colon and ":" + MASK)
-
-
 def _mask_query(query: str) -> str:
-    return "&".join(map(_mask_pair, re.split("[&;]", query))) if query else ""
+    shown = []
+    for group in query.split("&"):
+        pairs = []
+        for pair in group.split(";"):
+            pairs.append(_mask_pair(pair))
+            option = find(pair.partition("=")[0])
+            if option is not None and option.secret and pair != group:
+                # What follows a ';' may be the rest of the secret.
+                pairs.append(MASK)
+                break
+        shown.append(";".join(pairs))
+    return "&".join(shown)
 
 
 def _mask_pair(pair: str) -> str:
+    if not pair:
+        return pair
     name, equals, value = pair.partition("=")
     option = find(name)
     if option is None:
@@ -439,20 +473,20 @@ def _mask_pair(pair: str) -> str:
 
 def _mask_property(pair: str) -> str:
     key, colon, value = pair.partition(":")
-    if not colon:
-        return MASK
-    known = _open_properties()
-    return f"{key}:{value}" if key.upper() in known else f"{key if key.isascii() else MASK}:{MASK}"
+    secret = _properties().get(key.upper())
+    # An unknown name may be the rest of a secret with a comma in it.
+    if secret is None or not colon:
+        return f"{MASK}:{MASK}" if colon else MASK
+    return f"{key}:{MASK if secret else value}"
 
 
-def _open_properties() -> frozenset[str]:
-    """The mechanism properties that may be shown."""
-    return frozenset(
-        name
-        for mechanism in MECHANISMS
-        for name, rule in find_rules(mechanism).properties.items()
-        if not rule.secret
-    )
+def _properties() -> dict[str, bool]:
+    """Every mechanism property, and whether it is a secret of one of the mechanisms."""
+    found: dict[str, bool] = {}
+    for mechanism in MECHANISMS:
+        for name, rule in find_rules(mechanism).properties.items():
+            found[name] = found.get(name, False) or rule.secret
+    return found
 
 
 __all__ = ["CERTAIN", "LIKELY", "MASK", "POSSIBLE", "Mistake", "find_mistakes"]

@@ -21,6 +21,7 @@ from mongokey.bson._bson_c cimport (
 from mongokey.bson._codec cimport (
     CodecContext,
     context_of,
+    read_array,
     read_document,
     write_document,
     write_element,
@@ -49,17 +50,7 @@ cdef size_t STATEMENT_RESERVE = 16 * 1024
 
 cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext context):
     """The documents of a `firstBatch` or `nextBatch` array."""
-    cdef mk_bson_iter it
-    cdef int rc
-    cdef list documents = []
-    check(mk_bson_iter_init(&it, batch, size))
-    while True:
-        rc = check(mk_bson_iter_next(&it))
-        if rc == 0:
-            return documents
-        if it.type != MK_BSON_DOCUMENT:
-            raise ProtocolError("the server's batch holds something that is not a document")
-        documents.append(read_document(it.value, it.value_size, context))
+    return read_array(batch, size, context)
 
 
 cdef int read_cursor(mk_command_reply *reply, mk_cursor_reply *cursor) except -1:

@@ -97,16 +97,18 @@ cdef int write_document_elements(mk_buffer *out, object document, object context
     return 0
 
 
-cdef bint must_label(error) except -1:
-    """Whether the driver labels `error` RetryableWriteError, since the server cannot
+cdef bint must_label(error, Pool pool) except -1:
+    """Whether the driver labels `error` RetryableWriteError, since the server behind `pool` cannot
     (retryable-writes, "RetryableWriteError Labels"): it is gone, or older than 4.4."""
-    if isinstance(error, AutoReconnect):
+    if isinstance(error, AutoReconnect) and not isinstance(error, NotPrimaryError):
         return True
+    details = getattr(error, "details", None)
     return (
-        isinstance(error, OperationFailure)
-        and error.code in RETRYABLE_CODES
-        and error._max_wire_version is not None
-        and error._max_wire_version < 9
+        isinstance(details, dict)
+        and details.get("code") in RETRYABLE_CODES
+        and pool is not None
+        and pool.description is not None
+        and pool.description.max_wire_version < 9
     )
 
 
@@ -327,7 +329,7 @@ cdef class Executor:
             return True
         if network and operation.pool is not None:
             self._note_failure(operation.pool, error, operation.sent)
-        if operation.txn_number and must_label(error):
+        if operation.txn_number and must_label(error, operation.pool):
             error._add_error_label("RetryableWriteError")
         if first_error is not None:
             if error.has_error_label("NoWritesPerformed"):

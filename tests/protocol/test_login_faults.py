@@ -1,0 +1,489 @@
+"""Logins that go wrong: every fault at every step ends soon, in a clean error, and never succeeds."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from typing import Any
+
+import pytest
+
+from mongokey import MongoClient
+from mongokey.auth.errors import AuthenticationFailed, ServerProofError
+from mongokey.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    MongoError,
+    NetworkTimeout,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
+from tests.servers.scripted import (
+    Close,
+    Delay,
+    Error,
+    Login,
+    Raw,
+    Reply,
+    ScriptedServer,
+    Silence,
+    standalone,
+)
+
+CONNECT_MS = 300
+SELECT_MS = 400
+# What a deadline may be missed by, on a machine that is busy.
+PATIENCE_S = 1.5
+SHA_1, SHA_256 = "SCRAM-SHA-1", "SCRAM-SHA-256"
+
+
+def hurried(server: ScriptedServer, **options: Any) -> MongoClient:
+    options.setdefault("connectTimeoutMS", CONNECT_MS)
+    options.setdefault("serverSelectionTimeoutMS", SELECT_MS)
+    return MongoClient(server.uri(**options))
+
+
+def fail_to_log_in(server: ScriptedServer, **options: Any) -> MongoError:
+    """The error of a ping that must fail, and soon."""
+    with hurried(server, **options) as client:
+        began = time.monotonic()
+        with pytest.raises(MongoError) as caught:
+            client.admin.command("ping")
+        assert time.monotonic() - began < SELECT_MS / 1000 + PATIENCE_S
+    assert server.count("ping") == 0
+    assert server.wait_for(lambda: server.open == 0)
+    return caught.value
+
+
+# Cut after each byte
+
+# The answer to the ping is the last one then: no session is ended.
+WITHOUT_SESSIONS = standalone(logicalSessionTimeoutMinutes=None)
+
+
+def bytes_of_a_login_and_a_ping(server: ScriptedServer) -> int:
+    with hurried(server) as client:
+        assert client.admin.command("ping")["ok"] == 1
+    # Counted in the end: the server notes bytes after it has sent them.
+    assert server.wait_for(lambda: server.open == 0)
+    assert server.names(1)[-1] == "ping"
+    return server.sent[1]
+
+
+def test_a_connection_cut_after_any_byte_is_a_clean_error_and_the_next_one_works() -> None:
+    with ScriptedServer(login=Login(), hello=WITHOUT_SESSIONS) as server:
+        total = bytes_of_a_login_and_a_ping(server)
+        assert total > 500
+        files = len(os.listdir("/dev/fd"))
+        for count in range(total):
+            server.cut_after = count
+            client = hurried(server)
+            began = time.monotonic()
+            with pytest.raises(AutoReconnect) as caught:
+                client.admin.command("ping")
+            assert time.monotonic() - began < SELECT_MS / 1000 + PATIENCE_S
+            assert f"127.0.0.1:{server.port}" in str(caught.value)
+            if count % 50 == 0:
+                server.cut_after = None
+                assert client.admin.command("ping")["ok"] == 1
+            client.close()
+        server.cut_after = total
+        with hurried(server) as client:
+            assert client.admin.command("ping")["ok"] == 1
+        assert server.wait_for(lambda: server.open == 0)
+        assert len(os.listdir("/dev/fd")) <= files + 2
+
+
+def test_a_negotiated_login_cut_after_any_byte_is_a_clean_error() -> None:
+    login = Login(mechanisms=(SHA_1,), speculate_any=True, honour_skip=False)
+    with ScriptedServer(login=login, hello=WITHOUT_SESSIONS) as server:
+        total = bytes_of_a_login_and_a_ping(server)
+        assert server.names(1)[:4] == ["hello", "saslStart", "saslContinue", "saslContinue"]
+        for count in range(0, total, 3):
+            server.cut_after = count
+            with hurried(server) as client, pytest.raises(AutoReconnect):
+                client.admin.command("ping")
+
+
+# Faults at each step
+
+#: A login that goes through every step there is, and the names of those.
+LONG = {"speculate": False, "honour_skip": False}
+STEPS = ["hello", "saslStart", "saslContinue"]
+
+BROKEN: dict[str, Any] = {
+    "closed": Close(),
+    "reset": Close(reset=True),
+    "no byte": Reply(keep=0),
+    "half a header": Reply(keep=7),
+    "a header alone": Reply(keep=16),
+    "half a document": Reply({"ok": 1, "text": "x" * 100}, keep=60),
+    "one byte short": Reply({"ok": 1, "text": "x" * 100}, keep=130),
+    "a negative length": Reply(length=-1),
+    "a length of zero": Reply(length=0),
+    "a length below the header's": Reply(length=15),
+    "a length too small for a document": Reply(length=20),
+    "a length above the limit": Reply(length=48_000_001),
+    "the largest length": Reply(length=2**31 - 1),
+    "another protocol": Raw(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
+    "zeros": Raw(bytes(64)),
+    "an unknown opcode": Reply(opcode=4242),
+    "a request's opcode": Reply(opcode=2004),
+    "an old reply's opcode": Reply(opcode=1),
+    "a compressed message": Reply(opcode=2012),
+    "an answer to something else": Reply(response_to=2**30),
+    "an answer to nothing": Reply(response_to=0),
+    "an unknown required flag": Reply(flags=1 << 7),
+    "a wrong checksum": Reply(checksum=False),
+    "a section of an unknown kind": Reply(body=b"\0\0\0\0\x07" + b"\x05\0\0\0\0"),
+    "no section": Reply(body=b"\0\0\0\0"),
+    "no document": Reply(body=b"\0\0\0\0\0"),
+    "a document with a wrong length": Reply(b"\xff\0\0\0\0"),
+    "a negative document": Reply(b"\xff\xff\xff\xff\0"),
+    "a document without its end": Reply(b"\x0c\0\0\0\x10ok\0\1\0\0\0"),
+    "an element of an unknown type": Reply(b"\x0d\0\0\0\x55ok\0\1\0\0\0\0"),
+    "a string longer than its document": Reply(b"\x0f\0\0\0\x02a\0\xff\xff\xff\x7fx\0\0\0"),
+    "a name without an end": Reply(b"\x0a\0\0\0\x10oooo\0"),
+    "bytes behind the reply": Reply({"ok": 1.0}, append=b"and more"),
+    "two replies": [Reply({"ok": 1.0}), Reply({"ok": 1.0})],
+    "an empty document": Reply({}),
+    "an ok of zero": Reply({"ok": 0}),
+    "an ok that is none": Reply({"ok": "yes"}),
+    "an error": Error(code=8000),
+    "an error without a code": Reply({"ok": 0.0, "errmsg": "no"}),
+    "an error in French": Reply({"ok": 0.0, "errmsg": "accès refusé", "code": 18}),
+    "an error with a strange code": Reply({"ok": 0.0, "errmsg": 5, "code": "x"}),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize("step", STEPS)
+def test_a_broken_reply_is_a_clean_error(step: str, fault: str) -> None:
+    with ScriptedServer(login=Login(**LONG), on={step: BROKEN[fault]}) as server:
+        error = fail_to_log_in(server)
+        # A hello that says nothing is one of a server too old: ConfigurationError.
+        expected = (ServerSelectionTimeoutError, OperationFailure, ConfigurationError)
+        assert isinstance(error, expected)
+        assert str(server.port) in str(error)
+        assert server.names()[-1] == step
+        assert server.logins == 0
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize("step", STEPS)
+def test_the_client_recovers_from_a_broken_login(step: str, fault: str) -> None:
+    """The first connection works, the second one's login breaks, the third one works again."""
+    with ScriptedServer(login=Login(**LONG)) as server, hurried(server) as client:
+        assert client.admin.command("ping")["ok"] == 1
+        client._pool().clear()
+        server.on[step] = BROKEN[fault]
+        with pytest.raises(MongoError):
+            client.admin.command("ping")
+        del server.on[step]
+        assert client.admin.command("ping")["ok"] == 1
+        assert client._pool().in_use == 0
+        assert server.wait_for(lambda: server.open == 1)
+
+
+def test_random_replies_never_log_in() -> None:
+    chance = random.Random(18)
+    with ScriptedServer(login=Login(**LONG)) as server:
+        for round_ in range(150):
+            step = STEPS[round_ % 3]
+            size = chance.randrange(5, 80)
+            document = size.to_bytes(4, "little") + chance.randbytes(size - 5) + b"\0"
+            server.on = {step: Reply(document)}
+            with hurried(server) as client, pytest.raises(MongoError):
+                client.admin.command("ping")
+        assert server.count("ping") == 0
+
+
+# Deadlines: one for everything
+
+
+SLOW: dict[str, Any] = {
+    "silence": Silence(),
+    "half a header and silence": Reply(keep=7, then_close=False),
+    "half a document and silence": Reply({"ok": 1, "x": 1}, keep=30, then_close=False),
+    "a large length and silence": Reply(length=40_000_000),
+    "a late answer": Delay(5.0, Reply({"ok": 1})),
+}
+
+
+@pytest.mark.parametrize("fault", SLOW)
+@pytest.mark.parametrize("step", STEPS)
+def test_a_server_that_falls_silent_is_given_up_in_time(step: str, fault: str) -> None:
+    with ScriptedServer(login=Login(**LONG), on={step: SLOW[fault]}) as server:
+        with hurried(server) as client:
+            began = time.monotonic()
+            with pytest.raises(ServerSelectionTimeoutError) as caught:
+                client.admin.command("ping")
+            took = time.monotonic() - began
+        assert CONNECT_MS / 1000 <= took < SELECT_MS / 1000 + PATIENCE_S
+        assert f"connectTimeoutMS={CONNECT_MS}" in str(caught.value)
+        assert f"127.0.0.1:{server.port}" in str(caught.value)
+        # One deadline over all: a second attempt had no time left.
+        assert server.accepted == 1
+
+
+def test_an_answer_that_drips_does_not_renew_the_deadline() -> None:
+    with ScriptedServer(login=Login(), drip=0.01) as server:
+        began = time.monotonic()
+        error = fail_to_log_in(server)
+        assert CONNECT_MS / 1000 <= time.monotonic() - began
+        assert isinstance(error, ServerSelectionTimeoutError)
+
+
+def test_steps_that_are_slow_together_miss_the_deadline() -> None:
+    def slow(request: Any) -> None:
+        time.sleep(0.12)
+
+    on = {name: slow for name in ("hello", "saslStart", "saslContinue")}
+    with ScriptedServer(login=Login(**LONG), on=on) as server:
+        assert isinstance(fail_to_log_in(server), ServerSelectionTimeoutError)
+    with ScriptedServer(login=Login(**LONG), on=on) as server:
+        with hurried(server, connectTimeoutMS=5000, serverSelectionTimeoutMS=5000) as client:
+            assert client.admin.command("ping")["ok"] == 1
+
+
+def test_a_login_in_single_bytes_succeeds_in_its_time() -> None:
+    with ScriptedServer(login=Login(), drip=0.0) as server:
+        with MongoClient(server.uri()) as client:
+            assert client.admin.command("ping")["ok"] == 1
+
+
+def test_selection_s_time_bounds_the_login_when_it_is_shorter() -> None:
+    with ScriptedServer(login=Login(), on={"saslContinue": Silence()}) as server:
+        with hurried(server, connectTimeoutMS=60_000, serverSelectionTimeoutMS=200) as client:
+            began = time.monotonic()
+            with pytest.raises(ServerSelectionTimeoutError, match="serverSelectionTimeoutMS=200"):
+                client.admin.command("ping")
+            assert 0.2 <= time.monotonic() - began < 0.2 + PATIENCE_S
+
+
+def test_a_later_connection_s_login_has_the_same_deadline() -> None:
+    with ScriptedServer(login=Login()) as server, hurried(server) as client:
+        assert client.admin.command("ping")["ok"] == 1
+        client._pool().clear()
+        server.on["saslContinue"] = Silence()
+        began = time.monotonic()
+        with pytest.raises(NetworkTimeout, match=f"connectTimeoutMS={CONNECT_MS}") as caught:
+            client.admin.command("ping")
+        assert CONNECT_MS / 1000 <= time.monotonic() - began < CONNECT_MS / 1000 + PATIENCE_S
+        assert caught.value.timeout
+
+
+def test_the_socket_s_timeout_counts_after_the_login_only() -> None:
+    with ScriptedServer(login=Login(), on={"wait": Silence()}) as server:
+        with MongoClient(server.uri(socketTimeoutMS=100)) as client:
+            assert client.admin.command("ping")["ok"] == 1
+            with pytest.raises(NetworkTimeout, match="socketTimeoutMS=100"):
+                client.admin.command("wait")
+            assert client.admin.command("ping")["ok"] == 1
+            assert server.accepted == 2
+
+
+# A server that does not play by SCRAM's rules
+
+
+def payload(step: str, change: Any) -> Any:
+    def rewrite(at: str, data: bytes) -> bytes:
+        return change(data) if at == step else data
+
+    return rewrite
+
+
+UNTRUE: dict[str, dict[str, Any]] = {
+    "a wrong signature": {"wrong_signature": True},
+    "another nonce": {"wrong_nonce": True},
+    "the client's nonce alone": {"rewrite": payload("first", lambda d: d.split(b",", 1)[0][:26])},
+    "an iteration count of one": {"claimed_iterations": 1},
+    "an iteration count below the floor": {"claimed_iterations": 4095},
+    "an iteration count of zero": {"claimed_iterations": 0},
+    "a negative iteration count": {"claimed_iterations": -4096},
+    "a huge iteration count": {"claimed_iterations": 2**31 - 1},
+    "an iteration count beyond integers": {"claimed_iterations": 10**30},
+    "no iteration count": {"rewrite": payload("first", lambda d: d.rpartition(b",i=")[0])},
+    "an iteration count in words": {
+        "rewrite": payload("first", lambda d: d.rpartition(b"=")[0] + b"=many")
+    },
+    "no salt": {"rewrite": payload("first", lambda d: d.split(b",")[0] + b",i=4096")},
+    "a salt that is no base64": {
+        "rewrite": payload("first", lambda d: d.split(b",")[0] + b",s=!!!!,i=4096")
+    },
+    "an empty first message": {"rewrite": payload("first", lambda d: b"")},
+    "a first message of another charset": {"rewrite": payload("first", lambda d: b"\xff\xfe")},
+    "an extension that must be understood": {"rewrite": payload("first", lambda d: b"m=x," + d)},
+    "an empty last message": {"rewrite": payload("final", lambda d: b"")},
+    "a signature that is no base64": {"rewrite": payload("final", lambda d: b"v=!!!!")},
+    "half a signature": {"rewrite": payload("final", lambda d: d[: len(d) // 2])},
+    "the first message again": {"rewrite": payload("final", lambda d: b"r=x,s=QUJD,i=4096")},
+    "an error of SCRAM's": {"server_error": "other-error"},
+    "a strange error of SCRAM's": {"server_error": "\u2028<script>"},
+}
+
+
+@pytest.mark.parametrize("mechanism", [SHA_1, SHA_256])
+@pytest.mark.parametrize("fault", UNTRUE)
+def test_a_server_that_breaks_scram_s_rules_is_refused(fault: str, mechanism: str) -> None:
+    login = Login(mechanisms=(mechanism,), speculate_any=True, **UNTRUE[fault])
+    with ScriptedServer(login=login) as server:
+        error = fail_to_log_in(server)
+        assert isinstance(error, AuthenticationFailed)
+        assert login.password not in str(error)
+        assert str(server.port) in str(error)
+
+
+def test_the_proof_is_not_sent_before_the_nonce_is_checked() -> None:
+    with ScriptedServer(login=Login(wrong_nonce=True)) as server:
+        assert isinstance(fail_to_log_in(server), ServerProofError)
+        assert server.names() == ["hello"]
+
+
+@pytest.mark.parametrize("done", [True, 1, "yes"])
+def test_done_before_the_proof_is_no_login(done: Any) -> None:
+    early = {"conversationId": 1, "done": done, "payload": b"", "ok": 1.0}
+    for step in ("saslStart", "saslContinue"):
+        with ScriptedServer(login=Login(**LONG), on={step: Reply(early)}) as server:
+            assert isinstance(fail_to_log_in(server), OperationFailure)
+
+
+def test_a_speculative_done_is_no_login() -> None:
+    hello = standalone(
+        saslSupportedMechs=[SHA_256],
+        speculativeAuthenticate={"conversationId": 1, "done": True, "payload": b""},
+    )
+    with ScriptedServer(login=Login(), on={"hello": Reply(hello)}) as server:
+        assert isinstance(fail_to_log_in(server), OperationFailure)
+
+
+@pytest.mark.parametrize("speculative", [5, "x", [], {}, {"done": False}, {"payload": 5}, None])
+def test_a_speculative_answer_that_is_none_is_no_login(speculative: Any) -> None:
+    hello = standalone(saslSupportedMechs=[SHA_256])
+    hello["speculativeAuthenticate"] = speculative
+    login = Login(password="other")
+    with ScriptedServer(login=login, on={"hello": Reply(hello)}) as server:
+        with hurried(server, password="pencil") as client, pytest.raises(MongoError):
+            client.admin.command("ping")
+        assert server.logins == 0
+
+
+def test_an_empty_exchange_without_end_is_given_up() -> None:
+    endless = {"conversationId": 1, "done": False, "payload": b"", "ok": 1.0}
+    with ScriptedServer(login=Login()) as server:
+        calls = []
+
+        def go_on(request: Any) -> Any:
+            calls.append(request)
+            return None if len(calls) == 1 else Reply(endless)
+
+        server.login = Login(honour_skip=False)
+        server.on["saslContinue"] = go_on
+        assert isinstance(fail_to_log_in(server), OperationFailure)
+        assert len(calls) < 5
+
+
+# Servers that are old or odd, but right
+
+
+@pytest.mark.parametrize("speculate", [True, False])
+@pytest.mark.parametrize("honour_skip", [True, False])
+@pytest.mark.parametrize("supported", [None, False])
+@pytest.mark.parametrize("mechanism", [None, SHA_1, SHA_256])
+def test_logins_succeed_whatever_the_server_leaves_out(
+    mechanism: str | None, supported: Any, honour_skip: bool, speculate: bool
+) -> None:
+    # Without saslSupportedMechs a server is taken to have SCRAM-SHA-1 alone.
+    users = (SHA_1, SHA_256) if mechanism is None else (mechanism,)
+    login = Login(
+        mechanisms=users, supported=supported, honour_skip=honour_skip, speculate=speculate
+    )
+    options = {} if mechanism is None else {"authMechanism": mechanism}
+    with ScriptedServer(login=login) as server:
+        with MongoClient(server.uri(**options)) as client:
+            assert client.admin.command("ping")["ok"] == 1
+        assert server.logins == 1
+        steps = server.names(1)[: server.names(1).index("ping")]
+        assert steps.count("saslContinue") == (1 if honour_skip else 2)
+        negotiated_anew = mechanism is None and supported is False
+        assert ("saslStart" in steps) == (not speculate or negotiated_anew)
+
+
+def test_a_speculative_reply_for_a_mechanism_the_user_does_not_have_is_dropped() -> None:
+    login = Login(mechanisms=(SHA_1,), speculate_any=True)
+    with ScriptedServer(login=login) as server, MongoClient(server.uri()) as client:
+        assert client.admin.command("ping")["ok"] == 1
+        assert server.names(1)[:3] == ["hello", "saslStart", "saslContinue"]
+        assert server.commands("saslStart")[0]["mechanism"] == SHA_1
+        # From the second connection on the client speculates with what it knows.
+        client._pool().clear()
+        assert client.admin.command("ping")["ok"] == 1
+        assert server.names(2)[:2] == ["hello", "saslContinue"]
+
+
+def test_a_user_that_changed_its_mechanism_logs_in_with_the_new_one() -> None:
+    with ScriptedServer(login=Login(mechanisms=(SHA_1,))) as server:
+        with MongoClient(server.uri()) as client:
+            assert client.admin.command("ping")["ok"] == 1
+            client._pool().clear()
+            server.login = Login(mechanisms=(SHA_256,))
+            assert client.admin.command("ping")["ok"] == 1
+            assert server.logins == 2
+
+
+def test_a_new_salt_means_a_new_derivation() -> None:
+    with ScriptedServer(login=Login(salt=b"s" * 16)) as server:
+        with MongoClient(server.uri()) as client:
+            assert client.admin.command("ping")["ok"] == 1
+            for salt in (b"t" * 16, b"u" * 16):
+                client._pool().clear()
+                server.login = Login(salt=salt)
+                assert client.admin.command("ping")["ok"] == 1
+            assert server.logins == 3
+
+
+def test_names_with_scram_s_own_characters_are_escaped() -> None:
+    login = Login(username="a=b,c=2C", password="p,=%")
+    with ScriptedServer(login=login) as server, MongoClient(server.uri()) as client:
+        assert client.admin.command("ping")["ok"] == 1
+        assert server.logins == 1
+
+
+def test_a_login_at_another_database_goes_there() -> None:
+    login = Login(source="accounts")
+    with ScriptedServer(login=login) as server, MongoClient(server.uri()) as client:
+        assert client.admin.command("ping")["ok"] == 1
+        assert {each["$db"] for each in server.commands("saslContinue")} == {"accounts"}
+        assert server.commands("hello")[0]["saslSupportedMechs"] == "accounts.user"
+
+
+@pytest.mark.parametrize("mechanism", [None, SHA_1, SHA_256])
+def test_a_wrong_password_is_refused_and_kept_secret(mechanism: str | None) -> None:
+    options = {} if mechanism is None else {"authMechanism": mechanism}
+    login = Login(mechanisms=(SHA_1, SHA_256))
+    with ScriptedServer(login=login) as server:
+        error = fail_to_log_in(server, password="hunter2", **options)
+        assert isinstance(error, AuthenticationFailed)
+        assert error.code == 18
+        assert "'admin'" in str(error)
+        assert "hunter2" not in str(error)
+
+
+def test_refused_logins_are_not_repeated_until_the_timeout() -> None:
+    with ScriptedServer(login=Login()) as server:
+        with hurried(server, password="wrong", serverSelectionTimeoutMS=5000) as client:
+            began = time.monotonic()
+            with pytest.raises(OperationFailure):
+                client.admin.command("ping")
+            assert time.monotonic() - began < 4
+        assert server.accepted == 1
+
+
+@pytest.mark.parametrize("code", [91, 11600, 11602, 13435, 13436, 10107])
+def test_a_server_that_is_going_down_is_not_a_refused_login(code: int) -> None:
+    on = {"saslContinue": Error(code=code, message="shutting down")}
+    with ScriptedServer(login=Login(), on=on) as server:
+        error = fail_to_log_in(server)
+        assert isinstance(error, ServerSelectionTimeoutError)
+        assert "shutting down" in str(error)

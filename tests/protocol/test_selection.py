@@ -1,0 +1,294 @@
+"""Which server a client goes to, and what it says when there is none."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from mongokey import MongoClient
+from mongokey.errors import (
+    ConfigurationError,
+    NotPrimaryError,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
+from tests.servers.scripted import (
+    Close,
+    Error,
+    Login,
+    Reply,
+    ScriptedServer,
+    Silence,
+    arbiter,
+    ghost,
+    in_turn,
+    mongos,
+    primary,
+    secondary,
+    standalone,
+    too_new,
+    too_old,
+)
+
+SELECT_MS = 300
+PATIENCE_S = 1.5
+FOUND = {"ok": 1.0, "cursor": {"id": 0, "ns": "x.y", "firstBatch": [{"_id": 1}]}}
+ON = {"find": FOUND, "insert": {"ok": 1.0, "n": 1}}
+
+
+def seeds(*servers: ScriptedServer, **options: Any) -> str:
+    options.setdefault("serverSelectionTimeoutMS", SELECT_MS)
+    query = "&".join(f"{name}={value}" for name, value in options.items())
+    return f"mongodb://{','.join(server.address for server in servers)}/?{query}"
+
+
+def refused(uri: str) -> ServerSelectionTimeoutError:
+    with MongoClient(uri) as client:
+        began = time.monotonic()
+        with pytest.raises(ServerSelectionTimeoutError) as caught:
+            client["x"]["y"].find_one()
+        assert time.monotonic() - began < SELECT_MS / 1000 + PATIENCE_S
+    assert f"serverSelectionTimeoutMS={SELECT_MS}" in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("hello", [standalone(), primary(), mongos()])
+def test_servers_that_take_writes_are_used(hello: Any) -> None:
+    with ScriptedServer(hello=hello, on=ON) as server, MongoClient(seeds(server)) as client:
+        assert client["x"]["y"].find_one() == {"_id": 1}
+        assert client.address == ("127.0.0.1", server.port)
+        assert client.primary == client.address
+        assert client.is_primary
+        assert client.is_mongos == (hello.get("msg") == "isdbgrid")
+        assert client.nodes == {client.address}
+
+
+@pytest.mark.parametrize(
+    ("hello", "words"),
+    [
+        (secondary(), "not writable"),
+        (secondary(primary="10.0.0.9:27018", secondary=True), "10.0.0.9:27018"),
+        (ghost(), "rs.initiate"),
+        (arbiter(), "arbiter"),
+        (primary(hidden=True), "not writable"),
+    ],
+)
+def test_servers_that_do_not_are_told_by_what_they_answered(hello: Any, words: str) -> None:
+    on = {"hello": in_turn(Reply(hello))}
+    with ScriptedServer(hello=hello, on=on) as server:
+        uri = seeds(server, connectTimeoutMS=100)
+        error = refused(uri)
+        assert words in str(error)
+        assert server.address in str(error)
+        assert server.wait_for(lambda: server.open == 0)
+
+
+@pytest.mark.parametrize("hello", [secondary(), ghost(), arbiter(), standalone(), mongos()])
+def test_a_direct_connection_takes_any_server(hello: Any) -> None:
+    uri = {"directConnection": "true"}
+    with ScriptedServer(hello=hello, on=ON) as server, MongoClient(seeds(server, **uri)) as client:
+        assert client["x"]["y"].find_one() == {"_id": 1}
+        assert client.is_primary == (hello["ismaster"] is True)
+
+
+def test_an_arbiter_is_not_logged_in_to() -> None:
+    with ScriptedServer(hello=arbiter(), login=Login()) as server:
+        with MongoClient(server.uri(directConnection=True)) as client:
+            assert client.admin.command("ping")["ok"] == 1
+        assert server.logins == 0
+
+
+@pytest.mark.parametrize(("hello", "words"), [(too_old(), "too old"), (too_new(), "too new")])
+def test_servers_of_another_age_are_a_configuration_error(hello: Any, words: str) -> None:
+    with ScriptedServer(hello=hello) as server, MongoClient(seeds(server)) as client:
+        with pytest.raises(ConfigurationError, match=words) as caught:
+            client["x"]["y"].find_one()
+        assert server.address in str(caught.value)
+        assert server.wait_for(lambda: server.open == 0)
+
+
+def test_the_replica_set_must_have_the_right_name() -> None:
+    with ScriptedServer(hello=primary(), on=ON) as server:
+        with MongoClient(seeds(server, replicaSet="rs")) as client:
+            assert client["x"]["y"].find_one() == {"_id": 1}
+        error = refused(seeds(server, replicaSet="other"))
+        assert "'rs'" in str(error)
+        assert "'other'" in str(error)
+    with ScriptedServer(hello=standalone(), on=ON) as server:
+        assert "not in a set" in str(refused(seeds(server, replicaSet="rs")))
+
+
+def test_a_secondary_shows_the_way_to_the_primary() -> None:
+    with ScriptedServer(hello=primary(), on=ON) as first:
+        hello = secondary(primary=first.address)
+        with ScriptedServer(hello=hello) as second, MongoClient(seeds(second)) as client:
+            assert client["x"]["y"].find_one() == {"_id": 1}
+            assert client.address == ("127.0.0.1", first.port)
+            assert second.wait_for(lambda: second.open == 0)
+
+
+def test_a_direct_connection_does_not_follow() -> None:
+    with ScriptedServer(hello=primary(), on=ON) as first:
+        hello = secondary(primary=first.address)
+        with ScriptedServer(hello=hello, on=ON) as second:
+            with MongoClient(seeds(second, directConnection="true")) as client:
+                assert client["x"]["y"].find_one() == {"_id": 1}
+        assert first.accepted == 0
+
+
+def test_the_writable_one_of_several_seeds_is_found() -> None:
+    with (
+        ScriptedServer(hello=secondary()) as one,
+        ScriptedServer(hello=primary(), on=ON) as two,
+        ScriptedServer(hello=arbiter()) as three,
+        MongoClient(seeds(one, two, three)) as client,
+    ):
+        assert client["x"]["y"].find_one() == {"_id": 1}
+        assert client.address == ("127.0.0.1", two.port)
+        for other in (one, three):
+            assert other.wait_for(lambda other=other: other.open == 0)
+        assert two.open == 1
+
+
+def test_a_seed_that_never_answers_is_not_waited_for() -> None:
+    with (
+        ScriptedServer(on={"hello": Silence()}) as silent,
+        ScriptedServer(hello=primary(), on=ON) as answering,
+        MongoClient(seeds(silent, answering, serverSelectionTimeoutMS=20_000)) as client,
+    ):
+        began = time.monotonic()
+        assert client["x"]["y"].find_one() == {"_id": 1}
+        assert time.monotonic() - began < 5
+    # Whoever was waiting for the silent one gives up in its own time, and closes.
+
+
+def test_a_seed_that_refuses_connections_is_not_waited_for() -> None:
+    with ScriptedServer(hello=primary(), on=ON) as server:
+        uri = f"mongodb://127.0.0.1:1,{server.address}/?serverSelectionTimeoutMS=5000"
+        with MongoClient(uri) as client:
+            assert client["x"]["y"].find_one() == {"_id": 1}
+
+
+def test_every_seed_s_answer_is_in_the_error() -> None:
+    with (
+        ScriptedServer(hello=secondary()) as one,
+        ScriptedServer(on={"hello": Silence()}) as two,
+        ScriptedServer(on={"hello": Close()}) as three,
+        ScriptedServer(on={"hello": Error(message="go away", code=8000)}) as four,
+    ):
+        uri = seeds(one, two, three, connectTimeoutMS=200)
+        error = refused(uri)
+        for server, words in ((one, "not writable"), (two, "timed out"), (three, "closed")):
+            (part,) = [p for p in str(error).split("; ") if p.startswith(server.address)]
+            assert words in part
+        assert set(error.errors) >= {("127.0.0.1", two.port), ("127.0.0.1", three.port)}
+        with MongoClient(seeds(one, four)) as client:
+            with pytest.raises(OperationFailure, match="go away"):
+                client["x"]["y"].find_one()
+
+
+def test_a_seed_without_an_answer_is_named() -> None:
+    with (
+        ScriptedServer(hello=secondary()) as one,
+        ScriptedServer(on={"hello": Silence()}) as two,
+    ):
+        error = refused(seeds(one, two, connectTimeoutMS=60_000))
+        assert two.address in str(error)
+
+
+def test_selection_goes_on_until_a_server_takes_writes() -> None:
+    with ScriptedServer(hello=secondary(), on=ON) as server:
+        with MongoClient(seeds(server, serverSelectionTimeoutMS=20_000)) as client:
+
+            def elect(request: Any) -> None:
+                if server.count("hello") == 2:
+                    server.hello = primary()
+
+            server.on["hello"] = elect
+            assert client["x"]["y"].find_one() == {"_id": 1}
+            assert server.count("hello") == 2
+
+
+def test_a_server_that_steps_down_is_left_for_the_new_primary() -> None:
+    with (
+        ScriptedServer(hello=primary(), on=dict(ON)) as one,
+        ScriptedServer(hello=secondary(), on=dict(ON)) as two,
+        MongoClient(seeds(one, two, serverSelectionTimeoutMS=10_000)) as client,
+    ):
+        things = client["x"]["y"]
+        things.insert_one({"_id": 1})
+        assert client.address == ("127.0.0.1", one.port)
+        one.hello, two.hello = secondary(), primary()
+        one.on["insert"] = Error(
+            code=10107, code_name="NotWritablePrimary", labels=["RetryableWriteError"]
+        )
+        things.insert_one({"_id": 2})
+        assert client.address == ("127.0.0.1", two.port)
+        assert [each["documents"][0]["_id"] for each in two.commands("insert")] == [2]
+
+
+@pytest.mark.parametrize("code", [10107, 13435, 11602, 189])
+def test_not_primary_errors_lead_to_a_new_selection(code: int) -> None:
+    with ScriptedServer(hello=primary(), on=ON) as server, MongoClient(seeds(server)) as client:
+        assert client["x"]["y"].find_one() == {"_id": 1}
+        server.on["ping"] = in_turn(Error(code=code, message="not primary"), None)
+        with pytest.raises(NotPrimaryError) as caught:
+            client.admin.command("ping")
+        assert caught.value.details["code"] == code
+        before = server.count("hello")
+        assert client.admin.command("ping")["ok"] == 1
+        assert server.count("hello") == before + 1
+        # The connection is good: server-discovery-and-monitoring keeps it since MongoDB 4.2.
+        assert server.open == 2
+
+
+@pytest.mark.parametrize("code", [91, 11600])
+def test_a_server_that_shuts_down_loses_its_connections(code: int) -> None:
+    with ScriptedServer(hello=primary(), on=ON) as server, MongoClient(seeds(server)) as client:
+        assert client["x"]["y"].find_one() == {"_id": 1}
+        server.on["ping"] = in_turn(Error(code=code, message="shutting down"), None)
+        with pytest.raises(NotPrimaryError):
+            client.admin.command("ping")
+        assert server.wait_for(lambda: server.open == 0)
+        assert client.admin.command("ping")["ok"] == 1
+
+
+def test_a_server_that_cannot_be_reached_in_time_is_left_for_another() -> None:
+    with (
+        ScriptedServer(hello=primary(), on=ON) as one,
+        ScriptedServer(hello=secondary(), on=ON) as two,
+        MongoClient(
+            seeds(one, two, connectTimeoutMS=200, serverSelectionTimeoutMS=10_000)
+        ) as client,
+    ):
+        assert client["x"]["y"].find_one() == {"_id": 1}
+        assert client.address == ("127.0.0.1", one.port)
+        client._pool().clear()
+        one.on["hello"] = Silence()
+        two.hello = primary()
+        assert client["x"]["y"].find_one() == {"_id": 1}
+        assert client.address == ("127.0.0.1", two.port)
+
+
+def test_unix_sockets_are_servers_too(tmp_path: Any) -> None:
+    with ScriptedServer(path=str(tmp_path / "mongodb.sock"), on=ON) as server:
+        with MongoClient(server.uri()) as client:
+            assert client["x"]["y"].find_one() == {"_id": 1}
+            assert client.address == (server.path, None)
+        server.on["hello"] = Close()
+        with MongoClient(server.uri(serverSelectionTimeoutMS=100)) as client:
+            with pytest.raises(ServerSelectionTimeoutError, match="mongodb.sock"):
+                client["x"]["y"].find_one()
+
+
+def test_ipv6_addresses_are_servers_too() -> None:
+    try:
+        server = ScriptedServer(host="::1", on=ON).start()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with MongoClient(server.uri()) as client:
+        assert client["x"]["y"].find_one() == {"_id": 1}
+        assert client.address == ("::1", server.port)
+    server.stop()

@@ -1,0 +1,284 @@
+"""The package as a whole: what an import loads, what is shipped, and who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mongokey
+
+PACKAGE = Path(mongokey.__file__).parent
+SOURCES = Path(__file__).parents[2] / "src" / "mongokey"
+
+# What `import mongokey` and making a client must not load.
+HEAVY = {
+    "asyncio",
+    "boto3",
+    "botocore",
+    "bson",
+    "click",
+    "cryptography",
+    "dns",
+    "email",
+    "http",
+    "multiprocessing",
+    "pymongo",
+    "rich",
+    "socket",
+    "sqlite3",
+    "ssl",
+    "subprocess",
+    "urllib",
+    "xml",
+}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The names of the modules that a fresh interpreter has loaded after `code`."""
+    program = f"import sys; before = set(sys.modules)\n{code}\n"
+    program += "print('\\n'.join(set(sys.modules) - before))"
+    # The package of this test run, wherever it is.
+    path = [str(PACKAGE.parent)]
+    program = f"import sys; sys.path[:0] = {path!r}\n{program}"
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.split())
+
+
+def top_level(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+def test_importing_the_package_loads_next_to_nothing() -> None:
+    modules = loaded_by("import mongokey")
+    assert {name for name in modules if name.startswith("mongokey")} == {
+        "mongokey",
+        "mongokey._lazy",
+        "mongokey._version",
+    }
+    assert top_level(modules).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import mongokey; mongokey.MongoClient",
+        "import mongokey; mongokey.MongoClient('mongodb://user:password@host/db?maxPoolSize=5')",
+        "import mongokey; mongokey.MongoClient().db.collection.find()",
+        "import mongokey.bson; mongokey.bson.decode(mongokey.bson.encode({'a': 1}))",
+        "import mongokey.errors",
+    ],
+)
+def test_a_client_that_is_not_connected_loads_nothing_heavy(code: str) -> None:
+    assert top_level(loaded_by(code)).isdisjoint(HEAVY)
+
+
+def test_bson_alone_loads_no_driver() -> None:
+    modules = {name for name in loaded_by("import mongokey.bson") if name.startswith("mongokey.")}
+    assert {name for name in modules if not name.startswith("mongokey.bson")} <= {
+        "mongokey._lazy",
+        "mongokey._version",
+        "mongokey.errors",
+    }
+
+
+# What is shipped
+
+
+def test_the_package_is_typed() -> None:
+    assert (SOURCES / "py.typed").exists()
+
+
+@pytest.mark.parametrize(
+    "path", sorted(SOURCES.rglob("*.pyx")), ids=lambda p: p.relative_to(SOURCES).as_posix()
+)
+def test_every_extension_module_has_its_types_and_tells_what_it_is(path: Path) -> None:
+    assert path.with_suffix(".pyi").exists()
+    text = path.read_text()
+    assert re.search(r'^"""', text, re.M), "no module docstring"
+
+
+def public_modules() -> list[str]:
+    found = []
+    for path in SOURCES.rglob("*.py*"):
+        if path.suffix not in (".py", ".pyx") or "cli" in path.parts:
+            continue
+        name = module_name(path)
+        if not any(part.startswith("_") for part in name.split(".")):
+            found.append(name)
+    return sorted(found)
+
+
+def module_name(path: Path) -> str:
+    parts = [SOURCES.name, *path.relative_to(SOURCES).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_all_names_of_a_module_are_there(name: str) -> None:
+    module = importlib.import_module(name)
+    for each in getattr(module, "__all__", ()):
+        assert getattr(module, each) is not None, f"{name}.{each}"
+    assert module.__doc__ or not Path(str(module.__file__)).read_bytes().strip()
+
+
+def test_the_package_lists_its_names_and_has_no_others() -> None:
+    assert set(dir(mongokey)) >= set(mongokey.__all__)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        mongokey.no_such_name  # type: ignore[attr-defined]  # noqa: B018
+
+
+# Who may import whom
+
+# From the bottom up (DESIGN.md, "One picture"): a module may import from its own room and from
+# those above it in this list. A module belongs to the room with the longest name it starts with.
+ROOMS: list[set[str]] = [
+    {"_version", "_lazy", "_cdefs"},
+    {"errors", "bson.errors"},
+    {"bson"},
+    {"_arguments", "_replies", "_escapes", "_uri_errors"},
+    {"read_concern", "write_concern", "read_preferences", "results"},
+    {"wire"},
+    {"stream"},
+    {"handshake", "driver_info"},
+    {"auth"},
+    {"options", "_option_values", "_uri_options"},
+    {"uri"},
+    {"srv"},
+    {"uri_parser", "pool_options", "client_options"},
+    {"connection"},
+    {"pool"},
+    {"topology"},
+    {"operations"},
+    {"cursor", "database", "collection"},
+    {"mongo_client"},
+    {""},
+    {"cli"},
+]
+
+# What a room must not know although it stands below.
+UNKNOWN: dict[str, set[str]] = {
+    "bson": {"wire", "stream"},
+    "wire": {"_arguments", "_replies", "_escapes", "_uri_errors", "results"},
+    "stream": {"bson", "wire", "_replies", "_arguments", "results"},
+    "handshake": {"wire", "stream"},
+    "auth": {"wire", "stream"},
+    "uri": {"wire", "stream", "handshake"},
+    "connection": {"options", "uri", "srv", "client_options", "_arguments", "results"},
+    "pool": {"wire", "auth", "bson", "options", "uri", "srv", "client_options", "_arguments"},
+    "topology": {"wire", "auth", "bson", "options", "uri", "srv", "client_options", "_arguments"},
+    "operations": {"auth", "options", "uri", "srv", "client_options", "topology"},
+    "collection": {"wire", "stream", "auth", "connection", "topology", "pool", "handshake"},
+    "cursor": {"wire", "stream", "auth", "connection", "topology", "handshake"},
+}
+
+# Imports inside of functions, of a room above, and why.
+LATE: dict[str, set[str]] = {
+    "_option_values": {"srv"},  # the check of one option's type; loaded when it is given
+}
+
+# Rooms without I/O and without clocks, and the standard library that they leave to others.
+PURE = ("bson", "wire", "handshake", "auth", "uri", "options", "operations", "cursor", "collection")
+IMPURE_MODULES = {"asyncio", "select", "selectors", "socket", "ssl", "time"}
+# An ObjectId has the time in it.
+IMPURE_EXCEPTIONS = {("bson.objectid", "time")}
+
+
+def room_of(module: str) -> str:
+    """The room of `module`, a name without the package's: "bson.errors", "wire"."""
+    best = ""
+    for room in set().union(*ROOMS):
+        if (module == room or module.startswith(room + ".")) and len(room) > len(best):
+            best = room
+    assert best or not module, f"{module} belongs to no room: put it into ROOMS"
+    return best
+
+
+def level_of(room: str) -> int:
+    return next(level for level, rooms in enumerate(ROOMS) if room in rooms)
+
+
+CIMPORT = re.compile(r"^(\s*)(from\s+[\w.]+\s+)?c?import\s+(\([^)]*\)|[^\n]*)", re.M)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """What the file imports at run time, as absolute names (also of the names it takes)."""
+    text = path.read_text()
+    if path.suffix == ".py":
+        yield from python_imports(ast.parse(text))
+        return
+    # Cython is not Python's grammar: the statements are found by their form.
+    for match in CIMPORT.finditer(text):
+        source, names = match[2], match[3].strip("()")
+        listed = [part.split(" as ")[0].split("#")[0].strip() for part in names.split(",")]
+        if source is None:
+            yield from filter(None, listed)
+        else:
+            base = source.split()[1]
+            yield base
+            yield from (f"{base}.{name}" for name in listed if name.isidentifier())
+
+
+def python_imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+        yield from python_imports(node)
+
+
+ALL_MODULES = {
+    module_name(path) for suffix in ("py", "pyx", "pxd") for path in SOURCES.rglob(f"*.{suffix}")
+}
+
+
+def files() -> list[Path]:
+    return sorted(p for p in SOURCES.rglob("*") if p.suffix in (".py", ".pyx", ".pxd"))
+
+
+def inside(name: str) -> str:
+    return name[len("mongokey") :].lstrip(".")
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: p.relative_to(SOURCES).as_posix())
+def test_imports_point_downward_only(path: Path) -> None:
+    room = room_of(inside(module_name(path)))
+    known = {each for each in imports_of(path) if each in ALL_MODULES}
+    # `from mongokey import _arguments` is an import of that module, not of the package.
+    if any(each.startswith("mongokey.") for each in known):
+        known.discard("mongokey")
+    for name in known:
+        other = room_of(inside(name))
+        if other == room or other in LATE.get(room, ()):
+            continue
+        assert level_of(other) <= level_of(room), f"{path.name} imports upward: {name}"
+        assert other not in UNKNOWN.get(room, ()), f"{room} must not know {name}"
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: p.relative_to(SOURCES).as_posix())
+def test_rooms_without_io_import_none(path: Path) -> None:
+    module = inside(module_name(path))
+    if room_of(module) not in PURE:
+        return
+    for name in imports_of(path):
+        used = name.partition(".")[0]
+        if (module, used) not in IMPURE_EXCEPTIONS:
+            assert used not in IMPURE_MODULES, f"{path.name} imports {name}"
+
+
+def test_the_rooms_are_those_of_the_package() -> None:
+    for room in set().union(*ROOMS) - {""}:
+        assert f"mongokey.{room}" in ALL_MODULES, f"{room} is gone: take it out of ROOMS"
