@@ -6,7 +6,7 @@ MONGOKEY_SANITIZE=address  build with the address and undefined-behaviour saniti
 MONGOKEY_TRACE=1           Cython line tracing, for coverage of the .pyx files
 MONGOKEY_ANNOTATE=1        write Cython's annotated HTML beside each .pyx
 MONGOKEY_WERROR=1          warnings of Cython and of the C compiler are errors (CI)
-MONGOKEY_MODULES=pattern   build only the modules whose dotted name matches (fnmatch), for work on one
+MONGOKEY_MODULES=pattern   build only the modules whose dotted name matches (fnmatch)
 """
 
 import os
@@ -53,6 +53,7 @@ def extensions() -> list[Extension]:
     """One extension for each .pyx under src."""
     compile_args, link_args = compiler_flags()
     macros = [("CYTHON_TRACE_NOGIL", "1")] if trace else []
+    headers = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("include/mongokey/*.h")]
     found = []
     for path in sorted((ROOT / SOURCE).rglob("*.pyx")):
         relative = path.relative_to(ROOT)
@@ -63,7 +64,7 @@ def extensions() -> list[Extension]:
                     name,
                     [relative.as_posix()],
                     include_dirs=["include"],
-                    depends=[p.relative_to(ROOT).as_posix() for p in ROOT.glob("include/mongokey/*.h")],
+                    depends=headers,
                     define_macros=macros,
                     libraries=["ws2_32"] if WINDOWS else [],
                     extra_compile_args=compile_args,
@@ -74,21 +75,30 @@ def extensions() -> list[Extension]:
 
 
 Options.warning_errors = werror
-jobs = os.cpu_count() or 1
-setup(
-    options={"build_ext": {"parallel": jobs}},
-    ext_modules=cythonize(
-        extensions(),
-        include_path=["src"],
-        annotate=annotate,
-        nthreads=0 if WINDOWS else jobs,
-        compiler_directives={
-            "language_level": 3,
-            "embedsignature": False,
-            "binding": True,
-            "always_allow_keywords": True,
-            "linetrace": trace,
-            "freethreading_compatible": False,
-        },
+
+
+def main() -> None:
+    """Translate all modules and hand them to setuptools, both on all cores."""
+    jobs = os.cpu_count() or 1
+    setup(
+        options={"build_ext": {"parallel": jobs}},
+        ext_modules=cythonize(
+            extensions(),
+            include_path=["src"],
+            annotate=annotate,
+            nthreads=0 if WINDOWS else jobs,
+            compiler_directives={
+                "language_level": 3,
+                "embedsignature": False,
+                "binding": True,
+                "always_allow_keywords": True,
+                "linetrace": trace,
+                "freethreading_compatible": False,
+            },
+        ),
     )
-)
+
+
+# Where processes are not forked (macOS, Python 3.14), Cython's helpers import this file again.
+if __name__ == "__main__":
+    main()

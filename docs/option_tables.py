@@ -68,6 +68,7 @@ CHAPTERS: dict[str, dict[str, str]] = {
         "tlsCertificateKeyFile": "this client's certificate and key, one PEM file",
         "tlsCertificateKeyFilePassword": "opens the key",
         "tlsCRLFile": "revoked certificates, PEM",
+        "ssl_context": "an `ssl.SSLContext` of one's own, used as it is",
         "tlsInsecure": "for tests: checks nothing",
         "tlsAllowInvalidCertificates": "for tests: any certificate will do",
         "tlsAllowInvalidHostnames": "for tests: the certificate may name another host",
@@ -143,6 +144,7 @@ _WORDS = {
     "serverMonitoringMode": "`auto`, `stream`, `poll`",
     "unicode_decode_error_handler": "`strict`, `replace`, `ignore`",
     "driver": "object",
+    "ssl_context": "object",
     "server_api": "object",
     "auto_encryption_opts": "None",
 }

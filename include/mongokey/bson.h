@@ -277,7 +277,8 @@ typedef struct {
 /* Begins at the document that fills data[0:size] exactly. */
 static inline int mk_bson_iter_init(mk_bson_iter *it, const uint8_t *data, size_t size) {
     memset(it, 0, sizeof *it);
-    if (data == NULL || mk_bson_document_size(data, size) != size) return MK_BSON_INVALID;
+    if (data == NULL || size == 0 || mk_bson_document_size(data, size) != size)
+        return MK_BSON_INVALID;
     it->at = data + 4;
     it->end = data + size - 1;
     return MK_OK;

@@ -84,6 +84,41 @@ static inline void mk_copy_short(uint8_t *to, const uint8_t *from, size_t n) {
     }
 }
 
+/* Copies n bytes that do not overlap, as mk_copy_short; whether there is a NUL among them. */
+static inline int mk_copy_key(uint8_t *to, const uint8_t *from, size_t n) {
+    uint64_t w, marks = 0;
+    uint32_t a, b;
+    size_t i;
+    if (n >= 8) {
+        if (n > 32) {
+            memcpy(to, from, n);
+            return memchr(to, 0, n) != NULL;
+        }
+        for (i = 0; i + 8 <= n; i += 8) {
+            w = mk_load_u64(from + i);
+            memcpy(to + i, from + i, 8);
+            marks |= MK_ZERO_BYTES(w);
+        }
+        w = mk_load_u64(from + n - 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+        marks |= MK_ZERO_BYTES(w);
+        return marks != 0;
+    }
+    if (n >= 4) {
+        memcpy(&a, from, 4);
+        memcpy(&b, from + n - 4, 4);
+        memcpy(to, &a, 4);
+        memcpy(to + n - 4, &b, 4);
+        w = (uint64_t)a << 32 | b;
+        return MK_ZERO_BYTES(w) != 0;
+    }
+    if (n == 0) return 0;
+    to[0] = from[0];
+    to[n >> 1] = from[n >> 1];
+    to[n - 1] = from[n - 1];
+    return !(from[0] && from[n >> 1] && from[n - 1]);
+}
+
 /* Whether there is a NUL among the n bytes of a key. */
 static inline int mk_has_nul(const uint8_t *p, size_t n) {
     if (n < 8) {

@@ -6,7 +6,7 @@ collections, operations or the wire.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import ItemsView, Iterable, Mapping, Sequence, Set
 
 from mongokey.errors import InvalidName, InvalidOperation
 
@@ -82,7 +82,10 @@ def index_pairs(keys: KeySpec, direction: Any = None) -> Sequence[Any] | Mapping
     if isinstance(keys, Mapping):
         return keys
     if not isinstance(keys, list | tuple):
+        # A set has no order, but for the items of a dict.
         if isinstance(keys, Iterable) and not isinstance(keys, bytes | Set):
+            return list(keys)
+        if isinstance(keys, ItemsView):
             return list(keys)
         refuse_type("keys", "a string, a mapping or a list of (key, direction) pairs", keys)
     return keys

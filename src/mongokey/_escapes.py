@@ -33,6 +33,9 @@ def unquote_plus(text: str, what: str = "text") -> str:
                 decoded.append("%" + part)
                 escaped = b""
                 continue
+            if not escaped and byte[0] < 128:  # nearly all are ASCII
+                decoded.append(chr(byte[0]) + part[2:])
+                continue
             escaped += byte
             if len(part) > 2:
                 decoded.append(escaped.decode())

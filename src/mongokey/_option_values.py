@@ -60,7 +60,9 @@ def _integer(name: str, value: Any) -> int:
 
 def _integer_from(low: int, high: int = _INT32_MAX) -> Callable[[str, Any], int]:
     def validate(name: str, value: Any) -> int:
-        number = _integer(name, value)
+        # Nearly all are a few digits.
+        digits = type(value) is str and value.isdecimal() and len(value) < 20
+        number = int(value) if digits else _integer(name, value)
         if low <= number <= high:
             return number
         raise InvalidOption(f"{name} must be an integer from {low} to {high}")
@@ -106,6 +108,8 @@ def write_concern_w(name: str, value: Any) -> int | str:
 
 
 def _milliseconds(name: str, value: Any) -> float:
+    if type(value) is str and value.isdecimal() and len(value) < 10:
+        return float(value)
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         try:
             number = float(value)

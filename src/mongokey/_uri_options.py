@@ -40,25 +40,27 @@ def read_options(
         value: Any
         key, equals, value = pair.partition("=")
         option = lookup(key) or lookup(key.lower())
+        if option is not None and option.plain and equals and validate:
+            name = option.name
+            if name not in given:
+                # Nearly all options; what is below is for the others.
+                if "%" in value or "+" in value:
+                    value = unquote_plus(value, name)
+                given[name] = value
+                rules |= option.rules
+                try:
+                    options[name] = option.validate(name, value)
+                except (ValueError, TypeError) as error:
+                    if not lenient:
+                        raise
+                    findings.append(_invalid(error, name))
+                continue
         if option is None or not equals or not option.sources & URI:
             # A '&' that is not escaped in a secret makes an option of the secret's rest.
             secret = hide or any(OPTIONS[name].secret for name in given)
             _odd_pair(pair, pairs, validate, lenient, findings, secret, options)
             continue
         name = option.name
-        if option.plain and validate and name not in given:
-            # Nearly all options; what is below is for the others.
-            if "%" in value or "+" in value:
-                value = unquote_plus(value, name)
-            given[name] = value
-            rules |= option.rules
-            try:
-                options[name] = option.validate(name, value)
-            except (ValueError, TypeError) as error:
-                if not lenient:
-                    raise
-                findings.append(_invalid(error, name))
-            continue
         if option.raw:
             if option.repeats:
                 value = [*given.get(name, ()), value]

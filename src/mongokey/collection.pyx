@@ -194,6 +194,7 @@ cdef class Collection:
         operation.write_concern = self.write_concern_element
         operation.unacknowledged = self.unacknowledged
         operation.retryable_write = not self.unacknowledged
+        operation.writes = True
         return 0
 
     def _bind(self, cursor):
@@ -239,7 +240,7 @@ cdef class Collection:
         cdef InsertMany operation = InsertMany.__new__(InsertMany)
         arguments.refuse_session(session)
         if isinstance(documents, Mapping) or not hasattr(documents, "__iter__"):
-            arguments.refuse_type("documents", "a list (or another iterable) of documents", documents)
+            arguments.refuse_type("documents", "a list (or other iterable) of documents", documents)
         operation.statements = list(documents)
         if not operation.statements:
             raise TypeError("documents must be a non-empty list")
@@ -484,6 +485,7 @@ cdef class Collection:
             retryable_write=retryable,
             check_write_concern=True,
         )
+        operation.writes = True
         operation.write_concern = self.write_concern_element
         if allowed is not None:
             operation.allow_errors(allowed)
@@ -505,6 +507,7 @@ cdef class Collection:
             write_concern=self.write_concern_element if writes else None,
             batch_size=batch_size,
             retryable_read=not writes,
+            writes=writes,
             get_more_extras=None if comment is None else {"comment": comment},
         )
 

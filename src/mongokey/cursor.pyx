@@ -10,8 +10,7 @@ from libc.stdint cimport int64_t
 from mongokey.bson._codec cimport CodecContext
 from mongokey.operations._commands cimport Command
 from mongokey.operations._crud cimport Find, GetMore
-from mongokey.operations._operation cimport Executor, Namespace, ServerSession
-from mongokey.pool._pool cimport Pool
+from mongokey.operations._operation cimport Executor, Namespace
 
 from mongokey import _arguments as arguments
 from mongokey.errors import (

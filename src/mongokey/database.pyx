@@ -7,11 +7,11 @@ It knows names, options and the commands about a database. How a command travels
 
 from mongokey.bson._codec cimport context_of
 from mongokey.operations._commands cimport Command, CursorCommand
-from mongokey.operations._operation cimport Executor, Namespace
+from mongokey.operations._operation cimport Namespace
 
 from mongokey import _arguments as arguments
 from mongokey.cursor import CommandCursor
-from mongokey.errors import CollectionInvalid, InvalidName
+from mongokey.errors import CollectionInvalid
 
 
 cdef object _collection_class = None
@@ -248,6 +248,7 @@ cdef class Database:
         bint retryable_read=False,
         get_more_extras=None,
         bint needs_cursor=False,
+        bint writes=False,
     ):
         """A `CommandCursor` over the reply to `document`."""
         cdef CursorCommand operation
@@ -256,7 +257,7 @@ cdef class Database:
             document,
             options=codec_options,
             retryable_read=retryable_read,
-            check_write_concern=write_concern is not None,
+            check_write_concern=writes,
         )
         operation.needs_cursor = needs_cursor
         operation.read_preference = read_preference_bytes
@@ -264,6 +265,7 @@ cdef class Database:
             operation.read_preference = read_preference_element(read_preference)
         operation.read_concern = read_concern
         operation.write_concern = write_concern
+        operation.writes = writes
         return CommandCursor._open(
             collection,
             self.executor,
@@ -288,6 +290,7 @@ cdef class Database:
             write_concern=self.write_concern_element if writes else None,
             batch_size=batch_size,
             retryable_read=not writes,
+            writes=writes,
         )
 
     def create_collection(
@@ -321,6 +324,7 @@ cdef class Database:
         cdef Command operation = Command(
             self.namespace, document, parse=parse, check_write_concern=True
         )
+        operation.writes = True
         operation.write_concern = self.write_concern_element
         return self.executor.execute(operation)
 
@@ -353,6 +357,7 @@ cdef class Database:
         if comment is not None:
             document["comment"] = comment
         cdef Command operation = Command(self.namespace, document, check_write_concern=True)
+        operation.writes = True
         operation.write_concern = self.write_concern_element
         operation.allow_errors([26, "ns not found"])
         return self.executor.execute(operation)

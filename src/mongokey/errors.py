@@ -46,6 +46,7 @@ __all__ = [
     "ProtocolError",
     "PyMongoError",
     "ServerSelectionTimeoutError",
+    "TLSError",
     "WTimeoutError",
     "WaitQueueTimeoutError",
     "WriteConcernError",
@@ -108,8 +109,7 @@ class AutoReconnect(ConnectionFailure):
     def __init__(
         self, message: str = "", errors: Mapping[Any, Any] | Sequence[Any] | None = None
     ) -> None:
-        labels = errors.get("errorLabels") if isinstance(errors, Mapping) else None
-        super().__init__(message, labels)
+        super().__init__(message, labels_in(errors))
         self.errors = self.details = errors if errors is not None else []
 
 
@@ -122,6 +122,22 @@ class NetworkTimeout(AutoReconnect):
     @property
     def timeout(self) -> bool:
         return True
+
+
+class TLSError(AutoReconnect):
+    """TLS with the server could not be set up, or its certificate is not to be trusted.
+
+    `reason` is a code word that never changes (docs/tls.md lists them). `permanent` says that
+    trying again cannot help: certificates, host names, keys or options have to be changed first.
+    """
+
+    def __init__(self, message: str = "", reason: str = "TLS-FAILED", permanent: bool = False):
+        super().__init__(message)
+        self.reason = reason
+        self.permanent = permanent
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._message, self.reason, self.permanent)
 
 
 class NotPrimaryError(AutoReconnect):
@@ -163,8 +179,7 @@ class OperationFailure(MongoError):
         details: Mapping[str, Any] | None = None,
         max_wire_version: int | None = None,
     ) -> None:
-        labels = details.get("errorLabels") if details is not None else None
-        super().__init__(_with_full_error(error, details), labels)
+        super().__init__(_with_full_error(error, details), labels_in(details))
         self.__code = code
         self.__details = details
         self.__max_wire_version = max_wire_version
@@ -258,6 +273,12 @@ class CollectionInvalid(MongoError):
 
 class DocumentTooLarge(InvalidDocument):
     """The document is larger than the server accepts."""
+
+
+def labels_in(answer: Any) -> list[str]:
+    """The labels of a server's answer, which may be anything."""
+    labels = answer.get("errorLabels") if isinstance(answer, Mapping) else None
+    return [each for each in labels if isinstance(each, str)] if isinstance(labels, list) else []
 
 
 def _with_full_error(message: str, details: Mapping[str, Any] | list[Any] | None) -> str:

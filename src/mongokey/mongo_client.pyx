@@ -9,8 +9,7 @@ import weakref
 from functools import partial
 
 from mongokey.database cimport Database, Inherited
-from mongokey.operations._commands cimport Command
-from mongokey.operations._operation cimport Executor, Namespace
+from mongokey.operations._operation cimport Executor
 from mongokey.pool._pool cimport Pool
 
 from mongokey import _arguments as arguments
@@ -42,17 +41,17 @@ class Connector:
             from mongokey.handshake import ClientMetadata
 
             pool_options = self.options.pool_options
-            context = None
+            tls = None
             if pool_options.tls is not None:
-                from mongokey.stream.tls_context import make_context
+                from mongokey.stream.tls_context import ClientTLS
 
-                context = make_context(pool_options.tls)
+                tls = ClientTLS(pool_options.tls)
             self._settings = ConnectionSettings(
                 metadata=ClientMetadata(pool_options.appname, pool_options.driver),
                 credential=self.options.credential,
                 connect_timeout_s=pool_options.connect_timeout,
                 socket_timeout_s=pool_options.socket_timeout,
-                ssl_context=context,
+                tls=tls,
                 server_api=pool_options.server_api,
             )
         return self._settings
@@ -153,6 +152,7 @@ cdef class MongoClient:
             self._topology,
             retry_reads=options.retry_reads,
             retry_writes=options.retry_writes,
+            direct=bool(options.direct_connection),
             server_api=None if server_api is None else server_api_elements(server_api),
         )
 

@@ -51,8 +51,8 @@ class Option:
     :param raw: True if `validate` decodes percent-escapes itself
     :param advise: returns a warning about a value that is valid, or None
 
-    `plain` is True for a row that nothing but `validate` has to be done for. `alias` is None in
-    the table's rows; the rows that `find` returns for another name have that name there.
+    `plain` is True for a URI's row that nothing but `validate` has to be done for. `alias` is None
+    in the table's rows; the rows that `find` returns for another name have that name there.
     """
 
     __slots__ = (
@@ -105,7 +105,7 @@ class Option:
         self.raw = raw
         self.advise = advise
         self.alias = alias
-        self.plain = not (raw or repeats or alias or advise)
+        self.plain = bool(sources & URI) and not (raw or repeats or alias or advise)
 
     def spelled(self, alias: str) -> Option:
         """This row under another name."""
@@ -191,6 +191,12 @@ _TABLE: tuple[Option, ...] = (
     Option("tlsAllowInvalidHostnames", v.boolean, False, rules=TLS_RULES),
     Option("tlsDisableOCSPEndpointCheck", v.boolean, False, rules=TLS_RULES),
     Option("tlsDisableCertificateRevocationCheck", v.boolean, False, rules=TLS_RULES),
+    Option(
+        "ssl_context",
+        v.with_attributes("ssl.SSLContext", "wrap_socket", "verify_mode"),
+        rules=TLS_RULES,
+        sources=KEYWORD,
+    ),
     # ------------------------------------------------ reads and writes
     Option("readPreference", v.read_preference_mode, "primary"),
     Option("readPreferenceTags", v.read_preference_tags, repeats=True, raw=True),
@@ -354,6 +360,13 @@ def _check_tls(options: Mapping[str, Any], given: Collection[str]) -> None:
     for one, other in _EXCLUSIVE:
         if one in given and other in given:
             raise InvalidURI(f"{one} and {other} cannot be given together: keep one of them")
+    if options.get("ssl_context") is not None:
+        for name in given:
+            if name.startswith("tls") and name != "tls":
+                raise ConfigurationError(
+                    f"ssl_context and {name} cannot be given together: the context is used as it "
+                    "is; make that setting on the context, or leave ssl_context out"
+                )
     if options.get("tlsCRLFile"):
         for name in _NO_CRL_WITH:
             if options.get(name) in _TRUE:

@@ -24,6 +24,7 @@ _TLS_FILES = (
     "tlsCertificateKeyFilePassword",
     "tlsCAFile",
     "tlsCRLFile",
+    "ssl_context",
 )
 _TLS_CHECKS = (
     "tlsInsecure",
@@ -84,6 +85,7 @@ class TLSOptions(Frozen):
         "disable_certificate_revocation_check",
         "disable_ocsp_endpoint_check",
         "implied_by",
+        "ssl_context",
     )
 
     ca_file: str | None
@@ -95,6 +97,8 @@ class TLSOptions(Frozen):
     disable_ocsp_endpoint_check: bool
     disable_certificate_revocation_check: bool
     implied_by: str | None
+    # A context of the user's own, used as it is; the other fields mean nothing then.
+    ssl_context: Any
 
     def __init__(self, options: Mapping[str, Any], implied_by: str | None) -> None:
         get = options.get
@@ -112,6 +116,7 @@ class TLSOptions(Frozen):
         set_once(self, "disable_certificate_revocation_check", no_revocation)
         set_once(self, "disable_ocsp_endpoint_check", no_endpoint or no_revocation)
         set_once(self, "implied_by", implied_by)
+        set_once(self, "ssl_context", get("ssl_context"))
 
     def __repr__(self) -> str:
         shown = [

@@ -4,6 +4,8 @@
 These are plain values. They must not know how a reply is read.
 """
 
+from collections.abc import Mapping
+
 from mongokey.errors import InvalidOperation
 
 
@@ -70,9 +72,9 @@ cdef class UpdateResult(_WriteResult):
         """The ``_id`` of the document that an upsert inserted, or None."""
         self._require_acknowledged("upserted_id")
         upserted = self._raw.get("upserted")
-        if isinstance(upserted, list):
-            return upserted[0]["_id"] if upserted else None
-        return upserted
+        if isinstance(upserted, list) and upserted and isinstance(upserted[0], Mapping):
+            return upserted[0].get("_id")
+        return None
 
     @property
     def did_upsert(self):

@@ -245,7 +245,8 @@ class ConnectionString:
             added.append("tls")
         seeds = tuple(hosts)
         for name in given:
-            rules |= OPTIONS[name].rules
+            if name in OPTIONS:  # without validation, unknown names are kept
+                rules |= OPTIONS[name].rules
         check_rules(rules, given, given, len(seeds), True)
         resolved = _new(ConnectionString)
         for slot in ConnectionString.__slots__:
@@ -318,13 +319,20 @@ def ask_dns(
     assert string.fqdn is not None
     options = {**string.options, **(keywords or {})}
     check_rules(SRV_RULES, options, options, 1, True)
+
+    def value(name: str) -> Any:
+        option = OPTIONS[name]
+        given = options.get(name, option.default)
+        # Without validation it may still be as it was written.
+        return option.validate(name, given) if isinstance(given, str) else given
+
     answer = resolve(
         SRVQuestion(
             string.fqdn,
-            options.get("srvServiceName") or OPTIONS["srvServiceName"].default,
-            options.get("srvMaxHosts") or 0,
-            options.get("connectTimeoutMS", OPTIONS["connectTimeoutMS"].default),
-            options.get("srvAllowedHostsSuffix"),
+            value("srvServiceName") or OPTIONS["srvServiceName"].default,
+            value("srvMaxHosts") or 0,
+            value("connectTimeoutMS"),
+            value("srvAllowedHostsSuffix"),
             options.get("srv_host_validator"),
         )
     )
@@ -533,6 +541,8 @@ def read_port(text: str, number: int) -> int:
 
 
 def _srv_host(text: str) -> str:
+    if text.replace(".", "").replace("-", "").isalnum():
+        return text.lower()
     if "," in text:
         raise InvalidURI(
             "a mongodb+srv:// string names exactly one host, DNS tells the servers: for a list "

@@ -253,7 +253,9 @@ def test_a_document_above_the_server_s_limit_is_refused_before_it_is_sent(
                 things.insert_many([{"_id": 0}, {"_id": 1, "text": "x" * 2000}])
             with pytest.raises(DocumentTooLarge, match=r"bytes.*2000"):
                 things.replace_one({"_id": 0}, {"text": "x" * 20000}, upsert=True)
-            things.insert_one({"_id": 2, "text": "x" * (2000 - len(encode({"_id": 2, "text": ""})))})
+            things.insert_one(
+                {"_id": 2, "text": "x" * (2000 - len(encode({"_id": 2, "text": ""})))}
+            )
             assert [each["_id"] for each in things.find()] == [2]
         assert len(relay.commands("insert")) == 1
 
@@ -408,7 +410,9 @@ def test_tz_aware_clients_get_aware_datetimes(secantus: SecantusServer, collecti
 
 
 def test_raw_documents_are_found_and_put_back_byte_for_byte(database: Any) -> None:
-    database["source"].insert_many([{"_id": i, "n": Int64(i), "b": Binary(b"x", 5)} for i in range(9)])
+    database["source"].insert_many(
+        [{"_id": i, "n": Int64(i), "b": Binary(b"x", 5)} for i in range(9)]
+    )
     raw = list(database.get_collection("source", codec_options=RAW).find(batch_size=4))
     assert all(isinstance(each, RawBSONDocument) for each in raw)
     database["target"].insert_many(raw)
@@ -466,7 +470,9 @@ def test_the_defaults_send_no_concerns(watched: Any, relay: Relay) -> None:
     watched.find_one()
     for name in ("insert", "find"):
         (command,) = relay.commands(name)
-        assert command.document.keys().isdisjoint({"writeConcern", "readConcern", "$readPreference"})
+        assert command.document.keys().isdisjoint(
+            {"writeConcern", "readConcern", "$readPreference"}
+        )
 
 
 # update, replace, delete
@@ -534,7 +540,13 @@ def test_a_raw_document_can_replace(collection: Any) -> None:
 
 @pytest.mark.parametrize(
     ("update", "error"),
-    [({}, ValueError), ([], ValueError), ({"a": 1}, ValueError), ("x", TypeError), (None, TypeError)],
+    [
+        ({}, ValueError),
+        ([], ValueError),
+        ({"a": 1}, ValueError),
+        ("x", TypeError),
+        (None, TypeError),
+    ],
 )
 def test_updates_without_operators_are_refused(
     collection: Any, update: Any, error: type[Exception]

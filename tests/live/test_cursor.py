@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 from typing import Any
@@ -51,9 +52,7 @@ def is_open_on_the_server(collection: Any, cursor_id: int) -> bool:
 
 @pytest.mark.parametrize("batch_size", [0, 1, 2, 7, 49, 50, 51, 1000])
 @pytest.mark.parametrize("limit", [0, 1, 6, 7, 8, 50, 60])
-def test_limit_and_batch_size_in_any_combination(
-    numbers: Any, limit: int, batch_size: int
-) -> None:
+def test_limit_and_batch_size_in_any_combination(numbers: Any, limit: int, batch_size: int) -> None:
     cursor = numbers.find(sort="n", limit=limit, batch_size=batch_size)
     assert ids(cursor) == list(range(50))[: limit or None]
     assert cursor.cursor_id == 0
@@ -303,9 +302,9 @@ def test_a_clone_starts_anew_with_the_same_query(numbers: Any) -> None:
 
 
 def test_a_deep_copy_has_its_own_filter(numbers: Any) -> None:
-    filter = {"n": {"$lt": 3}}
-    copied = copy.deepcopy(numbers.find(filter))
-    filter["n"]["$lt"] = 1
+    query = {"n": {"$lt": 3}}
+    copied = copy.deepcopy(numbers.find(query))
+    query["n"]["$lt"] = 1
     assert ids(copied) == [0, 1, 2]
 
 
@@ -321,10 +320,8 @@ def test_rewind_runs_the_query_again(numbers: Any) -> None:
 
 def test_where_matches_with_javascript_text(watched_numbers: Any, relay: Relay) -> None:
     cursor = watched_numbers.find({"n": {"$gt": 1}}).where("this.n < 3")
-    try:
+    with contextlib.suppress(OperationFailure):  # not every server runs JavaScript
         list(cursor)
-    except OperationFailure:
-        pass  # not every server runs JavaScript
     (find,) = relay.commands("find")
     assert str(find.document["filter"]["$where"]) == "this.n < 3"
 
@@ -397,7 +394,7 @@ def test_an_abandoned_cursor_is_killed_by_the_next_operation(
 
 
 def test_many_abandoned_cursors_are_killed_at_once(watched_numbers: Any, relay: Relay) -> None:
-    cursors = [watched_numbers.find(batch_size=2) for _ in range(2000)]
+    cursors = [watched_numbers.find(batch_size=2) for _ in range(300)]
     for cursor in cursors:
         next(cursor)
     left = {cursor.cursor_id for cursor in cursors}

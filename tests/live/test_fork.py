@@ -202,9 +202,7 @@ def test_a_fork_during_a_login_leaves_a_usable_client(secantus: SecantusServer) 
     """Threads hold the locks of key derivation and server selection when the fork comes."""
     for _ in range(5):
         client: MongoClient = MongoClient(secantus.uri("both"))
-        workers = [
-            threading.Thread(target=client.admin.command, args=("ping",)) for _ in range(4)
-        ]
+        workers = [threading.Thread(target=client.admin.command, args=("ping",)) for _ in range(4)]
         for worker in workers:
             worker.start()
 

@@ -59,9 +59,7 @@ def who_am_i(client: MongoClient) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("key", sorted(USERS))
-def test_every_user_logs_in_by_negotiation(
-    secantus: SecantusServer, log_in: Any, key: str
-) -> None:
+def test_every_user_logs_in_by_negotiation(secantus: SecantusServer, log_in: Any, key: str) -> None:
     client, (login,) = log_in(secantus.uri(key))
     user = USERS[key]
     assert who_am_i(client) == (user.name, user.database)
@@ -211,9 +209,7 @@ def test_nothing_is_sent_that_reveals_the_password(
     assert quote(USERS["both"].password) not in sent
 
 
-def test_a_client_connects_at_its_first_operation(
-    secantus: SecantusServer, relay: Relay
-) -> None:
+def test_a_client_connects_at_its_first_operation(secantus: SecantusServer, relay: Relay) -> None:
     with MongoClient(relay.redirect(secantus.uri("both")), connect=True) as client:
         assert relay.accepted == 0
         client.admin.command("ping")

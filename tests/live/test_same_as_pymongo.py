@@ -111,7 +111,7 @@ def compare(drivers: tuple[Driver, Driver], name: str, call: Callable[[Driver, A
 
 
 def call(text: str) -> Any:
-    """A call given as text: `c` is the collection, `d` its database, `p` the driver, `b` its bson."""
+    """A call as text: `c` is the collection, `d` its database, `p` the driver, `b` its bson."""
     code = compile(text, "<call>", "eval")
 
     def run(driver: Driver, things: Any) -> Any:
@@ -415,9 +415,9 @@ def test_a_call_differs_as_intended(drivers: tuple[Driver, Driver], text: str) -
         driver.client.drop_database(database.name)
         database["things"].insert_one({"_id": 0, "n": 0})
         result = plain(outcome(call(text), driver, database["things"]), {})
-        assert (result[1] if isinstance(result, tuple | list) and "raised" in result else "found") == (
-            expected
-        )
+        assert (
+            result[1] if isinstance(result, tuple | list) and "raised" in result else "found"
+        ) == (expected)
 
 
 @pytest.mark.parametrize("text", CALLS)

@@ -1,4 +1,4 @@
-"""Logins that go wrong: every fault at every step ends soon, in a clean error, and never succeeds."""
+"""Logins that go wrong: every fault at every step ends soon and in a clean error."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_an_answer_that_drips_does_not_renew_the_deadline() -> None:
     with ScriptedServer(login=Login(), drip=0.01) as server:
         began = time.monotonic()
         error = fail_to_log_in(server)
-        assert CONNECT_MS / 1000 <= time.monotonic() - began
+        assert time.monotonic() - began >= CONNECT_MS / 1000
         assert isinstance(error, ServerSelectionTimeoutError)
 
 
@@ -239,7 +239,7 @@ def test_steps_that_are_slow_together_miss_the_deadline() -> None:
     def slow(request: Any) -> None:
         time.sleep(0.12)
 
-    on = {name: slow for name in ("hello", "saslStart", "saslContinue")}
+    on = dict.fromkeys(("hello", "saslStart", "saslContinue"), slow)
     with ScriptedServer(login=Login(**LONG), on=on) as server:
         assert isinstance(fail_to_log_in(server), ServerSelectionTimeoutError)
     with ScriptedServer(login=Login(**LONG), on=on) as server:

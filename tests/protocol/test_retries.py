@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ from mongokey.errors import (
     DuplicateKeyError,
     ExecutionTimeout,
     InvalidBSON,
+    MongoError,
     NetworkTimeout,
     NotPrimaryError,
     OperationFailure,
@@ -122,9 +125,7 @@ def test_reads_are_tried_again_once(server: Any, read: str, failure: str) -> Non
 
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("write", WRITES)
-def test_writes_are_tried_again_with_the_same_number(
-    server: Any, write: str, failure: str
-) -> None:
+def test_writes_are_tried_again_with_the_same_number(server: Any, write: str, failure: str) -> None:
     name, call = WRITES[write]
     with MongoClient(server.uri()) as client:
         client.admin.command("ping")
@@ -292,6 +293,36 @@ def test_a_network_error_clears_the_pool(server: Any) -> None:
         assert server.wait_for(lambda: server.open == 1)
 
 
+def test_failures_of_connections_from_before_do_not_clear_the_pool_again() -> None:
+    go = threading.Event()
+
+    def hold(request: Any) -> Any:
+        go.wait(10)
+        return Close()
+
+    with ScriptedServer(hello=primary(), on={"hold": hold}) as server:
+        with MongoClient(server.uri(maxConnecting=8)) as client:
+            client.admin.command("ping")
+            generation = client._pool().generation
+            failed = []
+
+            def run() -> None:
+                try:
+                    client.admin.command("hold")
+                except AutoReconnect as error:
+                    failed.append(error)
+
+            threads = [threading.Thread(target=run) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            assert server.wait_for(lambda: server.count("hold") == 8)
+            go.set()
+            for thread in threads:
+                thread.join(10)
+            assert len(failed) == 8
+            assert client._pool().generation == generation + 1
+
+
 def test_a_session_whose_command_was_lost_is_not_used_again(server: Any) -> None:
     with MongoClient(server.uri()) as client:
         things = collection(client)
@@ -353,7 +384,9 @@ def test_a_reply_that_is_no_bson_is_told(server: Any, document: bytes) -> None:
         assert client._pool().in_use == 0
 
 
-@pytest.mark.parametrize("reply", [{"ok": 1.0}, {"ok": 1.0, "cursor": 5}, {"ok": 1.0, "cursor": {}}])
+@pytest.mark.parametrize(
+    "reply", [{"ok": 1.0}, {"ok": 1.0, "cursor": 5}, {"ok": 1.0, "cursor": {}}]
+)
 def test_a_find_without_a_cursor_is_a_protocol_error(server: Any, reply: Any) -> None:
     with MongoClient(server.uri()) as client:
         server.on["find"] = reply
@@ -390,6 +423,32 @@ def test_a_cursor_stays_with_its_server_and_is_not_retried(server: Any) -> None:
         assert list(cursor) == []
 
 
+def test_thousands_of_abandoned_cursors_are_no_trouble(server: Any) -> None:
+    with MongoClient(server.uri()) as client:
+        server.on["find"] = {"ok": 1.0, "cursor": {**CURSOR, "id": 7}}
+        cursors = [collection(client).find() for _ in range(3000)]
+        for cursor in cursors:
+            next(cursor)
+        del cursors, cursor
+        gc.collect()
+        client.admin.command("ping")
+        assert server.count("killCursors") == 3000
+        assert server.names()[-1] == "ping"
+
+
+def test_abandoned_cursors_of_a_server_that_has_gone_are_given_up(server: Any) -> None:
+    with MongoClient(server.uri()) as client:
+        server.on["find"] = {"ok": 1.0, "cursor": {**CURSOR, "id": 7}}
+        cursors = [collection(client).find() for _ in range(5)]
+        for cursor in cursors:
+            next(cursor)
+        server.on["killCursors"] = Close()
+        del cursors, cursor
+        gc.collect()
+        client.admin.command("ping")
+        assert server.count("killCursors") == 1
+
+
 def test_a_cursor_the_server_no_longer_has_is_not_killed(server: Any) -> None:
     with MongoClient(server.uri()) as client:
         server.on["find"] = {"ok": 1.0, "cursor": {**CURSOR, "id": 7}}
@@ -401,9 +460,7 @@ def test_a_cursor_the_server_no_longer_has_is_not_killed(server: Any) -> None:
 
 def test_empty_batches_are_asked_over(server: Any) -> None:
     def batch(documents: list[Any], identifier: int) -> Any:
-        return Reply(
-            {"ok": 1.0, "cursor": {"id": identifier, "ns": "x.y", "nextBatch": documents}}
-        )
+        return Reply({"ok": 1.0, "cursor": {"id": identifier, "ns": "x.y", "nextBatch": documents}})
 
     with MongoClient(server.uri()) as client:
         server.on["find"] = {"ok": 1.0, "cursor": {**CURSOR, "firstBatch": [], "id": 7}}
@@ -450,9 +507,54 @@ def test_write_errors_and_concern_errors_become_their_classes(server: Any) -> No
         server.on["findAndModify"] = {"ok": 1.0, "value": None, "writeConcernError": other}
         with pytest.raises(WriteConcernError):
             things.find_one_and_delete({})
+        server.on["aggregate"] = {**ANSWERS["aggregate"], "writeConcernError": other}
+        for aggregate in (things.aggregate, client["x"].aggregate):
+            with pytest.raises(WriteConcernError):
+                aggregate([{"$out": "z"}])
         server.on["findAndModify"] = Error(code=11000)
         with pytest.raises(DuplicateKeyError):
             things.find_one_and_update({}, {"$set": {"a": 1}})
+
+
+STRANGE: list[Any] = [None, 5, -1, 2**63 - 1, 1.5, "x", b"x", True, [], [5], [[]], [{}], {}]
+STRANGE += [{"a": 1}, [{"index": "x"}], [{"index": -1}], [{"index": 2**40}], [{"_id": 1}]]
+FIELDS = ["n", "nModified", "upserted", "writeErrors", "writeConcernError", "errorLabels"]
+FIELDS += ["value", "values", "cursor", "$clusterTime", "operationTime", "ok", "code", "errmsg"]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_fields_of_a_strange_type_do_no_harm(server: Any, field: str) -> None:
+    """Whatever a reply holds, the caller gets a result or an error of the driver."""
+    calls = {**READS, **WRITES, **NEVER}
+    with MongoClient(server.uri(retryReads=False, retryWrites=False)) as client:
+        things = collection(client)
+        for ok in (1.0, 0.0):
+            for value in STRANGE:
+                for name, call in calls.values():
+                    answer = ANSWERS.get(name, {"ok": 1.0})
+                    server.on[name] = {**answer, "ok": ok, field: value}
+                    try:
+                        call(things)
+                    except (MongoError, InvalidBSON):
+                        continue
+        server.on = dict(ANSWERS)
+        assert things.find_one() == {"_id": 1, "n": 1}
+        assert client._pool().in_use == 0
+
+
+def test_results_of_strange_replies_can_be_looked_at(server: Any) -> None:
+    with MongoClient(server.uri()) as client:
+        things = collection(client)
+        for field in ("n", "nModified", "upserted"):
+            for value in STRANGE:
+                server.on["update"] = {**WRITTEN, field: value}
+                try:
+                    result = things.update_one({}, {"$set": {"a": 1}})
+                except MongoError:
+                    continue
+                for name in ("matched_count", "modified_count", "upserted_id", "did_upsert"):
+                    getattr(result, name)
+                repr(result)
 
 
 def test_labels_of_the_server_are_on_the_error(server: Any) -> None:

@@ -14,6 +14,7 @@ from mongokey.errors import (
     OperationFailure,
     ServerSelectionTimeoutError,
 )
+from mongokey.read_preferences import ReadPreference
 from tests.servers.scripted import (
     Close,
     Error,
@@ -93,6 +94,35 @@ def test_a_direct_connection_takes_any_server(hello: Any) -> None:
         assert client.is_primary == (hello["ismaster"] is True)
 
 
+def preference(server: ScriptedServer, name: str) -> Any:
+    return server.commands(name)[-1].get("$readPreference")
+
+
+def test_a_secondary_that_is_read_directly_is_told_that_it_may_be() -> None:
+    """server-selection, "Topology type: Single"."""
+    uri = {"directConnection": "true"}
+    for hello in (secondary(), primary()):
+        with ScriptedServer(hello=hello, on=ON) as server:
+            with MongoClient(seeds(server, **uri)) as client:
+                things = client["x"]["y"]
+                things.find_one()
+                assert preference(server, "find") == {"mode": "primaryPreferred"}
+                client.admin.command("ping")
+                assert preference(server, "ping") == {"mode": "primaryPreferred"}
+                things.with_options(read_preference=ReadPreference.SECONDARY).find_one()
+                assert preference(server, "find") == {"mode": "secondary"}
+                things.insert_one({})
+                assert preference(server, "insert") is None
+    for hello in (standalone(), mongos()):
+        with ScriptedServer(hello=hello, on=ON) as server:
+            with MongoClient(seeds(server, **uri)) as client:
+                client["x"]["y"].find_one()
+                assert preference(server, "find") is None
+    with ScriptedServer(hello=primary(), on=ON) as server, MongoClient(seeds(server)) as client:
+        client["x"]["y"].find_one()
+        assert preference(server, "find") is None
+
+
 def test_an_arbiter_is_not_logged_in_to() -> None:
     with ScriptedServer(hello=arbiter(), login=Login()) as server:
         with MongoClient(server.uri(directConnection=True)) as client:
@@ -161,7 +191,6 @@ def test_a_seed_that_never_answers_is_not_waited_for() -> None:
         began = time.monotonic()
         assert client["x"]["y"].find_one() == {"_id": 1}
         assert time.monotonic() - began < 5
-    # Whoever was waiting for the silent one gives up in its own time, and closes.
 
 
 def test_a_seed_that_refuses_connections_is_not_waited_for() -> None:
@@ -279,7 +308,7 @@ def test_unix_sockets_are_servers_too(tmp_path: Any) -> None:
             assert client.address == (server.path, None)
         server.on["hello"] = Close()
         with MongoClient(server.uri(serverSelectionTimeoutMS=100)) as client:
-            with pytest.raises(ServerSelectionTimeoutError, match="mongodb.sock"):
+            with pytest.raises(ServerSelectionTimeoutError, match=r"mongodb\.sock"):
                 client["x"]["y"].find_one()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -109,3 +110,14 @@ def test_names_that_only_look_like_addresses(name: str) -> None:
 
 def test_ascii_names() -> None:
     assert ascii_name("Bücher.Example.") == "xn--bcher-kva.example"
+
+
+def test_dns_is_loaded_for_srv_strings_only() -> None:
+    code = (
+        "import sys, mongokey; from mongokey.uri import parse\n"
+        "mongokey.MongoClient('mongodb://u:p@h/?authSource=admin').close()\n"
+        "parse('mongodb+srv://a.b.c')\n"
+        "print([name for name in sys.modules if name.split('.')[0] == 'dns' or '.srv' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

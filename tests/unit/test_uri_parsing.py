@@ -308,6 +308,19 @@ def test_srv_merges_what_dns_says() -> None:
     assert isinstance(string, ConnectionString)
 
 
+def test_srv_without_validation() -> None:
+    asked: list[Any] = []
+    result = parse_uri(
+        "mongodb+srv://a.b.c/?srvMaxHosts=2&connectTimeoutMS=500&foo=1",
+        validate=False,
+        resolve=_resolver([("x.b.c", 1)], None, asked),
+    )
+    assert (asked[0].max_hosts, asked[0].timeout_s) == (2, 0.5)
+    assert result["options"]["foo"] == "1"
+    with pytest.raises(ConfigurationError, match="srvMaxHosts"):
+        parse_uri("mongodb+srv://a.b.c/?srvMaxHosts=x", validate=False, resolve=_resolver([], None))
+
+
 def test_srv_tls_can_be_switched_off() -> None:
     string = parse("mongodb+srv://a.b.c/?tls=false").with_dns([("x.b.c", 1)])
     assert string.options == {"tls": False}

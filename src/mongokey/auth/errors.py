@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mongokey.errors import OperationFailure
+from mongokey.errors import OperationFailure, labels_in
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ class AuthenticationFailed(OperationFailure):
     ) -> None:
         super().__init__(error, code, None, max_wire_version)
         self._answer = details
-        labels = details.get("errorLabels") if details is not None else None
-        if isinstance(labels, list | tuple):
-            self._error_labels.update(labels)
+        self._error_labels.update(labels_in(details))
         self.facts = None
 
     @property

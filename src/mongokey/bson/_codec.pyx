@@ -25,7 +25,7 @@ from mongokey._cdefs cimport (
 )
 from mongokey.bson cimport _bson_c as c
 from mongokey.bson._context cimport CodecContext, context_of
-from mongokey.bson._decode cimport read_document, read_fields
+from mongokey.bson._decode cimport pause_collector, read_document, read_fields, resume_collector
 from mongokey.bson._encode cimport write_document
 
 cdef enum:
@@ -122,10 +122,14 @@ def decode_all(data, codec_options=None):
     cdef const uint8_t *p = <const uint8_t *>view.buffer.buf
     cdef Py_ssize_t size = view.buffer.len, position = 0, length
     cdef list documents = []
-    while position < size:
-        length = _document_size(p, position, size)
-        documents.append(read_document(p + position, length, context))
-        position += length
+    cdef bint paused = pause_collector(size, context)
+    try:
+        while position < size:
+            length = _document_size(p, position, size)
+            documents.append(read_document(p + position, length, context))
+            position += length
+    finally:
+        resume_collector(paused)
     return documents
 
 

@@ -12,3 +12,8 @@ cdef list read_array(const uint8_t *data, size_t size, CodecContext context)
 
 # The top level of a document as a dict, embedded documents as `context`'s document class.
 cdef dict read_fields(const uint8_t *data, size_t size, CodecContext context)
+
+# Keeps Python's garbage collector from running while `size` bytes are decoded, where that is
+# safe and worth it; what it returns is for resume_collector.
+cdef bint pause_collector(size_t size, CodecContext context) noexcept
+cdef int resume_collector(bint paused) except -1

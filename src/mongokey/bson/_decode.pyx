@@ -30,7 +30,7 @@ from cpython.list cimport PyList_Append
 from cpython.long cimport PyLong_FromLong, PyLong_FromLongLong, PyLong_FromUnsignedLongLong
 from cpython.object cimport PyObject, PyObject_SetAttr, PyTypeObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_New
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
 from mongokey._cdefs cimport mk_load_f64, mk_load_i32, mk_load_i64, mk_load_u32, mk_load_u64
@@ -61,15 +61,32 @@ cdef extern from *:
     static PyObject *mk_new_object(PyTypeObject *type, PyObject *args) {
         return type->tp_new(type, args, NULL);
     }
+    #define mk_new_dict(n) __Pyx_PyDict_NewPresized(n)
     """
     object mk_new_bytes_subclass(PyTypeObject *type, Py_ssize_t n, char **data)
     object mk_new_object(PyTypeObject *type, object args)
+    dict mk_new_dict(Py_ssize_t n)
+
+
+cdef extern from "Python.h":
+    int PyGC_Disable()
+    int PyGC_Enable()
 
 
 cdef enum:
     KEY_SLOTS = 1024                        # a power of two
     KEY_SLOT_SHIFT = 64 - 10
     KEY_MAX = 64                            # longer names are not kept
+    # Of one document, so many names are looked for among those kept: more would only push out
+    # what other documents have in common.
+    KEYS_LOOKED_UP = 1024
+
+cdef enum:
+    # From so many fields on those still to come are counted, to make room for them.
+    FIELDS_COUNTED = 170
+    FIELD_SIZE = 8                          # what a field takes at least, in any usual document
+    # Smaller ones give the garbage collector little to do.
+    PAUSE_FROM = 16 * 1024
 
 cdef enum:
     DATETIME = 1                            # DatetimeConversion's numbers
@@ -118,7 +135,8 @@ cdef struct Reader:
 cdef struct Key:
     PyObject *text                          # owned
     uint64_t start                          # its first eight bytes, zeros behind its end
-    size_t size
+    uint32_t size
+    uint32_t fields                         # of the last document that began with this name
 
 
 cdef Key[KEY_SLOTS] _keys
@@ -232,7 +250,8 @@ cdef object _key(Reader *r, const uint8_t *p, size_t n, uint64_t start, uint64_t
             py.Py_DECREF(slot.text)
         slot.text = <PyObject *>text
         slot.start = start
-        slot.size = n
+        slot.size = <uint32_t>n
+        slot.fields = 0
     return text
 
 
@@ -256,16 +275,61 @@ cdef inline int _leave(Reader *r) noexcept:
     return 0
 
 
+# How many elements there are between p and `end`, as far as they are sound.
+cdef Py_ssize_t _count_elements(const uint8_t *p, const uint8_t *end) noexcept nogil:
+    cdef Py_ssize_t count = 0
+    cdef const uint8_t *nul
+    cdef int64_t size
+    while p < end:
+        nul = <const uint8_t *>memchr(p + 1, 0, end - p - 1)
+        if nul == NULL:
+            break
+        size = c.mk_bson_value_size(p[0], nul + 1, end - nul - 1)
+        if size < 0:
+            break
+        p = nul + 1 + size
+        count += 1
+    return count
+
+
+# The same dict with room for `more` fields: growing step by step would place each one anew at
+# every step.
+cdef dict _with_room(dict document, Py_ssize_t more):
+    cdef dict roomy = mk_new_dict(py.PyDict_GET_SIZE(<PyObject *>document) + more)
+    cdef Py_ssize_t position = 0
+    cdef PyObject *key
+    cdef PyObject *value
+    while py.PyDict_Next(<PyObject *>document, &position, &key, &value):
+        PyDict_SetItem(roomy, <object>key, <object>value)
+    return roomy
+
+
+# A dict for the document that begins with `name`: documents with the same first name tend to
+# have as many fields, and room for them at once saves placing each one anew when it grows.
+cdef inline dict _new_dict(Key *slot, object name, Py_ssize_t size):
+    cdef Py_ssize_t fields = 0
+    if slot.text == <PyObject *>name:
+        fields = slot.fields
+        if fields > size // FIELD_SIZE:
+            fields = size // FIELD_SIZE
+    return mk_new_dict(fields)
+
+
 # The elements between p and the terminator at `end`.
 cdef object _read_elements(Reader *r, const uint8_t *p, const uint8_t *end, bint embedded):
     cdef Frame frame
-    cdef object document, key, value
-    cdef Py_ssize_t n
+    cdef object document = None, key, value
+    cdef Py_ssize_t n, fields = 0
     cdef uint64_t start = 0, mix = 0
     cdef uint8_t kind
+    cdef Key *first = NULL
+    cdef PyObject *first_name = NULL
     cdef bint plain = r.document_class == NULL, dollar = False
     _enter(r, &frame, False, p - 4)
-    document = {} if plain else (<object>r.document_class)()
+    if not plain:
+        document = (<object>r.document_class)()
+    elif p == end:
+        document = {}
     while p < end:
         kind = p[0]
         p += 1
@@ -276,7 +340,18 @@ cdef object _read_elements(Reader *r, const uint8_t *p, const uint8_t *end, bint
         frame.key_len = n
         if p[0] == c'$':
             dollar = True
-        key = _key(r, p, n, start, mix)
+        if fields < KEYS_LOOKED_UP:
+            key = _key(r, p, n, start, mix)
+        else:
+            key = _text(r, p, n)
+        if plain:
+            if fields == 0:
+                first = &_keys[mix >> KEY_SLOT_SHIFT]
+                first_name = <PyObject *>key
+                document = _new_dict(first, key, end - p)
+            elif fields == FIELDS_COUNTED and first.fields <= FIELDS_COUNTED:
+                document = _with_room(document, _count_elements(p - 1, end))
+        fields += 1
         p += n + 1
         value = _read_value(r, kind, &p, end)
         if plain:
@@ -285,6 +360,9 @@ cdef object _read_elements(Reader *r, const uint8_t *p, const uint8_t *end, bint
             document[key] = value
     if p != end:
         _fail(r, end, "an element reaches beyond its document")
+    # Only compared: the name may have given its place to another.
+    if first != NULL and first.text == first_name:
+        first.fields = <uint32_t>fields
     _leave(r)
     if dollar and embedded:
         return _as_dbref(document)
@@ -599,38 +677,48 @@ cdef inline int _start(
     return 0
 
 
+cdef bint pause_collector(size_t size, CodecContext context) noexcept:
+    if (
+        size < PAUSE_FROM
+        or not context.plain_dict
+        or context.decoders is not None
+        or context.tzinfo is not None
+        or context.error_handler != NULL
+    ):
+        return False
+    # No code of others runs while such options decode, and nothing that is made can be garbage
+    # yet: the collector would walk it again and again.
+    return PyGC_Disable()
+
+
+cdef int resume_collector(bint paused) except -1:
+    if paused:
+        PyGC_Enable()
+    return 0
+
+
 cdef object read_document(const uint8_t *data, size_t size, CodecContext context):
     cdef Reader r
+    cdef bint paused
     _start(&r, data, size, context)
     if context.raw:
         return _raw_document(&r, data, size)
-    return _read_elements(&r, data + 4, data + size - 1, False)
-
-
-cdef extern from "Python.h":
-    int PyGC_Disable()
-    int PyGC_Enable()
-
-
-cdef size_t PAUSE_FROM = 16 * 1024          # smaller arrays give the collector little to do
+    paused = pause_collector(size, context)
+    try:
+        return _read_elements(&r, data + 4, data + size - 1, False)
+    finally:
+        resume_collector(paused)
 
 
 cdef list read_array(const uint8_t *data, size_t size, CodecContext context):
     cdef Reader r
-    cdef int collecting
+    cdef bint paused
     _start(&r, data, size, context)
-    if size < PAUSE_FROM or not context.plain_dict or context.decoders is not None:
-        return _read_items(&r, data + 4, data + size - 1)
-    if context.tzinfo is not None or context.error_handler != NULL:
-        return _read_items(&r, data + 4, data + size - 1)
-    # None of this runs Python code, and none of it can be garbage yet: the collector would walk
-    # what is being made again and again.
-    collecting = PyGC_Disable()
+    paused = pause_collector(size, context)
     try:
         return _read_items(&r, data + 4, data + size - 1)
     finally:
-        if collecting:
-            PyGC_Enable()
+        resume_collector(paused)
 
 
 cdef dict read_fields(const uint8_t *data, size_t size, CodecContext context):

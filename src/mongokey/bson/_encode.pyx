@@ -103,33 +103,44 @@ cdef int _put_string(Writer *w, PyObject *text) except -1:
 
 
 # Appends a place for the type, the key and its NUL; keeps SLACK free.
-cdef int _put_key(Writer *w, PyObject *key) except -1:
+cdef inline int _put_key(Writer *w, PyObject *key) except -1:
     cdef mk_buffer *out = w.out
-    cdef size_t n, start
+    cdef size_t n
     cdef uint8_t *p
     if py.Py_TYPE(key) == &py.PyUnicode_Type and py.mk_is_compact_ascii(key):
         n = py.PyUnicode_GET_LENGTH(key)
         reserve(out, n + 2 + SLACK)
         p = out.data + out.size
         p[0] = 0
-        py.mk_copy_short(p + 1, py.mk_ascii_data(key), n)
+        if py.mk_copy_key(p + 1, py.mk_ascii_data(key), n):
+            return _fail_nul(w, key)
         p[1 + n] = 0
         out.size += n + 2
-    elif py.PyUnicode_Check(key):
-        reserve(out, 1)
-        start = out.size
-        out.size += 1
-        put_utf8(w, key)
-        p = out.data + start
-        n = out.size - start - 2
-    else:
+        if w.check_keys:
+            check_key(w, p + 1, n)
+        return 0
+    return _put_other_key(w, key)
+
+
+cdef int _put_other_key(Writer *w, PyObject *key) except -1:
+    cdef mk_buffer *out = w.out
+    cdef size_t start = out.size, n
+    if not py.PyUnicode_Check(key):
         w.frame.key = NULL
         return fail(w, f"documents must have only string keys, key was {<object>key!r}")
-    if py.mk_has_nul(p + 1, n):
-        fail(w, f"BSON keys must not contain a NUL character, key was {<object>key!r}")
+    reserve(out, 1)
+    out.size += 1
+    put_utf8(w, key)
+    n = out.size - start - 2
+    if py.mk_has_nul(out.data + start + 1, n):
+        return _fail_nul(w, key)
     if w.check_keys:
-        check_key(w, p + 1, n)
+        check_key(w, out.data + start + 1, n)
     return 0
+
+
+cdef int _fail_nul(Writer *w, PyObject *key) except -1:
+    return fail(w, f"BSON keys must not contain a NUL character, key was {<object>key!r}")
 
 
 # ---- Values ----
@@ -159,6 +170,12 @@ cdef int _write_value(Writer *w, size_t type_at, PyObject *value) except -1:
         mk_store_f64(p, py.PyFloat_AS_DOUBLE(value))
         out.size += 8
         return 0
+    if kind == &py.PyDict_Type:
+        out.data[type_at] = c.MK_BSON_DOCUMENT
+        return _write_held(w, <object>value, <object>w.frame.key if w.frame.key != NULL else None)
+    if kind == &py.PyList_Type:
+        out.data[type_at] = c.MK_BSON_ARRAY
+        return _write_held(w, <object>value, <object>w.frame.key if w.frame.key != NULL else None)
     if kind == <PyTypeObject *>_Int64 and py.mk_long_as_int64(value, &number):
         out.data[type_at] = c.MK_BSON_INT64
         mk_store_i64(p, number)
@@ -192,6 +209,13 @@ cdef int _write_value(Writer *w, size_t type_at, PyObject *value) except -1:
 
 
 # ---- Containers ----
+
+# A dict or list within another, held by the caller (its key too) while code of others may run.
+cdef int _write_held(Writer *w, object value, object key) except -1:
+    if py.Py_TYPE(<PyObject *>value) == &py.PyDict_Type:
+        return _write_dict(w, <PyObject *>value, False)
+    return _write_sequence(w, <PyObject *>value, True)
+
 
 cdef int _enter(Writer *w, Frame *frame, Py_ssize_t index) except -1:
     frame.up = w.frame
@@ -378,12 +402,6 @@ cdef int _write_other(Writer *w, size_t type_at, PyObject *pointer, int tried) e
     cdef int64_t number
     if w.frame.key != NULL:
         _held_key = <object>w.frame.key
-    if kind == &py.PyDict_Type:
-        out.data[type_at] = c.MK_BSON_DOCUMENT
-        return _write_dict(w, pointer, False)
-    if kind == &py.PyList_Type:
-        out.data[type_at] = c.MK_BSON_ARRAY
-        return _write_sequence(w, pointer, True)
     marker = _marker(pointer)
     if marker:
         if _write_marked(w, type_at, value, marker):

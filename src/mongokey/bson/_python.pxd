@@ -47,6 +47,7 @@ cdef extern from "mongokey/utf8.h" nogil:
     size_t MK_UTF8_SURROGATE
     bint mk_is_ascii(const uint8_t *p, size_t n)
     bint mk_has_nul(const uint8_t *p, size_t n)
+    bint mk_copy_key(uint8_t *to, const uint8_t *source, size_t n)
     void mk_copy_short(uint8_t *to, const uint8_t *source, size_t n)
     uint64_t MK_ZERO_BYTES(uint64_t w)
     unsigned mk_first_byte(uint64_t marks)

@@ -24,6 +24,7 @@ cdef class Connection:
     cdef readonly int32_t max_bson_size
     cdef readonly int32_t max_write_batch_size
     cdef readonly int32_t max_wire_version
+    cdef readonly bint is_member            # of a replica set
     cdef readonly bint supports_sessions
     cdef readonly bint supports_retryable_writes
     cdef readonly bint gossips_cluster_time

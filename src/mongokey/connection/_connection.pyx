@@ -68,6 +68,7 @@ cdef class Connection:
         self.max_wire_version = hello.max_wire_version
         # sessions: a server that does not time sessions out does not have them.
         self.supports_sessions = hello.logical_session_timeout_minutes is not None
+        self.is_member = hello.is_replica_set_member or hello.is_ghost
         clustered = hello.is_replica_set_member or hello.is_mongos
         self.gossips_cluster_time = clustered
         self.supports_retryable_writes = clustered and self.supports_sessions

@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from mongokey.auth.login import Command, LoginResult, login
 from mongokey.connection._connection import Connection
 from mongokey.errors import ConfigurationError
-from mongokey.stream import connect, monotonic_ns, wrap_tls
+from mongokey.stream import connect, monotonic_ns
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    import ssl
     from typing import Any
 
     from mongokey.auth.credential import MongoCredential
     from mongokey.handshake.hello import ServerApiLike
     from mongokey.handshake.metadata import ClientMetadata
     from mongokey.stream import Stream
+    from mongokey.stream.tls_context import ClientTLS
 
 Address = tuple[str, "int | None"]
 
@@ -36,7 +36,7 @@ class ConnectionSettings:
         "metadata",
         "server_api",
         "socket_timeout_s",
-        "ssl_context",
+        "tls",
     )
 
     def __init__(
@@ -45,7 +45,7 @@ class ConnectionSettings:
         credential: MongoCredential | None = None,
         connect_timeout_s: float | None = 20.0,
         socket_timeout_s: float | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        tls: ClientTLS | None = None,
         server_api: ServerApiLike | None = None,
         load_balanced: bool = False,
     ) -> None:
@@ -53,7 +53,7 @@ class ConnectionSettings:
         self.credential = credential
         self.connect_timeout_s = connect_timeout_s
         self.socket_timeout_s = socket_timeout_s
-        self.ssl_context = ssl_context
+        self.tls = tls
         self.server_api = server_api
         self.load_balanced = load_balanced
 
@@ -76,10 +76,10 @@ def open_connection(
     plain = connect(host, port, deadline_ns=deadline, limit_text=text)
     stream: Stream = plain
     try:
-        if settings.ssl_context is not None:
+        if settings.tls is not None:
             if port is None:
                 raise ConfigurationError(f"TLS is not used over Unix sockets: {host}")
-            stream = wrap_tls(plain, settings.ssl_context, host, deadline_ns=deadline)
+            stream = settings.tls.wrap(plain, host, deadline)
         stream.deadline_text = text
         connection = Connection(stream, address)
         result = log_in(connection, settings, deadline)

@@ -26,7 +26,7 @@ from mongokey.operations._operation cimport (
 from mongokey.pool._pool cimport Pool
 from mongokey.stream._stream cimport monotonic_ns
 
-from mongokey.errors import InvalidOperation, MongoError
+from mongokey.errors import InvalidOperation, MongoError, ProtocolError
 
 # How long housekeeping may wait for the server's answer.
 cdef int64_t HOUSEKEEPING_NS = 5 * 1_000_000_000
@@ -87,7 +87,15 @@ cdef class Command(Operation):
         if self.check_write_concern and reply.has_write_errors:
             raise_first_error(decode_reply(connection, context_of(None)))
         result = read_document(connection.reply.body, connection.reply.body_size, self.context)
-        return result if self.parse is None else self.parse(result)
+        if self.parse is None:
+            return result
+        try:
+            return self.parse(result)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ProtocolError(
+                f"the server's reply to {next(iter(self.document))!r} lacks what it should have, or "
+                f"has it in another type: {error!r}"
+            ) from error
 
 
 cdef class CursorCommand(Command):
@@ -149,7 +157,7 @@ def end_sessions(Executor executor not None, list ids not None, Pool pool not No
 
 
 cdef bint keep_house(Executor executor, Command command, Pool pool) except -1:
-    """Run `command` on the server behind `pool`, without looking for another; False if it failed."""
+    """Run `command` on the server behind `pool` and no other; False if it failed."""
     command.pool = pool
     command.pinned = True
     command.deadline_ns = monotonic_ns() + HOUSEKEEPING_NS

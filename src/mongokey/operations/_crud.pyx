@@ -7,6 +7,7 @@ know connections' lives, retries or sessions (`_operation`), nor how arguments a
 (`_validate`).
 """
 
+from cpython.dict cimport PyDict_CheckExact
 from libc.stdint cimport int64_t
 
 from mongokey._cdefs cimport mk_buffer, mk_buffer_append
@@ -28,7 +29,6 @@ from mongokey.bson._codec cimport (
 )
 from mongokey.connection._connection cimport Connection
 from mongokey.operations._operation cimport (
-    Namespace,
     Operation,
     check,
     decode_reply,
@@ -41,8 +41,20 @@ from mongokey.operations._operation cimport (
 from mongokey.results cimport DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 from mongokey.wire._message cimport begin_section, end_section
 
-from mongokey._replies import raise_write_concern_error, raise_write_error
-from mongokey.errors import BulkWriteError, ConfigurationError, DocumentTooLarge, ProtocolError
+from mongokey._replies import (
+    concern_error_of,
+    documents_in,
+    number_in,
+    raise_write_concern_error,
+    raise_write_error,
+)
+from mongokey.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    DocumentTooLarge,
+    ProtocolError,
+    labels_in,
+)
 
 # A statement may hold a document of full size beside its own fields; so much do servers allow.
 cdef size_t STATEMENT_RESERVE = 16 * 1024
@@ -50,7 +62,14 @@ cdef size_t STATEMENT_RESERVE = 16 * 1024
 
 cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext context):
     """The documents of a `firstBatch` or `nextBatch` array."""
-    return read_array(batch, size, context)
+    cdef list documents = read_array(batch, size, context)
+    cdef object document
+    for document in documents:
+        if not PyDict_CheckExact(document) and (
+            context.plain_dict or not isinstance(document, context.document_class)
+        ):
+            raise ProtocolError("the server's batch holds something that is not a document")
+    return documents
 
 
 cdef int read_cursor(mk_command_reply *reply, mk_cursor_reply *cursor) except -1:
@@ -168,13 +187,10 @@ cdef object too_large(size_t size, Connection connection, str where):
 
 cdef int raise_first_error(dict reply) except -1:
     """Raise what a reply with `writeErrors` or `writeConcernError` to one statement means."""
-    errors = reply.get("writeErrors")
-    if errors:
-        raise_write_error(errors[len(errors) - 1])
-    concern_error = reply.get("writeConcernError")
-    if concern_error:
-        if reply.get("errorLabels"):
-            concern_error["errorLabels"] = reply["errorLabels"]
+    for error in reversed(documents_in(reply, "writeErrors")):
+        raise_write_error(error)
+    concern_error = concern_error_of(reply)
+    if concern_error is not None:
         raise_write_concern_error(concern_error)
     return 0
 
@@ -189,7 +205,8 @@ cdef int check_unanswered(dict statement, bint is_delete, Connection connection)
     else:
         return 0
     raise ConfigurationError(
-        f"{option} in an unacknowledged write needs MongoDB {release} or newer: acknowledge it (w > 0)"
+        f"{option} in an unacknowledged write needs MongoDB {release} or newer: "
+        f"acknowledge it (w > 0)"
     )
 
 
@@ -285,39 +302,37 @@ cdef class Batch(Operation):
                 reply.has_error_labels
                 and self.txn_number
                 and not self.retried
-                and "RetryableWriteError" in answer["errorLabels"]
-                and answer.get("writeConcernError")
+                and "RetryableWriteError" in labels_in(answer)
+                and concern_error_of(answer) is not None
             ):
-                raise_first_error(answer)  # the executor sends the batch again
+                raise_write_concern_error(concern_error_of(answer))  # the batch is sent again
             self._note(answer, reply.n)
         return self.unread()
 
     cdef int _note(self, dict answer, int64_t n) except -1:
         """Add one reply's counts and errors to the result, with indexes of the whole."""
         cdef dict result = self.result
-        for error in answer.get("writeErrors", ()):
-            error["index"] += self.start
+        for error in documents_in(answer, "writeErrors"):
+            error["index"] = number_in(error, "index") + self.start
             if 0 <= error["index"] < len(self.statements):
                 error["op"] = self.statements[error["index"]]
             result["writeErrors"].append(error)
-        concern_error = answer.get("writeConcernError")
-        if concern_error:
-            if answer.get("errorLabels"):
-                concern_error["errorLabels"] = answer["errorLabels"]
+        concern_error = concern_error_of(answer)
+        if concern_error is not None:
             result["writeConcernErrors"].append(concern_error)
         if self.command == b"insert":
             result["nInserted"] += n
         elif self.command == b"delete":
             result["nRemoved"] += n
         else:
-            upserted = answer.get("upserted") or []
+            upserted = documents_in(answer, "upserted")
             for each in upserted:
                 result["upserted"].append(
-                    {"index": each["index"] + self.start, "_id": each["_id"]}
+                    {"index": number_in(each, "index") + self.start, "_id": each.get("_id")}
                 )
             result["nUpserted"] += len(upserted)
             result["nMatched"] += n - len(upserted)
-            result["nModified"] += answer.get("nModified", 0)
+            result["nModified"] += number_in(answer, "nModified")
         return 0
 
     cdef object unread(self):

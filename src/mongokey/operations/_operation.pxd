@@ -59,9 +59,11 @@ cdef class Operation:
     # Kinds of operation.
     cdef bint retryable_read
     cdef bint retryable_write
+    cdef bint writes                        # it goes to a primary only
     cdef bint unacknowledged                # no reply is asked for
     cdef bint sessionless                   # no lsid at all
     cdef Pool pool                          # where it was sent last
+    cdef uint64_t generation                # of the connection it was sent on
     cdef bint sent                          # this attempt may have reached the server
     cdef bint retried                       # this message was sent before
     cdef bint pinned                        # it may only go to `pool` (the cursor lives there)
@@ -91,6 +93,7 @@ cdef class Executor:
     cdef readonly bint closed
     cdef bint retry_reads
     cdef bint retry_writes
+    cdef bint direct                        # one server, whatever it is (directConnection)
     cdef bytes server_api                   # elements of the stable API, or None
     cdef list sessions                      # idle ServerSessions, last in, first out
     cdef mk_buffer cluster_time             # the latest `$clusterTime` document seen
@@ -104,7 +107,7 @@ cdef class Executor:
     cdef object _once(self, Operation operation)
     cdef Pool _select(self)
     cdef bint _give_up(self, Operation operation, object error, object first_error) except -1
-    cdef int _note_failure(self, Pool pool, object error, bint sent) except -1
+    cdef int _note_failure(self, Operation operation, object error) except -1
     cdef int _write_session(
         self, mk_buffer *out, Operation operation, ServerSession session, Connection connection
     ) except -1

@@ -17,6 +17,7 @@ class Executor:
         *,
         retry_reads: bool,
         retry_writes: bool,
+        direct: bool = False,
         server_api: bytes | None = None,
     ) -> None: ...
     @property

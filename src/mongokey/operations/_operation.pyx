@@ -57,6 +57,12 @@ cdef bytes LSID_HEAD = (
     + b"\x05id\0" + (16).to_bytes(4, "little") + b"\x04"
 )
 
+# server-selection, "Topology type: Single": without it a secondary refuses to be read.
+cdef bytes PRIMARY_PREFERRED = (
+    b"\x03$readPreference\0" + (4 + 6 + 4 + 17 + 1).to_bytes(4, "little")
+    + b"\x02mode\0" + (17).to_bytes(4, "little") + b"primaryPreferred\0\0"
+)
+
 _executors = weakref.WeakSet()
 
 
@@ -176,8 +182,17 @@ cdef class Executor:
     def __dealloc__(self):
         mk_buffer_free(&self.cluster_time)
 
-    def __init__(self, topology, *, bint retry_reads, bint retry_writes, bytes server_api=None):
+    def __init__(
+        self,
+        topology,
+        *,
+        bint retry_reads,
+        bint retry_writes,
+        bint direct=False,
+        bytes server_api=None,
+    ):
         self.topology = topology
+        self.direct = direct
         self.retry_reads = retry_reads
         self.retry_writes = retry_writes
         self.server_api = server_api
@@ -228,7 +243,9 @@ cdef class Executor:
             pool = self._select()
         operation.pool = pool
         operation.sent = False
+        operation.generation = pool.generation
         connection = pool.checkout()
+        operation.generation = connection.generation
         try:
             self.encode(operation, connection)
             operation.sent = True
@@ -275,6 +292,8 @@ cdef class Executor:
             put(out, operation.write_concern)
         if operation.read_preference is not None:
             put(out, operation.read_preference)
+        elif self.direct and connection.is_member and not operation.writes:
+            put(out, PRIMARY_PREFERRED)
         if self.server_api is not None:
             put(out, self.server_api)
         put(out, operation.namespace.db_element)
@@ -328,7 +347,7 @@ cdef class Executor:
                 raise first_error from error
             return True
         if network and operation.pool is not None:
-            self._note_failure(operation.pool, error, operation.sent)
+            self._note_failure(operation, error)
         if operation.txn_number and must_label(error, operation.pool):
             error._add_error_label("RetryableWriteError")
         if first_error is not None:
@@ -350,13 +369,16 @@ cdef class Executor:
             retryable = False
         return not retryable
 
-    cdef int _note_failure(self, Pool pool, object error, bint sent) except -1:
+    cdef int _note_failure(self, Operation operation, object error) except -1:
         """server-discovery-and-monitoring, "Error handling": what a failure means for a pool."""
+        cdef Pool pool = operation.pool
+        if operation.generation != pool.generation:
+            return 0  # another failure was noted since; the pool is a new one
         if isinstance(error, NotPrimaryError):
             details = error.details
             if isinstance(details, dict) and details.get("code") in NODE_SHUTTING_DOWN_CODES:
                 pool.clear()
-        elif isinstance(error, NetworkTimeout) and sent:
+        elif isinstance(error, NetworkTimeout) and operation.sent:
             return 0  # slow is not gone; but who cannot be reached in time is
         else:
             pool.clear()

@@ -1,6 +1,7 @@
 import ssl
 
 from mongokey.stream._stream import SocketStream, Stream
+from mongokey.stream.tls_context import ClientTLS
 
 class SSLStream(Stream):
     """A TLS stream to a server; `wrap_tls` makes it."""
@@ -9,16 +10,21 @@ class SSLStream(Stream):
     def ssl_socket(self) -> ssl.SSLSocket:
         """The socket below, for its certificate and cipher; not for reading or writing."""
 
+    def verified_chain(self) -> list[bytes]:
+        """The chain from the server's certificate to the trusted authority, a list of DER."""
+
 def wrap_tls(
     stream: SocketStream,
     context: ssl.SSLContext,
     server_hostname: str | None,
     *,
     deadline_ns: int = 0,
+    tls: ClientTLS | None = None,
 ) -> SSLStream:
     """Do the TLS handshake on `stream` and return the SSLStream that takes its socket over.
 
     `stream` is closed afterwards, whatever happens. `deadline_ns` is a time of `monotonic_ns`, 0
-    for none. Raises `NetworkTimeout` when it passes, and `AutoReconnect` when the handshake
-    fails, with ssl's error as its cause.
+    for none. `tls`, the client's, lets errors name its options and has revocation checked. Raises
+    `NetworkTimeout` when it passes, and `AutoReconnect` (a `TLSError` where TLS itself is the
+    cause) when the handshake fails, with ssl's error as its cause.
     """

@@ -1,8 +1,11 @@
 """Streams over TLS, by Python's ssl: the same interface, deadlines and errors as plain ones.
 
-It knows how a non-blocking SSLSocket is driven. It must not know how an SSLContext is made, nor
-load `ssl` before a stream becomes a TLS stream.
+It knows how a non-blocking SSLSocket is driven, for a context of the user's own and where the
+faster way (`_openssl`, which says why) does not fit; sessions are not resumed here. It must not
+know how an SSLContext is made, nor load `ssl` before a stream becomes a TLS stream.
 """
+
+import os
 
 from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
 from cpython.memoryview cimport PyMemoryView_FromMemory
@@ -59,23 +62,21 @@ cdef class SSLStream(Stream):
             raise
         self._leave()
         if lost is not None:
+            from mongokey.stream.tls_errors import facts_of, failure
+
+            self._broken = True
             self.close()
-            raise AutoReconnect(f"{self.peer}: {lost}") from lost
+            facts = facts_of(lost, self.peer, shaken=self._shaken)
+            raise failure(facts, self._tls, self._host) from lost
         return moved
 
     cdef int _handshake(self, int64_t deadline_ns) except -1:
         cdef int64_t started = mk_monotonic_ns()
         cdef Py_ssize_t rc
         while True:
-            try:
-                rc = self._attempt(self.ssl_socket.do_handshake, None)
-            except AutoReconnect as error:
-                if error.__cause__ is None:
-                    raise
-                raise AutoReconnect(
-                    f"{self.peer}: TLS handshake failed: {error.__cause__}"
-                ) from error.__cause__
+            rc = self._attempt(self.ssl_socket.do_handshake, None)
             if rc >= 0:
+                self._shaken = True
                 return 0
             self._wait(<short>-rc, deadline_ns, started, False)
 
@@ -142,12 +143,33 @@ cdef class SSLStream(Stream):
         cdef mk_socket s = self._socket
         self._socket = MK_NO_SOCKET
         if s != MK_NO_SOCKET:
+            if self._shaken and not self._broken and os.getpid() == self._pid:
+                # close_notify: the server can tell an end from a cut. Its own is not waited for.
+                try:
+                    self.ssl_socket.unwrap()
+                except (OSError, ValueError):
+                    self._broken = True
             self.ssl_socket.detach()
             mk_close(s)
         return 0
 
+    def verified_chain(self):
+        """The chain from the server's certificate to the trusted authority, a list of DER."""
+        import ssl
 
-def wrap_tls(SocketStream stream not None, context, server_hostname, *, int64_t deadline_ns=0):
+        # Public since Python 3.13; before that the same function of the object below.
+        get = getattr(self.ssl_socket, "get_verified_chain", None)
+        if get is not None:
+            return list(get())
+        return [
+            ssl.PEM_cert_to_DER_cert(each.public_bytes())
+            for each in self.ssl_socket._sslobj.get_verified_chain() or ()
+        ]
+
+
+def wrap_tls(
+    SocketStream stream not None, context, server_hostname, *, int64_t deadline_ns=0, tls=None
+):
     """Do the TLS handshake on `stream` and return the SSLStream that takes its socket over."""
     import socket
     import ssl
@@ -158,6 +180,8 @@ def wrap_tls(SocketStream stream not None, context, server_hostname, *, int64_t 
     wrapped.timeout_ns = stream.timeout_ns
     wrapped.timeout_text = stream.timeout_text
     wrapped.deadline_text = stream.deadline_text
+    wrapped._tls = tls
+    wrapped._host = server_hostname
     wrapped._want_read = ssl.SSLWantReadError
     wrapped._want_write = ssl.SSLWantWriteError
     fd = stream._detach()
@@ -179,4 +203,12 @@ def wrap_tls(SocketStream stream not None, context, server_hostname, *, int64_t 
     wrapped._socket = fd
     wrapped.closed = False
     wrapped._handshake(deadline_ns)
+    if tls is not None and tls.revocation is not None:
+        try:
+            tls.revocation.check(
+                wrapped.peer, wrapped.verified_chain(), None, deadline_ns, stapling=False
+            )
+        except BaseException:
+            wrapped.close()
+            raise
     return wrapped

@@ -1,23 +1,104 @@
-"""Makes the `ssl.SSLContext` of a client from its TLS options.
+"""What the connections of one client share of TLS: its options made into a context, once.
 
-Knows files and verification; must not know connections. One context serves all connections of a
-client. Diagnosis of bad files is to come with the TLS issue; errors name the file already.
+Knows which of two ways TLS goes: OpenSSL by way of `cryptography`'s bindings (`tls_openssl`), or
+Python's ssl module for a context of the user's own and where the bindings do not fit. Must not
+know connections.
 """
 
 from __future__ import annotations
 
-import ssl
+import os
+import sys
+import warnings
 
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    import ssl
+    from typing import Any
+
     from mongokey.client_options import TLSOptions
+    from mongokey.stream._stream import SocketStream, Stream
+    from mongokey.stream.tls_files import Identity
+
+
+class ClientTLS:
+    """TLS as one client speaks it.
+
+    :param options: the client's TLSOptions; an `ssl_context` in them is used as it is
+    :param bindings: False to keep to Python's ssl module, as for a context of one's own
+
+    Raises `ConfigurationError`, naming the file and what is wrong with it. `engine` is
+    ``"openssl"`` or ``"ssl"``; `subject` the client certificate's, as a MONGODB-X509 user is
+    called, None where there is no certificate or it cannot be known.
+    """
+
+    def __init__(self, options: TLSOptions, *, bindings: bool = True) -> None:
+        self.options = options
+        self.identity: Identity | None = None
+        self.revocation: Any = None
+        self._context: Any = None
+        if options.allow_invalid_certificates or options.allow_invalid_hostnames:
+            what = "certificates" if options.allow_invalid_certificates else "host names"
+            warnings.warn(
+                f"TLS does not check {what}: whoever is between can read and change everything. "
+                "For tests only",
+                UserWarning,
+                stacklevel=2,
+            )
+        if options.ssl_context is None and options.certificate_key_file:
+            from mongokey.stream.tls_files import read_identity
+
+            self.identity = read_identity(
+                options.certificate_key_file, options.certificate_key_file_password
+            )
+        if options.ssl_context is not None:
+            self.engine = "ssl"
+            self._context = options.ssl_context
+            return
+        if bindings:
+            from mongokey.stream.tls_openssl import make_openssl_context
+
+            self._context = make_openssl_context(options, self.identity)
+        self.engine = "ssl" if self._context is None else "openssl"
+        if self._context is None:
+            self._context = make_context(options)
+        if not (options.allow_invalid_certificates or options.disable_certificate_revocation_check):
+            from mongokey.stream.ocsp import Revocation
+
+            self.revocation = Revocation(endpoints=not options.disable_ocsp_endpoint_check)
+
+    @property
+    def subject(self) -> str | None:
+        """The client certificate's subject in RFC 2253 order, None without one."""
+        return self.identity.subject if self.identity is not None else None
+
+    @property
+    def without_certificate(self) -> bool:
+        """Whether no client certificate can be sent; False where that is not known."""
+        return self.identity is None and self.options.ssl_context is None
+
+    def wrap(self, stream: SocketStream, host: str, deadline_ns: int) -> Stream:
+        """Do the handshake on `stream` and return the stream that takes its socket over.
+
+        Raises `TLSError`, `NetworkTimeout` or `AutoReconnect`; `stream` is closed then.
+        """
+        if self.engine == "openssl":
+            from mongokey.stream._openssl import wrap_openssl
+
+            return wrap_openssl(stream, self, self._context, host, deadline_ns=deadline_ns)
+        from mongokey.stream._tls import wrap_tls
+
+        return wrap_tls(stream, self._context, host, deadline_ns=deadline_ns, tls=self)
 
 
 def make_context(options: TLSOptions) -> ssl.SSLContext:
-    """A client context for `options`: TLS 1.2 or newer, chain and host name checked unless the
-    options turn that off. Raises `ConfigurationError` naming the file that cannot be used."""
+    """A context of Python's ssl for `options`: TLS 1.2 or newer, chain and host name checked
+    unless the options turn that off. Raises `ConfigurationError` naming the file that cannot be
+    used. VERIFY_X509_STRICT stays off as in PyMongo: home-made authorities do not pass it."""
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
@@ -33,17 +114,55 @@ def make_context(options: TLSOptions) -> ssl.SSLContext:
             context.load_cert_chain(options.certificate_key_file, password=password or (lambda: ""))
         except (OSError, ValueError) as error:
             raise ConfigurationError(
-                f"tlsCertificateKeyFile={options.certificate_key_file!r} cannot be used ({error}): "
-                f"it must be a PEM file with the certificate and its private key"
-            ) from error
+                f"tlsCertificateKeyFile={options.certificate_key_file!r} cannot be used ({error})"
+            ) from None
     if options.ca_file:
         _load_authorities(context, options.ca_file, "tlsCAFile")
     elif not options.allow_invalid_certificates:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        _load_default(context)
     if options.crl_file:
         _load_authorities(context, options.crl_file, "tlsCRLFile")
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return context
+
+
+def _load_default(context: ssl.SSLContext) -> None:
+    import ssl
+
+    file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if sys.platform == "win32" and (file or directory):
+        # There load_default_certs would add the system's store to those named.
+        context.load_verify_locations(cafile=file or None, capath=directory or None)
+    else:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    if not context.cert_store_stats()["x509_ca"] and not has_hashed_files(
+        ssl.get_default_verify_paths().capath
+    ):
+        raise no_authorities()
+
+
+def has_hashed_files(directory: str | None) -> bool:
+    """Whether a directory has certificates under the names OpenSSL looks them up by."""
+    if not directory:
+        return False
+    try:
+        with os.scandir(directory) as entries:
+            return any(len(e.name) == 10 and e.name[8] == "." for e in entries)
+    except OSError:
+        return False
+
+
+def no_authorities() -> ConfigurationError:
+    """The error for a machine that trusts no authority at all."""
+    how = (
+        "run 'Install Certificates.command' of that Python"
+        if sys.platform == "darwin"
+        else "install the system's ca-certificates"
+    )
+    return ConfigurationError(
+        "TLS: this machine has no certificate of any authority, so no server can be verified: "
+        f"{how}, or name a file with them (tlsCAFile=certifi.where(), SSL_CERT_FILE)"
+    )
 
 
 def _load_authorities(context: ssl.SSLContext, path: str, option: str) -> None:
@@ -54,8 +173,10 @@ def _load_authorities(context: ssl.SSLContext, path: str, option: str) -> None:
             context.load_verify_locations(capath=path)
         else:
             context.load_verify_locations(cafile=path)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"{option}={path!r} cannot be used ({error}): it must be a PEM file, or a directory of "
-            f"hashed PEM files"
-        ) from error
+    except (OSError, ValueError):
+        from mongokey.stream.tls_files import explain_authorities
+
+        raise explain_authorities(path, option) from None
+
+
+__all__ = ["ClientTLS", "make_context"]

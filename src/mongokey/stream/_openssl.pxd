@@ -1,0 +1,43 @@
+# TLS by OpenSSL itself, over a connected socket.
+from libc.stdint cimport int64_t, uint8_t
+
+from mongokey.stream._stream cimport Stream
+
+
+cdef class OpenSSLContext:
+    # An SSL_CTX of `cryptography`'s OpenSSL, and the sessions that its connections left behind.
+    cdef void *pointer
+    cdef object owner                       # frees the SSL_CTX with the last reference
+    cdef readonly bint check_hosts
+    cdef dict sessions                      # peer -> list of TLSSession, the newest last
+    cdef int64_t pid                        # process that the sessions belong to
+    cdef readonly int64_t full_handshakes
+    cdef readonly int64_t resumed_handshakes
+
+    cdef TLSSession take(self, str peer)
+    cdef int keep(self, str peer, TLSSession session) except -1
+
+
+cdef class TLSSession:
+    # An SSL_SESSION: with TLS 1.3 a ticket, which is used once; with TLS 1.2 used until it fails.
+    cdef void *pointer
+    cdef bint once
+    cdef int64_t expires_s                  # Unix time after which revocation is asked anew; 0: never
+
+
+cdef class OpenSSLStream(Stream):
+    cdef void *ssl                          # freed with the socket
+    cdef void *seen_session                 # the session last looked at; only its address counts
+    cdef int64_t expires_s                  # of the sessions that this connection makes
+    cdef OpenSSLContext context
+    cdef object tls                         # ClientTLS, for errors
+    cdef str host
+    cdef bint shaken                        # the handshake is over
+    cdef bint broken                        # an error was met: no close_notify any more
+    cdef bint greeted                       # the server has sent application data
+    cdef readonly bint resumed              # the handshake was an abbreviated one
+
+    cdef int _handshake(self, int64_t deadline_ns) except -1
+    cdef int _start(self) except -1
+    cdef int _collect(self) except -1
+    cdef object _failure(self, int code, unsigned long error, int system)

@@ -1,0 +1,261 @@
+"""Says what went wrong in TLS: one cause, in plain words, with what to change.
+
+Knows verification codes and alerts (RFC 8446, section 6.2) and which of them no second try can
+mend. Must not know sockets; both ways to speak TLS hand in the same facts.
+"""
+
+from __future__ import annotations
+
+from mongokey.errors import AutoReconnect, TLSError
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from mongokey.stream.tls_context import ClientTLS
+
+# Verification codes of OpenSSL (x509_vfy.h): (code word, words); {host} is filled in.
+_VERIFY = {
+    3: ("TLS-CRL-MISSING", "tlsCRLFile has no revocation list of the authority that issued it"),
+    9: (
+        "TLS-CERTIFICATE-NOT-YET-VALID",
+        "the server's certificate is not valid yet: check this machine's clock, or the certificate",
+    ),
+    10: (
+        "TLS-CERTIFICATE-EXPIRED",
+        "the server's certificate, or one of its authorities', has expired: renew it on the server",
+    ),
+    12: ("TLS-CRL-EXPIRED", "the revocation list in tlsCRLFile is out of date"),
+    18: (
+        "TLS-SELF-SIGNED",
+        "the server's certificate is self-signed and not among those trusted: put it into "
+        "tlsCAFile, or have it issued by an authority",
+    ),
+    19: (
+        "TLS-AUTHORITY-UNKNOWN",
+        "the server's chain of certificates ends in an authority that is not among those trusted "
+        "{trusted}: give its root certificate as tlsCAFile (if that is a company's proxy, ask for "
+        "the proxy's)",
+    ),
+    20: (
+        "TLS-AUTHORITY-UNKNOWN",
+        "the server's certificate was issued by an authority that is not among those trusted "
+        "{trusted}: give the right authority's certificate as tlsCAFile",
+    ),
+    23: ("TLS-CERTIFICATE-REVOKED", "the server's certificate is revoked, tlsCRLFile says"),
+    26: ("TLS-PURPOSE", "the server's certificate is not made for servers (extendedKeyUsage)"),
+    62: (
+        "TLS-HOST-NAME",
+        "the server's certificate is not made for the host name {host!r}: connect by a name that "
+        "is in it (through a tunnel: by way of the hosts file), or have it issued anew",
+    ),
+    64: (
+        "TLS-HOST-NAME",
+        "the server's certificate is not made for the address {host}: connect by a name or address "
+        "that is in it, or have it issued anew with this address",
+    ),
+    66: ("TLS-KEY-TOO-SMALL", "the key of the server's certificate is too small to be safe"),
+    85: ("TLS-KEY-IDENTIFIER", "the server's certificate has no Authority Key Identifier"),
+}
+_VERIFY[21] = _VERIFY[20]
+
+ALERTS = {
+    40: "HANDSHAKE_FAILURE",
+    42: "BAD_CERTIFICATE",
+    43: "UNSUPPORTED_CERTIFICATE",
+    44: "CERTIFICATE_REVOKED",
+    45: "CERTIFICATE_EXPIRED",
+    46: "CERTIFICATE_UNKNOWN",
+    48: "UNKNOWN_CA",
+    49: "ACCESS_DENIED",
+    51: "DECRYPT_ERROR",
+    70: "PROTOCOL_VERSION",
+    71: "INSUFFICIENT_SECURITY",
+    80: "INTERNAL_ERROR",
+    90: "USER_CANCELLED",
+    112: "UNRECOGNIZED_NAME",
+    116: "CERTIFICATE_REQUIRED",
+}
+_NUMBERS = {name: number for number, name in ALERTS.items()}
+_ATLAS_HOSTS = (".mongodb.net", ".mongodbgov.net")
+
+# OpenSSL's words for an answer that is not TLS.
+_NOT_TLS = frozenset(
+    [
+        "WRONG_VERSION_NUMBER",
+        "HTTP_REQUEST",
+        "UNKNOWN_PROTOCOL",
+        "BAD_RECORD_TYPE",
+        "UNEXPECTED_MESSAGE",
+        "PACKET_LENGTH_TOO_LONG",
+        "RECORD_LAYER_FAILURE",
+        "UNEXPECTED_RECORD",
+    ]
+)
+
+
+class Facts:
+    """What is known of one failure.
+
+    `alert` is the alert's number, `verify_code` OpenSSL's reason why a certificate is refused,
+    `reason` OpenSSL's name for the error, `ended` that the server closed or reset the
+    connection; `shaken` that the handshake was over.
+    """
+
+    __slots__ = ("alert", "ended", "peer", "reason", "shaken", "text", "verify_code")
+
+    def __init__(
+        self,
+        peer: str,
+        text: str,
+        *,
+        shaken: bool,
+        reason: str = "",
+        alert: int | None = None,
+        verify_code: int = 0,
+        ended: bool = False,
+    ) -> None:
+        self.peer = peer
+        self.text = text
+        self.shaken = shaken
+        self.reason = reason
+        self.alert = alert
+        self.verify_code = verify_code
+        self.ended = ended
+
+
+def facts_of(error: BaseException, peer: str, *, shaken: bool) -> Facts:
+    """The facts in an exception of Python's ssl module."""
+    reason = getattr(error, "reason", None) or ""
+    alert = None
+    if "_ALERT_" in reason:
+        alert = _NUMBERS.get(reason.partition("_ALERT_")[2])
+    ended = isinstance(error, ConnectionError) or reason in ("", "UNEXPECTED_EOF_WHILE_READING")
+    return Facts(
+        peer,
+        str(error),
+        shaken=shaken,
+        reason=reason,
+        alert=alert,
+        verify_code=getattr(error, "verify_code", 0) or 0,
+        ended=ended,
+    )
+
+
+def failure(facts: Facts, tls: ClientTLS | None, host: str | None) -> AutoReconnect:
+    """The exception to raise: a `TLSError` where the cause is known to be TLS."""
+    code, words, permanent = _cause(facts, tls, host)
+    if code is None:
+        return AutoReconnect(f"{facts.peer}: {facts.text}")
+    what = "TLS handshake failed" if not facts.shaken or permanent else "TLS failed"
+    said = f" (OpenSSL: {facts.text})" if facts.text else ""
+    return TLSError(f"{facts.peer}: {what}: {words}{said} [{code}]", code, permanent)
+
+
+def _cause(
+    facts: Facts, tls: ClientTLS | None, host: str | None
+) -> tuple[str | None, str, bool]:
+    if facts.verify_code:
+        code, words = _VERIFY.get(
+            facts.verify_code,
+            ("TLS-CERTIFICATE", "the server's certificate cannot be verified"),
+        )
+        return code, words.format(host=host, trusted=_trusted(tls)), True
+    if facts.alert is not None:
+        return _alert(facts.alert, tls, host)
+    if facts.shaken:
+        return (None, "", False) if facts.ended else ("TLS-FAILED", "broken data arrived", False)
+    if facts.reason in _NOT_TLS:
+        return "TLS-NOT-SPOKEN", f"this port does not speak TLS{_switched_on(tls)}", True
+    if facts.ended:
+        return _closed(tls, host)
+    if "LEGACY" in facts.reason or "SMALL" in facts.reason or "PROTOCOL" in facts.reason:
+        return (
+            "TLS-OLD-SERVER",
+            "the server offers only what is no longer safe: it needs TLS 1.2 or newer, secure "
+            "renegotiation and keys of 2048 bits",
+            True,
+        )
+    return "TLS-FAILED", "the handshake could not be completed", False
+
+
+def _closed(tls: ClientTLS | None, host: str | None) -> tuple[str, str, bool]:
+    if host is not None and host.endswith(_ATLAS_HOSTS):
+        return (
+            "TLS-CLOSED",
+            "the server closed the connection in the middle of the handshake: very likely this "
+            "machine's public address is not in the project's IP access list (Network Access in "
+            "Atlas)",
+            False,
+        )
+    return (
+        "TLS-CLOSED",
+        "the server closed the connection in answer to the TLS greeting: this port probably does "
+        f"not speak TLS{_switched_on(tls)}",
+        False,
+    )
+
+
+def _alert(number: int, tls: ClientTLS | None, host: str | None) -> tuple[str, str, bool]:
+    subject = tls.subject if tls is not None else None
+    if number == 116 or (number == 40 and tls is not None and tls.without_certificate):
+        return (
+            "TLS-CLIENT-CERTIFICATE-MISSING",
+            "the server asks for a client certificate, and none was sent: give it as "
+            "tlsCertificateKeyFile",
+            True,
+        )
+    if number == 80 and host is not None and host.endswith(_ATLAS_HOSTS):
+        return _closed(tls, host)
+    if number in (42, 43, 44, 45, 46, 48, 49, 51):
+        if tls is not None and tls.without_certificate:
+            return (
+                "TLS-CLIENT-CERTIFICATE-MISSING",
+                f"the server refuses the connection ({ALERTS[number].lower()}), and no client "
+                "certificate was sent: give one as tlsCertificateKeyFile",
+                True,
+            )
+        why = {
+            44: "it is revoked",
+            45: "it has expired",
+            48: "the server does not know the authority that issued it",
+        }.get(number, "the server finds it bad")
+        whose = f" (subject {subject!r})" if subject else ""
+        return (
+            "TLS-CLIENT-CERTIFICATE-REFUSED",
+            f"the server refuses the client certificate{whose}: {why}",
+            True,
+        )
+    if number in (70, 71):
+        return (
+            "TLS-OLD-SERVER",
+            "client and server have no version of TLS, or no cipher, in common: mongokey needs "
+            "TLS 1.2 or newer",
+            True,
+        )
+    name = ALERTS.get(number, str(number)).lower()
+    return "TLS-ALERT", f"the server ended the handshake with the alert {name}", False
+
+
+def plain_answer(peer: str) -> TLSError:
+    """The error for a server that answered a plain message with a TLS record."""
+    return TLSError(
+        f"{peer}: this port speaks TLS, and the connection is without: add tls=true "
+        "[TLS-NEEDED]",
+        "TLS-NEEDED",
+        True,
+    )
+
+
+def _trusted(tls: ClientTLS | None) -> str:
+    if tls is not None and tls.options is not None and tls.options.ca_file:
+        return f"(tlsCAFile={tls.options.ca_file!r})"
+    return "(those of the system)"
+
+
+def _switched_on(tls: ClientTLS | None) -> str:
+    implied = tls.options.implied_by if tls is not None and tls.options is not None else None
+    if implied:
+        return f"; TLS was switched on by {implied}: remove that, or have the server speak TLS"
+    return "; remove tls=true, or have the server speak TLS"
+
+
+__all__ = ["Facts", "facts_of", "failure", "plain_answer"]

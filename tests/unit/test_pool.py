@@ -1,0 +1,205 @@
+"""What can be seen of a pool without a client: connections over socket pairs, nobody behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mongokey.connection._connection import Connection
+from mongokey.errors import AutoReconnect
+from mongokey.pool import keeper
+from mongokey.pool._pool import Pool
+from mongokey.stream._stream import SocketStream
+
+ADDRESS = ("host", 27017)
+
+
+class Maker:
+    """Makes connections; `peers` are the other ends."""
+
+    def __init__(self) -> None:
+        self.peers: list[socket.socket] = []
+        self.made: list[Connection] = []
+        self.error: Exception | None = None
+
+    def __call__(self) -> Connection:
+        if self.error is not None:
+            raise self.error
+        ours, theirs = socket.socketpair()
+        self.peers.append(theirs)
+        connection = Connection(SocketStream(ours.detach(), "host:27017"), ADDRESS)
+        self.made.append(connection)
+        return connection
+
+
+@pytest.fixture
+def maker() -> Iterator[Maker]:
+    maker = Maker()
+    yield maker
+    for peer in maker.peers:
+        peer.close()
+    for connection in maker.made:
+        connection.close()
+
+
+def test_a_new_pool_is_empty_and_says_so(maker: Maker) -> None:
+    pool = Pool(ADDRESS, maker, max_size=7, min_size=1, max_connecting=3)
+    assert (pool.idle_count, pool.in_use, pool.connecting) == (0, 0, 0)
+    assert (pool.max_size, pool.min_size, pool.max_connecting) == (7, 1, 3)
+    assert pool.address == ADDRESS
+    assert not pool.closed
+    assert "host:27017" in repr(pool)
+    assert "[::1]:5" in repr(Pool(("::1", 5), maker))
+    assert "/tmp/x.sock" in repr(Pool(("/tmp/x.sock", None), maker))
+
+
+def test_an_adopted_connection_is_idle(maker: Maker) -> None:
+    pool = Pool(ADDRESS, maker)
+    pool.adopt(maker())
+    assert (pool.idle_count, pool.in_use) == (1, 0)
+
+
+def test_a_full_pool_adopts_nothing(maker: Maker) -> None:
+    pool = Pool(ADDRESS, maker, max_size=1)
+    one, two = maker(), maker()
+    pool.adopt(one)
+    pool.adopt(two)
+    assert pool.idle_count == 1
+    assert (one.closed, two.closed) == (False, True)
+
+
+def test_a_closed_connection_is_not_taken_in(maker: Maker) -> None:
+    pool = Pool(ADDRESS, maker)
+    connection = maker()
+    connection.close()
+    pool.adopt(connection)
+    assert (pool.idle_count, pool.in_use) == (0, 0)
+
+
+def test_pruning_opens_up_to_min_size(maker: Maker) -> None:
+    pool = Pool(ADDRESS, maker, min_size=3, max_connecting=1)
+    pool.prune()
+    assert pool.idle_count == 3
+    pool.prune()
+    assert len(maker.made) == 3
+
+
+def test_pruning_closes_what_is_idle_for_too_long(maker: Maker) -> None:
+    pool = Pool(ADDRESS, maker, max_idle_ms=0.001)
+    pool.adopt(maker())
+    threading.Event().wait(0.01)
+    pool.prune()
+    assert pool.idle_count == 0
+    assert maker.made[0].closed
+    patient = Pool(ADDRESS, maker, max_idle_ms=60_000)
+    patient.adopt(maker())
+    patient.prune()
+    assert patient.idle_count == 1
+
+
+def test_a_connection_that_cannot_be_opened_leaves_the_counts_right(maker: Maker) -> None:
+    pool = Pool(ADDRESS, maker, min_size=2)
+    maker.error = AutoReconnect("refused")
+    with pytest.raises(AutoReconnect):
+        pool.prune()
+    assert (pool.idle_count, pool.in_use, pool.connecting) == (0, 0, 0)
+    maker.error = None
+    pool.prune()
+    assert pool.idle_count == 2
+
+
+def test_clearing_closes_what_is_idle(maker: Maker) -> None:
+    pool = Pool(ADDRESS, maker)
+    pool.adopt(maker())
+    generation = pool.generation
+    pool.clear()
+    assert pool.idle_count == 0
+    assert maker.made[0].closed
+    assert pool.generation == generation + 1
+    pool.adopt(maker())
+    assert pool.idle_count == 1
+
+
+def test_closing_is_for_good(maker: Maker) -> None:
+    pool = Pool(ADDRESS, maker, min_size=2)
+    pool.prune()
+    pool.close()
+    pool.close()
+    assert pool.closed
+    assert all(each.closed for each in maker.made)
+    pool.prune()
+    pool.adopt(maker())
+    assert pool.idle_count == 0
+    assert maker.made[-1].closed
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_child_starts_with_an_empty_pool_and_leaves_the_parent_s_open(maker: Maker) -> None:
+    pool = Pool(ADDRESS, maker)
+    pool.adopt(maker())
+    pid = os.fork()
+    if pid == 0:
+        right = pool.idle_count == pool.in_use == pool.connecting == 0
+        os._exit(0 if right and maker.made[0].closed else 1)
+    _, status = os.waitpid(pid, 0)
+    assert status == 0
+    assert pool.idle_count == 1
+    maker.peers[0].setblocking(False)
+    # The child's exit did not end the connection for the other side.
+    with pytest.raises(BlockingIOError):
+        maker.peers[0].recv(1)
+
+
+class Tended:
+    """A topology as its keeper sees it."""
+
+    def __init__(self, *pools: Any) -> None:
+        self.pools = list(pools)
+
+
+@pytest.fixture
+def _busy_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "_PERIOD_S", 0.005)
+
+
+def wait_until(condition: Any) -> bool:
+    for _ in range(1000):
+        if condition():
+            return True
+        threading.Event().wait(0.005)
+    return False
+
+
+def keepers() -> int:
+    return sum(thread.name == "mongokey-keeper" for thread in threading.enumerate())
+
+
+@pytest.mark.usefixtures("_busy_keeper")
+def test_a_keeper_tends_every_pool_and_goes_on_after_errors(maker: Maker) -> None:
+    broken = Maker()
+    broken.error = AutoReconnect("refused")
+    pools = Pool(ADDRESS, broken, min_size=1), Pool(ADDRESS, maker, min_size=2)
+    topology = Tended(*pools)
+    tending = keeper.Keeper(topology)  # type: ignore[arg-type]
+    assert wait_until(lambda: pools[1].idle_count == 2)
+    pools[1].clear()
+    assert wait_until(lambda: pools[1].idle_count == 2)
+    tending.stop()
+    assert wait_until(lambda: keepers() == 0)
+
+
+@pytest.mark.usefixtures("_busy_keeper")
+def test_a_keeper_ends_when_its_topology_is_gone() -> None:
+    topology = Tended()
+    tending = keeper.Keeper(topology)  # type: ignore[arg-type]
+    assert keepers() == 1
+    del topology
+    gc.collect()
+    assert wait_until(lambda: keepers() == 0)
+    del tending
