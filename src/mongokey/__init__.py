@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from mongokey.collection import ReturnDocument
     from mongokey.cursor import CursorType
     from mongokey.mongo_client import MongoClient
-    from mongokey.operations import IndexModel
+    from mongokey.operations import (
+        DeleteMany,
+        DeleteOne,
+        IndexModel,
+        InsertOne,
+        ReplaceOne,
+        UpdateMany,
+        UpdateOne,
+    )
     from mongokey.read_preferences import ReadPreference
     from mongokey.write_concern import WriteConcern
 
@@ -29,6 +37,12 @@ _HOMES = {
     "DESCENDING": "mongokey._arguments",
     "CursorType": "mongokey.cursor",
     "IndexModel": "mongokey.operations",
+    "DeleteMany": "mongokey.operations",
+    "DeleteOne": "mongokey.operations",
+    "InsertOne": "mongokey.operations",
+    "ReplaceOne": "mongokey.operations",
+    "UpdateMany": "mongokey.operations",
+    "UpdateOne": "mongokey.operations",
     "MongoClient": "mongokey.mongo_client",
     "ReadPreference": "mongokey.read_preferences",
     "ReturnDocument": "mongokey.collection",
@@ -45,10 +59,16 @@ __all__ = [
     "HASHED",
     "TEXT",
     "CursorType",
+    "DeleteMany",
+    "DeleteOne",
     "IndexModel",
+    "InsertOne",
     "MongoClient",
     "ReadPreference",
+    "ReplaceOne",
     "ReturnDocument",
+    "UpdateMany",
+    "UpdateOne",
     "WriteConcern",
     "__version__",
     "version",

@@ -4,10 +4,24 @@ from typing import Any, Generic, TypeVar
 from mongokey.bson.codec_options import CodecOptions
 from mongokey.cursor import CommandCursor, Cursor
 from mongokey.database import Database
-from mongokey.operations import IndexModel
+from mongokey.operations import (
+    DeleteMany,
+    DeleteOne,
+    IndexModel,
+    InsertOne,
+    ReplaceOne,
+    UpdateMany,
+    UpdateOne,
+)
 from mongokey.read_concern import ReadConcern
 from mongokey.read_preferences import _ServerMode
-from mongokey.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+from mongokey.results import (
+    BulkWriteResult,
+    DeleteResult,
+    InsertManyResult,
+    InsertOneResult,
+    UpdateResult,
+)
 from mongokey.write_concern import WriteConcern
 
 _Document = TypeVar("_Document", bound=Mapping[str, Any])
@@ -65,6 +79,15 @@ class Collection(Generic[_Document]):
         session: None = None,
         comment: Any = None,
     ) -> InsertManyResult: ...
+    def bulk_write(
+        self,
+        requests: list[InsertOne | UpdateOne | UpdateMany | ReplaceOne | DeleteOne | DeleteMany],
+        ordered: bool = True,
+        bypass_document_validation: bool | None = None,
+        session: None = None,
+        comment: Any = None,
+        let: Mapping[str, Any] | None = None,
+    ) -> BulkWriteResult: ...
     def update_one(
         self,
         filter: Mapping[str, Any],

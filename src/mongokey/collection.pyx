@@ -14,13 +14,19 @@ from cpython.object cimport PyObject
 from mongokey.bson._codec cimport context_of
 from mongokey.database cimport Database
 from mongokey.operations._commands cimport Command
-from mongokey.operations._crud cimport Find, InsertMany, InsertOne, WriteOne
+from mongokey.operations._crud cimport Batch, Find, InsertMany, InsertOne, WriteOne
 from mongokey.operations._operation cimport Namespace, Operation
 
 from mongokey import _arguments as arguments
 from mongokey.bson.objectid import ObjectId
 from mongokey.cursor import CommandCursor, Cursor
-from mongokey.errors import ConfigurationError, OperationFailure
+from mongokey.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    InvalidOperation,
+    OperationFailure,
+)
+from mongokey.results import BulkWriteResult
 
 # src/mongo/base/error_codes.yml
 NAMESPACE_NOT_FOUND = 26
@@ -34,6 +40,8 @@ class ReturnDocument:
 
 
 cdef str ID = "_id"
+# The section of OP_MSG that holds a command's statements.
+cdef dict SECTIONS = {"insert": b"documents", "update": b"updates", "delete": b"deletes"}
 cdef object _raw_document = None
 
 
@@ -259,6 +267,60 @@ cdef class Collection:
             bypassDocumentValidation=bypass_document_validation, comment=comment
         )
         return self.executor.execute(operation)
+
+    def bulk_write(
+        self,
+        requests,
+        ordered=True,
+        bypass_document_validation=None,
+        session=None,
+        comment=None,
+        let=None,
+    ):
+        """Carry out requests of `mongokey.operations` (InsertOne, UpdateOne…), many in a message.
+
+        With `ordered`, in their order and only up to the first error; otherwise those of one
+        kind go together. Returns a `BulkWriteResult`; raises `BulkWriteError` with the counts
+        and every error in `details`.
+        """
+        cdef Batch operation
+        cdef dict result = None
+        from mongokey.operations._requests import runs
+
+        arguments.refuse_session(session)
+        arguments.check_list("requests", requests)
+        if not requests:
+            raise InvalidOperation("No operations to execute")
+        for run in runs(requests, ordered):
+            if run.command == "insert":
+                for document in run.statements:
+                    ensure_id(document)
+            operation = Batch.__new__(Batch)
+            if result is None:
+                result = operation.result
+            operation.result = result
+            operation.command = run.command.encode()
+            operation.section = SECTIONS[run.command]
+            operation.statements = run.statements
+            operation.indexes = run.indexes
+            operation.ordered = ordered
+            operation.context = self.context
+            self._prepare_write(operation)
+            if run.multi:
+                # retryable-writes: the server cannot repeat a statement on many documents.
+                operation.retryable_write = False
+            operation.extras = some_of(
+                bypassDocumentValidation=bypass_document_validation,
+                comment=comment,
+                let=None if run.command == "insert" else let,
+            )
+            self.executor.execute(operation)
+            if ordered and result["writeErrors"]:
+                break
+        if result["writeErrors"] or result["writeConcernErrors"]:
+            result["writeErrors"].sort(key=position)
+            raise BulkWriteError(result)
+        return BulkWriteResult(result, not self.unacknowledged)
 
     # -- update and delete --------------------------------------------------------------------
 
@@ -709,6 +771,11 @@ cdef int add_update_options(dict statement, collation, array_filters, hint, sort
     if sort is not None:
         statement["sort"] = arguments.index_document(arguments.index_pairs(sort))
     return 0
+
+
+def position(error):
+    """Where in the bulk a write error belongs."""
+    return error["index"]
 
 
 def some_of(**fields):

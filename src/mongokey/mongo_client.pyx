@@ -167,6 +167,11 @@ cdef class MongoClient:
         """Call ``callback(address, LoginResult)`` after each login; for tools and tests."""
         self._connector.on_login = callback
 
+    @property
+    def _tls(self):
+        """The client's ClientTLS, None without TLS; for tools and tests."""
+        return self._connector.settings().tls
+
     def append_metadata(self, driver_info):
         """Add a `DriverInfo` of a wrapping library to what new connections tell the server."""
         from mongokey.driver_info import DriverInfo

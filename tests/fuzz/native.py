@@ -2,9 +2,10 @@
 
 Targets: `bson_header` and `utf8_header` are libFuzzer on the C headers alone, `codec` is atheris
 on the compiled codec (needs the extra `fuzz`), all three under the address and
-undefined-behaviour sanitizers; `beside_pymongo` is atheris without the address sanitizer, comparing with PyMongo's
-decoder. This module builds each in a folder that goes with it, makes the seed corpus, runs, and
-prints how many inputs there were; what was found is kept under --artifacts.
+undefined-behaviour sanitizers; `beside_pymongo` is atheris without the address sanitizer and
+compares with PyMongo's decoder. This module builds each in a folder that goes with it, makes the
+seed corpus, runs, and prints how many inputs there were and how many edges of the code they
+reached; what was found is kept under --artifacts.
 
     python -m tests.fuzz.native [--targets NAME ...] [--seconds N | --inputs N]
 """
@@ -103,8 +104,8 @@ def python_target(name: str, into: Path) -> tuple[list[str], dict[str, str]]:
     return command, environment
 
 
-def run(name: str, work: Path, artifacts: Path, seconds: int, inputs: int) -> tuple[int, bool]:
-    """Build and run one target: how many inputs it saw, and whether all was well."""
+def run(name: str, work: Path, artifacts: Path, seconds: int, inputs: int) -> tuple[int, int]:
+    """Build and run one target: how many inputs it saw and edges it reached; 0 after a fault."""
     environment = dict(os.environ)
     if name in C_TARGETS:
         command = build_c(name, work)
@@ -126,10 +127,11 @@ def run(name: str, work: Path, artifacts: Path, seconds: int, inputs: int) -> tu
     )
     output = done.stdout.decode("utf-8", "replace")
     found = re.search(r"^stat::number_of_executed_units:\s*(\d+)", output, re.MULTILINE)
-    if done.returncode or found is None:
+    edges = re.findall(r"\bcov: (\d+)", output)
+    if done.returncode or found is None or not edges:
         print(output[-6000:])
-        return 0, False
-    return int(found[1]), True
+        return 0, 0
+    return int(found[1]), int(edges[-1])
 
 
 def main() -> int:
@@ -147,9 +149,13 @@ def main() -> int:
         print(f"{seeds.write(work / 'seeds')} seeds")
         for name in arguments.targets:
             seconds = 0 if arguments.inputs else arguments.seconds
-            inputs, good = run(name, work, arguments.artifacts.resolve(), seconds, arguments.inputs)
-            total, well = total + inputs, well and good
-            print(f"{name}: {inputs} inputs{'' if good else ', FAILED'}", flush=True)
+            inputs, edges = run(
+                name, work, arguments.artifacts.resolve(), seconds, arguments.inputs
+            )
+            total, well = total + inputs, well and inputs > 0
+            print(
+                f"{name}: {inputs} inputs, {edges} edges{'' if inputs else ': FAILED'}", flush=True
+            )
     print(f"{total} inputs in all")
     if well and not any(arguments.artifacts.iterdir()):
         arguments.artifacts.rmdir()

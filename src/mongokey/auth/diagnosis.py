@@ -48,10 +48,11 @@ class Hint(namedtuple("Hint", ("word", "grade", "text"))):
 class LoginFacts:
     """What is known about one login; printed in its errors and read by the command line.
 
-    `offered` is hello's saslSupportedMechs when the mechanism was negotiated, else None.
+    `offered` is hello's saslSupportedMechs when the mechanism was negotiated, else None;
+    `subject` that of the client certificate, None without one.
     """
 
-    __slots__ = ("address", "credential", "hello", "hints", "mechanism", "offered")
+    __slots__ = ("address", "credential", "hello", "hints", "mechanism", "offered", "subject")
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class LoginFacts:
         self.mechanism = mechanism
         self.hello = hello
         self.offered: list[Any] | None = None
+        self.subject: str | None = None
         self.hints: list[Hint] = []
 
     @property
@@ -247,7 +249,30 @@ def _user_or_password(code: Any, facts: LoginFacts) -> Hint | None:
     )
 
 
+def _certificate(code: Any, facts: LoginFacts) -> Hint | None:
+    if facts.subject is None or code not in _REFUSALS or facts.credential.password is not None:
+        return None
+    given = facts.credential.username
+    if given is not None and given != facts.subject:
+        return Hint(
+            "X509-USER-NAME",
+            CERTAIN,
+            f"the user name given is not the subject of the certificate, {facts.subject!r}: leave "
+            "the user name out, the server takes it from the certificate",
+        )
+    return Hint(
+        "X509-USER-UNKNOWN",
+        LIKELY,
+        f"the server most likely has no user in {EXTERNAL} that is called exactly as the "
+        f"certificate's subject: db.getSiblingDB({EXTERNAL!r}).runCommand({{createUser: "
+        f"{json_string(facts.subject)}, roles: [...]}}). A certificate with the O, OU and DC of "
+        "the servers' own cannot be a user's",
+    )
+
+
 def _external(code: Any, facts: LoginFacts) -> Hint | None:
+    if facts.subject is not None:
+        return None  # the hint about the certificate says more
     if facts.credential.source != EXTERNAL or code not in _REFUSALS:
         return None
     user = facts.credential.username
@@ -270,6 +295,7 @@ _RULES: tuple[Callable[[Any, LoginFacts], Hint | None], ...] = (
     _user_known,
     _path_became_source,
     _atlas,
+    _certificate,
     _external,
     _user_or_password,
 )
@@ -281,6 +307,12 @@ def format_address(address: tuple[str, int | None]) -> str:
     if port is None:
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def json_string(text: str) -> str:
+    """`text` as the shell wants it typed: backslashes of a subject are to be doubled."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _quote(message: Any) -> str:

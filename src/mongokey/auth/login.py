@@ -13,7 +13,7 @@ from mongokey._replies import STATE_CHANGE_CODES, raise_command_error
 from mongokey.auth.conversation import Conversation, Document, Work
 from mongokey.auth.diagnosis import LoginFacts, explain, explain_hello, format_address
 from mongokey.auth.errors import AuthenticationFailed, ServerProofError
-from mongokey.auth.registry import PREFERRED, negotiate, open_conversation
+from mongokey.auth.registry import PREFERRED, find_rules, negotiate, open_conversation
 from mongokey.errors import ConfigurationError, NotPrimaryError, OperationFailure
 from mongokey.handshake.hello import hello_command
 from mongokey.handshake.reply import HelloReply
@@ -69,12 +69,14 @@ def login(
     load_balanced: bool = False,
     hello_ok: bool = False,
     compressors: Sequence[str] = (),
+    subject: str | None = None,
 ) -> Steps:
     """Say hello on a new connection and log in.
 
     For each `Command` that comes out, send it and `send()` the reply in; for each `Work`, run
     it (a blocking driver here, an asyncio driver in a thread) and `send(None)`. The generator
-    returns a `LoginResult`.
+    returns a `LoginResult`. `subject` is the one of the connection's client certificate (RFC 2253
+    order), "" when there is none, None when that is not known.
 
     Raises AuthenticationFailed (an OperationFailure), with user, source and next step in its
     message, when the server refuses; ServerProofError when it does not prove itself;
@@ -90,6 +92,11 @@ def login(
             # A hundred connections of one user: what the first one ended with comes first.
             mechanism = credential.state.mechanism or PREFERRED
             question = f"{credential.source}.{credential.username}"
+        if subject == "" and find_rules(mechanism).certificate:
+            raise ConfigurationError(
+                f"{mechanism} logs in with the client certificate of TLS, and there is none: give "
+                "tlsCertificateKeyFile (a PEM file with certificate and key)"
+            )
         conversation = open_conversation(credential, mechanism, address)
         speculated = conversation.speculative()
     answer = yield Command(
@@ -113,6 +120,7 @@ def login(
         return LoginResult(hello, None, 1, False)
 
     facts = LoginFacts(credential, address, conversation.mechanism, hello)
+    facts.subject = subject or None
     reply = hello.speculative_authenticate if speculated is not None else None
     if credential.mechanism is None:
         facts.offered = hello.sasl_supported_mechs

@@ -53,11 +53,13 @@ class Mechanism:
     `external` is True for mechanisms whose only source is `$external`; the others take
     authSource, then the path's database, then `default_source`.
     `check` sees the finished parts for rules that span several of them. `conversation` is None
-    for a mechanism this version validates but does not speak.
+    for a mechanism this version validates but does not speak. `certificate` is True for one
+    whose credential is the client certificate of TLS.
     """
 
     __slots__ = (
         "check",
+        "certificate",
         "conversation",
         "default_properties",
         "default_source",
@@ -78,6 +80,7 @@ class Mechanism:
         external: bool = False,
         default_source: str = EXTERNAL,
         takes_external: bool = True,
+        certificate: bool = False,
         properties: Mapping[str, Property] = MappingProxyType({}),
         default_properties: Mapping[str, Any] = MappingProxyType({}),
         check: Callable[[str | None, str | None, Mapping[str, Any]], None] | None = None,
@@ -91,6 +94,7 @@ class Mechanism:
         self.external = external
         self.default_source = default_source
         self.takes_external = takes_external
+        self.certificate = certificate
         self.properties = properties
         self.default_properties = default_properties
         self.check = check

@@ -49,5 +49,6 @@ X509 = Mechanism(
     username=OPTIONAL,
     password=FORBIDDEN,
     external=True,
+    certificate=True,
     conversation=X509Conversation,
 )

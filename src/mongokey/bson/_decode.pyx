@@ -416,7 +416,7 @@ cdef inline int _need(Reader *r, const uint8_t *p, const uint8_t *end, Py_ssize_
 
 
 # The value at at[0], which must end by `end`; at[0] moves behind it.
-cdef object _read_value(Reader *r, uint8_t kind, const uint8_t **at, const uint8_t *end):
+cdef inline object _read_value(Reader *r, uint8_t kind, const uint8_t **at, const uint8_t *end):
     if r.decoders != NULL:
         return _transform(r, _read_plain(r, kind, at, end))
     return _read_plain(r, kind, at, end)

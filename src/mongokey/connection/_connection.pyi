@@ -34,4 +34,6 @@ class Connection:
     def command(
         self, database: str, command: Mapping[str, Any], deadline_ns: int = 0
     ) -> dict[str, Any]: ...
+    def unread(self, most: int = 16) -> bytes:
+        """The first bytes, at most `most`, of a message that did not arrive whole."""
     def close(self) -> None: ...

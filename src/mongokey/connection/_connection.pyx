@@ -190,5 +190,12 @@ cdef class Connection:
     def closed(self):
         return self.stream.closed
 
+    def unread(self, Py_ssize_t most=16):
+        """The first bytes, at most `most`, of a message that did not arrive whole."""
+        cdef size_t size = self.incoming.size - self.message_size
+        if most < 0 or size == 0:
+            return b""
+        return (<char *>self.incoming.data + self.message_size)[:min(size, <size_t>most)]
+
     def __repr__(self):
         return f"<Connection to {self.stream.peer}{', closed' if self.stream.closed else ''}>"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from mongokey.auth.login import Command, LoginResult, login
 from mongokey.connection._connection import Connection
-from mongokey.errors import ConfigurationError
+from mongokey.errors import AutoReconnect, ConfigurationError, ProtocolError
 from mongokey.stream import connect, monotonic_ns
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from mongokey.stream.tls_context import ClientTLS
 
 Address = tuple[str, "int | None"]
+
+# RFC 8446, section 5.1: the type of a record (alert, handshake), then version 3 of old.
+_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 
 
 class ConnectionSettings:
@@ -82,7 +85,12 @@ def open_connection(
             stream = settings.tls.wrap(plain, host, deadline)
         stream.deadline_text = text
         connection = Connection(stream, address)
-        result = log_in(connection, settings, deadline)
+        try:
+            result = log_in(connection, settings, deadline)
+        except (AutoReconnect, ProtocolError) as error:
+            if settings.tls is None and connection.hello is None:
+                _blame_tls(connection, error)
+            raise
         connection.accept_hello(result.hello)
         if settings.socket_timeout_s:
             stream.timeout_text = f"socketTimeoutMS={settings.socket_timeout_s * 1000:.0f}"
@@ -93,6 +101,21 @@ def open_connection(
     return connection, result
 
 
+def _blame_tls(connection: Connection, error: AutoReconnect | ProtocolError) -> None:
+    """Raise the better error if the answer to a plain hello was a TLS record (an alert)."""
+    if connection.unread(2) in _TLS_RECORDS:
+        from mongokey.stream.tls_errors import plain_answer
+
+        raise plain_answer(connection.stream.peer) from error
+
+
+def _subject(settings: ConnectionSettings) -> str | None:
+    """Who the client's certificate says it is; "" when no certificate can be sent."""
+    if settings.tls is None or settings.tls.without_certificate:
+        return ""
+    return settings.tls.subject
+
+
 def log_in(connection: Connection, settings: ConnectionSettings, deadline_ns: int) -> LoginResult:
     """Say hello and log in on an open connection, by the steps of `auth.login.login`."""
     steps = login(
@@ -101,6 +124,7 @@ def log_in(connection: Connection, settings: ConnectionSettings, deadline_ns: in
         connection.address,
         server_api=settings.server_api,
         load_balanced=settings.load_balanced,
+        subject=_subject(settings),
     )
     answer: Mapping[str, Any] | None = None
     try:

@@ -9,12 +9,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mongokey import _arguments as arguments
+from mongokey._lazy import loader
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["IndexModel"]
+    from mongokey.operations._requests import (
+        DeleteMany,
+        DeleteOne,
+        InsertOne,
+        ReplaceOne,
+        UpdateMany,
+        UpdateOne,
+    )
+
+__all__ = [
+    "DeleteMany",
+    "DeleteOne",
+    "IndexModel",
+    "InsertOne",
+    "ReplaceOne",
+    "UpdateMany",
+    "UpdateOne",
+]
+
+_REQUESTS = ("DeleteMany", "DeleteOne", "InsertOne", "ReplaceOne", "UpdateMany", "UpdateOne")
+__getattr__ = loader(__name__, dict.fromkeys(_REQUESTS, "mongokey.operations._requests"))
 
 
 class IndexModel:

@@ -8,14 +8,13 @@ endSessions are made here. It must not know what the single commands mean to a c
 from libc.stdint cimport int64_t
 
 from mongokey._cdefs cimport mk_buffer
-from mongokey.bson._codec cimport CodecContext, context_of, read_document
+from mongokey.bson._codec cimport context_of, read_document
 from mongokey.connection._connection cimport Connection
 from mongokey.operations._crud cimport decode_batch, raise_first_error
 from mongokey.operations._operation cimport (
     Executor,
     Namespace,
     Operation,
-    ServerSession,
     check,
     decode_reply,
     mk_command_reply,
@@ -83,7 +82,6 @@ cdef class Command(Operation):
         return write_document_elements(out, self.document, self.context)
 
     cdef object read(self, Connection connection, mk_command_reply *reply):
-        cdef dict answer
         if self.check_write_concern and reply.has_write_errors:
             raise_first_error(decode_reply(connection, context_of(None)))
         result = read_document(connection.reply.body, connection.reply.body_size, self.context)
@@ -93,8 +91,8 @@ cdef class Command(Operation):
             return self.parse(result)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ProtocolError(
-                f"the server's reply to {next(iter(self.document))!r} lacks what it should have, or "
-                f"has it in another type: {error!r}"
+                f"the server's reply to {next(iter(self.document))!r} lacks what it should "
+                f"have, or has it in another type: {error!r}"
             ) from error
 
 

@@ -51,7 +51,9 @@ cdef class Batch(Operation):
     cdef bint ordered
     cdef dict extras
     cdef Py_ssize_t start, end              # the batch being sent: statements[start:end]
+    cdef list indexes                       # where each statement stands in the bulk; None: there
     cdef dict result                        # in the form of BulkWriteError.details
+    cdef Py_ssize_t _index(self, Py_ssize_t statement) except -1
     cdef int _note(self, dict answer, int64_t n) except -1
 
 

@@ -284,7 +284,7 @@ cdef class Batch(Operation):
             before = out.size
             write_document(out, self.statements[index], self.context, False, inserts)
             if out.size - before > most:
-                raise too_large(out.size - before, connection, f" at index {index}")
+                raise too_large(out.size - before, connection, f" at index {self._index(index)}")
             if out.size > connection.max_message_size and index > self.start:
                 out.size = before
                 break
@@ -313,9 +313,10 @@ cdef class Batch(Operation):
         """Add one reply's counts and errors to the result, with indexes of the whole."""
         cdef dict result = self.result
         for error in documents_in(answer, "writeErrors"):
-            error["index"] = number_in(error, "index") + self.start
-            if 0 <= error["index"] < len(self.statements):
-                error["op"] = self.statements[error["index"]]
+            index = number_in(error, "index") + self.start
+            if 0 <= index < len(self.statements):
+                error["op"] = self.statements[index]
+            error["index"] = self._index(index)
             result["writeErrors"].append(error)
         concern_error = concern_error_of(answer)
         if concern_error is not None:
@@ -328,12 +329,20 @@ cdef class Batch(Operation):
             upserted = documents_in(answer, "upserted")
             for each in upserted:
                 result["upserted"].append(
-                    {"index": number_in(each, "index") + self.start, "_id": each.get("_id")}
+                    {
+                        "index": self._index(number_in(each, "index") + self.start),
+                        "_id": each.get("_id"),
+                    }
                 )
             result["nUpserted"] += len(upserted)
             result["nMatched"] += n - len(upserted)
             result["nModified"] += number_in(answer, "nModified")
         return 0
+
+    cdef Py_ssize_t _index(self, Py_ssize_t statement) except -1:
+        if self.indexes is None or not 0 <= statement < len(self.indexes):
+            return statement if statement >= 0 else 0
+        return self.indexes[statement]
 
     cdef object unread(self):
         self.start = self.end

@@ -10,19 +10,16 @@ found or connections made.
 import os
 import weakref
 
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memmove
 
 from mongokey._cdefs cimport (
     MK_NO_MEMORY,
-    MK_OK,
     MK_TOO_LARGE,
     mk_buffer,
     mk_buffer_append,
     mk_buffer_free,
     mk_buffer_init,
-    mk_buffer_reserve,
-    mk_store_i32,
 )
 from mongokey.bson._bson_c cimport mk_bson_begin, mk_bson_end, mk_bson_int64
 from mongokey.bson._codec cimport CodecContext, context_of, read_document, write_document
@@ -432,7 +429,6 @@ cdef class Executor:
 
     def close(self):
         """End the server sessions, as far as the server still answers, and close the pools."""
-        cdef ServerSession session
         cdef Pool pool = self.pool
         if self.closed:
             return

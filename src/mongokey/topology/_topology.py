@@ -18,6 +18,7 @@ from mongokey.errors import (
     MongoError,
     OperationFailure,
     ServerSelectionTimeoutError,
+    TLSError,
 )
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -173,7 +174,8 @@ class Topology:
         """The pool of the server that operations go to; finds one if none is known.
 
         Raises `ServerSelectionTimeoutError` saying what each seed answered, or at once what no
-        waiting can mend: a refused login (`OperationFailure`) or a `ConfigurationError`.
+        waiting can mend: a refused login (`OperationFailure`), a `ConfigurationError`, or a
+        `TLSError` when TLS is refused for good (a certificate, a host name) with every seed.
         """
         deadline = time.monotonic() + self._timeout_s
         if not self._lock.acquire(timeout=self._timeout_s):
@@ -198,6 +200,7 @@ class Topology:
                 if found is not None:
                     self.current = found
                     return found
+                self._stop_if_hopeless(answers, errors)
                 now = time.monotonic()
                 pause = max(0.0, _MIN_PAUSE_S - (now - began))
                 if now + pause >= deadline:
@@ -205,6 +208,21 @@ class Topology:
                 time.sleep(pause)
         finally:
             self._lock.release()
+
+    def _stop_if_hopeless(
+        self, answers: dict[Address, str], errors: dict[Address, Exception]
+    ) -> None:
+        """Certificates do not get better by asking again: told at once, if no seed is left that
+        may answer yet."""
+        failed = [errors.get(seed) for seed in self._seeds]
+        refused = [each for each in failed if isinstance(each, TLSError) and each.permanent]
+        if not refused or len(refused) < len(self._seeds):
+            return
+        if len(refused) == 1:
+            raise refused[0]
+        told = TLSError("; ".join(str(each) for each in refused), refused[0].reason, True)
+        told.errors = told.details = dict(errors)
+        raise told
 
     def _look_around(
         self, deadline: float, answers: dict[Address, str], errors: dict[Address, Exception]
