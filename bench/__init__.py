@@ -2,6 +2,7 @@
 
     python -m bench.compare        client CPU and wall time of each case, and the floor in C
     python -m bench.report         the same as a Markdown table and an SVG chart
+    python -m bench.bson           the codecs alone, on the driver benchmark's documents
     python -m bench.instructions   callgrind's instruction counts, stored and compared
     pytest bench                   pytest-benchmark cases, and the tests of the instrument
     python -m bench.server         the canned server, to play with

@@ -211,7 +211,8 @@ def decode_batch(package: str, name: str) -> int:
 
 def memory(name: str) -> dict[str, int]:
     """Of each package, by how many bytes decoding a 16 MB batch raises the peak of a process."""
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+    # As this process finds them: an interpreter may have its packages by way of PYTHONPATH.
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "src"), *filter(None, sys.path)])
     result = {}
     for label, package in PACKAGES.items():
         output = subprocess.run(

@@ -2,6 +2,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from mongokey.stream.tls_context import ClientTLS
 from mongokey.auth.login import LoginResult
 from mongokey.bson.codec_options import CodecOptions, TypeRegistry
 from mongokey.client_options import ClientOptions
@@ -50,6 +51,9 @@ class MongoClient(Generic[_Document]):
     @property
     def is_mongos(self) -> bool: ...
     def _on_login(self, callback: Callable[[_Address, LoginResult], Any]) -> None: ...
+    @property
+    def _tls(self) -> ClientTLS | None:
+        """The client's ClientTLS, None without TLS; for tools and tests."""
     def append_metadata(self, driver_info: DriverInfo) -> None: ...
     def close(self) -> None: ...
     def __enter__(self) -> MongoClient[_Document]: ...

@@ -9,14 +9,21 @@ import datetime
 import math
 import os
 import random
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import bson as theirs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from bson import json_util as their_json
+from bson.raw_bson import RawBSONDocument as TheirRawBSONDocument
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import mongokey.bson as ours
+from mongokey.bson import json_util
+from mongokey.bson.raw_bson import RawBSONDocument
 
 # MONGOKEY_FUZZ=100 looks a hundred times as long.
 FACTOR = int(os.environ.get("MONGOKEY_FUZZ", "1"))
@@ -64,6 +71,15 @@ LEAVES = st.one_of(
     typed("Decimal128", st.decimals(allow_nan=False, places=5, min_value=-1000, max_value=1000)),
     typed("MinKey"),
     typed("MaxKey"),
+    typed("Code", TEXT, st.dictionaries(KEYS, INT64, max_size=3)),
+    typed("DBRef", TEXT, INT64, st.none() | TEXT),
+    typed("SON", st.dictionaries(KEYS, TEXT, max_size=3)),
+    pair(st.sampled_from([re.compile("a.b", re.IGNORECASE), re.compile(b"x", re.DOTALL)])),
+    pair(st.lists(INT64, max_size=3).map(tuple)),
+    pair(st.dictionaries(KEYS, TEXT, max_size=3).map(OrderedDict)),
+    st.dictionaries(KEYS, TEXT, max_size=3)
+    .map(theirs.encode)
+    .map(lambda data: (RawBSONDocument(data), TheirRawBSONDocument(data))),
 )
 
 
@@ -118,6 +134,44 @@ def test_the_same_document_gives_the_same_bytes(document):
     assert ours.encode(other) == data
     assert same(ours.decode(data, options(ours)), theirs.decode(data, options(theirs)))
     assert ours.encode(ours.decode(data, options(ours))) == data
+
+
+@EXAMPLES
+@given(st.uuids(), st.sampled_from([3, 4, 5, 6]))
+def test_uuids_give_the_same_bytes(value, representation):
+    kwargs = {"uuid_representation": representation}
+    mine, other = ours.CodecOptions(**kwargs), theirs.CodecOptions(**kwargs)
+    data = theirs.encode({"u": value}, codec_options=other)
+    assert ours.encode({"u": value}, codec_options=mine) == data
+    assert ours.decode(data, mine) == theirs.decode(data, other) == {"u": value}
+
+
+def has_dollar_names(value: Any) -> bool:
+    """Whether a document in `value` has a name that begins with "$"."""
+    if isinstance(value, ours.Code):
+        return value.scope is not None and has_dollar_names(value.scope)
+    if isinstance(value, Mapping):
+        return any(key[:1] == "$" or has_dollar_names(value[key]) for key in value)
+    return isinstance(value, (list, tuple)) and any(map(has_dollar_names, value))
+
+
+@EXAMPLES
+@given(DOCUMENTS, st.sampled_from(["LEGACY", "RELAXED", "CANONICAL"]))
+def test_the_same_document_gives_the_same_json_and_back(document, mode):
+    mine, other = document
+    name = f"{mode}_JSON_OPTIONS"
+    our_options = getattr(json_util, name).with_options(datetime_conversion=AUTO)
+    their_options = getattr(their_json, name).with_options(
+        datetime_conversion=theirs.DatetimeConversion(AUTO)
+    )
+    text = their_json.dumps(other, json_options=their_options)
+    assert json_util.dumps(mine, json_options=our_options) == text
+    # A document may have a name that is a type's in JSON; it is then read as that type, or not.
+    assume(not has_dollar_names(mine))
+    assert same(
+        json_util.loads(text, json_options=our_options),
+        their_json.loads(text, json_options=their_options),
+    )
 
 
 @EXAMPLES

@@ -13,7 +13,7 @@ from contextlib import closing
 import pytest
 
 from mongokey import MongoClient
-from mongokey.cli.demo import WAYS, make_users, run
+from mongokey.cli.demo import CERTIFICATE_WAY, WAYS, make_users, run
 from mongokey.cli.demo_server import DemoServer, ServerFailed
 from mongokey.errors import OperationFailure
 
@@ -50,7 +50,7 @@ def test_demo_shows_each_login_and_ends_well() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    for way in WAYS:
+    for way in (*WAYS, CERTIFICATE_WAY):
         shown = [line for line in lines if line.startswith(f"  {way.title} ") and " ms" in line]
         assert [("cold" in line, way.mechanism in line) for line in shown] == [
             (True, True),
@@ -58,7 +58,7 @@ def test_demo_shows_each_login_and_ends_well() -> None:
         ]
     assert any("AuthenticationFailed (code 18): login to 127.0.0.1:" in line for line in lines)
     assert lines[-1] == (
-        "All was right: 8 logins in 4 ways, and a wrong password was refused. "
+        "All was right: 10 logins in 5 ways, and a wrong password was refused. "
         "The server is stopped."
     )
 
@@ -82,6 +82,8 @@ def test_demo_tells_machines_the_same() -> None:
         (None, True, "SCRAM-SHA-256", 2),
         (None, False, "SCRAM-SHA-1", 3),
         (None, True, "SCRAM-SHA-1", 2),
+        ("MONGODB-X509", False, "MONGODB-X509", 2),
+        ("MONGODB-X509", True, "MONGODB-X509", 2),
     ]
     assert all(login["milliseconds"] > 0 for login in report["logins"])
     assert {(each["inserted"], each["read"]) for each in report["documents"]} == {(4, 4)}

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -71,7 +71,8 @@ class SecantusServer:
 
     `require_auth=False` serves without logins (the users exist nevertheless);
     `replica_set=None` makes it say that it is a standalone. `tls_*` are paths of PEM files as
-    SecantusDB takes them. Raises `RuntimeError` with the process's own words when it does not
+    SecantusDB takes them; `certificate_users` are subjects (RFC 2253) that may log in by
+    MONGODB-X509. Raises `RuntimeError` with the process's own words when it does not
     come up within a minute.
     """
 
@@ -87,6 +88,7 @@ class SecantusServer:
         tls_key_file: str | None = None,
         tls_ca_file: str | None = None,
         tls_require_client_cert: bool = False,
+        certificate_users: Sequence[str] = (),
     ) -> None:
         self.host = host
         self.port = 0
@@ -105,6 +107,8 @@ class SecantusServer:
                 self._arguments += [option, value]
         if tls_require_client_cert:
             self._arguments.append("--tls-require-client-cert")
+        for subject in certificate_users:
+            self._arguments += ["--certificate-user", subject]
         self._process: subprocess.Popen[str] | None = None
         self._log: Any = None
         self._lock = threading.Lock()
@@ -259,7 +263,7 @@ class SecantusServer:
 # --- the server process ------------------------------------------------------------------
 
 
-def _create_users(uri: str) -> None:
+def _create_users(uri: str, subjects: Sequence[str] = ()) -> None:
     import pymongo
 
     client: pymongo.MongoClient[Any]
@@ -271,6 +275,13 @@ def _create_users(uri: str) -> None:
                 pwd=user.password,
                 roles=[{"role": role, "db": user.database} for role in user.roles],
                 mechanisms=list(user.mechanisms),
+            )
+        for subject in subjects:
+            client["$external"].command(
+                "createUser",
+                subject,
+                roles=[{"role": "root", "db": "admin"}],
+                mechanisms=["MONGODB-X509"],
             )
 
 
@@ -284,7 +295,7 @@ def _serving(arguments: argparse.Namespace) -> Iterator[Any]:
         server = SecantusDBServer(storage_path=path, require_auth=False)
         server.start()
         try:
-            _create_users(server.uri)
+            _create_users(server.uri, arguments.certificate_user)
         finally:
             server.stop()
         server = SecantusDBServer(
@@ -376,6 +387,7 @@ def main() -> None:
     parser.add_argument("--tls-key-file")
     parser.add_argument("--tls-ca-file")
     parser.add_argument("--tls-require-client-cert", action="store_true")
+    parser.add_argument("--certificate-user", action="append", default=[], metavar="SUBJECT")
     arguments = parser.parse_args()
     # As an exit of Python's, so that the storage directory is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -58,6 +58,9 @@ static int check_writers(mk_buffer *b) {
 
 static int check_reader(const uint8_t *data, size_t size) {
     mk_bson_iter it, inner;
+    CHECK(mk_bson_iter_init(&it, data, 0) == MK_BSON_INVALID);
+    CHECK(mk_bson_iter_init(&it, NULL, 0) == MK_BSON_INVALID);
+    CHECK(mk_bson_find(data, 0, KEY("i"), &it) == MK_BSON_INVALID);
     const uint8_t *document, *bytes;
     const char *text;
     size_t n, count = 0;

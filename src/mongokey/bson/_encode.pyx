@@ -397,7 +397,6 @@ cdef int _write_other(Writer *w, size_t type_at, PyObject *pointer, int tried) e
     cdef object value = <object>pointer
     cdef object _held_key = None
     cdef mk_buffer *out = w.out
-    cdef PyTypeObject *kind = py.Py_TYPE(pointer)
     cdef int marker
     cdef int64_t number
     if w.frame.key != NULL:

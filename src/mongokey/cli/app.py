@@ -45,8 +45,8 @@ def demo(as_json: bool) -> None:
     """Log in, write and read on an embedded server.
 
     Starts SecantusDB with authentication on a free loopback port, creates users, logs in with
-    SCRAM-SHA-256, SCRAM-SHA-1 and by negotiation, cold and warm, writes and reads documents, and
-    tries a wrong password. The server is stopped at the end, whatever happens.
+    SCRAM-SHA-256, SCRAM-SHA-1, by negotiation and, over TLS, with a client certificate, cold and
+    warm, writes and reads documents, and tries a wrong password. The server is stopped at the end, whatever happens.
     """
     try:
         report = _run_demo(quiet=as_json)
@@ -157,13 +157,13 @@ def _run_demo(*, quiet: bool) -> dict[str, Any]:
         host, port = server.address
         console.print(
             f"SecantusDB {server.version} listens on {host}:{port}, "
-            f"{len(users)} users were created ({perf_counter() - started:.1f} s)"
+            f"{len(users)} users were created, and a client certificate ({perf_counter() - started:.1f} s)"
         )
         report: dict[str, Any] = {
             "mongokey": __version__,
             "server": {"name": "SecantusDB", "version": server.version, "host": host, "port": port},
         }
-        steps.extend(run(server.address, users))
+        steps.extend(run(server.address, users, server.tls_address, server.certificates))
     logins = [step for step in steps if isinstance(step, LoginStep)]
     work = [step for step in steps if isinstance(step, WorkStep)]
     refusals = [step for step in steps if isinstance(step, RefusalStep)]

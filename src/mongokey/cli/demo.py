@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from mongokey import MongoClient
 from mongokey.auth.login import LoginResult
+from mongokey.cli.demo_certificates import CertificateFiles
 from mongokey.cli.demo_server import User
 from mongokey.connection.establish import ConnectionSettings, open_connection
 from mongokey.errors import OperationFailure
@@ -20,6 +21,7 @@ from mongokey.handshake import ClientMetadata
 
 SHA_1 = "SCRAM-SHA-1"
 SHA_256 = "SCRAM-SHA-256"
+X509 = "MONGODB-X509"
 APP_NAME = "mongokey demo"
 AUTHENTICATION_FAILED = 18
 
@@ -51,6 +53,9 @@ WAYS = (
     # The client speculates with SCRAM-SHA-256 at first, and remembers that it was in vain.
     Way("negotiated, user has SHA-1 only", "grace", None, SHA_1, 3),
 )
+# Over TLS, with the client certificate for a password. SecantusDB does not answer MONGODB-X509
+# speculatively; with MongoDB it is one round trip.
+CERTIFICATE_WAY = Way("MONGODB-X509, client certificate", "marie", X509, X509, 2)
 
 
 def make_users() -> tuple[User, ...]:
@@ -110,12 +115,18 @@ class RefusalStep(NamedTuple):
 Step = LoginStep | WorkStep | RefusalStep
 
 
-def run(address: tuple[str, int | None], users: Sequence[User]) -> Iterator[Step]:
+def run(
+    address: tuple[str, int | None],
+    users: Sequence[User],
+    tls_address: tuple[str, int | None] | None = None,
+    certificates: CertificateFiles | None = None,
+) -> Iterator[Step]:
     """Do the main job and hand out each step's result when it is done.
 
     Each way logs in twice: cold (the keys are derived from the password) and warm (the client
-    still has them), then its client writes and reads. Raises MongoError when a step cannot be
-    done at all.
+    still has them), then its client writes and reads. With `tls_address` and `certificates` there
+    is one way more, by client certificate (warm: the TLS session is resumed). Raises MongoError
+    when a step cannot be done at all.
     """
     by_name = {user.name: user for user in users}
     for way in WAYS:
@@ -123,6 +134,11 @@ def run(address: tuple[str, int | None], users: Sequence[User]) -> Iterator[Step
             for warm in (False, True):
                 yield _log_in(address, client, way, warm)
             yield _work(client, way)
+    if tls_address is not None and certificates is not None:
+        with _certificate_client(tls_address, certificates) as client:
+            for warm in (False, True):
+                yield _log_in(tls_address, client, CERTIFICATE_WAY, warm)
+            yield _work(client, CERTIFICATE_WAY)
     yield _refuse(address, by_name["katherine"])
 
 
@@ -141,12 +157,28 @@ def _client(
     )
 
 
+def _certificate_client(
+    address: tuple[str, int | None], certificates: CertificateFiles
+) -> MongoClient[dict[str, object]]:
+    host, port = address
+    return MongoClient(
+        host,
+        port,
+        authMechanism=X509,
+        tls=True,
+        tlsCAFile=certificates.authority,
+        tlsCertificateKeyFile=certificates.client,
+        appname=APP_NAME,
+        serverSelectionTimeoutMS=10_000,
+    )
+
+
 def _log_in(
     address: tuple[str, int | None], client: MongoClient[dict[str, object]], way: Way, warm: bool
 ) -> LoginStep:
     """Open one connection more with the client's credential, and time it."""
     settings = ConnectionSettings(
-        metadata=ClientMetadata(APP_NAME), credential=client.options.credential
+        metadata=ClientMetadata(APP_NAME), credential=client.options.credential, tls=client._tls
     )
     started = perf_counter_ns()
     connection, result = open_connection(address, settings)

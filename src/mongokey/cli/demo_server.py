@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
 from typing import IO, Any, NamedTuple
 
+from mongokey.cli.demo_certificates import CertificateFiles, make_certificates
 from mongokey.errors import MongoError
 
 HOST = "127.0.0.1"
@@ -53,14 +54,18 @@ class ServerFailed(MongoError):
 class DemoServer:
     """A SecantusDB process with `users`, who are kept in `admin` and may do everything.
 
-    A context manager: `with` starts it and stops it whatever happens. Raises ServerMissing when
+    A second one beside it, at `tls_address`, demands TLS and a client certificate; `certificates`
+    are the files for that. A context manager: `with` starts both and stops them whatever happens. Raises ServerMissing when
     it is not installed, ServerFailed when it does not come up within a minute.
     """
 
     def __init__(self, users: Sequence[User]) -> None:
         self.users = tuple(users)
         self.port = 0
+        self.tls_port = 0
+        self.certificates: CertificateFiles | None = None
         self.version = ""
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
 
@@ -70,6 +75,11 @@ class DemoServer:
         return HOST, self.port
 
     @property
+    def tls_address(self) -> tuple[str, int | None]:
+        """(host, port) of the server that demands TLS and a client certificate."""
+        return HOST, self.tls_port
+
+    @property
     def pid(self) -> int | None:
         """The process's id, None when it is not running."""
         return None if self._process is None else self._process.pid
@@ -77,6 +87,8 @@ class DemoServer:
     def __enter__(self) -> DemoServer:
         if find_spec("secantus") is None:
             raise ServerMissing(_how_to_install())
+        self._folder = tempfile.TemporaryDirectory(prefix="mongokey-demo-")
+        self.certificates = make_certificates(self._folder.name, HOST)
         self._log = tempfile.TemporaryFile(mode="w+", errors="replace")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mongokey.cli.demo_server"],
@@ -90,7 +102,7 @@ class DemoServer:
         except BaseException:
             self.stop()
             raise
-        self.port = ready["port"]
+        self.port, self.tls_port = ready["port"], ready["tls_port"]
         self.version = ready["version"]
         return self
 
@@ -122,6 +134,9 @@ class DemoServer:
         if self._log is not None:
             self._log.close()
             self._log = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
     def _greet(self, process: subprocess.Popen[str]) -> dict[str, Any]:
         """Hand over the users (not as arguments, which every process may read); get the port."""
@@ -131,7 +146,7 @@ class DemoServer:
         timer.start()
         try:
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(self.users) + "\n")
+                process.stdin.write(json.dumps([self.users, self.certificates]) + "\n")
                 process.stdin.flush()
             line = process.stdout.readline()
         finally:
@@ -174,27 +189,66 @@ def _create_users(port: int, users: Sequence[User]) -> None:
             )
 
 
-def serve() -> None:
-    """Serve until standard input ends; its first line has the users, as JSON."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the demo's to handle
-    users = [User(name, password, tuple(has)) for name, password, has in json.loads(input())]
+def _create_certificate_user(port: int, subject: str) -> None:
+    from mongokey import MongoClient
+
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(HOST, port, directConnection=True) as client:
+        client["$external"].command(
+            "createUser",
+            subject,
+            roles=[{"role": "root", "db": "admin"}],
+            mechanisms=["MONGODB-X509"],
+        )
+
+
+@contextlib.contextmanager
+def _serving(create_users: Callable[[int], None], **tls: Any) -> Iterator[Any]:
+    """A server with authentication on, its users made in a first run without: there is nobody
+    to log in as yet."""
     secantus = import_module("secantus")
     with tempfile.TemporaryDirectory(prefix="mongokey-demo-") as path:
-        # A first run without authentication makes the users: there is nobody to log in as yet.
-        for require_auth in (False, True):
-            server = secantus.SecantusDBServer(
-                host=HOST, port=0, storage_path=path, require_auth=require_auth
-            )
-            server.start()
-            try:
-                if require_auth:
-                    ready = {"port": server.port, "version": secantus.__version__}
-                    print(json.dumps(ready), flush=True)
-                    sys.stdin.read()
-                else:
-                    _create_users(server.port, users)
-            finally:
-                server.stop()
+        server = secantus.SecantusDBServer(
+            host=HOST, port=0, storage_path=path, require_auth=False
+        )
+        server.start()
+        try:
+            create_users(server.port)
+        finally:
+            server.stop()
+        server = secantus.SecantusDBServer(
+            host=HOST, port=0, storage_path=path, require_auth=True, **tls
+        )
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def serve() -> None:
+    """Serve until standard input ends; its first line has users and certificates, as JSON."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the demo's to handle
+    given, paths = json.loads(input())
+    users = [User(name, password, tuple(has)) for name, password, has in given]
+    files = CertificateFiles(*paths)
+    with (
+        _serving(lambda port: _create_users(port, users)) as server,
+        _serving(
+            lambda port: _create_certificate_user(port, files.subject),
+            tls_cert_file=files.server_certificate,
+            tls_key_file=files.server_key,
+            tls_ca_file=files.authority,
+            tls_require_client_cert=True,
+        ) as tls_server,
+    ):
+        ready = {
+            "port": server.port,
+            "tls_port": tls_server.port,
+            "version": import_module("secantus").__version__,
+        }
+        print(json.dumps(ready), flush=True)
+        sys.stdin.read()
 
 
 if __name__ == "__main__":

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 Address = tuple[str, "int | None"]
 
-# RFC 8446, section 5.1: the type of a record (alert, handshake), then version 3 of old.
-_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
-
 
 class ConnectionSettings:
     """What all connections of a client share. Times are seconds; None or 0 means no limit."""
@@ -37,6 +34,7 @@ class ConnectionSettings:
         "credential",
         "load_balanced",
         "metadata",
+        "probed",
         "server_api",
         "socket_timeout_s",
         "tls",
@@ -59,6 +57,8 @@ class ConnectionSettings:
         self.tls = tls
         self.server_api = server_api
         self.load_balanced = load_balanced
+        # Servers that were asked whether they speak TLS or not: once is enough.
+        self.probed: set[Address] = set()
 
 
 def open_connection(
@@ -76,37 +76,35 @@ def open_connection(
         timeout, text = within_s, "serverSelectionTimeoutMS"
     deadline = monotonic_ns() + int(timeout * 1e9) if timeout else 0
     host, port = address
-    plain = connect(host, port, deadline_ns=deadline, limit_text=text)
-    stream: Stream = plain
+    stream: Stream | None = None
+    connection: Connection | None = None
     try:
+        stream = connect(host, port, deadline_ns=deadline, limit_text=text)
         if settings.tls is not None:
             if port is None:
                 raise ConfigurationError(f"TLS is not used over Unix sockets: {host}")
-            stream = settings.tls.wrap(plain, host, deadline)
+            stream = settings.tls.wrap(stream, host, deadline)
         stream.deadline_text = text
         connection = Connection(stream, address)
-        try:
-            result = log_in(connection, settings, deadline)
-        except (AutoReconnect, ProtocolError) as error:
-            if settings.tls is None and connection.hello is None:
-                _blame_tls(connection, error)
-            raise
+        result = log_in(connection, settings, deadline)
         connection.accept_hello(result.hello)
         if settings.socket_timeout_s:
             stream.timeout_text = f"socketTimeoutMS={settings.socket_timeout_s * 1000:.0f}"
             stream.set_timeout(int(settings.socket_timeout_s * 1e9))
+    except (AutoReconnect, ProtocolError) as error:
+        if stream is not None:
+            stream.close()
+            from mongokey.connection.tls_doubt import clear_up
+
+            better = clear_up(error, settings, address, connection, deadline)
+            if better is not None:
+                raise better from error
+        raise
     except BaseException:
-        stream.close()
+        if stream is not None:
+            stream.close()
         raise
     return connection, result
-
-
-def _blame_tls(connection: Connection, error: AutoReconnect | ProtocolError) -> None:
-    """Raise the better error if the answer to a plain hello was a TLS record (an alert)."""
-    if connection.unread(2) in _TLS_RECORDS:
-        from mongokey.stream.tls_errors import plain_answer
-
-        raise plain_answer(connection.stream.peer) from error
 
 
 def _subject(settings: ConnectionSettings) -> str | None:

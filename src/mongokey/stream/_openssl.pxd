@@ -32,6 +32,7 @@ cdef class OpenSSLStream(Stream):
     cdef OpenSSLContext context
     cdef object tls                         # ClientTLS, for errors
     cdef str host
+    cdef bint resumes                       # it may take a session up, and leave one behind
     cdef bint shaken                        # the handshake is over
     cdef bint broken                        # an error was met: no close_notify any more
     cdef bint greeted                       # the server has sent application data

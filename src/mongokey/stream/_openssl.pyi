@@ -45,11 +45,13 @@ def wrap_openssl(
     host: str,
     *,
     deadline_ns: int = 0,
+    newest: bool = True,
 ) -> OpenSSLStream:
     """Do the TLS handshake on `stream` and return the OpenSSLStream that takes its socket over.
 
     `stream` is closed afterwards, whatever happens. A session that an earlier connection of
     `context` to the same peer left behind is resumed. `deadline_ns` is a time of `monotonic_ns`, 0
-    for none. Raises `NetworkTimeout` when it passes, `TLSError` when TLS fails or the certificate
+    for none. `newest` False keeps to TLS 1.2 and a full handshake, in which a server refuses client
+    certificates before the end. Raises `NetworkTimeout` when it passes, `TLSError` when TLS fails or the certificate
     is revoked, `AutoReconnect` when the connection breaks.
     """

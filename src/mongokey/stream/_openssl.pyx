@@ -157,11 +157,13 @@ _OTHERS = (
     "SSL_MODE_ENABLE_PARTIAL_WRITE",
     "SSL_OP_NO_COMPRESSION",
     "SSL_OP_NO_RENEGOTIATION",
+    "SSL_OP_NO_TLSv1_3",
     "SSL_get0_verified_chain",
     "SSL_get_current_cipher",
     "SSL_get_peer_certificate",
     "SSL_get_verify_result",
     "SSL_get_version",
+    "SSL_set_options",
     "TLS_method",
     "X509_STORE_add_cert",
     "X509_STORE_set_flags",
@@ -305,7 +307,7 @@ cdef class OpenSSLStream(Stream):
 
     cdef int _handshake(self, int64_t deadline_ns) except -1:
         cdef int64_t started = mk_monotonic_ns()
-        cdef TLSSession session = self.context.take(self.peer)
+        cdef TLSSession session = self.context.take(self.peer) if self.resumes else None
         cdef int rc, code, system
         cdef unsigned long error
         if session is not None:
@@ -349,7 +351,7 @@ cdef class OpenSSLStream(Stream):
         session.pointer = fn.SSL_get1_session(self.ssl)
         session.once = fn.SSL_version(self.ssl) >= TLS1_3_VERSION
         session.expires_s = self.expires_s
-        if session.pointer != NULL:
+        if session.pointer != NULL and self.resumes:
             self.context.keep(self.peer, session)
         return 0
 
@@ -519,6 +521,7 @@ cdef class OpenSSLStream(Stream):
             alert=alert if alert >= 0 else None,
             verify_code=verify,
             ended=ended,
+            greeted=self.greeted,
         )
         self.close()
         return failure(facts, self.tls, self.host)
@@ -598,6 +601,7 @@ def wrap_openssl(
     str host not None,
     *,
     int64_t deadline_ns=0,
+    bint newest=True,
 ):
     """Do the TLS handshake on `stream` and return the OpenSSLStream that takes its socket over."""
     cdef OpenSSLStream wrapped = OpenSSLStream.__new__(OpenSSLStream)
@@ -609,6 +613,7 @@ def wrap_openssl(
     wrapped.context = context
     wrapped.tls = tls
     wrapped.host = host
+    wrapped.resumes = newest
     wrapped._socket = stream._detach()
     wrapped.closed = False
     try:
@@ -616,6 +621,8 @@ def wrap_openssl(
         if rc != 0:
             raise AutoReconnect(f"{wrapped.peer}: {error_text(rc)} (before the TLS handshake)")
         wrapped._start()
+        if not newest:
+            _lib.SSL_set_options(wrapped._as_ssl(), _lib.SSL_OP_NO_TLSv1_3)
         wrapped._handshake(deadline_ns)
         if tls.revocation is not None and not wrapped.resumed:
             wrapped.expires_s = tls.revocation.check(

@@ -79,15 +79,21 @@ class ClientTLS:
         """Whether no client certificate can be sent; False where that is not known."""
         return self.identity is None and self.options.ssl_context is None
 
-    def wrap(self, stream: SocketStream, host: str, deadline_ns: int) -> Stream:
+    def wrap(
+        self, stream: SocketStream, host: str, deadline_ns: int, *, newest: bool = True
+    ) -> Stream:
         """Do the handshake on `stream` and return the stream that takes its socket over.
+
+        `newest` False keeps to TLS 1.2, to find a cause (engine ``"openssl"`` only).
 
         Raises `TLSError`, `NetworkTimeout` or `AutoReconnect`; `stream` is closed then.
         """
         if self.engine == "openssl":
             from mongokey.stream._openssl import wrap_openssl
 
-            return wrap_openssl(stream, self, self._context, host, deadline_ns=deadline_ns)
+            return wrap_openssl(
+                stream, self, self._context, host, deadline_ns=deadline_ns, newest=newest
+            )
         from mongokey.stream._tls import wrap_tls
 
         return wrap_tls(stream, self._context, host, deadline_ns=deadline_ns, tls=self)

@@ -97,10 +97,10 @@ class Facts:
 
     `alert` is the alert's number, `verify_code` OpenSSL's reason why a certificate is refused,
     `reason` OpenSSL's name for the error, `ended` that the server closed or reset the
-    connection; `shaken` that the handshake was over.
+    connection; `shaken` that the handshake was over, `greeted` that data had come since.
     """
 
-    __slots__ = ("alert", "ended", "peer", "reason", "shaken", "text", "verify_code")
+    __slots__ = ("alert", "ended", "greeted", "peer", "reason", "shaken", "text", "verify_code")
 
     def __init__(
         self,
@@ -112,6 +112,7 @@ class Facts:
         alert: int | None = None,
         verify_code: int = 0,
         ended: bool = False,
+        greeted: bool = True,
     ) -> None:
         self.peer = peer
         self.text = text
@@ -120,6 +121,7 @@ class Facts:
         self.alert = alert
         self.verify_code = verify_code
         self.ended = ended
+        self.greeted = greeted
 
 
 def facts_of(error: BaseException, peer: str, *, shaken: bool) -> Facts:
@@ -161,6 +163,8 @@ def _cause(
         return code, words.format(host=host, trusted=_trusted(tls)), True
     if facts.alert is not None:
         return _alert(facts.alert, tls, host)
+    if facts.shaken and facts.ended and not facts.greeted:
+        return "TLS-CLOSED-EARLY", _early(tls), False
     if facts.shaken:
         return (None, "", False) if facts.ended else ("TLS-FAILED", "broken data arrived", False)
     if facts.reason in _NOT_TLS:
@@ -175,6 +179,13 @@ def _cause(
             True,
         )
     return "TLS-FAILED", "the handshake could not be completed", False
+
+
+def _early(tls: ClientTLS | None) -> str:
+    words = "the server closed the connection right after the handshake, before it said anything: "
+    if tls is not None and tls.without_certificate:
+        return words + "it may demand a client certificate (tlsCertificateKeyFile)"
+    return words + "it may refuse the client certificate"
 
 
 def _closed(tls: ClientTLS | None, host: str | None) -> tuple[str, str, bool]:
@@ -235,6 +246,16 @@ def _alert(number: int, tls: ClientTLS | None, host: str | None) -> tuple[str, s
     return "TLS-ALERT", f"the server ended the handshake with the alert {name}", False
 
 
+def not_spoken(peer: str, tls: ClientTLS | None) -> TLSError:
+    """The error for a server that answered a plain message after it had cut TLS off."""
+    return TLSError(
+        f"{peer}: TLS handshake failed: this port does not speak TLS, it answers without"
+        f"{_switched_on(tls)} [TLS-NOT-SPOKEN]",
+        "TLS-NOT-SPOKEN",
+        True,
+    )
+
+
 def plain_answer(peer: str) -> TLSError:
     """The error for a server that answered a plain message with a TLS record."""
     return TLSError(
@@ -258,4 +279,4 @@ def _switched_on(tls: ClientTLS | None) -> str:
     return "; remove tls=true, or have the server speak TLS"
 
 
-__all__ = ["Facts", "facts_of", "failure", "plain_answer"]
+__all__ = ["Facts", "facts_of", "failure", "not_spoken", "plain_answer"]
