@@ -40,13 +40,12 @@ ON = {"find": FOUND, "insert": {"ok": 1.0, "n": 1}}
 
 
 def seeds(*servers: ScriptedServer, **options: Any) -> str:
-    options.setdefault("serverSelectionTimeoutMS", SELECT_MS)
     query = "&".join(f"{name}={value}" for name, value in options.items())
     return f"mongodb://{','.join(server.address for server in servers)}/?{query}"
 
 
-def refused(uri: str) -> ServerSelectionTimeoutError:
-    with MongoClient(uri) as client:
+def refused(*servers: ScriptedServer, **options: Any) -> ServerSelectionTimeoutError:
+    with MongoClient(seeds(*servers, serverSelectionTimeoutMS=SELECT_MS, **options)) as client:
         began = time.monotonic()
         with pytest.raises(ServerSelectionTimeoutError) as caught:
             client["x"]["y"].find_one()
@@ -79,8 +78,7 @@ def test_servers_that_take_writes_are_used(hello: Any) -> None:
 def test_servers_that_do_not_are_told_by_what_they_answered(hello: Any, words: str) -> None:
     on = {"hello": in_turn(Reply(hello))}
     with ScriptedServer(hello=hello, on=on) as server:
-        uri = seeds(server, connectTimeoutMS=100)
-        error = refused(uri)
+        error = refused(server)
         assert words in str(error)
         assert server.address in str(error)
         assert server.wait_for(lambda: server.open == 0)
@@ -143,11 +141,11 @@ def test_the_replica_set_must_have_the_right_name() -> None:
     with ScriptedServer(hello=primary(), on=ON) as server:
         with MongoClient(seeds(server, replicaSet="rs")) as client:
             assert client["x"]["y"].find_one() == {"_id": 1}
-        error = refused(seeds(server, replicaSet="other"))
+        error = refused(server, replicaSet="other")
         assert "'rs'" in str(error)
         assert "'other'" in str(error)
     with ScriptedServer(hello=standalone(), on=ON) as server:
-        assert "not in a set" in str(refused(seeds(server, replicaSet="rs")))
+        assert "not in a set" in str(refused(server, replicaSet="rs"))
 
 
 def test_a_secondary_shows_the_way_to_the_primary() -> None:
@@ -207,8 +205,7 @@ def test_every_seed_s_answer_is_in_the_error() -> None:
         ScriptedServer(on={"hello": Close()}) as three,
         ScriptedServer(on={"hello": Error(message="go away", code=8000)}) as four,
     ):
-        uri = seeds(one, two, three, connectTimeoutMS=200)
-        error = refused(uri)
+        error = refused(one, two, three, connectTimeoutMS=200)
         for server, words in ((one, "not writable"), (two, "timed out"), (three, "closed")):
             (part,) = [p for p in str(error).split("; ") if p.startswith(server.address)]
             assert words in part
@@ -223,7 +220,7 @@ def test_a_seed_without_an_answer_is_named() -> None:
         ScriptedServer(hello=secondary()) as one,
         ScriptedServer(on={"hello": Silence()}) as two,
     ):
-        error = refused(seeds(one, two, connectTimeoutMS=60_000))
+        error = refused(one, two, connectTimeoutMS=60_000)
         assert two.address in str(error)
 
 

@@ -7,6 +7,7 @@ import datetime
 import gc
 import ipaddress
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -19,8 +20,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mongokey.errors import AutoReconnect, NetworkTimeout
+from mongokey.client_options import ClientOptions
+from mongokey.errors import AutoReconnect, NetworkTimeout, TLSError
 from mongokey.stream import SocketStream, SSLStream, connect, monotonic_ns, wrap_tls
+from mongokey.stream._openssl import OpenSSLStream
+from mongokey.stream.tls_context import ClientTLS
 
 MS = 1_000_000
 FAR = 20.0
@@ -57,13 +61,21 @@ def certificate(tmp_path_factory) -> str:
     return str(path)
 
 
+@pytest.fixture(params=["ssl", "openssl"])
+def engine(request) -> str:
+    """Which of the two ways the client's TLS goes."""
+    return request.param
+
+
 @pytest.fixture(params=["TLSv1_2", "TLSv1_3"])
-def contexts(request, certificate):
-    """A client's and a server's context that speak one version."""
-    client = ssl.create_default_context(cafile=certificate)
+def contexts(request, certificate, engine):
+    """A client's ClientTLS and a server's context, which speaks one version."""
+    options = ClientOptions.build("localhost", tls=True, tlsCAFile=certificate).tls
+    client = ClientTLS(options, bindings=engine == "openssl")
+    assert client.engine == engine
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
-    client.minimum_version = client.maximum_version = ssl.TLSVersion[request.param]
+    server.minimum_version = server.maximum_version = ssl.TLSVersion[request.param]
     return client, server
 
 
@@ -85,7 +97,7 @@ def make_tls_pair(contexts, hostname="127.0.0.1", deadline_ns=0):
     serving = threading.Thread(target=serve)
     serving.start()
     try:
-        stream = wrap_tls(plain, client, hostname, deadline_ns=deadline_ns)
+        stream = client.wrap(plain, hostname, deadline_ns)
     finally:
         serving.join(FAR)
     assert plain.closed
@@ -113,9 +125,10 @@ def receive_exactly(sock, size, pause=0.0):
 
 def test_bytes_go_both_ways(contexts):
     with tls_pair(contexts, deadline_ns=monotonic_ns() + 10_000 * MS) as (stream, far):
-        assert isinstance(stream, SSLStream)
+        assert isinstance(stream, SSLStream if contexts[0].engine == "ssl" else OpenSSLStream)
         assert stream.peer.startswith("127.0.0.1:")
-        assert stream.ssl_socket.version() == contexts[0].maximum_version.name.replace("_", ".")
+        version = (stream.ssl_socket if contexts[0].engine == "ssl" else stream).version()
+        assert version == contexts[1].maximum_version.name.replace("_", ".")
         stream.send_all(b"question")
         assert far.recv(100) == b"question"
         far.sendall(b"answer")
@@ -210,7 +223,7 @@ def test_a_silent_server_in_the_handshake_ends_in_the_deadline(contexts):
         stream.deadline_text = "connectTimeoutMS=150"
         started = time.monotonic()
         with pytest.raises(NetworkTimeout, match=r"^server:27017: .*\(connectTimeoutMS=150\)"):
-            wrap_tls(stream, contexts[0], "localhost", deadline_ns=monotonic_ns() + 150 * MS)
+            contexts[0].wrap(stream, "localhost", monotonic_ns() + 150 * MS)
         assert 0.14 <= time.monotonic() - started < FAR / 2
         assert stream.closed
 
@@ -220,9 +233,9 @@ def test_a_server_that_speaks_no_tls_is_told(contexts):
     with far:
         far.sendall(b"I am a MongoDB server without TLS.")
         stream = SocketStream(near.detach(), "server:27017")
-        with pytest.raises(AutoReconnect, match=r"^server:27017: TLS handshake failed: ") as caught:
-            wrap_tls(stream, contexts[0], "localhost", deadline_ns=monotonic_ns() + 10_000 * MS)
-        assert isinstance(caught.value.__cause__, ssl.SSLError)
+        with pytest.raises(TLSError, match=r"^server:27017: TLS handshake failed: ") as caught:
+            contexts[0].wrap(stream, "localhost", monotonic_ns() + 10_000 * MS)
+        assert (caught.value.reason, caught.value.permanent) == ("TLS-NOT-SPOKEN", True)
 
 
 def test_a_server_that_is_gone_before_the_handshake_is_told(contexts):
@@ -230,21 +243,23 @@ def test_a_server_that_is_gone_before_the_handshake_is_told(contexts):
         stream = connect(*listener.getsockname(), timeout=FAR)
         listener.accept()[0].close()
     with pytest.raises(AutoReconnect):
-        wrap_tls(stream, contexts[0], "localhost", deadline_ns=monotonic_ns() + 10_000 * MS)
+        contexts[0].wrap(stream, "localhost", monotonic_ns() + 10_000 * MS)
 
 
 def test_a_wrong_host_name_is_told(contexts):
-    with pytest.raises(AutoReconnect, match=r"TLS handshake failed: .*certificate") as caught:
+    with pytest.raises(TLSError, match=r"TLS handshake failed: .*'example\.com'") as caught:
         make_tls_pair(contexts, hostname="example.com")
-    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+    assert (caught.value.reason, caught.value.permanent) == ("TLS-HOST-NAME", True)
 
 
-def test_a_context_that_wants_a_host_name_says_so_and_leaks_nothing(contexts):
+def test_a_context_that_wants_a_host_name_says_so_and_leaks_nothing():
     near, far = socket.socketpair()
     far.settimeout(FAR)
     with far:
         with pytest.raises(ValueError, match="server_hostname"):
-            wrap_tls(SocketStream(near.detach(), "server:27017"), contexts[0], None)
+            wrap_tls(
+                SocketStream(near.detach(), "server:27017"), ssl.create_default_context(), None
+            )
         assert far.recv(1) == b""
 
 
@@ -278,11 +293,14 @@ def test_a_close_by_another_thread_ends_a_wait(contexts, what):
             os.fstat(number)
 
 
-def test_a_close_in_a_forked_child_leaves_the_parents_connection_alone(certificate):
+def test_a_close_in_a_forked_child_leaves_the_parents_connection_alone(certificate, engine):
     script = f"""
 import os, socket, ssl, threading, warnings
-from mongokey.stream import connect, wrap_tls
-client = ssl.create_default_context(cafile={certificate!r})
+from mongokey.client_options import ClientOptions
+from mongokey.stream import connect
+from mongokey.stream.tls_context import ClientTLS
+options = ClientOptions.build("localhost", tls=True, tlsCAFile={certificate!r}).tls
+client = ClientTLS(options, bindings={engine == "openssl"})
 server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 server.load_cert_chain({certificate!r})
 with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -291,7 +309,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
 far = []
 t = threading.Thread(target=lambda: far.append(server.wrap_socket(accepted, server_side=True)))
 t.start()
-stream = wrap_tls(plain, client, "localhost")
+stream = client.wrap(plain, "localhost", 0)
 t.join()
 warnings.simplefilter("ignore", DeprecationWarning)
 pid = os.fork()
@@ -326,6 +344,46 @@ def test_a_stream_that_is_forgotten_closes_without_a_warning(contexts):
     far.close()
 
 
-def test_an_ssl_stream_is_only_made_by_wrap_tls():
+def test_tls_streams_are_only_made_by_their_functions():
     with pytest.raises(TypeError, match="wrap_tls"):
         SSLStream()
+    with pytest.raises(TypeError, match="wrap_openssl"):
+        OpenSSLStream()
+
+
+def test_a_close_is_said_to_the_server(contexts):
+    stream, far = make_tls_pair(contexts)
+    stream.close()
+    # An end without close_notify would raise here.
+    far.suppress_ragged_eofs = False
+    with far:
+        assert far.recv(10) == b""
+
+
+def test_a_half_closed_connection_is_stale(contexts):
+    with tls_pair(contexts) as (stream, far):
+        far.setblocking(False)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            far.unwrap()
+        deadline = time.monotonic() + FAR
+        while not stream.stale():
+            assert time.monotonic() < deadline
+
+
+def test_a_signal_handler_that_raises_ends_the_wait(contexts):
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(number, frame):
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with tls_pair(contexts) as (stream, _):
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(Interrupted):
+                stream.receive(1)
+            assert stream.closed
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

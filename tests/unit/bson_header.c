@@ -146,11 +146,15 @@ static int check_text(void) {
         memset(to, 0, sizeof to);
         mk_copy_short(to, bytes, n);
         CHECK((n == 0 || memcmp(to, bytes, n) == 0) && to[n] == 0);
+        memset(to, 0, sizeof to);
+        CHECK(!mk_copy_key(to, bytes, n));
+        CHECK((n == 0 || memcmp(to, bytes, n) == 0) && to[n] == 0);
         for (i = 0; i < n; i++) {
             bytes[i] = 0x80;
-            CHECK(!mk_is_ascii(bytes, n) && !mk_has_nul(bytes, n));
+            CHECK(!mk_is_ascii(bytes, n) && !mk_has_nul(bytes, n) && !mk_copy_key(to, bytes, n));
             bytes[i] = 0;
-            CHECK(mk_is_ascii(bytes, n) && mk_has_nul(bytes, n));
+            CHECK(mk_is_ascii(bytes, n) && mk_has_nul(bytes, n) && mk_copy_key(to, bytes, n));
+            CHECK(memcmp(to, bytes, n) == 0);
             bytes[i] = 'x';
         }
     }

@@ -34,6 +34,8 @@ class FakeServer:
 
     version = "0"
     address = ("127.0.0.1", 1)
+    tls_address = ("127.0.0.1", 2)
+    certificates = None
     stopped = 0
 
     def __init__(self, users: Any) -> None:
@@ -56,7 +58,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the demo's steps come to: fill the list. An exception in it is raised."""
     planned: list[Any] = []
 
-    def play(address: Any, users: Any) -> Iterator[Any]:
+    def play(address: Any, users: Any, *certificates: Any) -> Iterator[Any]:
         for step in planned:
             if isinstance(step, BaseException):
                 raise step

@@ -40,6 +40,9 @@ cdef size_t READ_AHEAD = 16 * 1024
 # Buffers that grew past this are given back between commands, so that idle pools stay small.
 cdef size_t KEEP = 256 * 1024
 
+# Database name -> the element `$db` and the end of a command document.
+cdef dict db_endings = {}
+
 
 cdef class Connection:
     """A connection over `stream`; `address` is ``(host, port)``, or ``(path, None)``."""
@@ -168,8 +171,12 @@ cdef class Connection:
         write_document(&self.out, command, context, False, False)
         # Reopen the document: over its final NUL comes `$db`.
         self.out.size -= 1
-        name = b"\x02$db\0" + (len(database.encode()) + 1).to_bytes(4, "little")
-        name += database.encode() + b"\0\0"
+        name = db_endings.get(database)
+        if name is None:
+            encoded = database.encode()
+            name = b"\x02$db\0" + (len(encoded) + 1).to_bytes(4, "little") + encoded + b"\0\0"
+            if len(db_endings) < 16:  # handshakes go to `admin` and few others
+                db_endings[database] = name
         if mk_buffer_append(&self.out, <const char *>name, len(name)) != MK_OK:
             raise MemoryError("no memory for a command")
         mk_store_i32(self.out.data + body, <int>(self.out.size - <size_t>body))

@@ -137,7 +137,7 @@ cdef list _addresses_of(
         found = _lookup_in_thread(host, port, peer, started, deadline_ns, limit_text, resolver)
     if not found:
         raise AutoReconnect(f"{peer}: the host name has no address")
-    return interleave(found, _family)
+    return interleave(found, _family) if len(found) > 1 else found
 
 
 cdef bytes _encoded(str host):
@@ -369,6 +369,20 @@ cdef SocketStream _run_race(list addresses, str peer, int64_t deadline_ns, str l
     cdef int rc
     race = Race(len(addresses))
     try:
+        if len(addresses) == 1:
+            # The usual case by far has no race: no head starts to reckon with.
+            now = mk_monotonic_ns()
+            race.start(now)
+            rc = attempts.start(0)
+            while rc == 1 and not (deadline_ns and now >= deadline_ns):
+                if attempts.wait(deadline_ns - now if deadline_ns else -1):
+                    rc = attempts.finish(0, 0)
+                now = mk_monotonic_ns()
+            if rc == 0:
+                return attempts.take(0, peer)
+            if rc < 0:
+                race.fail(0, _reason(rc))
+            _raise_lost(race, addresses, peer, now, limit_text)
         while True:
             now = mk_monotonic_ns()
             if race.lost or (deadline_ns and now >= deadline_ns):
