@@ -337,7 +337,9 @@ def test_tls_to_a_port_that_does_not_speak_it(world: World) -> None:
         assert "switched on by tlsC" in text
 
 
-def test_a_good_seed_is_used_though_another_is_refused(world: World, server: SecantusServer) -> None:
+def test_a_good_seed_is_used_though_another_is_refused(
+    world: World, server: SecantusServer
+) -> None:
     bad = world.server(world.other.issue("bad-seed", "127.0.0.1"))
     seeds = [f"127.0.0.1:{bad.port}", f"127.0.0.1:{server.port}"]
     with MongoClient(seeds, **options(world)) as client:

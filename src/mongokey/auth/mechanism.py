@@ -58,8 +58,8 @@ class Mechanism:
     """
 
     __slots__ = (
-        "check",
         "certificate",
+        "check",
         "conversation",
         "default_properties",
         "default_source",

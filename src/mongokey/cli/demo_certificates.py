@@ -65,22 +65,19 @@ def make_certificates(folder: str, host: str) -> CertificateFiles:
         )
         made.append(builder.sign(keys[0], hashes.SHA256()))
     pems = [certificate.public_bytes(Encoding.PEM) for certificate in made]
-    secrets = [
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) for key in keys
-    ]
+    secrets = [key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) for key in keys]
     files = {
         "authority.pem": pems[0],
         "server.pem": pems[1],
         "server.key": secrets[1],
         "client.pem": pems[2] + secrets[2],
     }
-    paths = []
     for name, content in files.items():
         path = Path(folder, name)
         path.touch(mode=0o600)
         path.write_bytes(content)
-        paths.append(str(path))
-    return CertificateFiles(*paths, subject_name(made[2]))
+    authority, certified, secret, client = (str(Path(folder, name)) for name in files)
+    return CertificateFiles(authority, certified, secret, client, subject_name(made[2]))
 
 
 __all__ = ["CertificateFiles", "make_certificates"]

@@ -54,9 +54,10 @@ class ServerFailed(MongoError):
 class DemoServer:
     """A SecantusDB process with `users`, who are kept in `admin` and may do everything.
 
-    A second one beside it, at `tls_address`, demands TLS and a client certificate; `certificates`
-    are the files for that. A context manager: `with` starts both and stops them whatever happens. Raises ServerMissing when
-    it is not installed, ServerFailed when it does not come up within a minute.
+    A second server in it, at `tls_address`, demands TLS and a client certificate; `certificates`
+    are the files for that. A context manager: `with` starts the process and stops it whatever
+    happens. Raises ServerMissing when SecantusDB is not installed, ServerFailed when it does not
+    come up within a minute.
     """
 
     def __init__(self, users: Sequence[User]) -> None:
@@ -208,9 +209,7 @@ def _serving(create_users: Callable[[int], None], **tls: Any) -> Iterator[Any]:
     to log in as yet."""
     secantus = import_module("secantus")
     with tempfile.TemporaryDirectory(prefix="mongokey-demo-") as path:
-        server = secantus.SecantusDBServer(
-            host=HOST, port=0, storage_path=path, require_auth=False
-        )
+        server = secantus.SecantusDBServer(host=HOST, port=0, storage_path=path, require_auth=False)
         server.start()
         try:
             create_users(server.port)

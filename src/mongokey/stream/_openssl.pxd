@@ -22,7 +22,7 @@ cdef class TLSSession:
     # An SSL_SESSION: with TLS 1.3 a ticket, which is used once; with TLS 1.2 used until it fails.
     cdef void *pointer
     cdef bint once
-    cdef int64_t expires_s                  # Unix time after which revocation is asked anew; 0: never
+    cdef int64_t expires_s                  # Unix time at which it is dropped; 0: never
 
 
 cdef class OpenSSLStream(Stream):

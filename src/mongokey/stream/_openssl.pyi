@@ -18,6 +18,8 @@ class OpenSSLContext:
     @property
     def resumed_handshakes(self) -> int:
         """How many of its handshakes went on from an earlier one."""
+    def forget_sessions(self) -> None:
+        """Have the next handshake with each server exchange certificates again."""
     def session_count(self, peer: str) -> int:
         """How many sessions there are to resume with `peer`."""
 

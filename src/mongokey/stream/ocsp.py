@@ -134,7 +134,7 @@ class Revocation:
         elif asked.must_staple and stapling:
             raise TLSError(
                 f"{peer}: TLS handshake failed: the server's certificate demands a stapled OCSP "
-                "response (must-staple), and the server sent none: have it reach its OCSP responder "
+                "response (must-staple), and the server sent none: have it reach its responder "
                 "[TLS-STAPLE-MISSING]",
                 "TLS-STAPLE-MISSING",
                 True,
@@ -285,7 +285,8 @@ def _check_signature(response: Any, issuer: x509.Certificate) -> None:
 
 def _signer(response: Any, issuer: x509.Certificate) -> x509.Certificate:
     """Who signed: the issuer itself, or one to whom it delegated that (RFC 6960, 4.2.2.2)."""
-    for candidate in (issuer, *response.certificates):
+    candidates: list[x509.Certificate] = [issuer, *response.certificates]
+    for candidate in candidates:
         if response.responder_name is not None:
             named = candidate.subject == response.responder_name
         else:
@@ -314,7 +315,7 @@ def _request(certificate: x509.Certificate, issuer: x509.Certificate, algorithm:
     return builder.build()
 
 
-def _extension(certificate: x509.Certificate, kind: Any) -> Any:
+def _extension(certificate: Any, kind: Any) -> Any:
     try:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:

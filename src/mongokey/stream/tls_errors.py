@@ -152,9 +152,7 @@ def failure(facts: Facts, tls: ClientTLS | None, host: str | None) -> AutoReconn
     return TLSError(f"{facts.peer}: {what}: {words}{said} [{code}]", code, permanent)
 
 
-def _cause(
-    facts: Facts, tls: ClientTLS | None, host: str | None
-) -> tuple[str | None, str, bool]:
+def _cause(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[str | None, str, bool]:
     if facts.verify_code:
         code, words = _VERIFY.get(
             facts.verify_code,
@@ -259,8 +257,7 @@ def not_spoken(peer: str, tls: ClientTLS | None) -> TLSError:
 def plain_answer(peer: str) -> TLSError:
     """The error for a server that answered a plain message with a TLS record."""
     return TLSError(
-        f"{peer}: this port speaks TLS, and the connection is without: add tls=true "
-        "[TLS-NEEDED]",
+        f"{peer}: this port speaks TLS, and the connection is without: add tls=true [TLS-NEEDED]",
         "TLS-NEEDED",
         True,
     )

@@ -190,7 +190,9 @@ def _load_key(path: str, block: bytes, password: str | None) -> Any:
     try:
         return load_pem_private_key(block, password.encode() if encrypted and password else None)
     except UnsupportedAlgorithm as error:
-        raise _unusable(KEY_FILE, path, f"its private key is of an unknown kind ({error})") from None
+        raise _unusable(
+            KEY_FILE, path, f"its private key is of an unknown kind ({error})"
+        ) from None
     except (ValueError, TypeError):
         why = (
             f"its private key cannot be decrypted: {PASSWORD} is wrong, or the file is damaged"

@@ -28,9 +28,7 @@ _CRL_CHECK = 0x4
 _CACHE_OFF = 0
 
 
-def make_openssl_context(
-    options: TLSOptions, identity: Identity | None
-) -> OpenSSLContext | None:
+def make_openssl_context(options: TLSOptions, identity: Identity | None) -> OpenSSLContext | None:
     """The context for `options`, or None where the bindings do not fit.
 
     TLS 1.2 or newer, chain and host name checked unless the options turn that off; neither
@@ -38,7 +36,7 @@ def make_openssl_context(
     """
 
     try:
-        from cryptography.hazmat.bindings._rust import _openssl  # type: ignore[attr-defined]
+        from cryptography.hazmat.bindings._rust import _openssl
     except ImportError:
         return None
     lib, ffi = _openssl.lib, _openssl.ffi
