@@ -278,6 +278,7 @@ def test_ctrl_c_ends_a_blocked_command_and_the_client_stays_usable(
 
         def interrupt() -> None:
             server.wait_for(lambda: server.count("hold") == 1)
+            time.sleep(0.1)  # until the client waits for the answer
             signal.pthread_kill(main, signal.SIGINT)
 
         threading.Thread(target=interrupt).start()
@@ -316,6 +317,7 @@ def test_ctrl_c_ends_a_login_and_the_next_one_works() -> None:
 
             def interrupt() -> None:
                 server.wait_for(lambda: server.count("saslContinue") == 1)
+                time.sleep(0.1)  # until the client waits for the answer
                 signal.pthread_kill(main, signal.SIGINT)
 
             threading.Thread(target=interrupt).start()
@@ -342,6 +344,7 @@ def test_a_signal_handler_that_returns_does_not_end_the_command(
 
             def send() -> None:
                 server.wait_for(lambda: server.count("hold") == 1)
+                time.sleep(0.1)  # until the client waits for the answer
                 os.kill(os.getpid(), signal.SIGUSR1)
 
             threading.Thread(target=send).start()

@@ -46,7 +46,8 @@ def demo(as_json: bool) -> None:
 
     Starts SecantusDB with authentication on a free loopback port, creates users, logs in with
     SCRAM-SHA-256, SCRAM-SHA-1, by negotiation and, over TLS, with a client certificate, cold and
-    warm, writes and reads documents, and tries a wrong password. The server is stopped at the end, whatever happens.
+    warm, writes and reads documents, and tries a wrong password. The server is stopped at the end,
+    whatever happens.
     """
     try:
         report = _run_demo(quiet=as_json)
@@ -157,7 +158,8 @@ def _run_demo(*, quiet: bool) -> dict[str, Any]:
         host, port = server.address
         console.print(
             f"SecantusDB {server.version} listens on {host}:{port}, "
-            f"{len(users)} users were created, and a client certificate ({perf_counter() - started:.1f} s)"
+            f"{len(users)} users and a client certificate were created "
+            f"({perf_counter() - started:.1f} s)"
         )
         report: dict[str, Any] = {
             "mongokey": __version__,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mongokey.connection._connection import Connection
 from mongokey.errors import AutoReconnect, MongoError, NetworkTimeout, TLSError
-from mongokey.stream import connect
+from mongokey.stream import connect, monotonic_ns
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # RFC 8446, section 5.1: the type of a record (alert, handshake), then version 3 of old.
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
+# How long such a question may take, in nanoseconds.
+_PATIENCE_NS = 2_000_000_000
 
 
 def clear_up(
@@ -30,6 +32,9 @@ def clear_up(
     host, port = address
     if port is None or isinstance(error, NetworkTimeout):
         return None
+    # A question that nobody answers must not turn a quick failure into a slow one.
+    soon = monotonic_ns() + _PATIENCE_NS
+    deadline_ns = min(deadline_ns, soon) if deadline_ns else soon
     tls = settings.tls
     if tls is None:
         return _plain(settings, address, connection, deadline_ns)

@@ -308,6 +308,8 @@ class _Connection:
 
     def read(self) -> Request:
         header = self.read_exactly(16)
+        if self.server.tls is None and header[:2] == b"\x16\x03":
+            raise _Disconnected  # a TLS greeting: mongod without TLS closes the connection too
         length, request_id, _, opcode = struct.unpack("<iiii", header)
         if not 16 < length <= MAX_MESSAGE + 16 * 1024:
             raise ValueError(f"the client sent a message that says it is {length} bytes long")
