@@ -2,7 +2,6 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from mongokey.stream.tls_context import ClientTLS
 from mongokey.auth.login import LoginResult
 from mongokey.bson.codec_options import CodecOptions, TypeRegistry
 from mongokey.client_options import ClientOptions
@@ -11,6 +10,7 @@ from mongokey.database import Database
 from mongokey.driver_info import DriverInfo
 from mongokey.read_concern import ReadConcern
 from mongokey.read_preferences import _ServerMode
+from mongokey.stream.tls_context import ClientTLS
 from mongokey.write_concern import WriteConcern
 
 _Document = TypeVar("_Document", bound=Mapping[str, Any])

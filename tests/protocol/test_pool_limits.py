@@ -220,6 +220,30 @@ def test_a_connection_that_cannot_be_opened_makes_room_for_the_next() -> None:
             busy.result()
 
 
+def test_a_pool_without_a_limit_grows_as_it_is_asked(held: tuple[ScriptedServer, Hold]) -> None:
+    server, hold = held
+    with MongoClient(server.uri(maxPoolSize=0, maxConnecting=50)) as client:
+        calls = [Call(client.admin.command, "hold") for _ in range(120)]
+        assert server.wait_for(lambda: server.count("hold") == 120, 20)
+        hold.event.set()
+        for call in calls:
+            call.result()
+        assert client._pool().idle_count == 120
+
+
+def test_a_connection_closed_while_it_was_idle_is_noticed_before_it_is_used() -> None:
+    with ScriptedServer(on={"update": {"ok": 1.0, "n": 0, "nModified": 0}}) as server:
+        with MongoClient(server.uri()) as client:
+            client.admin.command("ping")
+            server.close_connections()
+            assert server.wait_for(lambda: server.open == 0)
+            time.sleep(1.05)
+            # It could not be tried again: not one byte may go to the dead connection.
+            client["x"]["y"].update_many({}, {"$set": {"a": 1}})
+            assert server.count("update") == 1
+            assert server.accepted == 2
+
+
 def test_one_login_s_keys_serve_all_connections() -> None:
     hold = Hold()
     login = Login(iterations=30_000)

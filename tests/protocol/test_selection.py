@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
 from typing import Any
 
@@ -15,6 +18,7 @@ from mongokey.errors import (
     ServerSelectionTimeoutError,
 )
 from mongokey.read_preferences import ReadPreference
+from mongokey.topology import _topology
 from tests.servers.scripted import (
     Close,
     Error,
@@ -318,3 +322,28 @@ def test_ipv6_addresses_are_servers_too() -> None:
         assert client["x"]["y"].find_one() == {"_id": 1}
         assert client.address == ("::1", server.port)
     server.stop()
+
+
+def test_a_server_that_hangs_up_is_told_soon_whatever_else_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The question whether it wanted TLS, which nobody answers here, has a time of its own."""
+    monkeypatch.setattr(_topology, "_MIN_PAUSE_S", 60.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        later: list[socket.socket] = []
+
+        def serve() -> None:
+            listener.accept()[0].close()
+            with contextlib.suppress(OSError):
+                while True:
+                    later.append(listener.accept()[0])
+
+        threading.Thread(target=serve, daemon=True).start()
+        with MongoClient("127.0.0.1", listener.getsockname()[1]) as client:
+            began = time.monotonic()
+            with pytest.raises(ServerSelectionTimeoutError):
+                client.admin.command("ping")
+            assert time.monotonic() - began < 10
+        for each in later:
+            each.close()
+        listener.shutdown(socket.SHUT_RDWR)

@@ -2,7 +2,8 @@
 
 Knows the three cases in which the server's own words are lost: plain to a TLS port, TLS to a
 plain port, a client certificate refused by a server that speaks TLS 1.3. It asks again in another
-way, once for each server of a client. No credential is sent, and nothing is trusted.
+way, once for each server of a client. No secret is sent, and a certificate of ours to a verified
+server only.
 """
 
 from __future__ import annotations

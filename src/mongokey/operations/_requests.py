@@ -49,7 +49,7 @@ class InsertOne(_Request):
 
 
 def _update(
-    filter: Any,  # noqa: A002 - PyMongo's name
+    filter: Any,
     update: Any,
     upsert: bool | None,
     collation: Any,
@@ -83,7 +83,7 @@ class UpdateOne(_Request):
 
     def __init__(
         self,
-        filter: Any,  # noqa: A002
+        filter: Any,
         update: Any,
         upsert: bool | None = None,
         collation: Any = None,
@@ -104,7 +104,7 @@ class UpdateMany(_Request):
 
     def __init__(
         self,
-        filter: Any,  # noqa: A002
+        filter: Any,
         update: Any,
         upsert: bool | None = None,
         collation: Any = None,
@@ -125,7 +125,7 @@ class ReplaceOne(_Request):
 
     def __init__(
         self,
-        filter: Any,  # noqa: A002
+        filter: Any,
         replacement: Any,
         upsert: bool | None = None,
         collation: Any = None,
@@ -143,7 +143,7 @@ class DeleteOne(_Request):
     limit = 1
     __slots__ = ()
 
-    def __init__(self, filter: Any, collation: Any = None, hint: Any = None) -> None:  # noqa: A002
+    def __init__(self, filter: Any, collation: Any = None, hint: Any = None) -> None:
         arguments.check_mapping("filter", filter)
         statement = {"q": filter, "limit": self.limit}
         if collation is not None:

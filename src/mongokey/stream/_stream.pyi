@@ -41,7 +41,7 @@ class Stream:
         Raises `NetworkTimeout` when the time is over and `AutoReconnect` when the connection is
         lost; the stream is closed then, for how much was sent is not known.
         """
-    def receive(self, max: int, deadline_ns: int = 0) -> bytes:  # noqa: A002
+    def receive(self, max: int, deadline_ns: int = 0) -> bytes:
         """Wait for bytes and return 1 to `max` of them.
 
         Raises `NetworkTimeout` when the time is over and `AutoReconnect` when the server has
