@@ -27,6 +27,7 @@ class Connector:
         self.topology = None
         self.on_login = None
         self._settings = None
+        self._open = None
         self._keeper = None
 
     def discover(self):
@@ -57,10 +58,12 @@ class Connector:
         return self._settings
 
     def connect(self, address, within_s=None):
-        # Late: handshake and login are loaded by the first connection.
-        from mongokey.connection.establish import open_connection
+        if self._open is None:
+            # Late: handshake and login are loaded by the first connection.
+            from mongokey.connection.establish import open_connection
 
-        connection, result = open_connection(address, self.settings(), within_s)
+            self._open = open_connection
+        connection, result = self._open(address, self.settings(), within_s)
         if self.on_login is not None:
             self.on_login(address, result)
         return connection

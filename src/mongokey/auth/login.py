@@ -115,7 +115,8 @@ def login(
     if not answer.get("ok"):
         _refuse_hello(answer, credential, address)
     hello = HelloReply(answer)
-    hello.check_compatible(format_address(address))
+    if not hello.is_compatible:
+        hello.check_compatible(format_address(address))
     if credential is None or conversation is None or hello.is_arbiter:
         return LoginResult(hello, None, 1, False)
 

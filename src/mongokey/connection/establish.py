@@ -32,6 +32,7 @@ class ConnectionSettings:
     __slots__ = (
         "connect_timeout_s",
         "credential",
+        "deadline_text",
         "load_balanced",
         "metadata",
         "probed",
@@ -53,6 +54,12 @@ class ConnectionSettings:
         self.metadata = metadata
         self.credential = credential
         self.connect_timeout_s = connect_timeout_s
+        # What bounds a connection, for errors.
+        self.deadline_text = (
+            f"connectTimeoutMS={connect_timeout_s * 1000:.0f}"
+            if connect_timeout_s
+            else "serverSelectionTimeoutMS"
+        )
         self.socket_timeout_s = socket_timeout_s
         self.tls = tls
         self.server_api = server_api
@@ -71,7 +78,7 @@ def open_connection(
     `AuthenticationFailed` when it refuses the login, `ConfigurationError` when it does not fit.
     """
     timeout = settings.connect_timeout_s or None
-    text = f"connectTimeoutMS={timeout * 1000:.0f}" if timeout else "serverSelectionTimeoutMS"
+    text = settings.deadline_text
     if within_s is not None and (timeout is None or within_s < timeout):
         timeout, text = within_s, "serverSelectionTimeoutMS"
     deadline = monotonic_ns() + int(timeout * 1e9) if timeout else 0

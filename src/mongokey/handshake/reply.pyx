@@ -131,6 +131,12 @@ cdef class HelloReply:
         """Whether this is a member of an initiated replica set."""
         return self.server_type in _SET_MEMBERS
 
+    @property
+    def is_compatible(self):
+        return (
+            self.max_wire_version >= MIN_WIRE_VERSION and self.min_wire_version <= MAX_WIRE_VERSION
+        )
+
     def check_compatible(self, str server not None):
         """Raise ConfigurationError when `server`'s wire versions and ours do not overlap."""
         if self.max_wire_version < MIN_WIRE_VERSION:

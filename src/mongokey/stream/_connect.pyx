@@ -363,26 +363,38 @@ cdef class Attempts:
         return stream
 
 
+cdef SocketStream _connect_alone(
+    Attempts attempts, list addresses, str peer, int64_t deadline_ns, str limit_text
+):
+    """The usual case by far: one address, and so no head starts to reckon with."""
+    cdef int64_t started = mk_monotonic_ns()
+    cdef int64_t now = started
+    cdef int rc
+    try:
+        rc = attempts.start(0)
+        while rc == 1 and not (deadline_ns and now >= deadline_ns):
+            if attempts.wait(deadline_ns - now if deadline_ns else -1):
+                rc = attempts.finish(0, 0)
+            now = mk_monotonic_ns()
+        if rc == 0:
+            return attempts.take(0, peer)
+    finally:
+        attempts.close()
+    race = Race(1)
+    race.start(started)
+    if rc < 0:
+        race.fail(0, _reason(rc))
+    _raise_lost(race, addresses, peer, now, limit_text)
+
+
 cdef SocketStream _run_race(list addresses, str peer, int64_t deadline_ns, str limit_text):
     cdef Attempts attempts = Attempts(addresses)
     cdef int64_t now, wait_ns
     cdef int rc
+    if len(addresses) == 1:
+        return _connect_alone(attempts, addresses, peer, deadline_ns, limit_text)
     race = Race(len(addresses))
     try:
-        if len(addresses) == 1:
-            # The usual case by far has no race: no head starts to reckon with.
-            now = mk_monotonic_ns()
-            race.start(now)
-            rc = attempts.start(0)
-            while rc == 1 and not (deadline_ns and now >= deadline_ns):
-                if attempts.wait(deadline_ns - now if deadline_ns else -1):
-                    rc = attempts.finish(0, 0)
-                now = mk_monotonic_ns()
-            if rc == 0:
-                return attempts.take(0, peer)
-            if rc < 0:
-                race.fail(0, _reason(rc))
-            _raise_lost(race, addresses, peer, now, limit_text)
         while True:
             now = mk_monotonic_ns()
             if race.lost or (deadline_ns and now >= deadline_ns):
