@@ -7,11 +7,19 @@ knows fixtures only; how a server is run stands in `tests.servers`.
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.servers.secantus import SecantusServer
+
+
+def pytest_configure() -> None:
+    # A shell starts background jobs with Ctrl-C ignored, and Python leaves it so: the tests of
+    # Ctrl-C would wait for ever.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
