@@ -337,7 +337,6 @@ def test_reads_and_writes() -> None:
 
 
 def test_codec_options_are_made_of_the_options() -> None:
-    pytest.importorskip("mongokey.bson.codec_options", exc_type=ImportError)
     codec = build(
         "mongodb://h/?uuidRepresentation=standard", tz_aware=True, tzinfo=datetime.timezone.utc
     ).codec_options
