@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 from mongokey._replies import raise_command_error
+from mongokey.errors import NetworkTimeout
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -24,14 +25,20 @@ class Work(ABC):
 
     A blocking driver calls `run`; an asyncio driver calls it in a thread. Afterwards the
     conversation goes on with `Conversation.resume(work)`, which raises what went wrong. `what`
-    says in a few words what it is; it names no secret.
+    says in a few words what it is; it names no secret. `patient` is True for work that has a
+    deadline of its own (a person who logs in by browser): the connection's then stands still.
     """
 
     what: str = "preparing the login"
+    patient: bool = False
     error: Exception | None = None
 
-    def run(self) -> None:
-        """Do the work, blocking. Does not raise: failures wait for `resume`, which knows more."""
+    def run(self, within_s: float | None = None) -> None:
+        """Do the work, blocking. Does not raise: failures wait for `resume`, which knows more.
+
+        `within_s` is what is left of the login's deadline in seconds, None for no limit. Work
+        that computes may overrun it a little; work that waits for others keeps to it.
+        """
         try:
             self._work()
         except Exception as error:
@@ -43,6 +50,41 @@ class Work(ABC):
 
     def __repr__(self) -> str:
         return f"<Work: {self.what}>"
+
+
+class WaitingWork(Work):
+    """Work that waits for others in calls that cannot be interrupted (a KDC, a name server).
+
+    It runs in a thread of its own, so that the deadline and Ctrl-C hold: what is not done in
+    time is left to end by itself, and its outcome forgotten. `limit_s` is a deadline of its own
+    in seconds, which holds besides the login's, or instead of it when the work is `patient`.
+    """
+
+    limit_s: float | None = None
+
+    def run(self, within_s: float | None = None) -> None:
+        limit = self.limit_s
+        if not self.patient and within_s is not None:
+            limit = within_s if limit is None else min(limit, within_s)
+        from threading import Event, Thread
+
+        done = Event()
+        failed: list[Exception] = []
+
+        def work() -> None:
+            try:
+                self._work()
+            except Exception as error:
+                failed.append(error)
+            finally:
+                done.set()
+
+        # A daemon: a process that wants to end does not wait for an abandoned call.
+        Thread(target=work, name=f"mongokey: {self.what}", daemon=True).start()
+        if done.wait(limit):
+            self.error = failed[0] if failed else None
+        else:
+            self.error = NetworkTimeout(f"{self.what} took longer than {limit:.1f} s")
 
 
 Step = Document | Work | None
@@ -98,6 +140,11 @@ class Conversation(ABC):
     def _resumed(self, work: Work) -> Step:
         """The next step after work that succeeded."""
         raise RuntimeError(f"{self.mechanism} handed out no work")
+
+    def told(self) -> str | None:
+        """What a failed login's message adds to what was tried, in a clause without secrets:
+        where a credential came from, which Kerberos service was asked for. None for nothing."""
+        return None
 
 
 def run_blocking(

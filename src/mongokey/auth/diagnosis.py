@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from mongokey.auth.errors import ServerProofError
 from mongokey.auth.mechanism import EXTERNAL, FROM_PATH
+from mongokey.auth.registry import find_mechanism
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -49,10 +50,20 @@ class LoginFacts:
     """What is known about one login; printed in its errors and read by the command line.
 
     `offered` is hello's saslSupportedMechs when the mechanism was negotiated, else None;
-    `subject` that of the client certificate, None without one.
+    `subject` that of the client certificate, None without one; `told` is what the conversation
+    adds (`Conversation.told`).
     """
 
-    __slots__ = ("address", "credential", "hello", "hints", "mechanism", "offered", "subject")
+    __slots__ = (
+        "address",
+        "credential",
+        "hello",
+        "hints",
+        "mechanism",
+        "offered",
+        "subject",
+        "told",
+    )
 
     def __init__(
         self,
@@ -67,6 +78,7 @@ class LoginFacts:
         self.hello = hello
         self.offered: list[Any] | None = None
         self.subject: str | None = None
+        self.told: str | None = None
         self.hints: list[Hint] = []
 
     @property
@@ -93,7 +105,7 @@ class LoginFacts:
         return (
             f"user {user}, authentication database {credential.source!r} from "
             f"{credential.source_origin}, mechanism {self.mechanism} ({how}), "
-            f"password given: {given}"
+            f"password given: {given}" + (f", {self.told}" if self.told is not None else "")
         )
 
 
@@ -130,6 +142,9 @@ def find_hints(answer: Mapping[str, Any] | None, facts: LoginFacts) -> Iterator[
     """What the facts say about the cause, the surest first."""
     code = answer.get("code") if answer is not None else None
     found = [hint for rule in _RULES if (hint := rule(code, facts)) is not None]
+    own = find_mechanism(facts.mechanism).hints
+    if own is not None:
+        found = [*own(code, facts), *found]
     return iter(sorted(found, key=lambda hint: (CERTAIN, LIKELY, POSSIBLE).index(hint.grade)))
 
 

@@ -173,8 +173,10 @@ def _converse(
         raise
     except OperationFailure as error:
         facts.credential.state.mechanism = None
+        facts.told = conversation.told()
         raise _explained(error, facts) from None
     except ConfigurationError as error:
+        facts.told = conversation.told()
         raise ConfigurationError(f"{facts.tried()}: {error}") from None
     return commands
 

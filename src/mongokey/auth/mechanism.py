@@ -7,7 +7,7 @@ name, nor anything about the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
+    from mongokey.auth.diagnosis import Hint, LoginFacts
 
 EXTERNAL = "$external"
 
@@ -54,7 +55,10 @@ class Mechanism:
     authSource, then the path's database, then `default_source`.
     `check` sees the finished parts for rules that span several of them. `conversation` is None
     for a mechanism this version validates but does not speak. `certificate` is True for one
-    whose credential is the client certificate of TLS.
+    whose credential is the client certificate of TLS. `exposes` names what such a login lets
+    everyone on the way read when the connection is not encrypted ("the password"), or None.
+    `hints` gives the causes that only this mechanism has, from the server's code (None when the
+    server did not answer) and the facts of the login; see `auth.diagnosis`.
     """
 
     __slots__ = (
@@ -63,7 +67,9 @@ class Mechanism:
         "conversation",
         "default_properties",
         "default_source",
+        "exposes",
         "external",
+        "hints",
         "name",
         "password",
         "properties",
@@ -87,6 +93,8 @@ class Mechanism:
         conversation: (
             Callable[[MongoCredential, tuple[str, int | None]], Conversation] | None
         ) = None,
+        exposes: str | None = None,
+        hints: Callable[[Any, LoginFacts], Iterable[Hint]] | None = None,
     ) -> None:
         self.name = name
         self.username = username
@@ -99,6 +107,8 @@ class Mechanism:
         self.default_properties = default_properties
         self.check = check
         self.conversation = conversation
+        self.exposes = exposes
+        self.hints = hints
 
     def renamed(self, name: str) -> Mechanism:
         """The same rules under another name."""

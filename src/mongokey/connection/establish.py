@@ -17,6 +17,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey.auth.conversation import Work
     from mongokey.auth.credential import MongoCredential
     from mongokey.handshake.hello import ServerApiLike
     from mongokey.handshake.metadata import ClientMetadata
@@ -138,9 +139,16 @@ def log_in(connection: Connection, settings: ConnectionSettings, deadline_ns: in
             if isinstance(step, Command):
                 answer = connection.command(step.database, step.document, deadline_ns)
             else:
-                step.run()
+                deadline_ns = _run(step, deadline_ns)
                 answer = None
             step = steps.send(answer)
     except StopIteration as finished:
         result: LoginResult = finished.value
         return result
+
+
+def _run(work: Work, deadline_ns: int) -> int:
+    """Do `work` within the deadline; returns the deadline, later by the time of patient work."""
+    began = monotonic_ns()
+    work.run(max(0.0, (deadline_ns - began) / 1e9) if deadline_ns and not work.patient else None)
+    return deadline_ns + monotonic_ns() - began if deadline_ns and work.patient else deadline_ns
