@@ -84,7 +84,7 @@ class ScriptedServer:
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._connections: dict[int, _Connection] = {}
+        self._connections: dict[int, Connection] = {}
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
 
@@ -233,18 +233,21 @@ class ScriptedServer:
                 return
             with self._changed:
                 self.accepted += 1
-                connection = _Connection(self, accepted, self.accepted)
+                connection = self._connection(accepted, self.accepted)
                 self._connections[connection.number] = connection
                 self.sent[connection.number] = 0
                 self._changed.notify_all()
             self._spawn(connection.run)
+
+    def _connection(self, accepted: socket.socket, number: int) -> Connection:
+        return Connection(self, accepted, number)
 
     def _received(self, request: Request) -> None:
         with self._changed:
             self.requests.append(request)
             self._changed.notify_all()
 
-    def _gone(self, connection: _Connection) -> None:
+    def _gone(self, connection: Connection) -> None:
         with self._changed:
             self._connections.pop(connection.number, None)
             self._changed.notify_all()
@@ -255,11 +258,11 @@ class ScriptedServer:
             self._changed.notify_all()
 
 
-class _Disconnected(Exception):
+class Disconnected(Exception):
     """The connection is over; nothing went wrong in the script."""
 
 
-class _Connection:
+class Connection:
     """One connection: reads messages, finds the answer to each, and sends it as told."""
 
     def __init__(self, server: ScriptedServer, sock: socket.socket, number: int) -> None:
@@ -281,12 +284,12 @@ class _Connection:
             if self.sock.family != getattr(socket, "AF_UNIX", None):
                 self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.cut_after == 0:
-                raise _Disconnected
+                raise Disconnected
             while True:
                 request = self.read()
                 self.server._received(request)
                 self.perform(request, self.find_answer(request))
-        except (_Disconnected, OSError):
+        except (Disconnected, OSError):
             # The client left, a script said to close, or the server is stopping.
             self.close()
         except BaseException as error:
@@ -309,7 +312,7 @@ class _Connection:
     def read(self) -> Request:
         header = self.read_exactly(16)
         if self.server.tls is None and header[:2] == b"\x16\x03":
-            raise _Disconnected  # a TLS greeting: mongod without TLS closes the connection too
+            raise Disconnected  # a TLS greeting: mongod without TLS closes the connection too
         length, request_id, _, opcode = struct.unpack("<iiii", header)
         if not 16 < length <= MAX_MESSAGE + 16 * 1024:
             raise ValueError(f"the client sent a message that says it is {length} bytes long")
@@ -361,7 +364,7 @@ class _Connection:
         while size:
             chunk = self.sock.recv(min(size, 1 << 20))
             if not chunk:
-                raise _Disconnected
+                raise Disconnected
             chunks.append(chunk)
             size -= len(chunk)
         return b"".join(chunks)
@@ -475,12 +478,12 @@ class _Connection:
             else:
                 self.send(message[: answer.keep])
                 if answer.then_close:
-                    raise _Disconnected
+                    raise Disconnected
         elif isinstance(answer, Raw):
             self.send(answer.data)
         elif isinstance(answer, Close):
             self.close(reset=answer.reset)
-            raise _Disconnected
+            raise Disconnected
         elif isinstance(answer, Delay):
             self.server.stopping.wait(answer.seconds)
             self.perform(request, answer.answer)
@@ -511,6 +514,6 @@ class _Connection:
             with server._lock:
                 server.sent[self.number] += len(chunk)
             if self.drip is not None and server.stopping.wait(self.drip):
-                raise _Disconnected
+                raise Disconnected
         if last is not None and len(data) == last:
-            raise _Disconnected
+            raise Disconnected
