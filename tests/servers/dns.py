@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import shutil
 import signal
 import socket
 import struct
@@ -24,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-import pytest
+from tests.servers.needs import need_program
 
 HOST = "127.0.0.1"
 START_TIMEOUT = 10.0
@@ -35,26 +33,9 @@ SUITE_ZONE = "10gen.cc"
 LOCALHOST = f"localhost.test.build.{SUITE_ZONE}."
 
 
-class NotInstalled(RuntimeError):
-    """nsd is not on this machine."""
-
-
-def find_nsd() -> str:
-    """The path of nsd; Debian keeps it where not every user's PATH leads."""
-    path = shutil.which("nsd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    if path is None:
-        raise NotInstalled("nsd, the DNS server of these tests, is missing: apt-get install nsd")
-    return path
-
-
 def require() -> str:
     """The path of nsd; without it the test is skipped (under CI: fails)."""
-    try:
-        return find_nsd()
-    except NotInstalled as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    return need_program("nsd", package="nsd")
 
 
 def suite_records(records: Path) -> list[str]:
@@ -88,7 +69,7 @@ class DNSServer:
 
     def start(self) -> DNSServer:
         """Write the files, start nsd and wait until it answers."""
-        nsd = find_nsd()
+        nsd = require()
         # A free port may be taken by another before nsd has it.
         for _ in range(5):
             self.port = _free_port()

@@ -1,7 +1,8 @@
 """What a test needs of the machine: there or not, and what to install.
 
-Under CI everything has to be there: what is missing fails the test. On a user's machine the test
-skips, and says what would make it run. Must not know any server.
+Under CI on Linux everything has to be there: what is missing fails the test. On a user's machine,
+and on systems that do not have the servers, the test skips and says what would make it run. Must
+not know any server.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import sys
 from types import ModuleType
 from typing import NoReturn
 
@@ -35,7 +37,7 @@ def need_module(name: str, *, extra: str) -> ModuleType:
 
 
 def missing(reason: str) -> NoReturn:
-    """Skip the test; under CI, fail it."""
-    if os.environ.get("CI"):
+    """Skip the test; under CI on Linux, fail it."""
+    if os.environ.get("CI") and sys.platform == "linux":
         pytest.fail(f"{reason} (CI must not skip this)", pytrace=False)
     pytest.skip(reason, allow_module_level=True)
