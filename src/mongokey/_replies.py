@@ -40,8 +40,10 @@ _MAX_TIME_EXPIRED = 50
 _CURSOR_NOT_FOUND = 43
 
 
-def raise_command_error(reply: Mapping[str, Any], max_wire_version: int | None = None) -> NoReturn:
-    """Raise what a reply with `ok: 0` means.
+def raise_command_error(
+    reply: Mapping[str, Any], max_wire_version: int | None = None, hint: object = None
+) -> NoReturn:
+    """Raise what a reply with `ok: 0` means; `hint` stands behind the server's words.
 
     Raises `NotPrimaryError`, `DuplicateKeyError`, `ExecutionTimeout`, `CursorNotFound` or, for
     all else, `OperationFailure`, with the server's code and its whole reply.
@@ -50,6 +52,8 @@ def raise_command_error(reply: Mapping[str, Any], max_wire_version: int | None =
     message = reply.get("errmsg") or reply.get("$err") or "the server gave no error message"
     if not isinstance(message, str):
         message = repr(message)
+    if hint is not None:
+        message = f"{message}; {hint}"
     if code in STATE_CHANGE_CODES or (
         code is None and ("not master" in message or "node is recovering" in message)
     ):

@@ -187,6 +187,8 @@ class ClientOptions(Frozen):
         seeds, string, findings = _read_hosts(host, port)
         named, repeated = _read_keywords(keywords)
         findings += repeated
+        if string is not None and "authMechanismProperties" in string.options:
+            _check_properties(string, named)
         arguments = None
         if string is not None and string.is_srv:
             if _may_defer and _connects_later(string, named):
@@ -284,6 +286,8 @@ class ClientOptions(Frozen):
     def __repr__(self) -> str:
         shown = [f"host=[{', '.join(repr(show_host(host)) for host in self.hosts)}]"]
         for name, value in self._options.items():
+            if name == "username" and self.credential is not None:
+                value = self.credential.shown_user
             shown.append(f"{name}={'<hidden>' if OPTIONS[name].secret else repr(value)}")
         return f"ClientOptions({', '.join(shown)})"
 
@@ -479,6 +483,18 @@ def _fill(
         ("origins", MappingProxyType(origins)),
     ):
         set_once(self, name, made)
+
+
+def _check_properties(string: ConnectionString, named: Mapping[str, Any]) -> None:
+    """Refuse mechanism properties that may not stand in a URI (ALLOWED_HOSTS), before DNS is asked
+    and also where a keyword replaces them."""
+    mechanism = named.get("authMechanism", string.options.get("authMechanism"))
+    if mechanism is None:
+        return
+    from mongokey.auth.registry import DEFAULT, find_rules
+
+    rules = find_rules(None if mechanism == DEFAULT else mechanism)
+    rules.clean_properties(string.options["authMechanismProperties"])
 
 
 def _credential(

@@ -32,6 +32,7 @@ __all__ = [
     "DocumentTooLarge",
     "DuplicateKeyError",
     "ExecutionTimeout",
+    "InsecureConnectionWarning",
     "InvalidBSON",
     "InvalidDocument",
     "InvalidId",
@@ -273,6 +274,13 @@ class CollectionInvalid(MongoError):
 
 class DocumentTooLarge(InvalidDocument):
     """The document is larger than the server accepts."""
+
+
+class InsecureConnectionWarning(UserWarning):
+    """A login is about to send a secret over a connection to another machine without TLS.
+
+    Where a warnings filter makes it an error, the secret is not sent.
+    """
 
 
 def labels_in(answer: Any) -> list[str]:

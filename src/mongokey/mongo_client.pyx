@@ -7,6 +7,7 @@ It must not know commands beyond the few about a whole deployment, nor how anyth
 
 import weakref
 from functools import partial
+from time import monotonic
 
 from mongokey.database cimport Database, Inherited
 from mongokey.operations._operation cimport Executor
@@ -54,8 +55,13 @@ class Connector:
                 socket_timeout_s=pool_options.socket_timeout,
                 tls=tls,
                 server_api=pool_options.server_api,
+                timeout_s=self.options.timeout,
             )
         return self._settings
+
+    def clock(self):
+        """The seconds that selection counts: not those in which a login waits for a person."""
+        return monotonic() if self._settings is None else self._settings.patience.clock()
 
     def connect(self, address, within_s=None):
         if self._open is None:
@@ -84,6 +90,13 @@ class Connector:
 
             self._keeper = Keeper(self.topology())
         return pool
+
+    def explain(self, answer, address, database):
+        """What an error of a command most likely means, a hint or None."""
+        # Late: only failures are explained.
+        from mongokey.auth.diagnosis import explain_command
+
+        return explain_command(answer, self.options.credential, address, database)
 
     def stop(self):
         """End the thread that tends the pools, if there is one."""
@@ -148,6 +161,7 @@ cdef class MongoClient:
             direct_connection=bool(options.direct_connection),
             replica_set=options.replica_set_name,
             discover=self._connector.discover if options.needs_dns else None,
+            clock=self._connector.clock,
         )
         self._connector.topology = weakref.ref(self._topology)
         server_api = options.pool_options.server_api
@@ -157,6 +171,7 @@ cdef class MongoClient:
             retry_writes=options.retry_writes,
             direct=bool(options.direct_connection),
             server_api=None if server_api is None else server_api_elements(server_api),
+            explain=self._connector.explain,
         )
 
     @property

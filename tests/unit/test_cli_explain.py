@@ -53,7 +53,6 @@ def test_login_says_user_and_where_the_source_came_from() -> None:
     assert login["username"] == "us@r"
     assert login["password_given"] is True
     assert login["mechanism"] is None
-    assert login["spoken"] is True
     assert (login["source"], login["source_origin"]) == ("shop", "the database in the URI's path")
 
 
@@ -78,13 +77,6 @@ def test_source_and_origin(uri: str, source: str, origin: str) -> None:
 def test_no_login_is_said() -> None:
     assert told("mongodb://h/shop")["login"] is None
     assert "login     none" in run("mongodb://h/shop").stdout
-
-
-def test_mechanisms_that_cannot_be_spoken_yet_are_said_to_be() -> None:
-    unspoken = "mongodb://u@h/?authMechanism=GSSAPI"
-
-    assert told(unspoken)["login"]["spoken"] is False
-    assert "does not speak it yet" in run(unspoken).stdout
 
 
 def test_options_are_shown_in_the_unit_of_their_names() -> None:

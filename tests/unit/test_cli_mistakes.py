@@ -193,6 +193,29 @@ def test_the_database_becomes_the_source_of_a_root_user() -> None:
     assert codes("mongodb://u@h/shop?authMechanism=GSSAPI") == set()
 
 
+def test_users_of_ldap_do_not_live_in_the_database_of_the_path() -> None:
+    mistake = only("mongodb://ann:pw@h/shop?authMechanism=PLAIN&tls=true")
+    assert (mistake.code, mistake.grade) == ("LDAP-SOURCE", LIKELY)
+    fixed = "mongodb://ann:***@h/shop?authMechanism=PLAIN&tls=true&authSource=$external"
+    assert mistake.fixed == fixed
+    assert codes(fixed) == set()
+    assert codes("mongodb://ann:pw@h/$external?authMechanism=PLAIN&tls=true") == set()
+
+
+def test_a_login_that_shows_its_secret_to_all_needs_tls() -> None:
+    uri = "mongodb://ann:pw@h/?authMechanism=PLAIN"
+    mistake = only(uri)
+    assert (mistake.code, mistake.grade) == ("LOGIN-EXPOSED", LIKELY)
+    assert "PLAIN sends the password as it is" in mistake.message
+    assert mistake.fixed == "mongodb://ann:***@h/?authMechanism=PLAIN&tls=true"
+    assert codes(uri + "&tls=false") == {"LOGIN-EXPOSED"}
+    for encrypted in ("&tls=true", "&tlsCAFile=/ca.pem"):
+        assert codes(uri + encrypted) == set()
+    assert codes(uri.replace("@h/", "@localhost/")) == set()
+    assert codes(uri.replace("mongodb://", "mongodb+srv://").replace("@h", "@a.b.c")) == set()
+    assert codes("mongodb://ann:pw@h/?authMechanism=SCRAM-SHA-256") == set()
+
+
 def test_users_of_external_need_a_mechanism() -> None:
     assert only("mongodb://u:pw@h/?authSource=$external").code == "AUTH-EXTERNAL-MECHANISM"
 

@@ -388,9 +388,3 @@ class TestFailures:
         with pytest.raises(AuthenticationFailed) as caught:
             drive(login(build_credential(None, "both", "pw"), None, ADDRESS), wordy)
         assert len(str(caught.value)) < 2000
-
-    def test_an_unspoken_mechanism_fails_before_anything_is_sent(self):
-        server = LoginServer(USERS)
-        with pytest.raises(ConfigurationError, match="does not speak it yet"):
-            log_in(build_credential("GSSAPI", "me", None), server)
-        assert not server.seen

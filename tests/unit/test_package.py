@@ -27,7 +27,9 @@ HEAVY = {
     "cryptography",
     "dns",
     "email",
+    "gssapi",
     "http",
+    "kerberos",
     "multiprocessing",
     "pymongo",
     "rich",
@@ -36,6 +38,7 @@ HEAVY = {
     "ssl",
     "subprocess",
     "urllib",
+    "winkerberos",
     "xml",
 }
 
@@ -73,6 +76,7 @@ def test_importing_the_package_loads_next_to_nothing() -> None:
     [
         "import mongokey; mongokey.MongoClient",
         "import mongokey; mongokey.MongoClient('mongodb://user:password@host/db?maxPoolSize=5')",
+        "import mongokey; mongokey.MongoClient('mongodb://u%40R@host/?authMechanism=GSSAPI')",
         "import mongokey; mongokey.MongoClient().db.collection.find()",
         "import mongokey.bson; mongokey.bson.decode(mongokey.bson.encode({'a': 1}))",
         "import mongokey.errors",
@@ -148,10 +152,13 @@ ROOMS: list[set[str]] = [
     {"_arguments", "_replies", "_escapes", "_uri_errors"},
     {"read_concern", "write_concern", "read_preferences", "results"},
     {"wire"},
+    {"auth_oidc"},  # what an application's callback gets and gives
     {"auth.subject"},  # text from a certificate; it knows nothing of logins
     {"stream"},
     {"handshake", "driver_info"},
     {"auth"},
+    {"auth.kerberos"},  # asks KDCs and name servers, in a login's work
+    {"auth.oidc", "auth.gssapi"},  # OIDC with credential sources, which do I/O
     {"options", "_option_values", "_uri_options"},
     {"uri"},
     {"srv"},
@@ -173,6 +180,9 @@ UNKNOWN: dict[str, set[str]] = {
     "stream": {"bson", "wire", "_replies", "_arguments", "results"},
     "handshake": {"wire", "stream"},
     "auth": {"wire", "stream"},
+    "auth.kerberos": {"wire", "stream", "handshake"},
+    "auth.gssapi": {"wire", "stream", "handshake"},
+    "auth.oidc": {"wire", "stream", "handshake"},
     "uri": {"wire", "stream", "handshake"},
     "connection": {"options", "uri", "srv", "client_options", "_arguments", "results"},
     "pool": {"wire", "auth", "bson", "options", "uri", "srv", "client_options", "_arguments"},
@@ -188,10 +198,13 @@ LATE: dict[str, set[str]] = {
 }
 
 # Rooms without I/O and without clocks, and the standard library that they leave to others.
-PURE = ("bson", "wire", "handshake", "auth", "uri", "options", "operations", "cursor", "collection")
+PURE = (
+    *("bson", "wire", "handshake", "auth", "auth.gssapi", "uri"),
+    *("options", "operations", "cursor", "collection"),
+)
 IMPURE_MODULES = {"asyncio", "select", "selectors", "socket", "ssl", "time"}
-# An ObjectId has the time in it.
-IMPURE_EXCEPTIONS = {("bson.objectid", "time")}
+# An ObjectId has the time in it; a user's provider of AWS keys may be a coroutine.
+IMPURE_EXCEPTIONS = {("bson.objectid", "time"), ("auth.aws.provider", "asyncio")}
 
 
 def room_of(module: str) -> str:

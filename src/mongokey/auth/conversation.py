@@ -27,10 +27,12 @@ class Work(ABC):
     conversation goes on with `Conversation.resume(work)`, which raises what went wrong. `what`
     says in a few words what it is; it names no secret. `patient` is True for work that has a
     deadline of its own (a person who logs in by browser): the connection's then stands still.
+    `timed` is True for patient work that timeoutMS bounds nevertheless, where the client has one.
     """
 
     what: str = "preparing the login"
     patient: bool = False
+    timed: bool = False
     error: Exception | None = None
 
     def run(self, within_s: float | None = None) -> None:
@@ -145,6 +147,20 @@ class Conversation(ABC):
         """What a failed login's message adds to what was tried, in a clause without secrets:
         where a credential came from, which Kerberos service was asked for. None for nothing."""
         return None
+
+    def evidence(self) -> Any:
+        """What the mechanism's hints about a failed login look at (`LoginFacts.evidence`); it
+        holds no secret. None for nothing."""
+        return None
+
+    def memory(self) -> Any:
+        """What a later login of the same connection has to know of this one (`renew`); its repr
+        shows no secret. None for nothing."""
+        return None
+
+    def renew(self, memory: Any) -> None:  # noqa: B027 - most have nothing to do
+        """Told before `start`: this login replaces one of the same connection that the server no
+        longer accepts (error 391), and `memory` is what that one left."""
 
 
 def run_blocking(

@@ -50,14 +50,16 @@ class CredentialState:
     """What the connections of one client share about their credential; thread-safe.
 
     `mechanism` is what the first negotiation ended with, None before it and after a failed
-    login. `logged_in` says whether this credential ever logged in.
+    login. `logged_in` says whether this credential ever logged in; `reauthentications` counts
+    the logins that servers asked for on connections that were logged in before (error 391).
     """
 
-    __slots__ = ("_caches", "logged_in", "mechanism")
+    __slots__ = ("_caches", "logged_in", "mechanism", "reauthentications")
 
     def __init__(self) -> None:
         self.mechanism: str | None = None
         self.logged_in = False
+        self.reauthentications = 0
         self._caches: dict[str, Any] = {}
 
     def cache(self, name: str, make: Callable[[], _T]) -> _T:
@@ -135,6 +137,14 @@ class MongoCredential:
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"MongoCredential is immutable: {name} cannot be deleted")
 
+    @property
+    def shown_user(self) -> str | None:
+        """The user name as messages may show it (`Mechanism.mask_user`)."""
+        if self.username is None:
+            return None
+        mask = find_rules(self.mechanism).mask_user
+        return self.username if mask is None else mask(self.username)
+
     def _facts(self) -> tuple[Any, ...]:
         properties = tuple(
             sorted((name, _hashable(v)) for name, v in self.mechanism_properties.items())
@@ -155,7 +165,7 @@ class MongoCredential:
     def __repr__(self) -> str:
         parts = [f"mechanism={self.mechanism!r}", f"source={self.source!r}"]
         if self.username is not None:
-            parts.append(f"username={self.username!r}")
+            parts.append(f"username={self.shown_user!r}")
         if self.password is not None:
             parts.append("password=<hidden>")
         if self.mechanism_properties:

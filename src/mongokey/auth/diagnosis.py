@@ -7,10 +7,23 @@ password.
 
 from __future__ import annotations
 
-from collections import namedtuple
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 from mongokey.auth.errors import ServerProofError
+from mongokey.auth.hints import (
+    ATLAS_ERROR,
+    AUTHENTICATION_FAILED,
+    BAD_VALUE,
+    CERTAIN,
+    LIKELY,
+    MECHANISM_UNAVAILABLE,
+    POSSIBLE,
+    REFUSALS,
+    UNAUTHORIZED,
+    USER_NOT_FOUND,
+    Hint,
+)
 from mongokey.auth.mechanism import EXTERNAL, FROM_PATH
 from mongokey.auth.registry import find_mechanism
 
@@ -22,28 +35,26 @@ if TYPE_CHECKING:
     from mongokey.errors import OperationFailure
     from mongokey.handshake.reply import HelloReply
 
-CERTAIN = "certain"
-LIKELY = "likely"
-POSSIBLE = "possible"
+__all__ = [
+    "CERTAIN",
+    "LIKELY",
+    "POSSIBLE",
+    "Hint",
+    "LoginFacts",
+    "explain",
+    "explain_command",
+    "explain_hello",
+    "find_hints",
+    "format_address",
+    "json_string",
+]
 
-# The server's error codes (src/mongo/base/error_codes.yml) that this room can say more about.
-_USER_NOT_FOUND = 11
-_AUTHENTICATION_FAILED = 18
-_MECHANISM_UNAVAILABLE = 334
-_BAD_VALUE = 2
-_ATLAS_ERROR = 8000
-
-_ATLAS_HOSTS = (".mongodb.net", ".mongodbgov.net")
 _LONGEST_ANSWER = 300
-
-
-class Hint(namedtuple("Hint", ("word", "grade", "text"))):
-    """One cause: a code word that never changes, how sure it is, and what to do; all str."""
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        return f"[{self.word}, {self.grade}] {self.text}"
+_NO_MECHANISM = re.compile(r"unsupported\b.{0,40}\bmechanism\b", re.IGNORECASE).search
+# Texts of our own: a list of all places where credentials were looked for is as long.
+_LONGEST_OWN = 3000
+# Byte order mark, zero-width characters, DEL: what copying and editors leave at the ends.
+_UNSEEN = "\ufeff\u200b\u200c\u200d\u2060\x7f"
 
 
 class LoginFacts:
@@ -51,16 +62,19 @@ class LoginFacts:
 
     `offered` is hello's saslSupportedMechs when the mechanism was negotiated, else None;
     `subject` that of the client certificate, None without one; `told` is what the conversation
-    adds (`Conversation.told`).
+    adds (`Conversation.told`), `evidence` what the mechanism's own hints look at
+    (`Conversation.evidence`), `said` the server's own words, "" for want of an answer.
     """
 
     __slots__ = (
         "address",
         "credential",
+        "evidence",
         "hello",
         "hints",
         "mechanism",
         "offered",
+        "said",
         "subject",
         "told",
     )
@@ -79,6 +93,8 @@ class LoginFacts:
         self.offered: list[Any] | None = None
         self.subject: str | None = None
         self.told: str | None = None
+        self.evidence: Any = None
+        self.said = ""
         self.hints: list[Hint] = []
 
     @property
@@ -93,7 +109,7 @@ class LoginFacts:
     def describe(self) -> str:
         """User, database, mechanism and whether there was a password."""
         credential = self.credential
-        user = repr(credential.username) if credential.username is not None else "none given"
+        user = repr(credential.shown_user) if credential.username is not None else "none given"
         given = "yes" if credential.password is not None else "no"
         how = "given"
         if self.negotiated:
@@ -113,7 +129,7 @@ def explain(error: OperationFailure, facts: LoginFacts) -> str:
     """The whole message for a login that ended with `error`; fills `facts.hints`."""
     answer = error.details
     if isinstance(error, ServerProofError) or answer is None:
-        said = _short(str(error))
+        said = _short(str(error), _LONGEST_OWN)
     else:
         said = f"the server answered {_quote(answer.get('errmsg'))} ({_code(answer)})"
     facts.hints = [] if isinstance(error, ServerProofError) else list(find_hints(answer, facts))
@@ -132,31 +148,112 @@ def explain_hello(
     )
     if credential is not None:
         text += (
-            f"; a login as user {credential.username!r} in database {credential.source!r} from "
+            f"; a login as user {credential.shown_user!r} in database {credential.source!r} from "
             f"{credential.source_origin} was to follow"
         )
     return text
 
 
+def explain_command(
+    answer: Mapping[str, Any],
+    credential: MongoCredential | None,
+    address: tuple[str, int | None],
+    database: str,
+) -> Hint | None:
+    """Why a command on `database` was refused for want of rights; None where that is not so."""
+    code, said = answer.get("code"), str(answer.get("errmsg", ""))
+    # Atlas has one code for all that it refuses.
+    if code != UNAUTHORIZED and not (code == ATLAS_ERROR and "not allowed to do action" in said):
+        return None
+    if credential is None:
+        return Hint(
+            "AUTH-NO-CREDENTIAL",
+            CERTAIN,
+            "no credentials were given, so nobody is logged in: put user and password into the "
+            "connection string, or give username= and password=",
+        )
+    from mongokey.auth.providers import cosmos_hint, is_cosmos
+
+    if is_cosmos(address[0]):
+        return cosmos_hint(code, credential, address[0])
+    if "requires authentication" in said:
+        return None  # nobody is logged in on this connection, whatever was given
+    who = "the identity" if credential.username is None else f"user {credential.shown_user!r}"
+    return Hint(
+        "AUTH-NO-ROLE",
+        LIKELY,
+        f"{who} of {credential.source!r} is logged in, but has no role that allows this on "
+        f"database {database!r}: grant it one there, or is another database meant"
+        + (" (test is where tools go that are told none)?" if database == "test" else "?"),
+    )
+
+
 def find_hints(answer: Mapping[str, Any] | None, facts: LoginFacts) -> Iterator[Hint]:
     """What the facts say about the cause, the surest first."""
     code = answer.get("code") if answer is not None else None
+    if not isinstance(code, int):  # a float of servers that are not written in C++
+        code = int(code) if isinstance(code, float) and code.is_integer() else None
+    facts.said = str(answer.get("errmsg", "")) if answer is not None else ""
+    if (code is None or code in REFUSALS) and _NO_MECHANISM(facts.said):
+        # SecantusDB and FerretDB say so in words, with a code that does not.
+        code = MECHANISM_UNAVAILABLE
     found = [hint for rule in _RULES if (hint := rule(code, facts)) is not None]
-    own = find_mechanism(facts.mechanism).hints
-    if own is not None:
-        found = [*own(code, facts), *found]
+    rules = find_mechanism(facts.mechanism)
+    if rules.hints is not None:
+        found = [hint for hint in found if hint.word not in rules.replaces]
+        found = [*rules.hints(code, facts), *found]
     return iter(sorted(found, key=lambda hint: (CERTAIN, LIKELY, POSSIBLE).index(hint.grade)))
 
 
 def _mechanism_refused(code: Any, facts: LoginFacts) -> Hint | None:
-    if code not in (_BAD_VALUE, _MECHANISM_UNAVAILABLE):
+    if code not in (BAD_VALUE, MECHANISM_UNAVAILABLE):
         return None
+    if _is_hosted(code, facts):
+        return None  # the hint about the service says more
+    outside = _lives_outside(facts)
+    if code == BAD_VALUE and outside and facts.credential.source != EXTERNAL:
+        return None  # it is there, but not for this source
     return Hint(
         "AUTH-MECHANISM-OFF",
         LIKELY,
         f"this server does not have {facts.mechanism}, or has it switched off "
-        "(authenticationMechanisms); Kerberos and LDAP need MongoDB Enterprise or Atlas",
+        "(authenticationMechanisms)"
+        + ("; Kerberos and LDAP need MongoDB Enterprise or Atlas" if outside else ""),
     )
+
+
+def _lives_outside(facts: LoginFacts) -> bool:
+    """Whether users of this mechanism are kept elsewhere than in databases."""
+    return find_mechanism(facts.mechanism).takes_external
+
+
+def _is_hosted(code: Any, facts: LoginFacts) -> bool:
+    """Whether a service answers that does not do as MongoDB's own server does."""
+    from mongokey.auth.providers import is_hosted
+
+    return is_hosted(code, facts.address[0])
+
+
+def _is_atlas(code: Any, facts: LoginFacts) -> bool:
+    """Whether this is Atlas, where users are in admin or outside."""
+    from mongokey.auth.providers import is_atlas
+
+    return is_atlas(code, facts.address[0])
+
+
+def _is_unknown_there(code: Any, facts: LoginFacts) -> bool:
+    """Whether the server's silence on the user's mechanisms says that it knows no such user."""
+    if not facts.negotiated or facts.offered is not None or code not in REFUSALS:
+        return False
+    # Proxies and other makers' servers leave it out for everybody.
+    return not _is_hosted(code, facts)
+
+
+def _provider(code: Any, facts: LoginFacts) -> Hint | None:
+    # Late: only failures are explained.
+    from mongokey.auth.providers import provider_hint
+
+    return provider_hint(code, facts)
 
 
 def _wrong_mechanism(code: Any, facts: LoginFacts) -> Hint | None:
@@ -172,7 +269,8 @@ def _wrong_mechanism(code: Any, facts: LoginFacts) -> Hint | None:
 
 
 def _changed(code: Any, facts: LoginFacts) -> Hint | None:
-    if not facts.credential.state.logged_in or code not in _REFUSALS:
+    credential = facts.credential
+    if not credential.state.logged_in or credential.password is None or code not in REFUSALS:
         return None
     return Hint(
         "AUTH-CHANGED",
@@ -182,26 +280,13 @@ def _changed(code: Any, facts: LoginFacts) -> Hint | None:
     )
 
 
-def _atlas(code: Any, facts: LoginFacts) -> Hint | None:
-    host = facts.address[0]
-    if code != _ATLAS_ERROR and not (code in _REFUSALS and host.endswith(_ATLAS_HOSTS)):
-        return None
-    return Hint(
-        "AUTH-ATLAS",
-        LIKELY,
-        "Atlas refuses like this when the password is wrong or the user is not a database user of "
-        "this project: see Database Access there (it is not your Atlas login) and set the "
-        "password anew",
-    )
-
-
 def _path_became_source(code: Any, facts: LoginFacts) -> Hint | None:
     credential = facts.credential
-    if credential.source_origin != FROM_PATH or code not in _REFUSALS:
+    if credential.source_origin != FROM_PATH or code not in REFUSALS or _lives_outside(facts):
         return None
     return Hint(
         "AUTH-SOURCE-FROM-PATH",
-        LIKELY if facts.negotiated and facts.offered is None else POSSIBLE,
+        LIKELY if _is_unknown_there(code, facts) or _is_atlas(code, facts) else POSSIBLE,
         f"the database in the URI's path, {credential.source!r}, was taken as the database that "
         "knows the user; if the user was created in admin, add authSource=admin",
     )
@@ -209,9 +294,9 @@ def _path_became_source(code: Any, facts: LoginFacts) -> Hint | None:
 
 def _user_unknown(code: Any, facts: LoginFacts) -> Hint | None:
     credential = facts.credential
-    if code == _USER_NOT_FOUND:
+    if code == USER_NOT_FOUND:
         grade = CERTAIN
-    elif facts.negotiated and facts.offered is None and code in _REFUSALS:
+    elif _is_unknown_there(code, facts):
         grade = LIKELY
     else:
         return None
@@ -226,23 +311,54 @@ def _user_unknown(code: Any, facts: LoginFacts) -> Hint | None:
     return Hint("AUTH-USER-UNKNOWN", grade, text)
 
 
-def _password_edges(code: Any, facts: LoginFacts) -> Hint | None:
-    password = facts.credential.password
-    if not password or code not in _REFUSALS:
+def _volume_was_there(code: Any, facts: LoginFacts) -> Hint | None:
+    """The user that a container's environment names is made only when its volume is empty."""
+    host, port = facts.address
+    if port is None or not _is_unknown_there(code, facts):
         return None
-    if password[-1] in "\r\n":
+    # Where containers are reached: this machine, or a service's name, which has no dot.
+    alone = "." not in host and ":" not in host
+    if facts.credential.source != "admin" or not (alone or host in ("127.0.0.1", "::1")):
+        return None
+    return Hint(
+        "AUTH-CONTAINER-VOLUME",
+        POSSIBLE,
+        "if the server is a container of the official image: MONGO_INITDB_ROOT_USERNAME and "
+        "_PASSWORD make a user only while the data volume is empty; create the user by hand, or "
+        "make the volume anew (docker compose down -v deletes its data)",
+    )
+
+
+def _password_edges(code: Any, facts: LoginFacts) -> Hint | None:
+    return _edges("AUTH-PASSWORD-EDGE", "the password", facts.credential.password, code)
+
+
+def _user_edges(code: Any, facts: LoginFacts) -> Hint | None:
+    return _edges("AUTH-USER-EDGE", "the user name", facts.credential.username, code)
+
+
+def _edges(word: str, what: str, value: str | None, code: Any) -> Hint | None:
+    if not value or code not in REFUSALS:
+        return None
+    if value[-1] in "\r\n":
         where = "ends with a line break: make the secret with printf or echo -n, or strip it"
-    elif password[0].isspace() or password[-1].isspace():
+    elif value[0].isspace() or value[-1].isspace():
         where = "begins or ends with white space"
-    elif password[0] == "<" or password[-1] == ">":
-        where = "begins with < or ends with >: replace <password> together with its brackets"
+    elif value[0] in _UNSEEN or value[-1] in _UNSEEN or min(value[0], value[-1]) < " ":
+        where = "begins or ends with a character that cannot be seen (a byte order mark, a control)"
+    elif value[0] == "<" and value[-1] == ">":
+        where = "stands in < and >: the brackets belong to the example, take them off too"
+    elif value[0] == "<" or value[-1] == ">":
+        where = f"begins with < or ends with >: replace <{what[4:]}> together with its brackets"
+    elif value[0] == value[-1] and value[0] in "\"'" and len(value) > 1:
+        where = "stands in quotation marks, which belong to it as they came: take them off"
     else:
         return None
-    return Hint("AUTH-PASSWORD-EDGE", LIKELY, f"the password {where}")
+    return Hint(word, LIKELY, f"{what} {where}")
 
 
 def _user_known(code: Any, facts: LoginFacts) -> Hint | None:
-    if not facts.negotiated or not facts.offered or code != _AUTHENTICATION_FAILED:
+    if not facts.negotiated or not facts.offered or code != AUTHENTICATION_FAILED:
         return None
     return Hint(
         "AUTH-PASSWORD-WRONG",
@@ -254,7 +370,9 @@ def _user_known(code: Any, facts: LoginFacts) -> Hint | None:
 
 def _user_or_password(code: Any, facts: LoginFacts) -> Hint | None:
     known = facts.negotiated and (facts.offered is None or facts.offered)
-    if known or code != _AUTHENTICATION_FAILED or facts.credential.password is None:
+    if known or code != AUTHENTICATION_FAILED or facts.credential.password is None:
+        return None
+    if _lives_outside(facts) or _is_hosted(code, facts):
         return None
     return Hint(
         "AUTH-USER-OR-PASSWORD",
@@ -265,7 +383,7 @@ def _user_or_password(code: Any, facts: LoginFacts) -> Hint | None:
 
 
 def _certificate(code: Any, facts: LoginFacts) -> Hint | None:
-    if facts.subject is None or code not in _REFUSALS or facts.credential.password is not None:
+    if facts.subject is None or code not in REFUSALS or facts.credential.password is not None:
         return None
     given = facts.credential.username
     if given is not None and given != facts.subject:
@@ -288,28 +406,29 @@ def _certificate(code: Any, facts: LoginFacts) -> Hint | None:
 def _external(code: Any, facts: LoginFacts) -> Hint | None:
     if facts.subject is not None:
         return None  # the hint about the certificate says more
-    if facts.credential.source != EXTERNAL or code not in _REFUSALS:
+    if facts.credential.source != EXTERNAL or code not in REFUSALS:
         return None
     user = facts.credential.username
     return Hint(
         "AUTH-EXTERNAL-USER",
         POSSIBLE,
         f"the server needs a user in {EXTERNAL} that is called "
-        + (repr(user) if user is not None else "as the identity it sees"),
+        + (repr(user) if user is not None else "as the identity it sees")
+        + ", unless it takes roles from groups",
     )
 
-
-_REFUSALS = frozenset({_AUTHENTICATION_FAILED, _USER_NOT_FOUND, _ATLAS_ERROR})
 
 _RULES: tuple[Callable[[Any, LoginFacts], Hint | None], ...] = (
     _mechanism_refused,
     _password_edges,
+    _user_edges,
     _wrong_mechanism,
     _changed,
     _user_unknown,
     _user_known,
     _path_became_source,
-    _atlas,
+    _volume_was_there,
+    _provider,
     _certificate,
     _external,
     _user_or_password,
@@ -334,8 +453,8 @@ def _quote(message: Any) -> str:
     return repr(_short(message)) if isinstance(message, str) else "without a message"
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_ANSWER else text[:_LONGEST_ANSWER] + "..."
+def _short(text: str, longest: int = _LONGEST_ANSWER) -> str:
+    return text if len(text) <= longest else text[:longest] + "..."
 
 
 def _code(answer: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
-"""The two ways a login fails once the server has answered.
+"""The ways a login fails once the server has answered.
 
-Both are `OperationFailure`, so that code written for PyMongo catches them. Knows nothing of how
+All are `OperationFailure`, so that code written for PyMongo catches them. Knows nothing of how
 a failure is explained (`diagnosis`).
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mongokey.auth.diagnosis import LoginFacts
 
-__all__ = ["AuthenticationFailed", "ServerProofError"]
+__all__ = ["AuthenticationFailed", "LoginTimeout", "ServerProofError"]
 
 
 class AuthenticationFailed(OperationFailure):
@@ -57,3 +57,14 @@ class ServerProofError(AuthenticationFailed):
     A server without the proof may be an impostor: nothing was sent to it but a SCRAM proof,
     which does not reveal the password.
     """
+
+
+class LoginTimeout(AuthenticationFailed):
+    """What a login had to wait for besides the server (a callback, a person) took too long.
+
+    Trying at once again would take as long again, so it is no `NetworkTimeout`, which is retried.
+    """
+
+    @property
+    def timeout(self) -> bool:
+        return True

@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 from mongokey._replies import STATE_CHANGE_CODES, raise_command_error
 from mongokey.auth.conversation import Conversation, Document, Work
 from mongokey.auth.diagnosis import LoginFacts, explain, explain_hello, format_address
-from mongokey.auth.errors import AuthenticationFailed, ServerProofError
+from mongokey.auth.errors import AuthenticationFailed
 from mongokey.auth.registry import PREFERRED, find_rules, negotiate, open_conversation
 from mongokey.errors import ConfigurationError, NotPrimaryError, OperationFailure
 from mongokey.handshake.hello import hello_command
@@ -46,18 +46,25 @@ class LoginResult:
 
     `mechanism` is None when nobody logged in (no credential, or an arbiter); `round_trips`
     counts the messages sent, hello included; `speculative` says whether the answer to the
-    speculative first step was used.
+    speculative first step was used. `memory` is what the conversation left for a later login on
+    the same connection (`Conversation.memory`).
     """
 
-    __slots__ = ("hello", "mechanism", "round_trips", "speculative")
+    __slots__ = ("hello", "mechanism", "memory", "round_trips", "speculative")
 
     def __init__(
-        self, hello: HelloReply, mechanism: str | None, round_trips: int, speculative: bool
+        self,
+        hello: HelloReply,
+        mechanism: str | None,
+        round_trips: int,
+        speculative: bool,
+        memory: Any = None,
     ) -> None:
         self.hello = hello
         self.mechanism = mechanism
         self.round_trips = round_trips
         self.speculative = speculative
+        self.memory = memory
 
 
 def login(
@@ -112,6 +119,7 @@ def login(
         ),
     )
     assert answer is not None, "a Command is answered with its reply"
+    speculates, speculated = speculated is not None, None  # it may hold a secret
     if not answer.get("ok"):
         _refuse_hello(answer, credential, address)
     hello = HelloReply(answer)
@@ -122,7 +130,7 @@ def login(
 
     facts = LoginFacts(credential, address, conversation.mechanism, hello)
     facts.subject = subject or None
-    reply = hello.speculative_authenticate if speculated is not None else None
+    reply = hello.speculative_authenticate if speculates else None
     if credential.mechanism is None:
         facts.offered = hello.sasl_supported_mechs
         facts.mechanism = chosen = negotiate(facts.offered)
@@ -135,20 +143,29 @@ def login(
     if credential.mechanism is None:
         state.mechanism = conversation.mechanism
     state.logged_in = True
-    return LoginResult(hello, conversation.mechanism, 1 + commands, reply is not None)
+    speculative = reply is not None
+    memory = conversation.memory()
+    return LoginResult(hello, conversation.mechanism, 1 + commands, speculative, memory)
 
 
 def reauthenticate(
-    credential: MongoCredential, address: Address, mechanism: str | None = None
-) -> Generator[Command | Work, Mapping[str, Any] | None, None]:
+    credential: MongoCredential,
+    address: Address,
+    mechanism: str | None = None,
+    memory: Any = None,
+) -> Generator[Command | Work, Mapping[str, Any] | None, Any]:
     """Log in again on a connection whose server asked for it (error 391); no hello is sent.
 
     `mechanism` is the one the connection logged in with (`LoginResult.mechanism`); by default
-    the credential's, then the one negotiated last. Driven and failing as `login`.
+    the credential's, then the one negotiated last. `memory` is that login's (`LoginResult.memory`),
+    and the generator returns the new one's. Driven and failing as `login`.
     """
     chosen = mechanism or credential.mechanism or credential.state.mechanism or negotiate(None)
     conversation = open_conversation(credential, chosen, address)
+    conversation.renew(memory)
     yield from _converse(conversation, None, LoginFacts(credential, address, chosen, None))
+    credential.state.reauthentications += 1
+    return conversation.memory()
 
 
 def _converse(
@@ -164,8 +181,11 @@ def _converse(
                 yield step
                 step = conversation.resume(step)
             else:
+                command = Command(database, step)
                 commands += 1
-                reply = yield Command(database, step)
+                # In no variable: tools that report errors print those, and it may hold a secret.
+                step = None
+                reply = yield command
                 assert reply is not None, "a Command is answered with its reply"
                 step = conversation.step(reply)
     except NotPrimaryError:
@@ -174,15 +194,17 @@ def _converse(
     except OperationFailure as error:
         facts.credential.state.mechanism = None
         facts.told = conversation.told()
-        raise _explained(error, facts) from None
+        facts.evidence = conversation.evidence()
+        # A cause that is given on purpose (a callback's own error) stays to be seen.
+        raise _explained(error, facts) from error.__cause__
     except ConfigurationError as error:
         facts.told = conversation.told()
-        raise ConfigurationError(f"{facts.tried()}: {error}") from None
+        raise ConfigurationError(f"{facts.tried()}: {error}") from error.__cause__
     return commands
 
 
 def _explained(error: OperationFailure, facts: LoginFacts) -> AuthenticationFailed:
-    kind = type(error) if isinstance(error, ServerProofError) else AuthenticationFailed
+    kind = type(error) if isinstance(error, AuthenticationFailed) else AuthenticationFailed
     told = kind(explain(error, facts), error.code, error.details)
     told.facts = facts
     return told
@@ -191,10 +213,10 @@ def _explained(error: OperationFailure, facts: LoginFacts) -> AuthenticationFail
 def _refuse_hello(
     answer: Mapping[str, Any], credential: MongoCredential | None, address: Address
 ) -> None:
-    if answer.get("code") in STATE_CHANGE_CODES:
+    code = answer.get("code")
+    if isinstance(code, int) and code in STATE_CHANGE_CODES:
         raise_command_error(answer)
     failure = AuthenticationFailed if credential is not None else OperationFailure
-    code = answer.get("code")
     raise failure(
         explain_hello(answer, credential, address), code if isinstance(code, int) else None, answer
     )

@@ -7,7 +7,7 @@ name, nor anything about the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import copy
 from types import MappingProxyType
 
@@ -53,12 +53,14 @@ class Mechanism:
     `username` and `password` are REQUIRED, OPTIONAL or FORBIDDEN; required values are not empty.
     `external` is True for mechanisms whose only source is `$external`; the others take
     authSource, then the path's database, then `default_source`.
-    `check` sees the finished parts for rules that span several of them. `conversation` is None
-    for a mechanism this version validates but does not speak. `certificate` is True for one
-    whose credential is the client certificate of TLS. `exposes` names what such a login lets
-    everyone on the way read when the connection is not encrypted ("the password"), or None.
+    `check` sees the finished parts for rules that span several of them. `conversation` makes
+    one for a credential and a server's address. `certificate` is True for a mechanism whose
+    credential is the client certificate of TLS. `exposes` names what such a login lets everyone
+    on the way read when the connection is not encrypted ("the password"), or None.
     `hints` gives the causes that only this mechanism has, from the server's code (None when the
-    server did not answer) and the facts of the login; see `auth.diagnosis`.
+    server did not answer) and the facts of the login; see `auth.diagnosis`. `replaces` are the
+    words of general hints that say less than the mechanism's own. `mask_user` turns a user name
+    that is not to be shown in full into what may be; None shows it.
     """
 
     __slots__ = (
@@ -70,9 +72,11 @@ class Mechanism:
         "exposes",
         "external",
         "hints",
+        "mask_user",
         "name",
         "password",
         "properties",
+        "replaces",
         "takes_external",
         "username",
     )
@@ -90,11 +94,11 @@ class Mechanism:
         properties: Mapping[str, Property] = MappingProxyType({}),
         default_properties: Mapping[str, Any] = MappingProxyType({}),
         check: Callable[[str | None, str | None, Mapping[str, Any]], None] | None = None,
-        conversation: (
-            Callable[[MongoCredential, tuple[str, int | None]], Conversation] | None
-        ) = None,
+        conversation: Callable[[MongoCredential, tuple[str, int | None]], Conversation],
         exposes: str | None = None,
         hints: Callable[[Any, LoginFacts], Iterable[Hint]] | None = None,
+        replaces: Collection[str] = (),
+        mask_user: Callable[[str], str] | None = None,
     ) -> None:
         self.name = name
         self.username = username
@@ -109,6 +113,8 @@ class Mechanism:
         self.conversation = conversation
         self.exposes = exposes
         self.hints = hints
+        self.replaces = replaces
+        self.mask_user = mask_user
 
     def renamed(self, name: str) -> Mechanism:
         """The same rules under another name."""

@@ -1,23 +1,26 @@
 """PLAIN (RFC 4616): user name and password as they are, for LDAP behind the server.
 
-Knows one message and its end. The password crosses the connection readable; whether the
-connection is encrypted is for the connection to know and to warn about.
+Knows one message, its end, and what an LDAP login's failures can mean. The password crosses the
+connection readable; whether the connection is encrypted is for the connection to know and to warn
+about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from mongokey.auth import sasl
 from mongokey.auth.conversation import Conversation, Step
 from mongokey.auth.credential import MongoCredential
 from mongokey.auth.errors import ServerProofError
-from mongokey.auth.mechanism import REQUIRED, Mechanism
+from mongokey.auth.mechanism import EXTERNAL, REQUIRED, Mechanism
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
+
+    from mongokey.auth.diagnosis import Hint, LoginFacts
 
 
 class PlainConversation(Conversation):
@@ -40,12 +43,43 @@ class PlainConversation(Conversation):
 
 
 def _check(username: str | None, password: str | None, properties: Mapping[str, Any]) -> None:
-    # RFC 4616: NUL separates the parts, so it can stand in neither.
     for option, value in (("username", username), ("password", password)):
-        if value is not None and "\0" in value:
+        # RFC 4616: NUL separates the parts, so it can stand in neither.
+        if "\0" in (value or ""):
             raise ConfigurationError(f"{option} contains a NUL character, which PLAIN cannot send")
+        if any("\ud800" <= c <= "\udfff" for c in value or ""):
+            raise ConfigurationError(f"{option} contains a lone surrogate, which has no UTF-8 form")
+
+
+def _hints(code: Any, facts: LoginFacts) -> Iterator[Hint]:
+    # Late: only failures are explained.
+    from mongokey.auth.hints import BAD_VALUE, CERTAIN, LIKELY, REFUSALS, Hint
+
+    source = facts.credential.source
+    if source != EXTERNAL and (code == BAD_VALUE or code in REFUSALS):
+        yield Hint(
+            "LDAP-SOURCE",
+            CERTAIN if code == BAD_VALUE else LIKELY,
+            f"users of LDAP log in at {EXTERNAL}, and this login went to {source!r} (from "
+            f"{facts.credential.source_origin}): set authSource={EXTERNAL}",
+        )
+    elif code in REFUSALS:
+        yield Hint(
+            "LDAP-REFUSED",
+            LIKELY,
+            "the server has LDAP check the password and tells nobody what LDAP answered: an "
+            "unknown user, a wrong password, a locked or expired account, an LDAP server that is "
+            f"down, and a user that {EXTERNAL} does not know all look like this. The server's log "
+            "says which; ldapwhoami -x -W -D <the user's DN> asks LDAP directly",
+        )
 
 
 PLAIN = Mechanism(
-    "PLAIN", username=REQUIRED, password=REQUIRED, check=_check, conversation=PlainConversation
+    "PLAIN",
+    username=REQUIRED,
+    password=REQUIRED,
+    check=_check,
+    conversation=PlainConversation,
+    exposes="the password",
+    hints=_hints,
 )

@@ -72,18 +72,8 @@ def negotiate(offered: Collection[Any] | None) -> str:
 def open_conversation(
     credential: MongoCredential, mechanism: str, address: tuple[str, int | None]
 ) -> Conversation:
-    """A new conversation of `credential` by `mechanism` with the server at `address`.
-
-    Raises ConfigurationError when this version does not speak the mechanism.
-    """
-    make = find_mechanism(mechanism).conversation
-    if make is None:
-        spoken = [name for name in MECHANISMS if find_mechanism(name).conversation is not None]
-        raise ConfigurationError(
-            f"authMechanism={mechanism} is understood, but this version of mongokey does not speak "
-            f"it yet; it speaks {', '.join(spoken)}"
-        )
-    return make(credential, address)
+    """A new conversation of `credential` by `mechanism` with the server at `address`."""
+    return find_mechanism(mechanism).conversation(credential, address)
 
 
 def _path(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from mongokey import _option_values as v
 from mongokey.auth.credential import MongoCredential
-from mongokey.auth.registry import FALLBACK, PREFERRED, find_mechanism, find_rules
+from mongokey.auth.registry import FALLBACK, PREFERRED, find_rules
 from mongokey.cli.mistakes import Mistake, find_mistakes
 from mongokey.client_options import ClientOptions
 from mongokey.options import OPTIONS, Option
@@ -37,15 +37,11 @@ class ShownOption(NamedTuple):
 
 
 class Login(NamedTuple):
-    """Who logs in and how; `mechanism` is None when it is negotiated with the server.
-
-    `spoken` says whether this version can carry the login out.
-    """
+    """Who logs in and how; `mechanism` is None when it is negotiated with the server."""
 
     username: str | None
     password_given: bool
     mechanism: str | None
-    spoken: bool
     source: str
     source_origin: str
     properties: dict[str, Any]
@@ -55,7 +51,7 @@ class Login(NamedTuple):
         """The mechanism in words."""
         if self.mechanism is None:
             return f"negotiated: {PREFERRED} if the server has it for this user, else {FALLBACK}"
-        return self.mechanism + ("" if self.spoken else " (this version does not speak it yet)")
+        return self.mechanism
 
 
 class Finding(NamedTuple):
@@ -176,15 +172,10 @@ def _describe(credential: MongoCredential) -> Login:
         name: HIDDEN if name in rules and rules[name].secret else _plain(value)
         for name, value in credential.mechanism_properties.items()
     }
-    spoken = (
-        credential.mechanism is None
-        or find_mechanism(credential.mechanism).conversation is not None
-    )
     return Login(
         credential.username,
         credential.password is not None,
         credential.mechanism,
-        spoken,
         credential.source,
         credential.source_origin,
         properties,

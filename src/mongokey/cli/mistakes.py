@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import quote_plus, unquote_plus
 
 from mongokey import _uri_errors as say
+from mongokey.auth.mechanism import EXTERNAL
 from mongokey.auth.registry import DEFAULT, MECHANISMS, find_rules
 from mongokey.errors import ConfigurationError
 from mongokey.options import URI, closest_options, find
@@ -371,12 +372,28 @@ def _mend_source(pieces: _Text, string: ConnectionString, note: _Note) -> _Text:
     mechanism = string.options.get("authMechanism")
     if user is None or database is None or "authSource" in string.options:
         return pieces
-    if mechanism not in (None, DEFAULT) and find_rules(mechanism).external:
+    rules = find_rules(None if mechanism == DEFAULT else mechanism)
+    if rules.external or pieces.unsure:
         return pieces
-    if database == "admin" or pieces.unsure:
+    caret = len(pieces.masked().partition("?")[0]) - len(pieces.path) + 1
+    if rules.takes_external:
+        if database == EXTERNAL:
+            return pieces
+        note(
+            Mistake(
+                "LDAP-SOURCE",
+                LIKELY,
+                f"the database in the path, {database!r}, is taken for the one that the user logs "
+                f"in at, as no authSource is given; users of LDAP log in at {EXTERNAL}: add "
+                f"authSource={EXTERNAL}",
+                pieces.masked(),
+                caret,
+            )
+        )
+        return _with_option(pieces, f"authSource={EXTERNAL}")
+    if database == "admin":
         return pieces
     root = user.lower() in _ROOT_USERS
-    caret = len(pieces.masked().partition("?")[0]) - len(pieces.path) + 1
     mistake = Mistake(
         "AUTH-SOURCE-FROM-PATH",
         LIKELY if root else POSSIBLE,
@@ -387,8 +404,7 @@ def _mend_source(pieces: _Text, string: ConnectionString, note: _Note) -> _Text:
         pieces.masked(),
         caret,
     )
-    query = f"{pieces.query}&authSource=admin" if pieces.query else "authSource=admin"
-    mended = pieces._replace(query=query)
+    mended = _with_option(pieces, "authSource=admin")
     if root:
         note(mistake)
         return mended
@@ -396,8 +412,13 @@ def _mend_source(pieces: _Text, string: ConnectionString, note: _Note) -> _Text:
     return pieces
 
 
+def _with_option(pieces: _Text, option: str) -> _Text:
+    return pieces._replace(query=f"{pieces.query}&{option}" if pieces.query else option)
+
+
 def _look_at_login(pieces: _Text, string: ConnectionString, from_shell: bool, note: _Note) -> None:
     options = string.options
+    mechanism = options.get("authMechanism")
     names = [host for host, _ in string.hosts] if string.fqdn is None else [string.fqdn]
     if options.get("authSource") == "$external" and "authMechanism" not in options:
         note(
@@ -409,8 +430,23 @@ def _look_at_login(pieces: _Text, string: ConnectionString, from_shell: bool, no
             ),
             False,
         )
+    exposed = find_rules(None if mechanism == DEFAULT else mechanism).exposes
+    elsewhere = not any(name in _LOOPBACK or name.endswith(".sock") for name in names)
+    encrypted = string.fqdn is not None or any(name.startswith("tls") for name in options)
+    tls_given = re.search(r"(?:^|&)(?:tls|ssl)=", pieces.query, re.IGNORECASE)
+    if exposed is not None and elsewhere and (options.get("tls") is False or not encrypted):
+        note(
+            Mistake(
+                "LOGIN-EXPOSED",
+                LIKELY,
+                f"{mechanism} sends {exposed} as it is, and the connection has no TLS: whoever is "
+                "on the way can read it; add tls=true",
+                fixed=None if tls_given else _with_option(pieces, "tls=true").masked(),
+            ),
+            False,
+        )
     nobody = string.username is None and "authMechanism" not in options
-    if nobody and not any(name in _LOOPBACK or name.endswith(".sock") for name in names):
+    if nobody and elsewhere:
         note(
             Mistake(
                 "AUTH-NO-CREDENTIAL",

@@ -31,6 +31,9 @@ cdef class Connection:
     # The pool's bookkeeping; times are CLOCK_MONOTONIC nanoseconds.
     cdef uint64_t generation
     cdef int64_t idle_since_ns
+    # What a login on the open connection needs (`establish.log_in_again`); None without one.
+    cdef public object login                # auth.login.LoginResult
+    cdef public object settings             # establish.ConnectionSettings
 
     cdef int begin(self, uint32_t flags) except -1
     cdef int finish(self) except -1

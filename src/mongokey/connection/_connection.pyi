@@ -1,10 +1,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mongokey.auth.login import LoginResult
+from mongokey.connection.establish import ConnectionSettings
 from mongokey.handshake import HelloReply
 from mongokey.stream import Stream
 
 class Connection:
+    login: LoginResult | None
+    settings: ConnectionSettings | None
     def __init__(self, stream: Stream, address: tuple[str, int | None]) -> None: ...
     @property
     def stream(self) -> Stream: ...

@@ -6,11 +6,13 @@ what the connection is used for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 
-from mongokey.auth.login import Command, LoginResult, login
+from mongokey.auth.login import Command, LoginResult, login, reauthenticate
+from mongokey.auth.registry import find_rules
 from mongokey.connection._connection import Connection
-from mongokey.errors import AutoReconnect, ConfigurationError, ProtocolError
+from mongokey.connection.patience import Patience
+from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout, ProtocolError
 from mongokey.stream import connect, monotonic_ns
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from mongokey.auth.conversation import Work
     from mongokey.auth.credential import MongoCredential
+    from mongokey.connection.exposed import Exposure
     from mongokey.handshake.hello import ServerApiLike
     from mongokey.handshake.metadata import ClientMetadata
     from mongokey.stream import Stream
@@ -34,11 +37,14 @@ class ConnectionSettings:
         "connect_timeout_s",
         "credential",
         "deadline_text",
+        "exposure",
         "load_balanced",
         "metadata",
+        "patience",
         "probed",
         "server_api",
         "socket_timeout_s",
+        "timeout_s",
         "tls",
     )
 
@@ -51,6 +57,7 @@ class ConnectionSettings:
         tls: ClientTLS | None = None,
         server_api: ServerApiLike | None = None,
         load_balanced: bool = False,
+        timeout_s: float | None = None,
     ) -> None:
         self.metadata = metadata
         self.credential = credential
@@ -65,6 +72,17 @@ class ConnectionSettings:
         self.tls = tls
         self.server_api = server_api
         self.load_balanced = load_balanced
+        # timeoutMS, which bounds what logins wait for besides the server.
+        self.timeout_s = timeout_s
+        self.patience = Patience()
+        # Warns before a login shows a secret; None where no login of this client can.
+        self.exposure: Exposure | None = None
+        if credential is not None and tls is None:
+            rules = find_rules(credential.mechanism)
+            if rules.exposes is not None:
+                from mongokey.connection.exposed import Exposure
+
+                self.exposure = Exposure(rules.exposes, rules.name)
         # Servers that were asked whether they speak TLS or not: once is enough.
         self.probed: set[Address] = set()
 
@@ -96,6 +114,8 @@ def open_connection(
         connection = Connection(stream, address)
         result = log_in(connection, settings, deadline)
         connection.accept_hello(result.hello)
+        if result.mechanism is not None:
+            connection.login, connection.settings = result, settings
         if settings.socket_timeout_s:
             stream.timeout_text = f"socketTimeoutMS={settings.socket_timeout_s * 1000:.0f}"
             stream.set_timeout(int(settings.socket_timeout_s * 1e9))
@@ -124,6 +144,9 @@ def _subject(settings: ConnectionSettings) -> str | None:
 
 def log_in(connection: Connection, settings: ConnectionSettings, deadline_ns: int) -> LoginResult:
     """Say hello and log in on an open connection, by the steps of `auth.login.login`."""
+    if settings.exposure is not None:
+        # Before hello, which may carry the secret already.
+        settings.exposure.warn(connection.stream, connection.address)
     steps = login(
         settings.credential,
         settings.metadata,
@@ -132,23 +155,78 @@ def log_in(connection: Connection, settings: ConnectionSettings, deadline_ns: in
         load_balanced=settings.load_balanced,
         subject=_subject(settings),
     )
+    result: LoginResult = _drive(steps, connection, settings, deadline_ns)
+    return result
+
+
+def log_in_again(connection: Connection, deadline_ns: int = 0) -> None:
+    """Log in once more on a connection in use whose server asks for it (error 391); no hello.
+
+    Within `connectTimeoutMS` from now, and `deadline_ns` (monotonic nanoseconds) if that is
+    sooner. Raises what `open_connection` raises of logins; the connection is closed then.
+    """
+    settings, login = connection.settings, connection.login
+    assert settings is not None, "only a connection of open_connection's can be logged in again"
+    assert login is not None, "nobody was logged in"
+    assert settings.credential is not None, "nobody was logged in"
+    timeout = settings.connect_timeout_s
+    if timeout:
+        limit = monotonic_ns() + int(timeout * 1e9)
+        deadline_ns = min(deadline_ns, limit) if deadline_ns else limit
+        connection.stream.deadline_text = settings.deadline_text
+    steps = reauthenticate(settings.credential, connection.address, login.mechanism, login.memory)
+    try:
+        login.memory = _drive(steps, connection, settings, deadline_ns)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _drive(
+    steps: Generator[Command | Work, Mapping[str, Any] | None, Any],
+    connection: Connection,
+    settings: ConnectionSettings,
+    deadline_ns: int,
+) -> Any:
+    """Send the login's commands, do its work, and return what it comes to."""
     answer: Mapping[str, Any] | None = None
     try:
         step = next(steps)
         while True:
             if isinstance(step, Command):
-                answer = connection.command(step.database, step.document, deadline_ns)
+                try:
+                    answer = connection.command(step.database, step.document, deadline_ns)
+                except NetworkTimeout as error:
+                    raise _too_slow(error, step, settings) from error
             else:
-                deadline_ns = _run(step, deadline_ns)
+                deadline_ns = _run(step, settings, deadline_ns)
                 answer = None
             step = steps.send(answer)
     except StopIteration as finished:
-        result: LoginResult = finished.value
-        return result
+        return finished.value
 
 
-def _run(work: Work, deadline_ns: int) -> int:
+def _too_slow(error: NetworkTimeout, step: Command, settings: ConnectionSettings) -> NetworkTimeout:
+    """`error`, saying also which login the server did not answer: others may keep it waiting."""
+    credential = settings.credential
+    if credential is None or next(iter(step.document)) in ("hello", "isMaster"):
+        return error
+    who = "" if credential.username is None else f" of user {credential.shown_user!r}"
+    how = "" if credential.mechanism is None else f" by {credential.mechanism}"
+    return NetworkTimeout(f"{error}, in the login{who}{how}", error.errors)
+
+
+def _run(work: Work, settings: ConnectionSettings, deadline_ns: int) -> int:
     """Do `work` within the deadline; returns the deadline, later by the time of patient work."""
     began = monotonic_ns()
-    work.run(max(0.0, (deadline_ns - began) / 1e9) if deadline_ns and not work.patient else None)
-    return deadline_ns + monotonic_ns() - began if deadline_ns and work.patient else deadline_ns
+    left = max(0.0, (deadline_ns - began) / 1e9) if deadline_ns else None
+    if not work.patient:
+        work.run(left)
+        return deadline_ns
+    if work.timed and settings.timeout_s:
+        # auth.md, "OIDC Callback": the lesser of what connectTimeoutMS and timeoutMS leave.
+        work.run(settings.timeout_s if left is None else min(left, settings.timeout_s))
+        return deadline_ns
+    with settings.patience:
+        work.run(None)
+    return deadline_ns + monotonic_ns() - began if deadline_ns else 0

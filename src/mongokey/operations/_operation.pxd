@@ -95,6 +95,8 @@ cdef class Executor:
     cdef bint retry_writes
     cdef bint direct                        # one server, whatever it is (directConnection)
     cdef bytes server_api                   # elements of the stable API, or None
+    # (answer, address, database) -> a hint for the error's message, or None; or None
+    cdef object explain
     cdef list sessions                      # idle ServerSessions, last in, first out
     cdef mk_buffer cluster_time             # the latest `$clusterTime` document seen
     cdef uint64_t cluster_timestamp
@@ -105,6 +107,7 @@ cdef class Executor:
 
     cdef object execute(self, Operation operation)
     cdef object _once(self, Operation operation)
+    cdef object _log_in_again(self, Operation operation, Connection connection, object asked)
     cdef Pool _select(self)
     cdef bint _give_up(self, Operation operation, object error, object first_error) except -1
     cdef int _note_failure(self, Operation operation, object error) except -1

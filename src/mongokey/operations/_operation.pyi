@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 from mongokey.topology._topology import Topology
 
 class Namespace:
@@ -19,6 +22,7 @@ class Executor:
         retry_writes: bool,
         direct: bool = False,
         server_api: bytes | None = None,
+        explain: Callable[[dict[str, Any], tuple[str, int | None], str], object] | None = None,
     ) -> None: ...
     @property
     def topology(self) -> Topology: ...

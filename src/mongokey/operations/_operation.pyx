@@ -28,7 +28,12 @@ from mongokey.pool._pool cimport Pool
 from mongokey.stream._stream cimport monotonic_ns
 from mongokey.wire._message cimport MK_MORE_TO_COME
 
-from mongokey._replies import NODE_SHUTTING_DOWN_CODES, RETRYABLE_CODES, raise_command_error
+from mongokey._replies import (
+    NODE_SHUTTING_DOWN_CODES,
+    REAUTHENTICATION_REQUIRED,
+    RETRYABLE_CODES,
+    raise_command_error,
+)
 from mongokey.errors import (
     AutoReconnect,
     ConnectionFailure,
@@ -100,6 +105,12 @@ cdef int write_document_elements(mk_buffer *out, object document, object context
     return 0
 
 
+cdef object code_in(details):
+    """The error code in a server's answer; None for none, or for what is no number."""
+    code = details.get("code") if isinstance(details, dict) else None
+    return code if isinstance(code, int) else None
+
+
 cdef bint must_label(error, Pool pool) except -1:
     """Whether the driver labels `error` RetryableWriteError, since the server behind `pool` cannot
     (retryable-writes, "RetryableWriteError Labels"): it is gone, or older than 4.4."""
@@ -107,8 +118,7 @@ cdef bint must_label(error, Pool pool) except -1:
         return True
     details = getattr(error, "details", None)
     return (
-        isinstance(details, dict)
-        and details.get("code") in RETRYABLE_CODES
+        code_in(details) in RETRYABLE_CODES
         and pool is not None
         and pool.description is not None
         and pool.description.max_wire_version < 9
@@ -170,6 +180,15 @@ cdef class Operation:
         return result
 
 
+cdef class _LoginAsked:
+    """What `decode` returns for a reply that is error 391: log in again, then ask once more."""
+
+    cdef dict answer
+
+    def __init__(self, dict answer):
+        self.answer = answer
+
+
 cdef class Executor:
     """Carries out operations on the server that `topology` selects."""
 
@@ -187,12 +206,14 @@ cdef class Executor:
         bint retry_writes,
         bint direct=False,
         bytes server_api=None,
+        explain=None,
     ):
         self.topology = topology
         self.direct = direct
         self.retry_reads = retry_reads
         self.retry_writes = retry_writes
         self.server_api = server_api
+        self.explain = explain
         self.sessions = []
         self.abandoned = []
         _executors.add(self)
@@ -250,11 +271,28 @@ cdef class Executor:
             if operation.unacknowledged:
                 return operation.unread()
             connection.receive(operation.deadline_ns)
-            return self.decode(operation, connection)
+            result = self.decode(operation, connection)
+            if type(result) is _LoginAsked:
+                result = self._log_in_again(operation, connection, result)
+            return result
         finally:
             if connection.stream.closed and operation.session is not None:
                 operation.session.dirty = True
             pool.checkin(connection)
+
+    cdef object _log_in_again(self, Operation operation, Connection connection, object asked):
+        """Log in on the connection again, as the server `asked`, and send the message once more
+        (auth.md, "Reauthentication"): whatever the operation, as it was not carried out."""
+        from mongokey.connection.establish import log_in_again
+
+        log_in_again(connection, operation.deadline_ns)
+        self.encode(operation, connection)
+        connection.send(operation.deadline_ns)
+        connection.receive(operation.deadline_ns)
+        result = self.decode(operation, connection)
+        if type(result) is _LoginAsked:
+            raise_command_error((<_LoginAsked>result).answer, connection.max_wire_version)
+        return result
 
     cdef Pool _select(self):
         if self.closed:
@@ -324,9 +362,18 @@ cdef class Executor:
             self.cluster_timestamp = reply.cluster_timestamp
         if not reply.ok:
             answer = decode_reply(connection, context_of(None))
+            if (
+                answer.get("code") == REAUTHENTICATION_REQUIRED
+                and connection.login is not None
+                and not operation.sessionless  # endSessions: not worth a login
+            ):
+                return _LoginAsked(answer)
             if operation.tolerates_errors and operation.tolerates(answer):
                 return answer
-            raise_command_error(answer, connection.max_wire_version)
+            hint = None
+            if self.explain is not None:
+                hint = self.explain(answer, connection.address, operation.namespace.database)
+            raise_command_error(answer, connection.max_wire_version, hint)
         return operation.read(connection, &reply)
 
     # -- failures -------------------------------------------------------------------------------
@@ -372,8 +419,7 @@ cdef class Executor:
         if operation.generation != pool.generation:
             return 0  # another failure was noted since; the pool is a new one
         if isinstance(error, NotPrimaryError):
-            details = error.details
-            if isinstance(details, dict) and details.get("code") in NODE_SHUTTING_DOWN_CODES:
+            if code_in(error.details) in NODE_SHUTTING_DOWN_CODES:
                 pool.clear()
         elif isinstance(error, NetworkTimeout) and operation.sent:
             return 0  # slow is not gone; but who cannot be reached in time is

@@ -9,13 +9,17 @@ import os
 import threading
 import weakref
 
-from mongokey.errors import MongoError
+from mongokey.errors import ConfigurationError, MongoError, OperationFailure
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from mongokey.pool._pool import Pool
     from mongokey.topology._topology import Topology
 
 _PERIOD_S = 1.0
+# A pool whose login was refused is left alone for so many periods, twice as many each time: each
+# try may count against an account that locks, or ask a person again.
+_FIRST_REST, _LONGEST_REST = 4, 256
 
 
 class Keeper:
@@ -43,16 +47,36 @@ class Keeper:
             self._start()
 
 
+class _Rest:
+    """How long a pool is left alone: periods left, and how many they were at first."""
+
+    __slots__ = ("left", "length")
+
+    def __init__(self, length: int) -> None:
+        self.left = self.length = length
+
+
 def _tend(topology: weakref.ref[Topology], stopped: threading.Event) -> None:
+    rests: weakref.WeakKeyDictionary[Pool, _Rest] = weakref.WeakKeyDictionary()
     while not stopped.wait(_PERIOD_S):
         alive = topology()
         if alive is None:
             return
         for pool in alive.pools:
+            rest = rests.get(pool)
+            if rest is not None and rest.left:
+                rest.left -= 1
+                continue
             try:
                 pool.prune()
-            except MongoError:
-                # The server cannot be reached now; the next operation will say so.
+                rests.pop(pool, None)
+            except (OperationFailure, ConfigurationError):
+                # The login was refused; the next operation will say so.
+                before = _FIRST_REST // 2 if rest is None else rest.length
+                rests[pool] = _Rest(min(2 * before, _LONGEST_REST))
+            except (MongoError, Warning):
+                # The server cannot be reached now, or warnings are errors; the next operation
+                # will say so.
                 continue
         del alive
 

@@ -45,9 +45,15 @@ def format_address(address: Address) -> str:
 class _Survey:
     """Connects to several servers side by side, and hands out the answers as they come."""
 
-    def __init__(self, connect: Callable[[Address, float], Connection], deadline: float) -> None:
+    def __init__(
+        self,
+        connect: Callable[[Address, float], Connection],
+        deadline: float,
+        clock: Callable[[], float],
+    ) -> None:
         self._connect = connect
         self._deadline = deadline
+        self._clock = clock
         self._asked: set[Address] = set()
         # Late: only a client that looks for a server needs it.
         from queue import Empty, SimpleQueue
@@ -73,7 +79,7 @@ class _Survey:
 
     def _try(self, address: Address) -> Connection | Exception:
         try:
-            return self._connect(address, max(0.001, self._deadline - time.monotonic()))
+            return self._connect(address, max(0.001, self._deadline - self._clock()))
         except MongoError as error:
             return error
 
@@ -94,10 +100,14 @@ class _Survey:
         """The next answer; None when all have answered or the time is over."""
         if self._pending == 0:
             return None
-        try:
-            answer = self._answers.get(timeout=max(0.001, self._deadline - time.monotonic()))
-        except self._nothing:
-            return None
+        while True:
+            left = self._deadline - self._clock()
+            try:
+                answer = self._answers.get(timeout=max(0.001, left))
+                break
+            except self._nothing:
+                if left <= 0:
+                    return None
         self._pending -= 1
         if isinstance(answer[1], Exception) and not isinstance(answer[1], MongoError):
             raise answer[1]
@@ -118,7 +128,8 @@ class Topology:
 
     `connect(address, timeout_s)` opens a connection, logged in and with its `hello`;
     `make_pool(address)` makes an empty pool for an address. `discover()`, if given, is called once
-    before the first look around and returns (seeds, replica_set): what DNS says.
+    before the first look around and returns (seeds, replica_set): what DNS says. `clock` counts the
+    seconds of `server_selection_timeout_s`; it may stand still, while a login waits for a person.
     """
 
     def __init__(
@@ -131,6 +142,7 @@ class Topology:
         direct_connection: bool = False,
         replica_set: str | None = None,
         discover: Callable[[], tuple[Sequence[Address], str | None]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._seeds = list(seeds)
         self._connect = connect
@@ -139,6 +151,7 @@ class Topology:
         self._direct = direct_connection
         self._replica_set = replica_set
         self._discover = discover
+        self._clock = clock
         self._pools: dict[Address, Pool] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -177,8 +190,10 @@ class Topology:
         waiting can mend: a refused login (`OperationFailure`), a `ConfigurationError`, or a
         `TLSError` when TLS is refused for good (a certificate, a host name) with every seed.
         """
-        deadline = time.monotonic() + self._timeout_s
-        if not self._lock.acquire(timeout=self._timeout_s):
+        deadline = self._clock() + self._timeout_s
+        while not self._lock.acquire(timeout=max(0.001, left := deadline - self._clock())):
+            if left > 0:
+                continue  # it may have stood still meanwhile
             raise ServerSelectionTimeoutError(
                 f"no server found within serverSelectionTimeoutMS={self._timeout_s * 1000:.0f}: "
                 f"another thread is still trying {', '.join(map(format_address, self._seeds))}"
@@ -195,13 +210,13 @@ class Topology:
                     raise InvalidOperation("Cannot use MongoClient after close")
                 if self.current is not None:
                     return self.current
-                began = time.monotonic()
+                began = self._clock()
                 found = self._look_around(deadline, answers, errors)
                 if found is not None:
                     self.current = found
                     return found
                 self._stop_if_hopeless(answers, errors)
-                now = time.monotonic()
+                now = self._clock()
                 pause = max(0.0, _MIN_PAUSE_S - (now - began))
                 if now + pause >= deadline:
                     raise ServerSelectionTimeoutError(self._explain(answers), errors=errors)
@@ -229,7 +244,7 @@ class Topology:
     ) -> Pool | None:
         """Ask every seed, and whoever one of them names as primary; the first that takes
         writes wins, without waiting for the others."""
-        survey = _Survey(self._connect, deadline)
+        survey = _Survey(self._connect, deadline, self._clock)
         try:
             survey.ask(self._seeds)
             while (answer := survey.next()) is not None:

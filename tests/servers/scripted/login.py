@@ -36,7 +36,6 @@ class Login:
     honour_skip: bool = True
     wrong_signature: bool = False
     wrong_nonce: bool = False
-    short_nonce: bool = False
     claimed_iterations: int | None = None
     server_error: str | None = None
     rewrite: Callable[[str, bytes], bytes] | None = None

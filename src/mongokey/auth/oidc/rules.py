@@ -1,12 +1,12 @@
-"""MONGODB-OIDC: the rules of its credential.
+"""The rules of a MONGODB-OIDC credential, and the entry of the mechanism.
 
-Knows which options an OpenID Connect login takes (auth.md, "MONGODB-OIDC"); this version
-validates them and does not converse.
+Knows which options an OpenID Connect login takes (auth.md, "MONGODB-OIDC"). Loads neither
+conversation nor providers: a client that is only made needs none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mongokey.auth.mechanism import FORBIDDEN, OPTIONAL, Mechanism, Property, one_of, text
 from mongokey.errors import ConfigurationError
@@ -15,21 +15,28 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey.auth.conversation import Conversation
+    from mongokey.auth.credential import MongoCredential
+    from mongokey.auth.diagnosis import LoginFacts
+    from mongokey.auth.hints import Hint
+
 ENVIRONMENTS = ("test", "azure", "gcp", "k8s")
 # Environments whose tokens are made out for a resource that must be named.
 WITH_RESOURCE = ("azure", "gcp")
 
 
 def _callback(value: Any) -> Any:
-    if not callable(getattr(value, "fetch", None)):
+    if not callable(getattr(value, "fetch", None)) or isinstance(value, type):
         raise ValueError("expected an OIDCCallback object, given by keyword and not in the URI")
     return value
 
 
 def _hosts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(host, str) for host in value):
-        raise ValueError("expected a list of host names, given by keyword and not in the URI")
-    return tuple(value)
+    if isinstance(value, Iterable) and not isinstance(value, str | Mapping):
+        hosts = tuple(value)
+        if all(isinstance(host, str) for host in hosts):
+            return hosts
+    raise ValueError("expected a list of host names, given by keyword and not in the URI")
 
 
 def _check(username: str | None, password: str | None, properties: Mapping[str, Any]) -> None:
@@ -58,6 +65,18 @@ def _check(username: str | None, password: str | None, properties: Mapping[str, 
         )
 
 
+def _converse(credential: MongoCredential, address: tuple[str, int | None]) -> Conversation:
+    from mongokey.auth.oidc.conversation import OIDCConversation
+
+    return OIDCConversation(credential, address)
+
+
+def _hints(code: Any, facts: LoginFacts) -> Iterable[Hint]:
+    from mongokey.auth.oidc.claims import find_hints
+
+    return find_hints(code, facts)
+
+
 OIDC = Mechanism(
     "MONGODB-OIDC",
     username=OPTIONAL,
@@ -66,9 +85,14 @@ OIDC = Mechanism(
     properties={
         "ENVIRONMENT": Property(one_of(*ENVIRONMENTS)),
         "TOKEN_RESOURCE": Property(text),
-        "OIDC_CALLBACK": Property(_callback),
-        "OIDC_HUMAN_CALLBACK": Property(_callback),
+        # An application's callback may have a client secret among its fields, and a repr.
+        "OIDC_CALLBACK": Property(_callback, secret=True),
+        "OIDC_HUMAN_CALLBACK": Property(_callback, secret=True),
         "ALLOWED_HOSTS": Property(_hosts),
     },
     check=_check,
+    conversation=_converse,
+    exposes="the access token",
+    hints=_hints,
+    replaces=("AUTH-ATLAS",),  # it is about passwords
 )

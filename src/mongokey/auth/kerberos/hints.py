@@ -1,0 +1,313 @@
+"""What to do about a failed Kerberos login: hints from the library's failure or the server's.
+
+Knows the causes by their code words and what an administrator can do. Asks nobody: all it looks
+at is the `Evidence` of one login.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+from mongokey.auth.hints import CERTAIN, LIKELY, POSSIBLE, REFUSALS, Hint
+from mongokey.auth.kerberos import causes
+from mongokey.auth.kerberos.adapter import KerberosFailure, Service, Ticket
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mongokey.auth.diagnosis import LoginFacts
+
+# Kerberos allows five minutes (krb5.conf, clockskew); hello's answer may be some seconds old.
+_LARGEST_SKEW_S = 270
+
+
+class Evidence:
+    """What one login saw; holds no secret.
+
+    `clock_s` is the time of day when a ticket was asked for, in seconds since 1970; `cache`
+    and `keytab` are the names of the ticket cache and of the user's keytab, as far as the
+    environment tells.
+    """
+
+    __slots__ = (
+        "cache",
+        "clock_s",
+        "failure",
+        "keytab",
+        "library",
+        "principal",
+        "service",
+        "timed_out",
+        "username",
+        "with_password",
+    )
+
+    def __init__(self, username: str, with_password: bool) -> None:
+        self.username = username
+        self.with_password = with_password
+        self.service: Service | None = None
+        self.library: str | None = None
+        self.cache: str | None = None
+        self.keytab: str | None = None
+        self.clock_s: float | None = None
+        self.principal: str | None = None
+        self.failure: KerberosFailure | None = None
+        self.timed_out = False
+
+
+def find_hints(code: Any, facts: LoginFacts) -> Iterator[Hint]:
+    """`Mechanism.hints` of GSSAPI."""
+    evidence = facts.evidence
+    if not isinstance(evidence, Evidence):
+        return
+    seen = set()
+    for hint in (
+        _of_time(evidence),
+        _of_failure(evidence),
+        _of_clock(code, evidence, facts),
+        _of_principal(code, evidence),
+        _of_refusal(code, evidence),
+    ):
+        if hint is not None and hint.word not in seen:
+            seen.add(hint.word)
+            yield hint
+
+
+def _of_time(evidence: Evidence) -> Hint | None:
+    if not evidence.timed_out:
+        return None
+    return Hint(
+        causes.KDC_UNREACHABLE,
+        LIKELY,
+        "a KDC or a name server took the question and did not answer in time: check kdc and realm "
+        "in krb5.conf, and that port 88 (UDP and TCP) is open; KRB5_TRACE=/dev/stderr shows who is "
+        "asked",
+    )
+
+
+def _of_failure(evidence: Evidence) -> Hint | None:
+    failure = evidence.failure
+    if failure is None:
+        return None
+    word = causes.find_cause(failure)
+    if word is None:
+        return None
+    if word == causes.NO_TICKET and failure.ticket is not None:
+        word = causes.TICKET_OTHER
+    return Hint(word, CERTAIN, _ADVICE[word](evidence))
+
+
+def _no_ticket(evidence: Evidence) -> str:
+    if evidence.library == "winkerberos":
+        return (
+            "Windows has no credentials of a domain user for this process: log on to the domain, "
+            "or give a password"
+        )
+    missing = f"no ticket of {evidence.username} in {_cache(evidence)}"
+    if evidence.keytab is not None:
+        return (
+            f"{missing}, and no key of it in the keytab {evidence.keytab} (KRB5_CLIENT_KTNAME; "
+            "`klist -k` shows what is in it)"
+        )
+    return (
+        f"{missing}: run `kinit {evidence.username}` as the user that runs this program (`klist` "
+        "shows what there is), or name a keytab of the user in KRB5_CLIENT_KTNAME, or give a "
+        "password"
+    )
+
+
+def _ticket_other(evidence: Evidence) -> str:
+    ticket = evidence.failure.ticket if evidence.failure is not None else None
+    assert ticket is not None
+    return (
+        f"{_cache(evidence)} holds a ticket of {ticket.principal}{_left(ticket)}, not of "
+        f"{evidence.username}: run `kinit {evidence.username}`, or name {ticket.principal} as the "
+        "user"
+    )
+
+
+def _ticket_expired(evidence: Evidence) -> str:
+    return (
+        f"the ticket in {_cache(evidence)} has expired: run `kinit {evidence.username}` again; for "
+        "programs that run for long, name a keytab of the user in KRB5_CLIENT_KTNAME"
+    )
+
+
+def _service_unknown(evidence: Evidence) -> str:
+    service = evidence.service
+    assert service is not None
+    return (
+        f"the KDC knows no service {service} (host name: {service.origin}): name the server as its "
+        "principal does, in the URI or with SERVICE_HOST, SERVICE_NAME or "
+        "CANONICALIZE_HOST_NAME=forwardAndReverse; `klist -k` on the server shows its principal. "
+        "krb5.conf's dns_canonicalize_hostname and rdns can change the name too"
+    )
+
+
+def _client_unknown(evidence: Evidence) -> str:
+    return (
+        f"the KDC knows no user {evidence.username}: write it as `user@REALM`, percent-encoded in "
+        "the URI (user%40REALM); realms are in capitals, mostly"
+    )
+
+
+def _client_locked(evidence: Evidence) -> str:
+    return f"the KDC has locked {evidence.username}, or its entry has expired: ask the KDC's admin"
+
+
+def _password_wrong(evidence: Evidence) -> str:
+    if not evidence.with_password:
+        return (
+            f"the key in the keytab is not {evidence.username}'s any more: the password was changed"
+            " since; make the keytab anew (KRB5_CLIENT_KTNAME)"
+        )
+    return f"the KDC says that the password is not {evidence.username}'s"
+
+
+def _password_expired(evidence: Evidence) -> str:
+    return f"the password of {evidence.username} has expired: change it with kpasswd or kinit"
+
+
+def _keytab(evidence: Evidence) -> str:
+    return (
+        f"the keytab has no key of {evidence.username} (KRB5_CLIENT_KTNAME; `klist -k` shows what "
+        "is in it)"
+    )
+
+
+def _kdc_unreachable(evidence: Evidence) -> str:
+    return (
+        "no KDC of the realm answers: check kdc in krb5.conf (KRB5_CONFIG), that it runs, and that "
+        "port 88 (UDP and TCP) is open; KRB5_TRACE=/dev/stderr shows who is asked"
+    )
+
+
+def _realm_unknown(evidence: Evidence) -> str:
+    return (
+        f"a realm is not known: that of {evidence.username}, that of the service "
+        f"{evidence.service}, or the way between them. A service's realm is found by its host's "
+        "domain: check the host name, and [realms], [domain_realm] and default_realm in krb5.conf "
+        "(KRB5_CONFIG), or name the realm with SERVICE_REALM"
+    )
+
+
+def _clock_skew(evidence: Evidence) -> str:
+    return (
+        "the clocks of this machine and of the KDC differ by more than five minutes: set them "
+        "right (NTP) on both, and run kinit again"
+    )
+
+
+def _key_mismatch(evidence: Evidence) -> str:
+    return (
+        f"the key of {evidence.service} changed, or another service has the name: make the "
+        "server's keytab anew, and run kinit again"
+    )
+
+
+def _encryption(evidence: Evidence) -> str:
+    return (
+        "KDC, service and this machine have no encryption type in common: see permitted_enctypes "
+        f"in krb5.conf, and the keys of {evidence.service} (old ones are RC4 or DES)"
+    )
+
+
+def _config(evidence: Evidence) -> str:
+    return "krb5.conf cannot be read (KRB5_CONFIG, by default /etc/krb5.conf)"
+
+
+def _cache_unreadable(evidence: Evidence) -> str:
+    return f"{_cache(evidence)} cannot be read by the user that runs this program (KRB5CCNAME)"
+
+
+_ADVICE = {
+    causes.NO_TICKET: _no_ticket,
+    causes.TICKET_OTHER: _ticket_other,
+    causes.TICKET_EXPIRED: _ticket_expired,
+    causes.SERVICE_UNKNOWN: _service_unknown,
+    causes.CLIENT_UNKNOWN: _client_unknown,
+    causes.CLIENT_LOCKED: _client_locked,
+    causes.PASSWORD_WRONG: _password_wrong,
+    causes.PASSWORD_EXPIRED: _password_expired,
+    causes.KEYTAB: _keytab,
+    causes.KDC_UNREACHABLE: _kdc_unreachable,
+    causes.REALM_UNKNOWN: _realm_unknown,
+    causes.CLOCK_SKEW: _clock_skew,
+    causes.KEY_MISMATCH: _key_mismatch,
+    causes.ENCRYPTION: _encryption,
+    causes.CONFIG: _config,
+    causes.CACHE_UNREADABLE: _cache_unreadable,
+}
+
+
+def _of_clock(code: Any, evidence: Evidence, facts: LoginFacts) -> Hint | None:
+    """This machine's clock beside the server's, which hello tells; past once it took a ticket."""
+    if (code is not None and code not in REFUSALS) or evidence.principal is not None:
+        return None
+    local = facts.hello.document.get("localTime") if facts.hello is not None else None
+    if not isinstance(local, datetime) or evidence.clock_s is None:
+        return None
+    if local.tzinfo is None:
+        local = local.replace(tzinfo=timezone.utc)
+    skew_s = evidence.clock_s - local.timestamp()
+    if abs(skew_s) < _LARGEST_SKEW_S:
+        return None
+    return Hint(
+        causes.CLOCK_SKEW,
+        LIKELY,
+        f"this machine's clock is {abs(skew_s) / 60:.0f} minutes "
+        f"{'ahead of' if skew_s > 0 else 'behind'} the server's (hello's localTime), and Kerberos "
+        "allows five: set both right (NTP)",
+    )
+
+
+def _of_principal(code: Any, evidence: Evidence) -> Hint | None:
+    """The ticket is another user's; the library's default cache chose it."""
+    principal, username = evidence.principal, evidence.username
+    if code not in REFUSALS or principal is None or principal == username:
+        return None
+    if "@" not in username and principal.partition("@")[0] == username:
+        return Hint(
+            causes.TICKET_OTHER,
+            LIKELY,
+            f"the ticket is {principal}'s, and the user name given has no realm: give it as "
+            f"{principal} (in the URI {principal.replace('@', '%40')})",
+        )
+    return Hint(
+        causes.TICKET_OTHER,
+        LIKELY,
+        f"the ticket used is {principal}'s, not {username}'s: run `kinit {username}`, or name "
+        f"{principal} as the user",
+    )
+
+
+def _of_refusal(code: Any, evidence: Evidence) -> Hint | None:
+    """The server refused a ticket that the KDC gave: its log alone says why."""
+    if code not in REFUSALS or evidence.service is None or evidence.principal is not None:
+        return None
+    return Hint(
+        causes.KEY_MISMATCH,
+        POSSIBLE,
+        f"the server's keytab may lack the key that this ticket is made for: compare `kvno "
+        f"{evidence.service.principal or _slashed(evidence.service)}` here with `klist -k` there; "
+        "the server's log says why it refused",
+    )
+
+
+def _slashed(service: Service) -> str:
+    return f"{service.name}/{service.host}"
+
+
+def _cache(evidence: Evidence) -> str:
+    return evidence.cache or "the default ticket cache"
+
+
+def _left(ticket: Ticket) -> str:
+    """How long a ticket still lives, in words."""
+    left = ticket.lifetime_s
+    if left is None:
+        return ""
+    hours, minutes = divmod(left // 60, 60)
+    return f" (for {hours} h {minutes} min more)" if hours else f" (for {minutes} min more)"

@@ -1,0 +1,58 @@
+"""Which Kerberos library serves a login: the best of those installed that can.
+
+Knows the platforms and the order. A library is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from mongokey.errors import ConfigurationError
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from mongokey.auth.kerberos.adapter import Library
+
+# "module:class" of the adapters, the best first.
+UNIX = (
+    "mongokey.auth.kerberos.with_gssapi:GssapiLibrary",
+    "mongokey.auth.kerberos.with_kerberos:KerberosModuleLibrary",
+)
+WINDOWS = ("mongokey.auth.kerberos.with_winkerberos:WinkerberosLibrary",)
+
+ON_WINDOWS: bool = sys.platform == "win32"
+
+_loaded: dict[str, Library] = {}
+
+
+def find_library(*, password: bool) -> Library:
+    """The library for a login, with a password or without.
+
+    Raises ConfigurationError, with the command that installs one, when none can.
+    """
+    reasons = []
+    for path in WINDOWS if ON_WINDOWS else UNIX:
+        try:
+            library = _load(path)
+        except (ImportError, OSError) as error:
+            reasons.append(str(error))
+            continue
+        if library.passwords or not password:
+            return library
+        reasons.append(f"{library.package} takes no password")
+    package = "winkerberos" if ON_WINDOWS else "gssapi"
+    what = "a GSSAPI login with a password" if password else "a GSSAPI login"
+    raise ConfigurationError(
+        f"{what} needs the package {package} ({'; '.join(reasons)}): install it for this Python "
+        f"with `{sys.executable} -m pip install {package}` [KRB-PACKAGE-MISSING, certain]"
+    )
+
+
+def _load(path: str) -> Library:
+    library = _loaded.get(path)
+    if library is None:
+        from importlib import import_module
+
+        module, _, name = path.partition(":")
+        library = _loaded[path] = getattr(import_module(module), name)()
+    return library

@@ -1,0 +1,148 @@
+"""One question to a cloud's metadata service over plain HTTP on the machine's own link.
+
+Knows time limits, the one retry that vendors ask for, and how to say what came back without
+showing a token. Must not know which cloud it is, nor honour proxies: the answer is the machine's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
+from mongokey.auth.oidc.claims import mask
+from mongokey.errors import ConfigurationError
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from http.client import HTTPConnection, HTTPResponse
+
+    from mongokey.auth.hints import Hint
+
+# The pause before the one retry. Azure and Google both ask for exponential back-off from about
+# one second, on 404 (the service is being updated), 429 and 5xx.
+RETRY_PAUSE_S = 1.0
+RETRIED = frozenset({404, 410, 429, *range(500, 600)})
+# Tokens of users with hundreds of groups reach some tens of kilobytes.
+MAX_ANSWER = 256 * 1024
+# On the machine's own link a service answers a connection at once, or there is none.
+CONNECT_S = 5.0
+
+_LONGEST_SHOWN = 400
+
+
+class SourceError(Exception):
+    """A built-in source has no token: the message, the class of the login's error, a hint."""
+
+    def __init__(
+        self,
+        message: str,
+        kind: type[AuthenticationFailed | ConfigurationError] = AuthenticationFailed,
+        hint: Hint | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind
+        self.hint = hint
+
+
+class Answer:
+    """What a service answered: status, reason phrase, body as text."""
+
+    __slots__ = ("body", "reason", "status")
+
+    def __init__(self, status: int, reason: str, body: str) -> None:
+        self.status = status
+        self.reason = reason
+        self.body = body
+
+    def shown(self) -> str:
+        """Status and beginning of the body, fit for an error message."""
+        body = mask(" ".join(self.body.split()))
+        if len(body) > _LONGEST_SHOWN:
+            body = body[:_LONGEST_SHOWN] + "..."
+        return f"HTTP {self.status} {self.reason}, " + (repr(body) if body else "an empty body")
+
+
+def get(
+    server: tuple[str, int], path: str, headers: Mapping[str, str], timeout_s: float, absent: str
+) -> Answer:
+    """GET `path` from `server`, trying once more where `RETRIED` says so.
+
+    All of it has `timeout_s`. Raises SourceError with the endpoint in its message when there is
+    no answer; `absent` says what to do where there is no such service.
+    """
+    deadline = time.monotonic() + timeout_s
+    where = endpoint(server, path)
+    answer = _once(server, path, headers, deadline, where, absent)
+    if answer.status in RETRIED and time.monotonic() + RETRY_PAUSE_S < deadline:
+        time.sleep(RETRY_PAUSE_S)
+        answer = _once(server, path, headers, deadline, where, absent)
+    return answer
+
+
+def endpoint(server: tuple[str, int], path: str) -> str:
+    """The URL asked, without the query."""
+    host, port = server
+    return f"http://{host}{'' if port == 80 else f':{port}'}{path.partition('?')[0]}"
+
+
+def _once(
+    server: tuple[str, int],
+    path: str,
+    headers: Mapping[str, str],
+    deadline: float,
+    where: str,
+    absent: str,
+) -> Answer:
+    from http.client import HTTPConnection, HTTPException
+
+    host, port = server
+    left = _left(deadline, where)
+    connection = HTTPConnection(host, port, timeout=min(CONNECT_S, left))
+    try:
+        try:
+            connection.connect()
+        except OSError as error:
+            raise SourceError(f"{where} cannot be reached ({error}): {absent}") from None
+        _limit(connection, deadline, where)
+        connection.request("GET", path, headers=dict(headers))
+        response = connection.getresponse()
+        body = _read(connection, response, deadline, where)
+    except TimeoutError:
+        raise SourceError(f"{where} did not answer in time", LoginTimeout) from None
+    except (OSError, HTTPException) as error:
+        told = mask(f"{type(error).__name__}: {error}")[:_LONGEST_SHOWN]
+        raise SourceError(f"{where} gave no HTTP answer ({told}): {absent}") from None
+    finally:
+        connection.close()
+    return Answer(response.status, response.reason, body.decode("utf-8", "replace"))
+
+
+def _read(connection: HTTPConnection, response: HTTPResponse, deadline: float, where: str) -> bytes:
+    """The body, within the deadline even when it comes in drops."""
+    body = bytearray()
+    while True:
+        if connection.sock is not None:
+            _limit(connection, deadline, where)
+        else:
+            _left(deadline, where)
+        piece = response.read1(MAX_ANSWER)
+        if not piece:
+            if response.length:
+                raise SourceError(f"{where} hung up in the middle of its answer")
+            return bytes(body)
+        body += piece
+        if len(body) > MAX_ANSWER:
+            raise SourceError(f"{where} answered with more than {MAX_ANSWER} bytes: it is no token")
+
+
+def _left(deadline: float, where: str) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise SourceError(f"{where} did not answer in time", LoginTimeout)
+    return left
+
+
+def _limit(connection: HTTPConnection, deadline: float, where: str) -> None:
+    connection.sock.settimeout(_left(deadline, where))

@@ -1,0 +1,463 @@
+"""How long MONGODB-AWS keeps credentials: fetched once, refreshed in time, dropped when refused.
+
+Each test counts what the sources were asked for (auth.md, "Caching Credentials"; the prose of
+tests/mongodb-aws.md, "Cached Credentials", with our cache, which is a client's own). How to
+look into the cache is nobody's business: what a place hands out is what tells.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mongokey import MongoClient
+from mongokey.errors import AutoReconnect, OperationFailure
+from tests.servers.aws_cloud import AwsCloud, AwsWorld, ContainerCredentials, Imds
+from tests.servers.mechanism.aws import AwsAcceptor, AwsKey
+from tests.servers.needs import need_module
+from tests.servers.secantus import SecantusServer
+
+pytestmark = pytest.mark.live
+
+MINUTES = 60.0
+#: Credentials are good for this long before they expire (auth.md).
+MARGIN = 5 * MINUTES
+ROLE = "arn:aws:iam::123456789012:role/pod"
+
+
+@pytest.fixture(scope="module")
+def cloud(open_secantus: SecantusServer) -> Iterator[AwsCloud]:
+    with AwsCloud(open_secantus) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def world(cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsWorld]:
+    with AwsWorld(cloud, monkeypatch, tmp_path) as world:
+        yield world
+
+
+def connect(world: AwsWorld, **options: Any) -> MongoClient[Any]:
+    return MongoClient(
+        world.uri(directConnection=True), serverSelectionTimeoutMS=10_000, retryReads=False,
+        **options,
+    )  # fmt: skip
+
+
+def use(client: MongoClient[Any]) -> None:
+    """An operation by a connection that is new, and the last one of it."""
+    client["aws"]["cache"].find_one()
+    client._pool().clear()
+
+
+def fetched(place: Any) -> int:
+    """How often a place handed out credentials."""
+    if isinstance(place, Imds):
+        return len(place.seen("GET", f"{Imds.CREDENTIALS}{place.role}"))
+    return len(place.seen("GET"))
+
+
+class Container(ContainerCredentials):
+    """A container's agent whose credentials last as long as `lifetime` says."""
+
+    def __init__(self, world: AwsWorld, lifetime: float) -> None:
+        super().__init__(lambda: world.session("task", self.lifetime))
+        self.lifetime = lifetime
+        world.start(self)
+        world.environment.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=self.full_uri)
+
+
+# Fetched once
+
+
+def together(acceptor: AwsAcceptor, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on, hold logins back until so many are under way."""
+    barrier = threading.Barrier(count)
+    judge = acceptor.judge
+
+    def wait(payload: bytes, nonce: bytes) -> str:
+        barrier.wait(10.0)
+        return judge(payload, nonce)
+
+    monkeypatch.setattr(acceptor, "judge", wait)
+
+
+def run_threads(count: int, job: Callable[[], object]) -> list[BaseException]:
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            job()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30.0)
+        assert not thread.is_alive()
+    return errors
+
+
+def test_fifty_connections_opened_at_once_ask_the_metadata_service_once(world: AwsWorld) -> None:
+    imds = world.imds()
+    vend = imds.vend
+
+    def slow() -> AwsKey:
+        time.sleep(0.2)
+        return vend()
+
+    imds.vend = slow
+    with connect(world, maxPoolSize=50, maxConnecting=50) as client:
+        assert not run_threads(50, client["aws"]["cache"].find_one)
+    assert fetched(imds) == 1
+    assert len(imds.seen("PUT")) == 1
+    assert len(set(world.acceptor.signed)) == 1
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["kept", "expired"])
+def test_connections_that_log_in_at_the_same_time_share_one_fetch(
+    world: AwsWorld, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """Cold, the first connection finds out what server it is, alone; so the cache is emptied by
+    an expiry before the others come together."""
+    agent = Container(world, MARGIN - 5 if again else 3600)
+    with connect(world, maxPoolSize=50, maxConnecting=50) as client:
+        use(client)
+        before = fetched(agent)
+        agent.lifetime = 3600
+        together(world.acceptor, 50, monkeypatch)
+        assert not run_threads(50, client["aws"]["cache"].find_one)
+        assert world.server.logins == 51
+    assert fetched(agent) == before + again
+    assert len(set(world.acceptor.signed[1:])) == 1
+
+
+def test_connections_that_log_in_at_the_same_time_share_one_failure(
+    world: AwsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    utils = need_module("botocore.utils", extra="aws")
+    monkeypatch.setattr(utils.ContainerMetadataFetcher, "SLEEP_TIME", 0.2)
+    agent = Container(world, MARGIN - 5)
+    with connect(world, maxPoolSize=50, maxConnecting=50) as client:
+        use(client)
+        before = fetched(agent)
+        agent.authorization = "nobody has this"
+        errors = run_threads(8, client["aws"]["cache"].find_one)
+    assert len(errors) == 8
+    assert len({str(error) for error in errors}) == 1
+    # boto3 tries three times.
+    assert fetched(agent) == before + 3
+
+
+def test_a_web_identity_is_exchanged_once(world: AwsWorld) -> None:
+    path = world.environment.write("token", world.issuer.token())
+    world.environment.set(AWS_WEB_IDENTITY_TOKEN_FILE=str(path), AWS_ROLE_ARN=ROLE)
+    world.sts.delay = 0.2
+    with connect(world, maxConnecting=10) as client:
+        assert not run_threads(10, client["aws"]["cache"].find_one)
+    assert world.sts_calls() == ["AssumeRoleWithWebIdentity"]
+
+
+def test_a_process_runs_once(world: AwsWorld) -> None:
+    command = world.environment.process(world.session())
+    world.environment.config_file({"default": {"credential_process": command}})
+    with connect(world) as client:
+        for _ in range(3):
+            use(client)
+    assert world.environment.runs() == 1
+
+
+def test_a_credential_provider_that_says_when_its_credentials_expire_is_asked_once(
+    world: AwsWorld,
+) -> None:
+    from botocore.credentials import RefreshableCredentials
+
+    calls = []
+
+    def refresh() -> dict[str, str]:
+        calls.append(1)
+        key = world.session("callback")
+        assert key.token is not None
+        assert key.expires is not None
+        expiry = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(key.expires))
+        return {"access_key": key.access_key, "secret_key": key.secret_key, "token": key.token,
+                "expiry_time": expiry}  # fmt: skip
+
+    def provider() -> Any:
+        return RefreshableCredentials.create_from_metadata(refresh(), refresh, "mine")
+
+    properties = {"AWS_CREDENTIAL_PROVIDER": provider}
+    with connect(world, authMechanismProperties=properties) as client:
+        for _ in range(3):
+            use(client)
+    assert len(calls) == 1
+
+
+def test_every_client_has_credentials_of_its_own(world: AwsWorld) -> None:
+    imds = world.imds()
+    for _ in range(2):
+        with connect(world) as client:
+            use(client)
+    assert fetched(imds) == 2
+    assert len(set(world.acceptor.signed)) == 2
+
+
+# Refreshed five minutes before they expire
+
+
+def test_credentials_within_five_minutes_of_their_end_are_fetched_again(world: AwsWorld) -> None:
+    agent = Container(world, MARGIN - 5)
+    with connect(world) as client:
+        for number in (1, 2, 3):
+            before = fetched(agent)
+            use(client)
+            assert fetched(agent) > before
+            assert len(set(world.acceptor.signed)) == number
+        agent.lifetime = 3600
+        before = fetched(agent)
+        for _ in range(3):
+            use(client)
+        assert fetched(agent) == before + 1
+
+
+def test_credentials_with_more_than_five_minutes_left_are_kept(world: AwsWorld) -> None:
+    agent = Container(world, MARGIN + 60)
+    with connect(world) as client:
+        use(client)
+        # botocore itself refreshes what it has just fetched when less than 15 minutes are left.
+        before = fetched(agent)
+        for _ in range(3):
+            use(client)
+    assert fetched(agent) == before
+    assert len(set(world.acceptor.signed)) == 1
+
+
+@pytest.mark.parametrize("place", ["container", "instance"])
+def test_credentials_are_fetched_again_when_the_time_has_come(world: AwsWorld, place: str) -> None:
+    # Expirations are whole seconds. botocore adds some minutes to what an instance's metadata
+    # says; the true end counts.
+    need_module("botocore.session", extra="aws")  # its import takes a while
+    due = math.ceil(time.time() + 1.2)
+    lifetime = due + MARGIN - time.time() + 0.01
+    if place == "container":
+        Container(world, lifetime)
+    else:
+        world.imds(lifetime)
+    with connect(world) as client:
+        use(client)
+        use(client)
+        assert time.time() < due, "this machine is too slow for this test"
+        assert len(set(world.acceptor.signed)) == 1
+        time.sleep(due - time.time() + 0.05)
+        use(client)
+    assert len(set(world.acceptor.signed)) == 2
+
+
+def test_a_role_is_assumed_again_when_the_time_has_come(world: AwsWorld) -> None:
+    world.environment.credentials_file({"base": world.user})
+    world.environment.config_file(
+        {"default": {"role_arn": ROLE, "source_profile": "base", "region": "eu-west-1"}}
+    )
+    world.sts.lifetime = MARGIN - 10
+    with connect(world) as client:
+        use(client)
+        use(client)
+        assert len(set(world.acceptor.signed)) == 2
+        world.sts.lifetime = 3600
+        use(client)
+        use(client)
+    assert len(set(world.acceptor.signed)) == 3
+
+
+def test_a_web_identity_s_token_is_read_again(world: AwsWorld) -> None:
+    """Kubernetes rotates the file."""
+    path = world.environment.write("token", world.issuer.token("first"))
+    world.environment.set(AWS_WEB_IDENTITY_TOKEN_FILE=str(path), AWS_ROLE_ARN=ROLE)
+    world.sts.lifetime = MARGIN - 10
+    with connect(world) as client:
+        use(client)
+        world.environment.write("token", world.issuer.token("second"))
+        use(client)
+    tokens = [call.parameters.get("WebIdentityToken") for call in world.sts.calls]
+    assert len({token for token in tokens if token}) == 2
+
+
+# Dropped when the server refuses them
+
+
+@pytest.mark.parametrize("place", ["instance", "container", "web identity"])
+def test_refused_credentials_are_dropped(world: AwsWorld, place: str) -> None:
+    """The prose test's steps 7 to 12, by a server that refuses what it took before."""
+    if place == "instance":
+        world.imds()
+    elif place == "container":
+        Container(world, 3600)
+    else:
+        path = world.environment.write("token", world.issuer.token())
+        world.environment.set(AWS_WEB_IDENTITY_TOKEN_FILE=str(path), AWS_ROLE_ARN=ROLE)
+    with connect(world) as client:
+        use(client)
+        (old,) = world.acceptor.signed
+        world.acceptor.expire(old)
+        with pytest.raises(OperationFailure) as caught:
+            use(client)
+        assert caught.value.code == 18
+        use(client)
+        use(client)
+    assert world.acceptor.signed[:2] == [old, old]
+    (new,) = set(world.acceptor.signed[2:])
+    assert new != old
+
+
+def test_credentials_are_dropped_for_every_kind_of_refusal(world: AwsWorld) -> None:
+    imds = world.imds()
+    with connect(world) as client:
+        use(client)
+        world.acceptor.refuse()
+        with pytest.raises(OperationFailure) as caught:
+            use(client)
+        assert caught.value.code == 8000
+        use(client)
+    assert fetched(imds) == 2
+
+
+def test_a_lost_connection_is_no_reason_to_drop_them(world: AwsWorld) -> None:
+    imds = world.imds()
+    with connect(world) as client:
+        use(client)
+        world.server.fail_command(["find"], close=True)
+        with pytest.raises(AutoReconnect):
+            use(client)
+        use(client)
+    assert fetched(imds) == 1
+
+
+def test_a_late_refusal_does_not_drop_newer_credentials(
+    world: AwsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two logins with the same credentials are refused one after the other: the second one's
+    refusal is about the old ones, not about those fetched in between."""
+    imds = world.imds()
+    judge = world.acceptor.judge
+    release = threading.Event()
+    held = threading.Event()
+    calls: list[int] = []
+
+    def hold(payload: bytes, nonce: bytes) -> str:
+        calls.append(1)
+        if len(calls) == 2:
+            held.set()
+            assert release.wait(20.0)
+        return judge(payload, nonce)
+
+    with connect(world, maxConnecting=5) as client:
+        use(client)
+        (old,) = world.acceptor.signed
+        calls.clear()
+        calls.append(1)
+        monkeypatch.setattr(world.acceptor, "judge", hold)
+        client._pool().clear()
+        late: list[BaseException] = []
+        slow = threading.Thread(
+            target=lambda: late.extend(run_threads(1, lambda: client["aws"]["cache"].find_one()))
+        )
+        slow.start()
+        assert held.wait(20.0)
+        world.acceptor.expire(old)
+        with pytest.raises(OperationFailure):
+            client["aws"]["cache"].find_one()
+        client["aws"]["cache"].find_one()
+        assert fetched(imds) == 2
+        release.set()
+        slow.join(20.0)
+        assert [type(error).__mro__[1] for error in late] == [OperationFailure]
+        client._pool().clear()
+        use(client)
+    assert fetched(imds) == 2
+
+
+# The environment is never cached
+
+
+def test_environment_variables_are_read_at_every_login(world: AwsWorld) -> None:
+    """Lambda's, or another part of the program that refreshes them."""
+    with connect(world) as client:
+        for _ in range(3):
+            key = world.session()
+            world.environment.set_key(key)
+            use(client)
+            assert world.acceptor.signed[-1] == key.access_key
+
+
+def test_the_credential_provider_s_own_environment_reading_is_not_cached(world: AwsWorld) -> None:
+    world.environment.set_key(world.user)
+    with connect(world) as client:
+        use(client)
+        world.environment.set_key(AwsKey(world.user.access_key, "invalid"))
+        with pytest.raises(OperationFailure):
+            use(client)
+        world.environment.set_key(world.user)
+        use(client)
+
+
+def test_variables_that_appear_later_do_not_replace_cached_credentials(world: AwsWorld) -> None:
+    """The second prose test's steps 11 to 18; auth.md, "Environment variables"."""
+    imds = world.imds()
+    with connect(world) as client:
+        use(client)
+        world.environment.set_key(AwsKey("AKIAINVALIDINVALIDAA", "invalid"))
+        use(client)
+    assert fetched(imds) == 1
+    assert len(set(world.acceptor.signed)) == 1
+
+
+def test_the_environment_s_credentials_leave_nothing_in_the_cache(world: AwsWorld) -> None:
+    """The second prose test's steps 4 to 10: gone variables send the client to the next place."""
+    imds = world.imds()
+    world.environment.set_key(world.user)
+    with connect(world) as client:
+        use(client)
+        assert fetched(imds) == 0
+        world.environment.set(
+            AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, AWS_SESSION_TOKEN=None
+        )
+        use(client)
+        assert fetched(imds) == 1
+
+
+def test_keys_of_the_program_s_own_are_tried_again_after_a_refusal(world: AwsWorld) -> None:
+    key = world.user
+    with connect(world, username=key.access_key, password=key.secret_key) as client:
+        use(client)
+        world.acceptor.refuse()
+        with pytest.raises(OperationFailure):
+            use(client)
+        use(client)
+    assert world.acceptor.signed == [key.access_key] * 3
+
+
+def test_a_shared_file_that_changed_is_read_after_a_refusal(world: AwsWorld) -> None:
+    """Whoever rotated the key in the file need not restart the program."""
+    world.environment.credentials_file({"default": AwsKey(world.user.access_key, "rotated away")})
+    with connect(world) as client:
+        with pytest.raises(OperationFailure):
+            use(client)
+        world.environment.credentials_file({"default": world.user})
+        use(client)
+
+
+def test_a_shared_file_that_changed_is_read_at_the_next_login(world: AwsWorld) -> None:
+    world.environment.credentials_file({"default": world.session()})
+    with connect(world) as client:
+        use(client)
+        world.environment.credentials_file({"default": world.user})
+        use(client)
+    assert world.acceptor.signed[-1] == world.user.access_key

@@ -1,0 +1,58 @@
+"""The Python of docs/aws.md runs as it stands; only the server and the keys are put in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.aws_cloud import AwsCloud, AwsWorld
+from tests.servers.mechanism.aws import ACCOUNT, AwsKey
+from tests.servers.secantus import SecantusServer
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "aws.md"
+BLOCK = re.compile(r"^```python[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+CODES = [match["code"] for match in BLOCK.finditer(PAGE.read_text(encoding="utf-8"))]
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def cloud(open_secantus: SecantusServer) -> Iterator[AwsCloud]:
+    with AwsCloud(open_secantus) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def world(cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsWorld]:
+    with AwsWorld(cloud, monkeypatch, tmp_path) as world:
+        yield world
+
+
+def fill_in(code: str, world: AwsWorld, key: AwsKey) -> str:
+    host = world.server.uri().removeprefix("mongodb://").partition("/")[0]
+    code = code.replace("mongodb+srv://", "mongodb://")
+    code = code.replace("cluster0.example.mongodb.net", host).replace("111122223333", ACCOUNT)
+    code = code.replace("<access key id>", key.access_key).replace("<secret key>", key.secret_key)
+    return code.replace("<session token>", key.token or "")
+
+
+def test_the_page_has_its_examples() -> None:
+    assert len(CODES) == 5
+
+
+@pytest.mark.parametrize("code", CODES, ids=range(len(CODES)))
+def test_an_example_runs(world: AwsWorld, code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    key = world.session() if "<session token>" in code else world.user
+    if "<secret key>" not in code:
+        # The environment is for boto3, of the callback's or of the driver's.
+        world.environment.set_key(world.user)
+        world.environment.set(AWS_DEFAULT_REGION="us-east-1")
+    exec(compile(fill_in(code, world, key), str(PAGE), "exec"), {"__name__": "__main__"})
+    assert world.server.logins >= 1
+    if "AWS_CREDENTIAL_PROVIDER" in code:
+        assert "AssumeRole" in world.sts_calls()
+    if "print" in code:
+        assert world.user.arn in capsys.readouterr().out

@@ -1,0 +1,265 @@
+"""Logins that wait for a person: no deadline of the connection, the pool or the selection of a
+server runs out meanwhile, and nobody is asked twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import bson
+import pytest
+
+from mongokey import MongoClient
+from mongokey.auth import AuthenticationFailed
+from mongokey.auth.errors import LoginTimeout
+from mongokey.auth.oidc import providers
+from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
+from mongokey.connection.patience import Patience
+from mongokey.errors import ServerSelectionTimeoutError
+from mongokey.pool import keeper
+from tests.servers.scripted import Reply, Request, ScriptedServer, primary, secondary
+
+FOUND = {"ok": 1.0, "cursor": {"id": 0, "ns": "x.y", "firstBatch": [{"_id": 1}]}}
+IDP = bson.encode({"issuer": "https://idp.example", "clientId": "app"})
+
+
+class Person(OIDCCallback):
+    """Takes `seconds` to log in, or until `go` is set; counts how often it was asked."""
+
+    def __init__(self, seconds: float = 0.0, error: Exception | None = None) -> None:
+        self.seconds = seconds
+        self.error = error
+        self.calls = 0
+        self.asked = threading.Event()
+
+    def fetch(self, context: OIDCCallbackContext) -> OIDCCallbackResult:
+        self.calls += 1
+        self.asked.set()
+        time.sleep(self.seconds)
+        if self.error is not None:
+            raise self.error
+        return OIDCCallbackResult("token")
+
+
+def sasl(request: Request) -> Reply:
+    """The server's side of MONGODB-OIDC: any token will do."""
+    has_token = "jwt" in bson.decode(request.document["payload"])
+    payload = b"" if has_token else IDP
+    return Reply({"ok": 1.0, "conversationId": 1, "done": has_token, "payload": payload})
+
+
+def serve(hello: Any = None) -> ScriptedServer:
+    on: Any = {"saslStart": sasl, "saslContinue": sasl, "find": Reply(FOUND)}
+    return ScriptedServer(hello=hello or primary(), on=on)
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with serve() as server:
+        yield server
+
+
+def connect(*servers: ScriptedServer, callback: OIDCCallback, **options: Any) -> Any:
+    kind = options.pop("kind", "OIDC_HUMAN_CALLBACK")
+    return MongoClient(
+        [f"127.0.0.1:{server.port}" for server in servers],
+        authMechanism="MONGODB-OIDC",
+        authMechanismProperties={kind: callback},
+        **options,
+    )
+
+
+def find_in_threads(client: Any, number: int) -> list[Any]:
+    results: list[Any] = []
+
+    def find() -> None:
+        try:
+            results.append(client["x"]["y"].find_one())
+        except Exception as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=find) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    return results
+
+
+@pytest.mark.parametrize("kind", ["OIDC_HUMAN_CALLBACK", "OIDC_CALLBACK"])
+def test_the_connections_deadlines_stand_still(server: ScriptedServer, kind: str) -> None:
+    person = Person(0.5)
+    options = {"connectTimeoutMS": 200, "serverSelectionTimeoutMS": 200, "kind": kind}
+    with connect(server, callback=person, **options) as client:
+        assert client["x"]["y"].find_one() == {"_id": 1}
+    assert person.calls == 1
+    assert server.accepted == 1
+
+
+def test_threads_that_wait_for_the_first_login_wait_on(server: ScriptedServer) -> None:
+    person = Person(0.6)
+    with connect(server, callback=person, serverSelectionTimeoutMS=200) as client:
+        assert find_in_threads(client, 20) == [{"_id": 1}] * 20
+    assert person.calls == 1
+
+
+def test_a_hundred_connections_ask_once(server: ScriptedServer) -> None:
+    person = Person(0.3)
+    gate = threading.Barrier(30)
+
+    def slow(request: Request) -> Reply:
+        gate.wait(10)
+        return Reply(FOUND)
+
+    options = {"maxPoolSize": 30, "maxConnecting": 30, "serverSelectionTimeoutMS": 200}
+    with connect(server, callback=person, **options) as client:
+        server.on["find"] = slow
+        assert find_in_threads(client, 30) == [{"_id": 1}] * 30
+        assert server.accepted == 30
+    assert person.calls == 1
+
+
+def test_several_seeds_ask_once_and_wait_as_long() -> None:
+    with serve(primary()) as one, serve(secondary()) as two, serve(secondary()) as three:
+        person = Person(0.6)
+        options = {"serverSelectionTimeoutMS": 200, "connectTimeoutMS": 200}
+        with connect(three, two, one, callback=person, **options) as client:
+            assert client["x"]["y"].find_one() == {"_id": 1}
+        assert person.calls == 1
+
+
+def test_several_seeds_ask_once_when_it_fails() -> None:
+    with serve(primary()) as one, serve(secondary()) as two, serve(secondary()) as three:
+        person = Person(0.2, ValueError("the person said no"))
+        with connect(one, two, three, callback=person) as client:
+            with pytest.raises(AuthenticationFailed, match="the person said no"):
+                client["x"]["y"].find_one()
+            time.sleep(0.2)
+        assert person.calls == 1
+
+
+@pytest.mark.parametrize("kind", ["OIDC_HUMAN_CALLBACK", "OIDC_CALLBACK"])
+def test_one_that_hangs_is_told_at_once_and_not_asked_again(
+    server: ScriptedServer, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(providers, "HUMAN_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(providers, "MACHINE_TIMEOUT_S", 0.2)
+    person = Person(1.0)
+    with connect(server, callback=person, kind=kind) as client:
+        began = time.monotonic()
+        with pytest.raises(LoginTimeout):
+            client["x"]["y"].find_one()
+        assert time.monotonic() - began < 0.9
+        assert person.calls == 1
+        person.seconds = 0.0
+        assert client["x"]["y"].find_one() == {"_id": 1}
+
+
+def test_timeout_ms_bounds_a_machine_and_not_a_person(server: ScriptedServer) -> None:
+    person = Person(0.6)
+    with connect(server, callback=person, timeoutMS=150) as client:
+        assert client["x"]["y"].find_one() == {"_id": 1}
+    machine = Person(0.6)
+    with connect(server, callback=machine, kind="OIDC_CALLBACK", timeoutMS=150) as client:
+        with pytest.raises(LoginTimeout):
+            client["x"]["y"].find_one()
+
+
+def test_a_server_that_is_not_there_is_still_given_up(server: ScriptedServer) -> None:
+    person = Person()
+    server.stop()
+    with connect(server, callback=person, serverSelectionTimeoutMS=200) as client:
+        with pytest.raises(ServerSelectionTimeoutError):
+            client["x"]["y"].find_one()
+    assert person.calls == 0
+
+
+def test_the_pool_is_usable_after_a_login_that_failed(server: ScriptedServer) -> None:
+    person = Person(0.0, ValueError("no"))
+    with connect(server, callback=person, maxPoolSize=1, waitQueueTimeoutMS=2000) as client:
+        for _ in range(3):
+            with pytest.raises(AuthenticationFailed):
+                client["x"]["y"].find_one()
+        person.error = None
+        assert client["x"]["y"].find_one() == {"_id": 1}
+        # Now one that fails while the pool, not the selection, opens the connection.
+        server.on["find"] = Reply({"ok": 0.0, "code": 391, "errmsg": "again"})
+        person.error = ValueError("no")
+        with pytest.raises(AuthenticationFailed):
+            client["x"]["y"].find_one()
+        server.on["find"] = Reply(FOUND)
+        with pytest.raises(AuthenticationFailed):
+            client["x"]["y"].find_one()
+        person.error = None
+        assert client["x"]["y"].find_one() == {"_id": 1}
+
+
+def test_a_pool_that_is_kept_full_does_not_ask_again_and_again(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_PERIOD_S", 0.01)
+    person = Person()
+    with connect(server, callback=person, minPoolSize=2) as client:
+        client["x"]["y"].find_one()
+        assert server.wait_for(lambda: server.accepted == 2)
+        person.error = ValueError("no")
+        server.on["find"] = Reply({"ok": 0.0, "code": 391, "errmsg": "again"})
+        with pytest.raises(AuthenticationFailed):
+            client["x"]["y"].find_one()
+        calls = person.calls
+        time.sleep(0.5)
+        # In 50 periods, with rests of 4, 8, 16 and 32 of them between.
+        assert person.calls - calls <= 4
+        person.error = None
+        server.on["find"] = Reply(FOUND)
+        assert client["x"]["y"].find_one() == {"_id": 1}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT to oneself there")
+def test_ctrl_c_ends_the_waiting_and_not_the_call(server: ScriptedServer) -> None:
+    person = Person(0.6)
+    with connect(server, callback=person) as client:
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            client["x"]["y"].find_one()
+        assert time.monotonic() - began < 0.55
+        timer.join(5)
+        assert client["x"]["y"].find_one() == {"_id": 1}
+    assert person.calls == 1
+
+
+class TestPatience:
+    def test_the_clock_stands_still_while_anyone_waits(self) -> None:
+        patience = Patience()
+        before = patience.clock()
+        with patience:
+            assert patience.waiting
+            with patience:
+                time.sleep(0.05)
+            still = patience.clock()
+            time.sleep(0.05)
+            assert patience.clock() == still
+        assert not patience.waiting
+        assert patience.clock() - before < 0.09
+
+    def test_it_goes_on_after_an_error(self) -> None:
+        patience = Patience()
+        with pytest.raises(ValueError, match="x"), patience:
+            raise ValueError("x")
+        first = patience.clock()
+        time.sleep(0.01)
+        assert patience.clock() > first
+
+    def test_a_forked_child_waits_for_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        patience = Patience()
+        patience.__enter__()
+        monkeypatch.setattr("os.getpid", lambda: -1)
+        assert not patience.waiting
+        patience.__exit__()
+        assert not patience.waiting
