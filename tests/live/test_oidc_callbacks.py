@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -319,6 +320,27 @@ def test_calls_are_at_least_100_ms_apart_and_never_two_at_once(
     assert min(gaps) >= 0.095  # the clocks' grain
     later = callback.begun[1:]
     assert all(end <= begin for end, begin in zip(callback.ended[:-1], later, strict=True))
+
+
+def test_the_pause_counts_from_when_a_call_really_began(
+    server: MechanismServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine a call begins later than planned; here the second one does."""
+    late = [0.06]
+
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds + (late.pop() if late else 0))
+
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
+    monkeypatch.setattr(tokens, "time", clock)
+    callback = DRIVER.callback(lambda context: "refused")
+    with connect(server, callback) as client:
+        for _ in range(3):
+            failure(client, OperationFailure)
+    assert callback.count == 3
+    assert not late
+    gaps = [after - before for before, after in pairwise(callback.begun)]
+    assert min(gaps) >= 0.095
 
 
 def test_two_clients_do_not_share_tokens(stage: Scene, server: MechanismServer) -> None:

@@ -193,6 +193,9 @@ class TokenStore:
     def _run(self, call: _Call, ask: Ask, keep: Keep | None, pause: float) -> None:
         if pause:
             time.sleep(pause)
+        with self._lock:
+            # The thread may have come late: the pause to the next call counts from here.
+            self._called_at_s = time.monotonic()
         result = ask()
         with self._lock:
             if isinstance(result, Failure):
