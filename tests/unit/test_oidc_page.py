@@ -14,7 +14,7 @@ from mongokey.auth_oidc import OIDCCallbackContext, OIDCIdPInfo
 from tests.servers.web import WebReply, WebRequest, WebServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "oidc.md"
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+EXAMPLES = re.findall(r"^```python no-run\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 VARIABLES = {
     "MONGODB_URI": "mongodb://db.example.com/",
     "AZURE_AUDIENCE": "api://db",
