@@ -570,3 +570,30 @@ def test_a_ticket_that_expired_or_failed_is_made_anew() -> None:
     tickets.drop(second)
     assert tickets.get(lambda: third, lambda _: True) is third
     assert repr(third) not in repr(tickets)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_does_not_wait_for_its_parents_thread() -> None:
+    program = """
+import os, signal, threading
+from mongokey.auth.kerberos.tickets import PasswordTickets
+
+tickets, asking, answer = PasswordTickets(), threading.Event(), threading.Event()
+
+def ask():
+    asking.set()
+    answer.wait()
+    return "parent's"
+
+threading.Thread(target=tickets.get, args=(ask, lambda _: True), daemon=True).start()
+asking.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(5)
+    os._exit(0 if tickets.get(lambda: "child's", lambda _: True) == "child's" else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 0, run.stderr

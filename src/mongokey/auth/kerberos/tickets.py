@@ -6,8 +6,10 @@ Must not know what a ticket is to a library.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from threading import Event, Lock
+from weakref import WeakSet
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -26,11 +28,18 @@ class _Request:
 
 
 class PasswordTickets:
-    """Holds one library's credential of one user; thread-safe."""
+    """Holds one library's credential of one user; thread-safe, and a forked child may use it."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self._request: _Request | None = None
+        self._after_fork()
+        _all_tickets.add(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: a thread that held the lock or asked the KDC is no more."""
+        self._lock = Lock()
+        if self._request is not None and not self._request.done.is_set():
+            self._request = None
 
     def get(self, make: Callable[[], Any], lives: Callable[[Any], bool]) -> Any:
         """The credential held, if `lives` says that it can be used, else what `make` gives.
@@ -72,3 +81,15 @@ class PasswordTickets:
 
     def __repr__(self) -> str:
         return f"<PasswordTickets: {'none' if self._request is None else 'one'} held>"
+
+
+_all_tickets: WeakSet[PasswordTickets] = WeakSet()
+
+
+def _after_fork() -> None:
+    for tickets in list(_all_tickets):
+        tickets._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
