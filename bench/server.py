@@ -21,11 +21,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 import bson
 from bson import Int64, ObjectId
+from tests.servers.life import Life
 
 from bench.native import compiled, temporary
 
@@ -168,7 +168,7 @@ class Counts:
     commands: dict[str, int] = field(default_factory=dict)
 
 
-class CannedServer:
+class CannedServer(Life):
     """The server process; use it in a `with`.
 
     `core` pins it (None: not). `replica_set` makes it the primary of one; `sessions` makes it
@@ -184,7 +184,7 @@ class CannedServer:
         self.port = 0
         self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> CannedServer:
+    def start(self) -> CannedServer:
         table = temporary(f"replies-{id(self)}")
         hello = hello_reply(replica_set=self.replica_set, sessions=self.sessions)
         with open(table, "wb") as file:
@@ -202,14 +202,10 @@ class CannedServer:
         self.pin(self.core)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
         process, self._process = self._process, None
-        assert process is not None
+        if process is None:
+            return
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.close()

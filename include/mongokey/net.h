@@ -287,6 +287,23 @@ static inline int64_t mk_send_now(mk_socket s, const void *data, size_t size) {
     return sent >= 0 ? sent : mk_last_error();
 }
 
+/* Sends the last bytes before mk_close, if they fit now, and the end of the stream in the same
+ * packet. Without that end, bytes that were never read would make mk_close drop these. */
+static inline void mk_send_last(mk_socket s, const void *data, size_t size) {
+#ifdef _WIN32
+    (void)send(s, (const char *)data, size > INT_MAX ? INT_MAX : (int)size, 0);
+    (void)shutdown(s, SD_SEND);
+#else
+#ifdef MSG_MORE
+    int flags = MSG_NOSIGNAL | MK_DONTWAIT | MSG_MORE;
+#else
+    int flags = MSG_NOSIGNAL | MK_DONTWAIT;
+#endif
+    (void)!send(s, data, size, flags);
+    (void)shutdown(s, SHUT_WR);
+#endif
+}
+
 /* Receives: bytes received, 0 at the end of the stream, or an error. With `wait`, and where
  * MK_KERNEL_WAITS, it waits up to mk_set_receive_timeout's time (then: MK_EAGAIN). */
 static inline int64_t mk_receive(mk_socket s, void *data, size_t size, int wait) {

@@ -356,13 +356,17 @@ def check_rules(
         _check_proxy(given)
 
 
+# What may be given with an ssl_context: revocation is not checked by the context, but beside it.
+_WITH_CONTEXT = ("tls", "tlsDisableOCSPEndpointCheck", "tlsDisableCertificateRevocationCheck")
+
+
 def _check_tls(options: Mapping[str, Any], given: Collection[str]) -> None:
     for one, other in _EXCLUSIVE:
         if one in given and other in given:
             raise InvalidURI(f"{one} and {other} cannot be given together: keep one of them")
     if options.get("ssl_context") is not None:
         for name in given:
-            if name.startswith("tls") and name != "tls":
+            if name.startswith("tls") and name not in _WITH_CONTEXT:
                 raise ConfigurationError(
                     f"ssl_context and {name} cannot be given together: the context is used as it "
                     "is; make that setting on the context, or leave ssl_context out"

@@ -97,7 +97,8 @@ class TLSOptions(Frozen):
     disable_ocsp_endpoint_check: bool
     disable_certificate_revocation_check: bool
     implied_by: str | None
-    # A context of the user's own, used as it is; the other fields mean nothing then.
+    # A context of the user's own, used as it is; of the other fields only those about revocation
+    # mean anything then.
     ssl_context: Any
 
     def __init__(self, options: Mapping[str, Any], implied_by: str | None) -> None:

@@ -1,16 +1,32 @@
-"""Fixtures of the live tests: clients of the real server, and a relay that reads along."""
+"""Fixtures of the live tests: clients of the real server, a relay that reads along, and the worlds
+that the mechanisms need: AWS, Kerberos realms, providers of tokens."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mongokey import MongoClient
+from mongokey.auth.kerberos import libraries
+from tests.live._aws import BOTO, show_no_secret
+from tests.servers.aws_cloud import AwsCloud, AwsWorld
+from tests.servers.kdc import World
+from tests.servers.needs import need_module
 from tests.servers.relay import Relay
 from tests.servers.secantus import SecantusServer
+
+if TYPE_CHECKING:
+    from tests.servers.mechanism import MechanismServer
+    from tests.servers.mechanism.oidc import OIDCAcceptor
+    from tests.servers.oidc_scene import Scene
+
+#: By our module for a library of Kerberos, the library's own.
+KERBEROS_MODULES = dict(zip(libraries.UNIX, ("gssapi", "kerberos"), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +76,83 @@ def eventually() -> Callable[..., bool]:
         return True
 
     return wait
+
+
+# MONGODB-AWS
+
+
+@pytest.fixture(scope="session")
+def cloud(open_secantus: SecantusServer) -> Iterator[AwsCloud]:
+    """What stays the same for all tests of AWS."""
+    with AwsCloud(open_secantus) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def world(cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsWorld]:
+    """A server that asks for MONGODB-AWS, and an environment without credentials."""
+    with AwsWorld(cloud, monkeypatch, tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def no_secret_logged(world: AwsWorld, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The log, at DEBUG, is looked through before the world ends."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    records = [record for record in caplog.records if record.name.split(".")[0] not in BOTO]
+    show_no_secret(world, [record.getMessage() for record in records])
+
+
+# MONGODB-OIDC
+
+
+@pytest.fixture(scope="module")
+def stage(open_secantus: SecantusServer) -> Iterator[Scene]:
+    """Providers of tokens; their clocks are the module's own."""
+    # Where joserfc is missing this import skips the test: it may not skip all live tests.
+    from tests.servers.oidc_scene import scene
+
+    with scene(open_secantus) as made:
+        yield made
+
+
+@pytest.fixture
+def single(stage: Scene) -> Iterator[tuple[MechanismServer, OIDCAcceptor]]:
+    """A server that trusts a provider for people and one for machines."""
+    with stage.single() as made:
+        yield made
+
+
+# GSSAPI
+
+
+@pytest.fixture(scope="session")
+def kerberos() -> Iterator[World]:
+    """Two realms, users and services."""
+    with World() as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def ticket(kerberos: World) -> str:
+    """KRB5CCNAME of a cache with the user's ticket, and at first none for a service."""
+    return kerberos.ticket()
+
+
+@pytest.fixture
+def in_realm(kerberos: World, ticket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is in the realm, and has the user's ticket."""
+    for name, value in kerberos.realm.environment.items():
+        if name.startswith("KRB5"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KRB5CCNAME", ticket)
+    monkeypatch.delenv("KRB5_CLIENT_KTNAME")
+
+
+@pytest.fixture(params=KERBEROS_MODULES, ids=["gssapi", "pykerberos"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One library for Kerberos installed, and no other."""
+    need_module(KERBEROS_MODULES[request.param], extra="gssapi")
+    monkeypatch.setattr(libraries, "UNIX", (request.param,))
+    return str(request.param)

@@ -20,28 +20,15 @@ import pymongo
 import pytest
 
 import mongokey
-from tests.servers.aws_cloud import AwsCloud, AwsWorld, ContainerCredentials, SsoPortal
+from tests.servers.aws_cloud import AwsWorld, ContainerCredentials, SsoPortal
 from tests.servers.aws_cloud.namespace import Namespace
 from tests.servers.mechanism.aws import AwsKey, identity_of
 from tests.servers.needs import need_module
-from tests.servers.secantus import SecantusServer
 
 pytestmark = pytest.mark.live
 
 SECRET = "sec/ret+with%2Fall@of:them?&=#%"
 ECS_ADDRESS = "169.254.170.2"
-
-
-@pytest.fixture(scope="module")
-def cloud(open_secantus: SecantusServer) -> Iterator[AwsCloud]:
-    with AwsCloud(open_secantus) as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def world(cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsWorld]:
-    with AwsWorld(cloud, monkeypatch, tmp_path) as world:
-        yield world
 
 
 LogIn = Callable[..., str]
@@ -243,7 +230,7 @@ def test_a_role_of_the_config_file_may_start_from_the_container(
     world: AwsWorld, log_in: LogIn
 ) -> None:
     agent = ContainerCredentials(lambda: world.session("task"))
-    world.start(agent)
+    world.run(agent)
     world.environment.set(
         AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri,
         AWS_PROFILE="mine",
@@ -292,7 +279,7 @@ def log_in_alone(uri: str, namespace: Namespace | None = None) -> str:
 
 def test_single_sign_on(world: AwsWorld) -> None:
     portal = SsoPortal(lambda: world.session("sso-role"), account="123456789012", role="Developer")
-    world.start(portal)
+    world.run(portal)
     start_url = "https://example.awsapps.com/start"
     world.environment.config_file(
         {
@@ -352,7 +339,7 @@ def test_the_web_identity_may_stand_in_the_config_file(world: AwsWorld, log_in: 
 
 def test_ecs_full_uri(world: AwsWorld, log_in: LogIn) -> None:
     agent = ContainerCredentials(lambda: world.session("task"))
-    world.start(agent)
+    world.run(agent)
     world.environment.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri)
     assert log_in() == assumed("task")
     assert len(agent.seen()) == 1
@@ -360,7 +347,7 @@ def test_ecs_full_uri(world: AwsWorld, log_in: LogIn) -> None:
 
 def test_ecs_full_uri_with_an_authorization_token(world: AwsWorld, log_in: LogIn) -> None:
     agent = ContainerCredentials(lambda: world.session("task"), authorization="Basic abc")
-    world.start(agent)
+    world.run(agent)
     world.environment.set(
         AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri,
         AWS_CONTAINER_AUTHORIZATION_TOKEN="Basic abc",
@@ -371,7 +358,7 @@ def test_ecs_full_uri_with_an_authorization_token(world: AwsWorld, log_in: LogIn
 def test_eks_pod_identity_s_token_file(world: AwsWorld, log_in: LogIn) -> None:
     token = world.issuer.token(audience="pods.eks.amazonaws.com")
     agent = ContainerCredentials(lambda: world.session("pod-identity"), authorization=token)
-    world.start(agent)
+    world.run(agent)
     path = world.environment.write("serviceaccount/eks-pod-identity-token", token)
     world.environment.set(
         AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri,
@@ -384,7 +371,7 @@ def test_ecs_relative_uri(world: AwsWorld, log_in: LogIn, monkeypatch: pytest.Mo
     """With the agent's address, which only ECS has, replaced; the next test leaves it."""
     utils = need_module("botocore.utils", extra="aws")
     agent = ContainerCredentials(lambda: world.session("task"))
-    world.start(agent)
+    world.run(agent)
     monkeypatch.setattr(
         utils.ContainerMetadataFetcher, "IP_ADDRESS", agent.url.removeprefix("http://")
     )
@@ -398,7 +385,7 @@ def test_ecs_relative_uri_at_the_real_address(world: AwsWorld) -> None:
         agent = ContainerCredentials(
             lambda: world.session("task"), listener=namespace.listen(ECS_ADDRESS, 80)
         )
-        world.start(agent)
+        world.run(agent)
         world.environment.set(AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=agent.path)
         port = namespace.lead_out((world.server.host, world.server.port))
         uri = f"mongodb://127.0.0.1:{port}/?authMechanism=MONGODB-AWS&directConnection=true"
@@ -472,7 +459,7 @@ class Places:
 
     def container(self) -> None:
         agent = ContainerCredentials(lambda: self.world.session("container"))
-        self.world.start(agent)
+        self.world.run(agent)
         self.world.environment.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri)
 
     def instance(self) -> None:

@@ -10,18 +10,16 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mongokey import MongoClient
 from mongokey.errors import AutoReconnect, OperationFailure
-from tests.servers.aws_cloud import AwsCloud, AwsWorld, ContainerCredentials, Imds
+from tests.servers.aws_cloud import AwsWorld, ContainerCredentials, Imds
 from tests.servers.mechanism.aws import AwsAcceptor, AwsKey
 from tests.servers.needs import need_module
-from tests.servers.secantus import SecantusServer
+from tests.threads import in_threads, outcomes
 
 pytestmark = pytest.mark.live
 
@@ -29,18 +27,6 @@ MINUTES = 60.0
 #: Credentials are good for this long before they expire (auth.md).
 MARGIN = 5 * MINUTES
 ROLE = "arn:aws:iam::123456789012:role/pod"
-
-
-@pytest.fixture(scope="module")
-def cloud(open_secantus: SecantusServer) -> Iterator[AwsCloud]:
-    with AwsCloud(open_secantus) as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def world(cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsWorld]:
-    with AwsWorld(cloud, monkeypatch, tmp_path) as world:
-        yield world
 
 
 def connect(world: AwsWorld, **options: Any) -> MongoClient[Any]:
@@ -69,7 +55,7 @@ class Container(ContainerCredentials):
     def __init__(self, world: AwsWorld, lifetime: float) -> None:
         super().__init__(lambda: world.session("task", self.lifetime))
         self.lifetime = lifetime
-        world.start(self)
+        world.run(self)
         world.environment.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=self.full_uri)
 
 
@@ -88,24 +74,6 @@ def together(acceptor: AwsAcceptor, count: int, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(acceptor, "judge", wait)
 
 
-def run_threads(count: int, job: Callable[[], object]) -> list[BaseException]:
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            job()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30.0)
-        assert not thread.is_alive()
-    return errors
-
-
 def test_fifty_connections_opened_at_once_ask_the_metadata_service_once(world: AwsWorld) -> None:
     imds = world.imds()
     vend = imds.vend
@@ -116,7 +84,7 @@ def test_fifty_connections_opened_at_once_ask_the_metadata_service_once(world: A
 
     imds.vend = slow
     with connect(world, maxPoolSize=50, maxConnecting=50) as client:
-        assert not run_threads(50, client["aws"]["cache"].find_one)
+        in_threads(50, client["aws"]["cache"].find_one)
     assert fetched(imds) == 1
     assert len(imds.seen("PUT")) == 1
     assert len(set(world.acceptor.signed)) == 1
@@ -134,7 +102,7 @@ def test_connections_that_log_in_at_the_same_time_share_one_fetch(
         before = fetched(agent)
         agent.lifetime = 3600
         together(world.acceptor, 50, monkeypatch)
-        assert not run_threads(50, client["aws"]["cache"].find_one)
+        in_threads(50, client["aws"]["cache"].find_one)
         assert world.server.logins == 51
     assert fetched(agent) == before + again
     assert len(set(world.acceptor.signed[1:])) == 1
@@ -150,8 +118,8 @@ def test_connections_that_log_in_at_the_same_time_share_one_failure(
         use(client)
         before = fetched(agent)
         agent.authorization = "nobody has this"
-        errors = run_threads(8, client["aws"]["cache"].find_one)
-    assert len(errors) == 8
+        errors = outcomes(8, client["aws"]["cache"].find_one)
+    assert all(isinstance(error, OperationFailure) for error in errors)
     assert len({str(error) for error in errors}) == 1
     # boto3 tries three times.
     assert fetched(agent) == before + 3
@@ -162,7 +130,7 @@ def test_a_web_identity_is_exchanged_once(world: AwsWorld) -> None:
     world.environment.set(AWS_WEB_IDENTITY_TOKEN_FILE=str(path), AWS_ROLE_ARN=ROLE)
     world.sts.delay = 0.2
     with connect(world, maxConnecting=10) as client:
-        assert not run_threads(10, client["aws"]["cache"].find_one)
+        in_threads(10, client["aws"]["cache"].find_one)
     assert world.sts_calls() == ["AssumeRoleWithWebIdentity"]
 
 
@@ -367,7 +335,7 @@ def test_a_late_refusal_does_not_drop_newer_credentials(
         client._pool().clear()
         late: list[BaseException] = []
         slow = threading.Thread(
-            target=lambda: late.extend(run_threads(1, lambda: client["aws"]["cache"].find_one()))
+            target=lambda: late.extend(outcomes(1, client["aws"]["cache"].find_one))
         )
         slow.start()
         assert held.wait(20.0)

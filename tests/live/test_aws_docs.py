@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.servers.aws_cloud import AwsCloud, AwsWorld
+from tests.servers.aws_cloud import AwsWorld
 from tests.servers.mechanism.aws import ACCOUNT, AwsKey
-from tests.servers.secantus import SecantusServer
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "aws.md"
 BLOCK = re.compile(r"^```python[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 CODES = [match["code"] for match in BLOCK.finditer(PAGE.read_text(encoding="utf-8"))]
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture(scope="module")
-def cloud(open_secantus: SecantusServer) -> Iterator[AwsCloud]:
-    with AwsCloud(open_secantus) as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def world(cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsWorld]:
-    with AwsWorld(cloud, monkeypatch, tmp_path) as world:
-        yield world
 
 
 def fill_in(code: str, world: AwsWorld, key: AwsKey) -> str:

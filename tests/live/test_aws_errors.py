@@ -1,124 +1,41 @@
-"""What MONGODB-AWS says when it fails: which source, why, what to do, and never a key.
-
-Every error is looked through for all that this test's AWS ever issued: access key ids, secret
-keys, session tokens and web identity tokens; so is what was logged, by whomever, except where a
-test says so (boto3's own loggers print replies of AWS at DEBUG).
+"""What MONGODB-AWS says when it has no good credentials: which source, why, what to do, and never
+a key. Logins that the server refuses are `test_aws_refusals`'; what every error is looked through
+for stands in `_aws`.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import bson
 import pytest
 
 from mongokey import MongoClient
-from mongokey.auth.errors import AuthenticationFailed, ServerProofError
-from mongokey.errors import ConfigurationError, MongoError, OperationFailure
-from tests.servers.aws_cloud import AwsCloud, AwsWorld, ContainerCredentials, Fault
-from tests.servers.aws_cloud.environment import free_port
-from tests.servers.mechanism import Refused
-from tests.servers.mechanism.aws import AwsKey, atlas_refusal
+from mongokey.errors import ConfigurationError, MongoError
+from tests.live._aws import (
+    KEY_ID,
+    ROLE,
+    SECRET,
+    TOKEN,
+    failure,
+    given,
+    misconfigured,
+    nowhere,
+    refused,
+    show_no_secret,
+)
+from tests.servers.aws_cloud import AwsWorld, ContainerCredentials, Fault
+from tests.servers.child import free_port
+from tests.servers.mechanism.aws import AwsKey
 from tests.servers.needs import need_module
-from tests.servers.scripted.answers import Reply, Request
-from tests.servers.secantus import SecantusServer
 
-pytestmark = pytest.mark.live
-
-KEY_ID = "AKIAIOSFODNN7EXAMPLE"
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-TOKEN = "AQoDYXdzEJr/+/EXAMPLE/TOKEN/0123456789/abcdefghijklmnop=="
-ROLE = "arn:aws:iam::123456789012:role/pod"
-#: Loggers that show what AWS answered, by boto3's design.
-BOTO = ("botocore", "boto3", "urllib3", "s3transfer", "moto", "werkzeug")
-
-
-@pytest.fixture(scope="module")
-def cloud(open_secantus: SecantusServer) -> Iterator[AwsCloud]:
-    with AwsCloud(open_secantus) as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def world(
-    cloud: AwsCloud,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> Iterator[AwsWorld]:
-    caplog.set_level(logging.DEBUG)
-    with AwsWorld(cloud, monkeypatch, tmp_path) as world:
-        yield world
-        show_no_secret(
-            world, [r.getMessage() for r in caplog.records if r.name.split(".")[0] not in BOTO]
-        )
-
-
-def show_no_secret(world: AwsWorld, shown: list[str]) -> None:
-    """Nothing that was issued, or that a test made up, is in these texts, escaped or not."""
-    secrets = {KEY_ID, SECRET, TOKEN}
-    for key in world.sts.issued():
-        secrets |= {key.access_key, key.secret_key, key.token or SECRET}
-    secrets |= {call.parameters.get("WebIdentityToken") or TOKEN for call in world.sts.calls}
-    secrets |= {quote(secret, safe="") for secret in secrets}
-    assert not [text for text in shown for secret in secrets if secret in text]
-
-
-def failure(world: AwsWorld, uri: str | None = None, **options: Any) -> MongoError:
-    """The error of a login that fails; it shows no secret."""
-    options = {"serverSelectionTimeoutMS": 10_000, **options}
-    uri = world.uri(directConnection=True) if uri is None else uri
-    with MongoClient(uri, **options) as client:
-        shown = [repr(client), str(client), repr(client["x"]["y"])]
-        with pytest.raises(MongoError) as caught:
-            client["x"]["y"].find_one()
-    error = caught.value
-    seen: BaseException | None = error
-    chain: list[BaseException] = []
-    while seen is not None and seen not in chain:
-        chain.append(seen)
-        shown += [repr(seen), str(seen), repr(seen.args), repr(vars(seen))]
-        seen = seen.__cause__ or seen.__context__
-    shown += traceback.format_exception(error)
-    show_no_secret(world, shown)
-    return error
-
-
-def refused(world: AwsWorld, code: int | None = 18, **options: Any) -> str:
-    """The text of a refused login."""
-    error = failure(world, **options)
-    assert isinstance(error, AuthenticationFailed)
-    assert error.code == code
-    print(error)
-    return str(error)
-
-
-def misconfigured(world: AwsWorld, **options: Any) -> str:
-    """The text of a login that the settings made impossible; nothing was sent."""
-    error = failure(world, **options)
-    assert isinstance(error, ConfigurationError)
-    assert not world.server.commands("saslContinue")
-    print(error)
-    return str(error)
-
-
-def nowhere(world: AwsWorld, **options: Any) -> str:
-    """The text of a login that found no credentials: PyMongo's class for it, without a code, as
-    no server said it."""
-    text = refused(world, None, **options)
-    assert "AWS-NO-CREDENTIALS" in text
-    assert not world.server.commands("saslStart")
-    return text
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("no_secret_logged")]
 
 
 # Settings, when the client is made
@@ -334,7 +251,7 @@ def agent(world: AwsWorld, monkeypatch: pytest.MonkeyPatch) -> ContainerCredenti
     utils = need_module("botocore.utils", extra="aws")
     monkeypatch.setattr(utils.ContainerMetadataFetcher, "SLEEP_TIME", 0.01)
     agent = ContainerCredentials(lambda: world.session("task"), authorization="right")
-    world.start(agent)
+    world.run(agent)
     world.environment.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri)
     return agent
 
@@ -482,201 +399,6 @@ def test_a_callback_that_takes_too_long(world: AwsWorld) -> None:
             client["x"]["y"].find_one()
     assert caught.value.timeout
     assert time.monotonic() - started < 4
-
-
-# The server refuses
-
-
-def given(key: AwsKey) -> dict[str, Any]:
-    """The key as the program's own."""
-    options: dict[str, Any] = {"username": key.access_key, "password": key.secret_key}
-    if key.token is not None:
-        options["authMechanismProperties"] = {"AWS_SESSION_TOKEN": key.token}
-    return options
-
-
-def test_a_wrong_secret_key(world: AwsWorld) -> None:
-    text = refused(world, **given(AwsKey(world.user.access_key, SECRET)))
-    assert "AWS-STS-REFUSED" in text
-
-
-def test_a_temporary_key_without_its_token(world: AwsWorld) -> None:
-    key = world.session()
-    text = refused(world, **given(AwsKey(key.access_key, key.secret_key)))
-    assert "AWS-TOKEN-MISSING, certain" in text
-    assert "AWS_SESSION_TOKEN" in text
-
-
-def test_a_user_s_own_key_with_a_token(world: AwsWorld) -> None:
-    key = world.user
-    text = refused(world, **given(AwsKey(key.access_key, key.secret_key, TOKEN)))
-    assert "AWS-TOKEN-FOREIGN" in text
-
-
-def test_the_source_of_refused_credentials_is_named(world: AwsWorld) -> None:
-    world.environment.set_key(AwsKey(world.user.access_key, SECRET))
-    assert "environment" in refused(world)
-    world.environment.set_key(AwsKey("", "", ""))
-    world.environment.set(
-        AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, AWS_SESSION_TOKEN=None
-    )
-    world.environment.credentials_file({"mine": AwsKey(world.user.access_key, SECRET)})
-    world.environment.set(AWS_PROFILE="mine")
-    text = refused(world)
-    assert "~/.aws/credentials, profile mine" in text
-
-
-def test_an_expired_token_that_worked_before(world: AwsWorld) -> None:
-    key = world.session()
-    with MongoClient(world.uri(directConnection=True), **given(key)) as client:
-        client["x"]["y"].find_one()
-        world.acceptor.expire(key.access_key)
-        client._pool().clear()
-        with pytest.raises(AuthenticationFailed) as caught:
-            client["x"]["y"].find_one()
-    show_no_secret(world, [str(caught.value), *traceback.format_exception(caught.value)])
-    assert "AWS-TOKEN-EXPIRED" in str(caught.value)
-
-
-def test_an_expiry_that_has_passed_is_certain(world: AwsWorld) -> None:
-    from botocore.credentials import Credentials
-
-    class Dated(Credentials):  # type: ignore[misc]
-        """Credentials that say when they end, in the attribute that botocore's use."""
-
-        _expiry_time = datetime.now(timezone.utc) - timedelta(hours=1)
-
-    key = world.session("app", lifetime=-3600)
-    properties = {
-        "AWS_CREDENTIAL_PROVIDER": lambda: Dated(key.access_key, key.secret_key, key.token)
-    }
-    text = refused(world, authMechanismProperties=properties)
-    assert "AWS-TOKEN-EXPIRED" in text
-
-
-@pytest.mark.parametrize(
-    ("ahead", "word"), [(-3600, "60 minutes ahead of"), (1200, "20 minutes behind")]
-)
-def test_a_wrong_clock_is_told_from_the_server_s_hello(
-    world: AwsWorld, ahead: float, word: str
-) -> None:
-    now = datetime.now(timezone.utc)
-    world.server.hello = {**world.server.hello, "localTime": now + timedelta(seconds=ahead)}
-    world.acceptor.clock = lambda: time.time() + ahead
-    text = refused(world, **given(world.user))
-    assert "AWS-CLOCK-SKEW" in text
-    assert word in text
-    assert f"{now:%Y-%m-%d}" in text
-
-
-def test_a_right_clock_is_not_blamed(world: AwsWorld) -> None:
-    assert "CLOCK" not in refused(world, **given(AwsKey(world.user.access_key, SECRET)))
-
-
-def test_an_identity_that_the_server_does_not_know(world: AwsWorld) -> None:
-    world.acceptor.users = set()
-    text = refused(world, **given(world.user))
-    assert "AWS-STS-REFUSED" in text
-    assert "ARN" in text
-
-
-def test_atlas_s_words_are_told(world: AwsWorld) -> None:
-    world.acceptor.refuse()
-    text = refused(world, 8000, **given(world.user))
-    assert "403" in text
-    assert "AWS-STS-REFUSED, likely" in text
-    world.acceptor.refuse(atlas_refusal(503))
-    assert "AWS-STS-THROTTLED" in refused(world, 8000, **given(world.user))
-    arn = world.user.arn
-    world.acceptor.refuse(Refused(f"bad auth : user not found: {arn}", 8000, "AtlasError"))
-    text = refused(world, 8000, **given(world.user))
-    assert "AWS-IDENTITY-UNKNOWN" in text
-    assert arn in text
-
-
-# Servers that are none
-
-
-BAD_HOSTS = {
-    "empty": "",
-    "long": "a" * 256,
-    "long in bytes": "ü" * 128,
-    "long by labels": ".".join(["a" * 63] * 5),
-    "empty label": "sts..amazonaws.com",
-    "leading dot": ".amazonaws.com",
-    "trailing dot": "sts.amazonaws.",
-    "dots": "..",
-    "line end": "sts.amazonaws.com\r\nx-evil: 1",
-    "space": "sts amazonaws.com",
-    "slash": "sts.amazonaws.com/x",
-    "number": 7,
-    "bytes": b"sts.amazonaws.com",
-    "null": None,
-}
-
-
-@pytest.mark.parametrize("host", BAD_HOSTS.values(), ids=BAD_HOSTS.keys())
-def test_a_bad_sts_host_ends_the_login_before_anything_is_signed(
-    world: AwsWorld, host: Any
-) -> None:
-    world.acceptor.first = lambda nonce: bson.encode({"s": nonce + b"s" * 32, "h": host})
-    error = failure(world, **given(world.user))
-    assert isinstance(error, ServerProofError)
-    assert not world.server.commands("saslContinue")
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda nonce: b"x" * 64,
-        lambda nonce: nonce,
-        lambda nonce: nonce + b"s" * 31,
-        lambda nonce: nonce + b"s" * 33,
-        lambda nonce: b"s" * 32 + nonce,
-        lambda nonce: b"",
-        lambda nonce: nonce[:31] + bytes([nonce[31] ^ 1]) + b"s" * 32,
-        lambda nonce: (nonce + b"s" * 32).hex(),
-    ],
-    ids=["wrong", "client's", "short", "long", "reversed", "empty", "one bit", "text"],
-)
-def test_a_bad_server_nonce_ends_the_login_before_anything_is_signed(
-    world: AwsWorld, make: Any
-) -> None:
-    world.acceptor.first = lambda nonce: bson.encode({"s": make(nonce), "h": "sts.amazonaws.com"})
-    error = failure(world, **given(world.user))
-    assert isinstance(error, ServerProofError)
-    assert "nonce" in str(error)
-    assert not world.server.commands("saslContinue")
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [b"", b"\x00", bson.encode({}), bson.encode({"s": b"x" * 64}), b"\xff\xff\xff\x7f\x00",
-     bson.encode({"h": "sts.amazonaws.com"})],
-    ids=["nothing", "zero", "empty", "no host", "length", "no nonce"],
-)  # fmt: skip
-def test_a_bad_payload_ends_the_login(world: AwsWorld, payload: bytes) -> None:
-    world.acceptor.first = lambda nonce: payload
-    error = failure(world, **given(world.user))
-    assert isinstance(error, OperationFailure)
-    assert not world.server.commands("saslContinue")
-
-
-@pytest.mark.parametrize("early", [True, False], ids=["early", "never"])
-def test_a_server_that_ends_the_login_at_the_wrong_time_is_not_believed(
-    world: AwsWorld, early: bool
-) -> None:
-    """Done before anything was signed, in an answer that is right but for that; or never."""
-
-    def answer(request: Request) -> Reply:
-        nonce = bson.decode(request.document["payload"])["r"] if early else b""
-        payload = bson.encode({"s": nonce + b"s" * 32, "h": "sts.amazonaws.com"})
-        return Reply({"conversationId": 1, "done": early, "payload": payload, "ok": 1.0})
-
-    world.server.on["saslStart" if early else "saslContinue"] = answer
-    error = failure(world, **given(world.user))
-    assert isinstance(error, ServerProofError)
-    assert len(world.server.commands("saslContinue")) == (not early)
 
 
 # Logs

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +16,7 @@ import pymongo
 import pymongo.errors
 import pytest
 
-from tests.servers.aws_cloud import AwsCloud, AwsWorld
+from tests.servers.aws_cloud import AwsWorld
 from tests.servers.mechanism import Continue, Done, Refused, Session
 from tests.servers.mechanism.aws import (
     BODY,
@@ -30,7 +29,6 @@ from tests.servers.mechanism.aws import (
     signing_key,
 )
 from tests.servers.needs import need_module
-from tests.servers.secantus import SecantusServer
 
 pytestmark = pytest.mark.live
 
@@ -42,18 +40,6 @@ SESSION = AwsKey(
     "arn:aws:sts::123456789012:assumed-role/app/i-1",
     time.time() + 3600,
 )
-
-
-@pytest.fixture(scope="module")
-def cloud(open_secantus: SecantusServer) -> Iterator[AwsCloud]:
-    with AwsCloud(open_secantus) as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def world(cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsWorld]:
-    with AwsWorld(cloud, monkeypatch, tmp_path) as world:
-        yield world
 
 
 # By AWS's own example (Signature Version 4, "ListUsers", 30 August 2015)

@@ -31,45 +31,16 @@ from tests.servers.mechanism.gssapi import (
 )
 from tests.servers.needs import need_module
 from tests.servers.secantus import SecantusServer
+from tests.threads import in_threads
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("in_realm")]
 
 GSSAPI, PYKERBEROS = libraries.UNIX
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with World() as world:
-        yield world
-
-
-@pytest.fixture(scope="module")
-def ticket(world: World) -> str:
-    """KRB5CCNAME of a cache with the user's ticket."""
-    return world.ticket()
-
-
-@pytest.fixture(autouse=True)
-def environment(world: World, ticket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process is in the realm, and has the user's ticket."""
-    for name, value in world.realm.environment.items():
-        if name.startswith("KRB5"):
-            monkeypatch.setenv(name, value)
-    monkeypatch.setenv("KRB5CCNAME", ticket)
-    monkeypatch.delenv("KRB5_CLIENT_KTNAME")
-
-
-@pytest.fixture(params=[GSSAPI, PYKERBEROS], ids=["gssapi", "pykerberos"])
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """One library installed, and no other."""
-    need_module({GSSAPI: "gssapi", PYKERBEROS: "kerberos"}[request.param], extra="gssapi")
-    monkeypatch.setattr(libraries, "UNIX", (request.param,))
-    return str(request.param)
-
-
 @pytest.fixture
-def acceptor(world: World) -> GssapiAcceptor:
-    return GssapiAcceptor(world.keytab)
+def acceptor(kerberos: World) -> GssapiAcceptor:
+    return GssapiAcceptor(kerberos.keytab)
 
 
 @pytest.fixture
@@ -101,23 +72,23 @@ def identity(client: MongoClient) -> dict[str, str]:
 
 
 def test_a_ticket_logs_in_and_reads_and_writes(
-    library: str, connect: Callable[..., MongoClient], server: MechanismServer, world: World
+    library: str, connect: Callable[..., MongoClient], server: MechanismServer, kerberos: World
 ) -> None:
     client = connect()
     things = client["kerberos"]["things"]
     things.drop()
     things.insert_one({"_id": 1, "by": library})
     assert things.find_one() == {"_id": 1, "by": library}
-    assert identity(client) == {"user": world.user, "db": "$external"}
+    assert identity(client) == {"user": kerberos.user, "db": "$external"}
     (record,) = server.records
     assert (record.mechanism, record.commands, record.speculative) == ("GSSAPI", 3, False)
 
 
 def test_the_choice_is_no_layer_size_zero_and_the_principal(
-    library: str, connect: Callable[..., MongoClient], acceptor: GssapiAcceptor, world: World
+    library: str, connect: Callable[..., MongoClient], acceptor: GssapiAcceptor, kerberos: World
 ) -> None:
     connect().admin.command("ping")
-    assert acceptor.choices == [Choice(NO_LAYER, 0, world.user)]
+    assert acceptor.choices == [Choice(NO_LAYER, 0, kerberos.user)]
 
 
 @pytest.mark.parametrize(
@@ -136,11 +107,11 @@ def test_whatever_layers_are_offered_besides_none_is_chosen(
     library: str,
     connect: Callable[..., MongoClient],
     acceptor: GssapiAcceptor,
-    world: World,
+    kerberos: World,
 ) -> None:
     acceptor.offer = offer
     connect().admin.command("ping")
-    assert acceptor.choices == [Choice(NO_LAYER, 0, world.user)]
+    assert acceptor.choices == [Choice(NO_LAYER, 0, kerberos.user)]
 
 
 @pytest.mark.parametrize(
@@ -185,71 +156,71 @@ def test_what_is_not_kerberos_is_refused(
 def test_a_client_keytab_gets_the_ticket(
     library: str,
     connect: Callable[..., MongoClient],
-    world: World,
+    kerberos: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name = f"robot-{library.rpartition(':')[2]}"
-    robot = world.realm.add_user(name, "never typed")
-    keytab = world.realm.keytab(name, keytab=f"{name}.keytab")
+    robot = kerberos.realm.add_user(name, "never typed")
+    keytab = kerberos.realm.keytab(name, keytab=f"{name}.keytab")
     monkeypatch.setenv("KRB5_CLIENT_KTNAME", f"FILE:{keytab}")
-    monkeypatch.setenv("KRB5CCNAME", f"FILE:{world.realm.folder / world.new_cache()}")
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{kerberos.realm.folder / kerberos.new_cache()}")
     assert identity(connect(robot))["user"] == robot
 
 
 def test_the_library_gssapi_picks_the_users_key_among_a_keytabs(
-    connect: Callable[..., MongoClient], world: World, monkeypatch: pytest.MonkeyPatch
+    connect: Callable[..., MongoClient], kerberos: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(libraries, "UNIX", (GSSAPI,))
     for name in ("first", "second"):
-        world.realm.add_user(name, "never typed")
-    keytab = world.realm.keytab("first", "second", keytab="both.keytab")
+        kerberos.realm.add_user(name, "never typed")
+    keytab = kerberos.realm.keytab("first", "second", keytab="both.keytab")
     monkeypatch.setenv("KRB5_CLIENT_KTNAME", f"FILE:{keytab}")
-    monkeypatch.setenv("KRB5CCNAME", f"DIR:{world.realm.folder}")
+    monkeypatch.setenv("KRB5CCNAME", f"DIR:{kerberos.realm.folder}")
     assert identity(connect(f"second@{REALM}"))["user"] == f"second@{REALM}"
 
 
 def test_a_service_of_another_realm(
-    library: str, connect: Callable[..., MongoClient], world: World
+    library: str, connect: Callable[..., MongoClient], kerberos: World
 ) -> None:
     client = connect(authMechanismProperties={"SERVICE_REALM": OTHER_REALM})
-    assert identity(client)["user"] == world.user
+    assert identity(client)["user"] == kerberos.user
 
 
 def test_a_password_needs_no_ticket(
     connect: Callable[..., MongoClient],
-    world: World,
+    kerberos: World,
     monkeypatch: pytest.MonkeyPatch,
     server: MechanismServer,
 ) -> None:
-    monkeypatch.setenv("KRB5CCNAME", f"FILE:{world.realm.folder / world.new_cache()}")
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{kerberos.realm.folder / kerberos.new_cache()}")
     client = connect(password=PASSWORD)
-    assert identity(client)["user"] == world.user
+    assert identity(client)["user"] == kerberos.user
 
 
 def test_a_password_may_have_any_character(
-    connect: Callable[..., MongoClient], world: World
+    connect: Callable[..., MongoClient], kerberos: World
 ) -> None:
     password = 'p\u00e4ss "wörd" %3A:@/\U0001f511'
-    user = world.realm.add_user("unicode", password)
+    user = kerberos.realm.add_user("unicode", password)
     assert identity(connect(user, password=password))["user"] == user
 
 
-def test_a_password_and_another_realm(connect: Callable[..., MongoClient], world: World) -> None:
+def test_a_password_and_another_realm(connect: Callable[..., MongoClient], kerberos: World) -> None:
     client = connect(password=PASSWORD, authMechanismProperties={"SERVICE_REALM": OTHER_REALM})
-    assert identity(client)["user"] == world.user
+    assert identity(client)["user"] == kerberos.user
 
 
-def asked(world: World, kind: str) -> int:
+def asked(kerberos: World, kind: str) -> int:
     """How often the KDC gave a ticket so far."""
-    lines = (world.realm.folder / "kdc.log").read_text().splitlines()
+    lines = (kerberos.realm.folder / "kdc.log").read_text().splitlines()
     return sum(f"{kind} (" in line and "ISSUE" in line for line in lines)
 
 
 def test_connections_share_the_ticket_of_a_password(
-    connect: Callable[..., MongoClient], world: World, server: MechanismServer
+    connect: Callable[..., MongoClient], kerberos: World, server: MechanismServer
 ) -> None:
     client = connect(password=PASSWORD, maxPoolSize=8)
-    before = asked(world, "AS_REQ"), asked(world, "TGS_REQ")
+    before = asked(kerberos, "AS_REQ"), asked(kerberos, "TGS_REQ")
     together = threading.Barrier(8, timeout=20)
 
     def use() -> None:
@@ -258,27 +229,23 @@ def test_connections_share_the_ticket_of_a_password(
         list(cursor)
         client.admin.command("ping")
 
-    threads = [threading.Thread(target=use) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    in_threads(8, use)
     assert len(server.records) >= 2
-    assert (asked(world, "AS_REQ"), asked(world, "TGS_REQ")) == (before[0] + 1, before[1] + 1)
+    assert (asked(kerberos, "AS_REQ"), asked(kerberos, "TGS_REQ")) == (before[0] + 1, before[1] + 1)
 
 
 def test_a_shared_ticket_is_forgotten_when_the_server_refuses_it(
     connect: Callable[..., MongoClient],
-    world: World,
+    kerberos: World,
     acceptor: GssapiAcceptor,
     server: MechanismServer,
 ) -> None:
-    keytab = world.realm.add_service("mongodb/rotated", keytab="before.keytab")
+    keytab = kerberos.realm.add_service("mongodb/rotated", keytab="before.keytab")
     acceptor.store[b"keytab"] = f"FILE:{keytab}".encode()
     client = connect(password=PASSWORD, authMechanismProperties={"SERVICE_HOST": "rotated"})
     client.admin.command("ping")
-    world.realm.change_keys("mongodb/rotated")
-    keytab = world.realm.keytab("mongodb/rotated", keytab="after.keytab")
+    kerberos.realm.change_keys("mongodb/rotated")
+    keytab = kerberos.realm.keytab("mongodb/rotated", keytab="after.keytab")
     acceptor.store[b"keytab"] = f"FILE:{keytab}".encode()
     server.close_connections()
     # A read is tried again on a new connection, whose login takes the ticket kept for the old key.
@@ -289,26 +256,26 @@ def test_a_shared_ticket_is_forgotten_when_the_server_refuses_it(
 
 
 def test_service_name_and_its_older_option(
-    library: str, connect: Callable[..., MongoClient], world: World
+    library: str, connect: Callable[..., MongoClient], kerberos: World
 ) -> None:
     named = connect(authMechanismProperties={"SERVICE_NAME": "myservicename"})
-    assert identity(named)["user"] == world.user
+    assert identity(named)["user"] == kerberos.user
     with pytest.warns(DeprecationWarning, match="gssapiServiceName"):
         older = connect(gssapiServiceName="myservicename")
-    assert identity(older)["user"] == world.user
+    assert identity(older)["user"] == kerberos.user
 
 
 def test_service_host(
     library: str,
     connect: Callable[..., MongoClient],
-    world: World,
+    kerberos: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tickets = world.ticket()
+    tickets = kerberos.ticket()
     monkeypatch.setenv("KRB5CCNAME", tickets)
     client = connect(authMechanismProperties={"SERVICE_HOST": "mongo.example.com"})
-    assert identity(client)["user"] == world.user
-    assert services(world, tickets) == ["mongodb/mongo.example.com"]
+    assert identity(client)["user"] == kerberos.user
+    assert services(kerberos, tickets) == ["mongodb/mongo.example.com"]
 
 
 class Names:
@@ -352,33 +319,33 @@ def test_the_host_name_is_canonicalised_as_asked(
     host: str,
     connect: Callable[..., MongoClient],
     acceptor: GssapiAcceptor,
-    world: World,
+    kerberos: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(canonical, "resolver", names)
-    tickets = world.ticket()
+    tickets = kerberos.ticket()
     monkeypatch.setenv("KRB5CCNAME", tickets)
     client = connect(authMechanismProperties=f"CANONICALIZE_HOST_NAME:{mode}")
-    assert identity(client)["user"] == world.user
-    assert services(world, tickets) == [f"mongodb/{host}"]
+    assert identity(client)["user"] == kerberos.user
+    assert services(kerberos, tickets) == [f"mongodb/{host}"]
     assert bool(names.asked) == (mode not in ("none", "false"))
 
 
-def services(world: World, cache: str) -> list[str]:
+def services(kerberos: World, cache: str) -> list[str]:
     """The services that a cache has tickets for, without their realms."""
-    listed = [name.partition("@")[0] for name in world.realm.klist(cache)]
+    listed = [name.partition("@")[0] for name in kerberos.realm.klist(cache)]
     return [name for name in listed if not name.startswith("krbtgt/")]
 
 
 def test_the_best_library_is_chosen_and_the_other_serves_what_it_can(
-    connect: Callable[..., MongoClient], monkeypatch: pytest.MonkeyPatch, world: World
+    connect: Callable[..., MongoClient], monkeypatch: pytest.MonkeyPatch, kerberos: World
 ) -> None:
     assert libraries.find_library(password=False).package == "gssapi"
     monkeypatch.setattr(libraries, "_loaded", {})
     # None in sys.modules: as if it were not installed.
     monkeypatch.setitem(sys.modules, "gssapi", None)
     assert libraries.find_library(password=False).package == "pykerberos"
-    assert identity(connect())["user"] == world.user
+    assert identity(connect())["user"] == kerberos.user
     with pytest.raises(ConfigurationError, match=r"pip install gssapi` \[KRB-PACKAGE-MISSING"):
         connect(password=PASSWORD).admin.command("ping")
     monkeypatch.setattr(libraries, "_loaded", {})
@@ -393,22 +360,7 @@ def test_many_threads_log_in_at_once(
     library: str, connect: Callable[..., MongoClient], server: MechanismServer
 ) -> None:
     client = connect(maxConnecting=8, minPoolSize=0)
-    failures: list[Exception] = []
-    together = threading.Barrier(8, timeout=20)
-
-    def use() -> None:
-        together.wait()
-        try:
-            client["kerberos"]["things"].find_one()
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=use) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert failures == []
+    in_threads(8, client["kerberos"]["things"].find_one)
     assert server.refusals == []
 
 
@@ -423,7 +375,7 @@ def test_a_connection_logs_in_again_when_the_server_asks(
 
 
 def test_pymongo_logs_in_to_the_same_server(
-    server: MechanismServer, acceptor: GssapiAcceptor, world: World
+    server: MechanismServer, acceptor: GssapiAcceptor, kerberos: World
 ) -> None:
     need_module("kerberos", extra="gssapi")
     # RFC 4752, section 3.1, wants the size to be 0 with no layer. PyMongo's library repeats the
@@ -431,15 +383,15 @@ def test_pymongo_logs_in_to_the_same_server(
     with pymongo.MongoClient(
         "localhost",
         server.port,
-        username=world.user,
+        username=kerberos.user,
         authMechanism="GSSAPI",
         directConnection=True,  # the server's hello calls it 127.0.0.1
     ) as client:
         client["kerberos"]["things"].find_one()
         status = client.admin.command("connectionStatus")
     (user,) = status["authInfo"]["authenticatedUsers"]
-    assert user == {"user": world.user, "db": "$external"}
-    assert set(acceptor.choices) == {Choice(NO_LAYER, 0xFFFFFF, world.user)}
+    assert user == {"user": kerberos.user, "db": "$external"}
+    assert set(acceptor.choices) == {Choice(NO_LAYER, 0xFFFFFF, kerberos.user)}
 
 
 # The URIs of PyMongo's documentation ("Authentication Examples", GSSAPI); the host is the test's.
@@ -457,25 +409,25 @@ DOCUMENTED = [
 
 @pytest.mark.parametrize("uri", DOCUMENTED, ids=range(len(DOCUMENTED)))
 def test_pymongos_documented_uris_log_in(
-    uri: str, server: MechanismServer, world: World, monkeypatch: pytest.MonkeyPatch
+    uri: str, server: MechanismServer, kerberos: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(canonical, "resolver", Names("localhost", "mongo.example.com"))
     credential, _, rest = uri.partition("@")
     uri = f"{credential}@localhost:{server.port}/{rest.partition('/')[2]}"
     with MongoClient(uri) as client:
-        assert identity(client)["user"] == world.user
+        assert identity(client)["user"] == kerberos.user
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "kerberos.md"
 
 
-def test_the_pages_example_runs(server: MechanismServer, world: World) -> None:
+def test_the_pages_example_runs(server: MechanismServer, kerberos: World) -> None:
     text = PAGE.read_text(encoding="utf-8")
     begin = text.index("```python no-run\n") + len("```python no-run\n")
     code = text[begin : text.index("```", begin)]
     assert "ada@EXAMPLE.COM" in code or "ada%40EXAMPLE.COM" in code
-    code = code.replace(quote("ada@EXAMPLE.COM"), quote(world.user))
+    code = code.replace(quote("ada@EXAMPLE.COM"), quote(kerberos.user))
     code = code.replace("mongo.example.com", f"localhost:{server.port}")
     seen: dict[str, Any] = {}
     exec(compile(code, str(PAGE), "exec"), seen)
-    assert world.user in [record.identity for record in server.records]
+    assert kerberos.user in [record.identity for record in server.records]

@@ -21,58 +21,27 @@ from mongokey import MongoClient
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
 from mongokey.auth.kerberos import libraries
 from mongokey.errors import OperationFailure
-from tests.servers.kdc import PASSWORD, REALM, World, free_port, silent_kdc
+from tests.servers.child import free_port
+from tests.servers.kdc import PASSWORD, REALM, World, silent_kdc
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.gssapi import GssapiAcceptor
 from tests.servers.needs import need_module, need_program
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("in_realm")]
 
 GSSAPI, PYKERBEROS = libraries.UNIX
 SECRET = "wrong-password-7f3a"
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with World() as world:
-        yield world
-
-
-@pytest.fixture(scope="module")
-def ticket(world: World) -> str:
-    """KRB5CCNAME of a cache with the user's ticket, and none for a service yet."""
-    return world.ticket()
-
-
-@pytest.fixture(scope="module")
-def expired(world: World) -> tuple[str, float]:
+@pytest.fixture(scope="module", autouse=True)
+def expired(kerberos: World) -> tuple[str, float]:
     """KRB5CCNAME of a ticket, and when, by the monotonic clock, it has expired."""
-    return world.ticket("-l", "1s"), time.monotonic() + 2.1
-
-
-@pytest.fixture(autouse=True)
-def environment(
-    world: World, ticket: str, expired: tuple[str, float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The process is in the realm, and has the user's ticket."""
-    for name, value in world.realm.environment.items():
-        if name.startswith("KRB5"):
-            monkeypatch.setenv(name, value)
-    monkeypatch.setenv("KRB5CCNAME", ticket)
-    monkeypatch.delenv("KRB5_CLIENT_KTNAME")
-
-
-@pytest.fixture(params=[GSSAPI, PYKERBEROS], ids=["gssapi", "pykerberos"])
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """One library installed, and no other."""
-    need_module({GSSAPI: "gssapi", PYKERBEROS: "kerberos"}[request.param], extra="gssapi")
-    monkeypatch.setattr(libraries, "UNIX", (request.param,))
-    return str(request.param)
+    return kerberos.ticket("-l", "1s"), time.monotonic() + 2.1
 
 
 @pytest.fixture
-def acceptor(world: World) -> GssapiAcceptor:
-    return GssapiAcceptor(world.keytab)
+def acceptor(kerberos: World) -> GssapiAcceptor:
+    return GssapiAcceptor(kerberos.keytab)
 
 
 @pytest.fixture
@@ -110,32 +79,32 @@ def words(error: AuthenticationFailed) -> list[str]:
 def test_no_ticket(
     library: str,
     fail: Callable[..., AuthenticationFailed],
-    world: World,
+    kerberos: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cache = f"FILE:{world.realm.folder / world.new_cache()}"
+    cache = f"FILE:{kerberos.realm.folder / kerberos.new_cache()}"
     monkeypatch.setenv("KRB5CCNAME", cache)
     error = fail()
     assert words(error) == ["KRB-NO-TICKET, certain"]
     assert "No credentials were supplied, or the credentials were unavailable" in str(error)
-    assert f"no ticket of {world.user} in {cache}: run `kinit {world.user}`" in str(error)
+    assert f"no ticket of {kerberos.user} in {cache}: run `kinit {kerberos.user}`" in str(error)
     assert "Kerberos service mongodb@localhost (host name: as in the address)" in str(error)
 
 
 def test_the_ticket_of_somebody_else(
-    fail: Callable[..., AuthenticationFailed], world: World, monkeypatch: pytest.MonkeyPatch
+    fail: Callable[..., AuthenticationFailed], kerberos: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # gssapi looks for the user's own ticket, and finds what there is instead.
     monkeypatch.setattr(libraries, "UNIX", (GSSAPI,))
     error = fail(f"carl@{REALM}")
     assert words(error) == ["KRB-TICKET-OTHER, certain"]
     assert f"Can't find client principal carl@{REALM}" in str(error)
-    assert f"holds a ticket of {world.user} (for " in str(error)
+    assert f"holds a ticket of {kerberos.user} (for " in str(error)
     # pykerberos takes the default ticket, and the server refuses it.
     monkeypatch.setattr(libraries, "UNIX", (PYKERBEROS,))
     error = fail(f"carl@{REALM}")
     assert words(error)[0] == "KRB-TICKET-OTHER, likely"
-    assert f"the ticket used is {world.user}'s, not carl@{REALM}'s" in str(error)
+    assert f"the ticket used is {kerberos.user}'s, not carl@{REALM}'s" in str(error)
 
 
 def test_a_user_without_realm(
@@ -150,7 +119,7 @@ def test_a_user_without_realm(
 def test_an_expired_ticket(
     library: str,
     fail: Callable[..., AuthenticationFailed],
-    world: World,
+    kerberos: World,
     expired: tuple[str, float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -160,7 +129,7 @@ def test_an_expired_ticket(
     error = fail()
     assert words(error) == ["KRB-TICKET-EXPIRED, certain"]
     assert "Ticket expired (-1765328352)" in str(error)
-    assert f"the ticket in {cache} has expired: run `kinit {world.user}` again" in str(error)
+    assert f"the ticket in {cache} has expired: run `kinit {kerberos.user}` again" in str(error)
 
 
 def test_a_service_that_the_kdc_does_not_know(
@@ -219,26 +188,26 @@ def test_a_wrong_password(fail: Callable[..., AuthenticationFailed]) -> None:
     ],
 )
 def test_an_account_that_may_not_log_in(
-    options: str, word: str, said: str, fail: Callable[..., AuthenticationFailed], world: World
+    options: str, word: str, said: str, fail: Callable[..., AuthenticationFailed], kerberos: World
 ) -> None:
-    user = world.realm.add_user(f"user{options.split()[0]}", SECRET)
-    world.realm.admin(f"modprinc {options} {user}")
+    user = kerberos.realm.add_user(f"user{options.split()[0]}", SECRET)
+    kerberos.realm.admin(f"modprinc {options} {user}")
     error = fail(user, password=SECRET)
     assert words(error)[0] == f"{word}, certain"
     assert said in str(error)
 
 
 def test_a_keytab_that_is_missing_or_out_of_date(
-    fail: Callable[..., AuthenticationFailed], world: World, monkeypatch: pytest.MonkeyPatch
+    fail: Callable[..., AuthenticationFailed], kerberos: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    robot = world.realm.add_user("robot", PASSWORD)
-    keytab = world.realm.keytab("robot", keytab="robot.keytab")
-    monkeypatch.setenv("KRB5CCNAME", f"FILE:{world.realm.folder / world.new_cache()}")
+    robot = kerberos.realm.add_user("robot", PASSWORD)
+    keytab = kerberos.realm.keytab("robot", keytab="robot.keytab")
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{kerberos.realm.folder / kerberos.new_cache()}")
     monkeypatch.setenv("KRB5_CLIENT_KTNAME", f"FILE:{keytab}")
     error = fail()
     assert words(error) == ["KRB-NO-TICKET, certain"]
     assert f"no key of it in the keytab FILE:{keytab} (KRB5_CLIENT_KTNAME;" in str(error)
-    world.realm.change_keys("robot")
+    kerberos.realm.change_keys("robot")
     error = fail(robot)
     assert words(error)[0] == "KRB-PASSWORD-WRONG, certain"
     assert "keytab anew" in str(error)
@@ -247,11 +216,11 @@ def test_a_keytab_that_is_missing_or_out_of_date(
 def test_a_kdc_that_is_down(
     library: str,
     fail: Callable[..., AuthenticationFailed],
-    world: World,
+    kerberos: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = world.configure(world.realm.folder / "down.conf", port=free_port())
-    monkeypatch.setenv("KRB5CCNAME", world.ticket())
+    config = kerberos.configure(kerberos.realm.folder / "down.conf", port=free_port())
+    monkeypatch.setenv("KRB5CCNAME", kerberos.ticket())
     monkeypatch.setenv("KRB5_CONFIG", str(config))
     error = fail()
     assert words(error) == ["KRB-KDC-UNREACHABLE, certain"]
@@ -283,22 +252,22 @@ def test_a_silent_kdc_holds_up_one_login_for_its_deadline_and_no_other_thread(
     form: str,
     library: str,
     fail: Callable[..., AuthenticationFailed],
-    world: World,
+    kerberos: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options: dict[str, Any] = {"connectTimeoutMS": 700}
     if form == "ticket":
-        monkeypatch.setenv("KRB5CCNAME", world.ticket())
+        monkeypatch.setenv("KRB5CCNAME", kerberos.ticket())
     else:
-        monkeypatch.setenv("KRB5CCNAME", f"FILE:{world.realm.folder / world.new_cache()}")
+        monkeypatch.setenv("KRB5CCNAME", f"FILE:{kerberos.realm.folder / kerberos.new_cache()}")
     if form == "keytab":
-        keytab = world.realm.keytab("mongodbuser", keytab="client.keytab", new_keys=False)
+        keytab = kerberos.realm.keytab("mongodbuser", keytab="client.keytab", new_keys=False)
         monkeypatch.setenv("KRB5_CLIENT_KTNAME", f"FILE:{keytab}")
     elif form == "password":
         options["password"] = PASSWORD
     stop, worst = threading.Event(), [0.0]
     with silent_kdc() as port:
-        config = world.configure(world.realm.folder / f"silent-{port}.conf", port=port)
+        config = kerberos.configure(kerberos.realm.folder / f"silent-{port}.conf", port=port)
         monkeypatch.setenv("KRB5_CONFIG", str(config))
         watch = threading.Thread(target=keep_time, args=(stop, worst))
         watch.start()
@@ -334,12 +303,12 @@ except OperationFailure as error:
 
 
 def test_a_silent_kdc_does_not_keep_a_process_from_ending(
-    server: MechanismServer, world: World, monkeypatch: pytest.MonkeyPatch
+    server: MechanismServer, kerberos: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need_module("gssapi", extra="gssapi")
-    program = PROGRAM.format(port=server.port, user=world.user, password=PASSWORD)
+    program = PROGRAM.format(port=server.port, user=kerberos.user, password=PASSWORD)
     with silent_kdc() as port:
-        config = world.configure(world.realm.folder / f"silent-{port}.conf", port=port)
+        config = kerberos.configure(kerberos.realm.folder / f"silent-{port}.conf", port=port)
         run = subprocess.run(
             [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{program}"],
             env={**os.environ, "KRB5_CONFIG": str(config)},
@@ -353,15 +322,15 @@ def test_a_silent_kdc_does_not_keep_a_process_from_ending(
 def test_a_clock_that_the_kdc_finds_wrong(
     library: str,
     fail: Callable[..., AuthenticationFailed],
-    world: World,
+    kerberos: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     need_program("faketime", package="faketime")
-    monkeypatch.setenv("KRB5CCNAME", world.ticket())
+    monkeypatch.setenv("KRB5CCNAME", kerberos.ticket())
     port = free_port()
-    kdc = world.realm.another_kdc(port, faketime="+20m")
+    kdc = kerberos.realm.another_kdc(port, faketime="+20m")
     try:
-        config = world.configure(world.realm.folder / f"later-{port}.conf", port=port)
+        config = kerberos.configure(kerberos.realm.folder / f"later-{port}.conf", port=port)
         monkeypatch.setenv("KRB5_CONFIG", str(config))
         error = fail()
     finally:
@@ -381,10 +350,10 @@ def test_a_clock_that_differs_from_the_servers(
     fail: Callable[..., AuthenticationFailed],
     server: MechanismServer,
     acceptor: GssapiAcceptor,
-    world: World,
+    kerberos: World,
 ) -> None:
     # A server of another time refuses the ticket; here it does for want of a key.
-    acceptor.store[b"keytab"] = f"FILE:{world.realm.folder}/none.keytab".encode()
+    acceptor.store[b"keytab"] = f"FILE:{kerberos.realm.folder}/none.keytab".encode()
     now = datetime.datetime.now(datetime.timezone.utc)
     server.hello["localTime"] = now + datetime.timedelta(minutes=minutes)
     error = fail()
@@ -397,12 +366,12 @@ def test_a_server_whose_keytab_is_out_of_date(
     fail: Callable[..., AuthenticationFailed],
     acceptor: GssapiAcceptor,
     server: MechanismServer,
-    world: World,
+    kerberos: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name = f"stale-{library.rpartition(':')[2].lower()}.example.com"
-    keytab = world.realm.add_service(f"mongodb/{name}", keytab=f"{name}.keytab")
-    world.realm.change_keys(f"mongodb/{name}")
+    keytab = kerberos.realm.add_service(f"mongodb/{name}", keytab=f"{name}.keytab")
+    kerberos.realm.change_keys(f"mongodb/{name}")
     acceptor.store[b"keytab"] = f"FILE:{keytab}".encode()
     error = fail(authMechanismProperties={"SERVICE_HOST": name})
     assert words(error)[0] == "KRB-KEY-MISMATCH, possible"
@@ -417,9 +386,9 @@ def test_a_server_whose_keytab_is_out_of_date(
 
 
 def test_a_configuration_that_cannot_be_read(
-    fail: Callable[..., AuthenticationFailed], world: World, monkeypatch: pytest.MonkeyPatch
+    fail: Callable[..., AuthenticationFailed], kerberos: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = world.realm.folder / "broken.conf"
+    path = kerberos.realm.folder / "broken.conf"
     path.write_text("[libdefaults\n  } what\n")
     monkeypatch.setenv("KRB5_CONFIG", str(path))
     error = fail(password=PASSWORD)
@@ -427,10 +396,11 @@ def test_a_configuration_that_cannot_be_read(
     assert "krb5.conf cannot be read" in str(error)
 
 
-def test_a_server_without_kerberos(world: World) -> None:
+def test_a_server_without_kerberos(kerberos: World) -> None:
+    need_module("gssapi", extra="gssapi")
     with MechanismServer(backend=None) as server:
         with MongoClient(
-            "localhost", server.port, username=world.user, authMechanism="GSSAPI"
+            "localhost", server.port, username=kerberos.user, authMechanism="GSSAPI"
         ) as client:
             with pytest.raises(OperationFailure, match="AUTH-MECHANISM-OFF, likely") as caught:
                 client.admin.command("ping")

@@ -119,7 +119,13 @@ def test_tls_all_the_way(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.issue("server", "127.0.0.1").pem)
     url = slapd.url if start_tls else slapd.secure_url
-    directory = LdapDirectory(url, slapd.base, ca_file=slapd.ca_file, start_tls=start_tls)
+    directory = LdapDirectory(
+        url,
+        slapd.base,
+        ca_file=slapd.ca_file,
+        host_name=slapd.host_name,
+        start_tls=start_tls,
+    )
     acceptor = PlainAcceptor(directory)
     with MechanismServer(acceptor, backend=open_secantus, tls=context) as server:
         client = connect(server, driver, tls=True, tlsCAFile=authority.certificate_file)

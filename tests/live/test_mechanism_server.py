@@ -20,17 +20,11 @@ pytestmark = pytest.mark.live
 CLIENTS = pytest.mark.parametrize("driver", [mongokey, pymongo], ids=["mongokey", "pymongo"])
 
 
-@pytest.fixture(scope="module")
-def backend() -> Iterator[SecantusServer]:
-    with SecantusServer(require_auth=False) as server:
-        yield server
-
-
 @pytest.fixture
-def server(backend: SecantusServer) -> Iterator[MechanismServer]:
+def server(open_secantus: SecantusServer) -> Iterator[MechanismServer]:
     users = {"admin.ann": ["SCRAM-SHA-256"]}
     acceptor = ScramAcceptor({"ann": "pencil"})
-    with MechanismServer(acceptor, backend=backend, users=users) as server:
+    with MechanismServer(acceptor, backend=open_secantus, users=users) as server:
         yield server
 
 

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -26,64 +26,26 @@ from mongokey.errors import ConfigurationError, MongoError, OperationFailure
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.oidc import OIDCAcceptor
 from tests.servers.oidc_issuer import DEVICE_GRANT, ES256
-from tests.servers.oidc_scene import SHELL, USER_1, Driver, Recorder, Scene, post, scene
+from tests.servers.oidc_scene import SHELL, USER_1, Driver, Recorder, Scene, post
 from tests.servers.scripted import Delay
-from tests.servers.secantus import SecantusServer
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.live
 
 DRIVER = Driver("mongokey")
+connect = DRIVER.connect
 NOTHING_FOUND = {"cursor": {"id": 0, "ns": "test.test", "firstBatch": []}, "ok": 1.0}
 
 
-@pytest.fixture(scope="module")
-def stage(open_secantus: SecantusServer) -> Iterator[Scene]:
-    with scene(open_secantus) as made:
-        yield made
-
-
 @pytest.fixture
-def service(stage: Scene) -> Iterator[tuple[MechanismServer, OIDCAcceptor]]:
-    with stage.single() as made:
-        yield made
-
-
-@pytest.fixture
-def server(service: tuple[MechanismServer, OIDCAcceptor]) -> MechanismServer:
-    return service[0]
-
-
-def connect(server: MechanismServer, callback: Any, *, human: bool = False, **options: Any) -> Any:
-    name = "OIDC_HUMAN_CALLBACK" if human else "OIDC_CALLBACK"
-    properties = {name: callback, **options.pop("properties", {})}
-    return DRIVER.client(server.uri(), authMechanismProperties=properties, **options)
+def server(single: tuple[MechanismServer, OIDCAcceptor]) -> MechanismServer:
+    return single[0]
 
 
 def failure(client: Any, kind: type[MongoError] = MongoError) -> MongoError:
     with pytest.raises(kind) as caught:
         client.test.test.find_one()
     return caught.value
-
-
-def in_threads(count: int, work: Callable[[int], Any], timeout: float = 60.0) -> list[Any]:
-    """Run `work(index)` in so many threads that start together; what each returned or raised."""
-    barrier = threading.Barrier(count)
-    results: list[Any] = [None] * count
-
-    def run(index: int) -> None:
-        barrier.wait(timeout)
-        try:
-            results[index] = work(index)
-        except Exception as error:
-            results[index] = error
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout)
-        assert not thread.is_alive()
-    return results
 
 
 # What goes wrong in a callback: each has its own error, and the client stays usable
@@ -294,7 +256,7 @@ def test_a_hundred_connections_at_start_call_it_once(stage: Scene, server: Mecha
         "serverSelectionTimeoutMS": 30_000,
     }
     with connect(server, callback, **options) as client:
-        results = in_threads(100, lambda _: client.test.test.find_one())
+        results = in_threads(100, client.test.test.find_one)
     assert results == [None] * 100
     assert callback.count == 1
     assert len({record.connection for record in server.records}) == 100
@@ -310,7 +272,7 @@ def test_calls_are_at_least_100_ms_apart_and_never_two_at_once(
     callback = DRIVER.callback(make)
     with connect(server, callback) as client:
 
-        def work(_: int) -> None:
+        def work() -> None:
             for _ in range(2):
                 failure(client, OperationFailure)
 
@@ -352,21 +314,21 @@ def test_two_clients_do_not_share_tokens(stage: Scene, server: MechanismServer) 
 
 
 def test_many_reauthentications_call_it_once(
-    stage: Scene, service: tuple[MechanismServer, OIDCAcceptor]
+    stage: Scene, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
     """Each connection drops the token that it used itself, and not the next one."""
-    server, acceptor = service
+    server, acceptor = single
     callback = DRIVER.callback(lambda context: stage.machine_token())
     options: dict[str, Any] = {"maxPoolSize": 20, "maxConnecting": 20}
     with connect(server, callback, **options) as client:
         server.on["find"] = Delay(0.3, NOTHING_FOUND)
-        assert in_threads(20, lambda _: client.test.test.find_one()) == [None] * 20
+        assert in_threads(20, client.test.test.find_one) == [None] * 20
         del server.on["find"]
         opened = server.accepted
         for round_ in range(1, 3):
             acceptor.revoke()
             server.require_reauthentication()
-            assert in_threads(20, lambda _: client.test.test.find_one()) == [None] * 20
+            assert in_threads(20, client.test.test.find_one) == [None] * 20
             # Those connections that were not used in this round log in again in the next.
             assert callback.count == 1 + round_
         assert server.accepted == opened
@@ -446,9 +408,9 @@ class DeviceFlow(OIDCCallback):
 
 
 def test_a_person_logs_in_once_and_refresh_tokens_do_the_rest(
-    stage: Scene, service: tuple[MechanismServer, OIDCAcceptor]
+    stage: Scene, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
-    server, acceptor = service
+    server, acceptor = single
     callback = DeviceFlow()
     assert stage.issuer.clients[SHELL].secret is None
     with connect(server, callback, human=True) as client:
@@ -538,14 +500,14 @@ def test_a_password_is_refused() -> None:
 
 def test_tokens_show_nowhere(
     stage: Scene,
-    service: tuple[MechanismServer, OIDCAcceptor],
+    single: tuple[MechanismServer, OIDCAcceptor],
     caplog: pytest.LogCaptureFixture,
     recwarn: pytest.WarningsRecorder,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Not in a repr, a log, a warning, an error or a traceback, whether the login works or not."""
     caplog.set_level(logging.DEBUG)
-    server, acceptor = service
+    server, acceptor = single
     good, bad, refresh = stage.person_token(), stage.person_token(), "refresh-" + "s" * 20
     acceptor.revoke(bad)
     plan: list[Any] = [

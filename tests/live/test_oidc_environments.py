@@ -20,20 +20,13 @@ from mongokey.auth.oidc import metadata as metadata_client
 from mongokey.errors import ConfigurationError, MongoError, OperationFailure
 from tests.servers.mechanism import MechanismServer
 from tests.servers.metadata import GCP_PATH, IMDS_PATH, AzureMetadata, GCPMetadata
-from tests.servers.oidc_scene import AUDIENCE, MACHINE, MACHINES, Scene, point_to, scene
-from tests.servers.secantus import SecantusServer
+from tests.servers.oidc_scene import AUDIENCE, MACHINE, MACHINES, Scene, point_to
 from tests.servers.web import WebReply, WebRequest, WebServer
 
 pytestmark = pytest.mark.live
 
-PAUSE = 0.15
+PAUSE = 0.05
 PATHS = {"azure": IMDS_PATH, "gcp": GCP_PATH}
-
-
-@pytest.fixture(scope="module")
-def stage(open_secantus: SecantusServer) -> Iterator[Scene]:
-    with scene(open_secantus) as made:
-        yield made
 
 
 @pytest.fixture

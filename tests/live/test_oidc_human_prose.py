@@ -25,25 +25,11 @@ from tests.servers.oidc_scene import (
     Driver,
     Recorder,
     Scene,
-    scene,
 )
-from tests.servers.secantus import SecantusServer
 
 pytestmark = pytest.mark.live
 
 APP = "oidc-human-prose"
-
-
-@pytest.fixture(scope="module")
-def stage(open_secantus: SecantusServer) -> Iterator[Scene]:
-    with scene(open_secantus) as made:
-        yield made
-
-
-@pytest.fixture
-def single(stage: Scene) -> Iterator[tuple[MechanismServer, OIDCAcceptor]]:
-    with stage.single() as made:
-        yield made
 
 
 @pytest.fixture
@@ -81,11 +67,8 @@ def connect(
     username: str | None = None,
     **properties: Any,
 ) -> Any:
-    return driver.client(
-        server.uri(),
-        appName=APP,
-        username=username,
-        authMechanismProperties={"OIDC_HUMAN_CALLBACK": callback, **properties},
+    return driver.connect(
+        server, callback, human=True, properties=properties, appName=APP, username=username
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -20,46 +19,30 @@ from mongokey.errors import MongoError, OperationFailure
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.acceptor import Acceptor, Continue, Done, Exchange, Session
 from tests.servers.mechanism.oidc import OIDCAcceptor
-from tests.servers.oidc_scene import MACHINE, USER_1, Driver, Scene, scene
+from tests.servers.oidc_scene import MACHINE, USER_1, Driver, Scene
 from tests.servers.scripted import Delay
-from tests.servers.secantus import SecantusServer
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.live
 
 DRIVER = Driver("mongokey")
+connect = DRIVER.connect
 NOTHING_FOUND = {"cursor": {"id": 0, "ns": "test.test", "firstBatch": []}, "ok": 1.0}
 
 
-@pytest.fixture(scope="module")
-def stage(open_secantus: SecantusServer) -> Iterator[Scene]:
-    with scene(open_secantus) as made:
-        yield made
-
-
 @pytest.fixture
-def service(stage: Scene) -> Iterator[tuple[MechanismServer, OIDCAcceptor]]:
-    with stage.single() as made:
-        yield made
-
-
-@pytest.fixture
-def server(service: tuple[MechanismServer, OIDCAcceptor]) -> MechanismServer:
-    return service[0]
-
-
-def connect(server: MechanismServer, callback: Any, *, human: bool = False, **options: Any) -> Any:
-    name = "OIDC_HUMAN_CALLBACK" if human else "OIDC_CALLBACK"
-    return DRIVER.client(server.uri(), authMechanismProperties={name: callback}, **options)
+def server(single: tuple[MechanismServer, OIDCAcceptor]) -> MechanismServer:
+    return single[0]
 
 
 # The order of things
 
 
 def test_a_failed_speculation_keeps_the_token(
-    stage: Scene, service: tuple[MechanismServer, OIDCAcceptor]
+    stage: Scene, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
     """A proxy may have taken the speculation out: it says nothing of the token."""
-    server, acceptor = service
+    server, acceptor = single
     acceptor.speculates = False
     callback = DRIVER.callback(lambda context: stage.machine_token())
     with connect(server, callback) as client:
@@ -76,9 +59,9 @@ def test_a_failed_speculation_keeps_the_token(
 
 
 def test_people_are_asked_once_for_all_connections(
-    stage: Scene, service: tuple[MechanismServer, OIDCAcceptor]
+    stage: Scene, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
-    server, acceptor = service
+    server, acceptor = single
 
     def make(context: Any) -> str:
         time.sleep(0.2)
@@ -86,22 +69,8 @@ def test_people_are_asked_once_for_all_connections(
 
     callback = DRIVER.callback(make)
     server.on["find"] = Delay(0.4, NOTHING_FOUND)
-    failed: list[Exception] = []
     with connect(server, callback, human=True, maxPoolSize=10, maxConnecting=10) as client:
-
-        def work() -> None:
-            try:
-                client.test.test.find_one()
-            except Exception as error:
-                failed.append(error)
-
-        threads = [threading.Thread(target=work) for _ in range(10)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-            assert not thread.is_alive()
-    assert not failed
+        in_threads(10, client.test.test.find_one)
     assert callback.count == 1
     assert len(set(acceptor.accepted)) == 1
     assert len({record.connection for record in server.records}) == 10
@@ -136,9 +105,9 @@ def test_391_in_answer_to_a_login_is_not_answered_by_another(
 
 
 def test_a_token_of_a_user_with_very_many_groups(
-    stage: Scene, service: tuple[MechanismServer, OIDCAcceptor]
+    stage: Scene, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
-    server, acceptor = service
+    server, acceptor = single
     groups = [f"group-{number:05}-of-the-company" for number in range(1500)]
     callback = DRIVER.callback(lambda context: stage.machine_token(claims={"groups": groups}))
     with connect(server, callback) as client:

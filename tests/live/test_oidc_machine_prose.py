@@ -9,7 +9,6 @@ PyMongo runs the same tests, which shows that the server asks nothing special.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,30 +25,17 @@ from tests.servers.oidc_scene import (
     Scene,
     machine,
     poison,
-    scene,
 )
-from tests.servers.secantus import SecantusServer
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.live
 
 APP = "oidc-machine-prose"
 
 
-@pytest.fixture(scope="module")
-def stage(open_secantus: SecantusServer) -> Iterator[Scene]:
-    with scene(open_secantus) as made:
-        yield made
-
-
 @pytest.fixture
-def service(stage: Scene) -> Iterator[tuple[MechanismServer, OIDCAcceptor]]:
-    with stage.single() as made:
-        yield made
-
-
-@pytest.fixture
-def server(service: tuple[MechanismServer, OIDCAcceptor]) -> MechanismServer:
-    return service[0]
+def server(single: tuple[MechanismServer, OIDCAcceptor]) -> MechanismServer:
+    return single[0]
 
 
 @pytest.fixture(scope="module", params=["mongokey", "pymongo"])
@@ -81,8 +67,7 @@ def workload(
 
 
 def connect(driver: Driver, server: MechanismServer, callback: Any, **properties: Any) -> Any:
-    properties = {"OIDC_CALLBACK": callback, **properties}
-    return driver.client(server.uri(), appName=APP, authMechanismProperties=properties)
+    return driver.connect(server, callback, properties=properties, appName=APP)
 
 
 def wrong_result(driver: Driver) -> type[Exception]:
@@ -105,23 +90,13 @@ def test_1_1_callback_is_called_during_authentication(
 def test_1_2_callback_is_called_once_for_multiple_connections(
     workload: Machine, server: MechanismServer
 ) -> None:
-    failed: list[Exception] = []
     with workload.connect(server) as client:
 
         def work() -> None:
-            try:
-                for _ in range(100):
-                    client.test.test.find_one()
-            except Exception as error:
-                failed.append(error)
+            for _ in range(100):
+                client.test.test.find_one()
 
-        threads = [threading.Thread(target=work) for _ in range(10)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-            assert not thread.is_alive()
-    assert not failed
+        in_threads(10, work)
     assert workload.fetched() in (1, None)
 
 
@@ -190,9 +165,9 @@ def test_2_5_invalid_use_of_allowed_hosts(driver: Driver) -> None:
 
 
 def test_3_1_authentication_failure_with_cached_tokens_fetches_a_new_token(
-    workload: Machine, service: tuple[MechanismServer, OIDCAcceptor]
+    workload: Machine, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
-    server, acceptor = service
+    server, acceptor = single
     with workload.connect(server) as client:
         poison(workload.driver, client, "bad")
         client.test.test.find_one()

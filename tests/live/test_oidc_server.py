@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import bson
@@ -23,19 +22,11 @@ from tests.servers.oidc_scene import (
     Driver,
     Scene,
     post,
-    scene,
 )
-from tests.servers.secantus import SecantusServer
 
 pytestmark = pytest.mark.live
 
 jwk = need_module("joserfc.jwk", extra="test")
-
-
-@pytest.fixture(scope="module")
-def stage(open_secantus: SecantusServer) -> Iterator[Scene]:
-    with scene(open_secantus) as made:
-        yield made
 
 
 @pytest.fixture

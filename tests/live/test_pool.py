@@ -17,34 +17,13 @@ from mongokey import MongoClient
 from mongokey.errors import InvalidOperation, OperationFailure
 from tests.servers.relay import Relay
 from tests.servers.secantus import SecantusServer
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.live
 
 
 def open_files() -> int:
     return len(os.listdir("/dev/fd"))
-
-
-def run_together(count: int, target: Any) -> None:
-    """Run `target` in `count` threads at once; the first error is raised here."""
-    errors: list[BaseException] = []
-    ready = threading.Barrier(count)
-
-    def run() -> None:
-        try:
-            ready.wait(10)
-            target()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive()
-    if errors:
-        raise errors[0]
 
 
 def test_one_thread_uses_one_connection(
@@ -70,7 +49,7 @@ def test_many_threads_use_no_more_than_max_pool_size(
             for i in range(20):
                 assert things.find_one(i) == {"_id": i}
 
-        run_together(16, work)
+        in_threads(16, work)
         assert 1 < relay.accepted <= 4
         assert relay.open == relay.accepted
         assert client._pool().in_use == 0
@@ -151,7 +130,7 @@ def test_clients_leave_no_sockets_behind(
         with MongoClient(secantus.uri("both")) as client:
             things = client[database_name]["things"]
             things.insert_one({})
-            run_together(3, things.find_one)
+            in_threads(3, things.find_one)
     assert open_files() == before
     assert eventually(lambda: secantus.open_connections() <= on_server)
 

@@ -10,6 +10,7 @@ import pytest
 
 from mongokey import MongoClient
 from tests.servers.secantus import SecantusServer
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.live
 THREADS = 64
@@ -69,24 +70,9 @@ def test_the_first_operations_of_many_threads_find_the_server_once(
     secantus: SecantusServer,
 ) -> None:
     logins: list[Any] = []
-    errors: list[BaseException] = []
     with MongoClient(secantus.uri("both", maxPoolSize=5)) as client:
         client._on_login(lambda address, result: logins.append(result))
-        barrier = threading.Barrier(16)
-
-        def ping() -> None:
-            try:
-                barrier.wait(10)
-                client.admin.command("ping")
-            except BaseException as error:
-                errors.append(error)
-
-        threads = [threading.Thread(target=ping) for _ in range(16)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(20)
-        assert errors == []
+        in_threads(16, lambda: client.admin.command("ping"))
         assert 1 <= len(logins) <= 5
 
 

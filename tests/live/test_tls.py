@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +25,16 @@ from cryptography.x509.oid import NameOID
 
 from mongokey import MongoClient
 from mongokey.auth.errors import AuthenticationFailed
-from mongokey.errors import ConfigurationError, MongoError, TLSError
+from mongokey.client_options import ClientOptions
+from mongokey.connection.establish import ConnectionSettings, open_connection
+from mongokey.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    MongoError,
+    ServerSelectionTimeoutError,
+    TLSError,
+)
+from mongokey.stream.tls_context import ClientTLS
 from tests.servers.certificates import (
     Authority,
     Pair,
@@ -250,12 +261,19 @@ def test_an_expired_certificate_and_one_not_yet_valid(world: World) -> None:
     tls_refused(world.server(new), "TLS-CERTIFICATE-NOT-YET-VALID", **options(world))
 
 
-def test_a_host_name_and_an_address_that_are_not_in_the_certificate(world: World) -> None:
-    named = world.server(world.authority.issue("named", "db.example.com"))
+def test_a_host_name_and_an_address_that_are_not_in_the_certificate(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = world.server(world.authority.issue("named", "db.example.com", "10.1.2.3"))
     text = tls_refused(named, "TLS-HOST-NAME", **options(world), host="localhost")
-    assert "not made for the host name 'localhost'" in text
+    assert "not made for the host name 'localhost' but for db.example.com, 10.1.2.3: " in text
     text = tls_refused(named, "TLS-HOST-NAME", **options(world))
-    assert "not made for the address 127.0.0.1" in text
+    assert "not made for the address 127.0.0.1 but for db.example.com, 10.1.2.3: " in text
+    monkeypatch.setattr("mongokey.stream.tls_openssl.load_functions", lambda lib, ffi: False)
+    for host, what in (("localhost", "the host name 'localhost'"), (named.host, "the address")):
+        text = tls_refused(named, "TLS-HOST-NAME", **options(world), host=host)
+        assert f"not made for {what}" in text
+        assert "but for db.example.com, 10.1.2.3: " in text
 
 
 def test_a_self_signed_certificate(world: World) -> None:
@@ -323,18 +341,57 @@ def test_a_revoked_certificate_in_a_list(world: World, server: SecantusServer) -
         pass
 
 
+def hung_up(server: SecantusServer, reason: str, **given: Any) -> str:
+    """The error of a connection that a server ends without a word: most likely, not surely TLS.
+
+    It comes within connectTimeoutMS; a client asks again until serverSelectionTimeoutMS is over, as
+    a server that is going down would do the same.
+    """
+    built = ClientOptions.build(server.host, server.port, **given)
+    settings = ConnectionSettings(
+        connect_timeout_s=SOON_S, tls=None if built.tls is None else ClientTLS(built.tls)
+    )
+    started = time.monotonic()
+    with pytest.raises(TLSError) as caught:
+        open_connection((server.host, server.port), settings)
+    assert time.monotonic() - started < SOON_S
+    assert (caught.value.reason, caught.value.permanent) == (reason, False)
+    text = str(caught.value)
+    error = refused(server, **{**given, "serverSelectionTimeoutMS": 300})
+    assert isinstance(error, ServerSelectionTimeoutError)
+    assert text in str(error)
+    assert f":{server.port}: " in text
+    assert "very likely" in text
+    return text
+
+
 def test_plain_to_a_port_that_speaks_tls(server: SecantusServer) -> None:
-    text = tls_refused(server, "TLS-NEEDED", serverSelectionTimeoutMS=SELECTION_MS)
-    assert "add tls=true" in text
+    text = hung_up(server, "TLS-NEEDED")
+    assert "very likely this port speaks TLS, and the connection is without: add tls=true" in text
 
 
 def test_tls_to_a_port_that_does_not_speak_it(world: World) -> None:
     with SecantusServer() as plain:
-        text = tls_refused(plain, "TLS-NOT-SPOKEN", **options(world))
-        assert "remove tls=true" in text
+        text = hung_up(plain, "TLS-CLOSED", **options(world))
+        assert "very likely this port does not speak TLS; remove tls=true" in text
         implied = options(world, tls=None)
-        text = tls_refused(plain, "TLS-NOT-SPOKEN", **implied)
+        text = hung_up(plain, "TLS-CLOSED", **implied)
         assert "switched on by tlsC" in text
+
+
+def test_a_server_that_has_spoken_and_hangs_up_later_is_not_taken_for_one_with_tls() -> None:
+    with SecantusServer() as plain:
+        settings = ConnectionSettings(connect_timeout_s=SOON_S)
+        address = (plain.host, plain.port)
+        open_connection(address, settings)[0].close()
+        port = plain.port
+    with socket.create_server((address[0], port)) as listener:
+        closing = threading.Thread(target=lambda: listener.accept()[0].close())
+        closing.start()
+        with pytest.raises(AutoReconnect) as caught:
+            open_connection(address, settings)
+        closing.join(SOON_S)
+    assert not isinstance(caught.value, TLSError)
 
 
 def test_a_good_seed_is_used_though_another_is_refused(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -149,15 +150,15 @@ class StaplingServer:
             except OSError:
                 return
             accepted.settimeout(None)
-            ssl = lib.SSL_new(self._context)
-            lib.SSL_set_fd(ssl, accepted.fileno())
-            lib.SSL_set_accept_state(ssl)
+            conn = lib.SSL_new(self._context)
+            lib.SSL_set_fd(conn, accepted.fileno())
+            lib.SSL_set_accept_state(conn)
             buffer = ffi.new("char[]", 100)
-            if lib.SSL_do_handshake(ssl) == 1:
-                while (size := lib.SSL_read(ssl, buffer, 100)) > 0:
-                    lib.SSL_write(ssl, buffer, size)
+            if lib.SSL_do_handshake(conn) == 1:
+                while (size := lib.SSL_read(conn, buffer, 100)) > 0:
+                    lib.SSL_write(conn, buffer, size)
             lib.ERR_clear_error()
-            lib.SSL_free(ssl)
+            lib.SSL_free(conn)
             accepted.close()
 
     def __enter__(self) -> StaplingServer:
@@ -195,8 +196,11 @@ def greet(tls: ClientTLS, server: StaplingServer) -> Any:
 def test_a_good_staple_is_asked_for_and_taken(authority: Authority, must_staple: bool) -> None:
     pair = authority.issue("stapled", "127.0.0.1", must_staple=must_staple)
     with StaplingServer(pair, respond(authority, pair)) as server:
-        greet(make_tls(authority), server)
-        assert server.asked == 1
+        tls = make_tls(authority)
+        greet(tls, server)
+        tls._context.forget_sessions()
+        greet(tls, server)
+        assert server.asked == 2
 
 
 def test_a_staple_that_says_revoked_ends_the_connection(authority: Authority) -> None:
@@ -385,3 +389,31 @@ def test_a_self_signed_certificate_has_nobody_to_ask(authority: Authority) -> No
     der = authority.certificate.public_bytes(Encoding.DER)
     assert Revocation(endpoints=True).check("peer", [der], None, 0, stapling=True) == 0
     assert Revocation(endpoints=True).check("peer", [], None, 0, stapling=True) == 0
+
+
+# A context of the user's own
+
+
+def test_responders_are_asked_beside_a_context_of_one_s_own(
+    authority: Authority, responder: Responder
+) -> None:
+    pair = authority.issue("own", "127.0.0.1", ocsp_url=responder.url)
+    responder.answer = lambda: respond(authority, pair, REVOKED)
+    context = ssl.create_default_context(cafile=authority.certificate_file)
+    context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
+
+    def make(**options: Any) -> ClientTLS:
+        given = ClientOptions.build("localhost", tls=True, ssl_context=context, **options).tls
+        return ClientTLS(given)
+
+    with StaplingServer(pair) as server:
+        with pytest.raises(TLSError) as caught:
+            greet(make(), server)
+        assert caught.value.reason == "TLS-CERTIFICATE-REVOKED"
+        assert len(responder.requests) == 1
+        greet(make(tlsDisableOCSPEndpointCheck=True), server)
+        assert len(responder.requests) == 1
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        greet(make(), server)
+        assert len(responder.requests) == 1

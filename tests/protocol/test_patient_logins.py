@@ -22,6 +22,7 @@ from mongokey.connection.patience import Patience
 from mongokey.errors import ServerSelectionTimeoutError
 from mongokey.pool import keeper
 from tests.servers.scripted import Reply, Request, ScriptedServer, primary, secondary
+from tests.threads import in_threads
 
 FOUND = {"ok": 1.0, "cursor": {"id": 0, "ns": "x.y", "firstBatch": [{"_id": 1}]}}
 IDP = bson.encode({"issuer": "https://idp.example", "clientId": "app"})
@@ -73,23 +74,6 @@ def connect(*servers: ScriptedServer, callback: OIDCCallback, **options: Any) ->
     )
 
 
-def find_in_threads(client: Any, number: int) -> list[Any]:
-    results: list[Any] = []
-
-    def find() -> None:
-        try:
-            results.append(client["x"]["y"].find_one())
-        except Exception as error:
-            results.append(error)
-
-    threads = [threading.Thread(target=find) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    return results
-
-
 @pytest.mark.parametrize("kind", ["OIDC_HUMAN_CALLBACK", "OIDC_CALLBACK"])
 def test_the_connections_deadlines_stand_still(server: ScriptedServer, kind: str) -> None:
     person = Person(0.5)
@@ -103,7 +87,7 @@ def test_the_connections_deadlines_stand_still(server: ScriptedServer, kind: str
 def test_threads_that_wait_for_the_first_login_wait_on(server: ScriptedServer) -> None:
     person = Person(0.6)
     with connect(server, callback=person, serverSelectionTimeoutMS=200) as client:
-        assert find_in_threads(client, 20) == [{"_id": 1}] * 20
+        assert in_threads(20, client["x"]["y"].find_one) == [{"_id": 1}] * 20
     assert person.calls == 1
 
 
@@ -118,7 +102,7 @@ def test_a_hundred_connections_ask_once(server: ScriptedServer) -> None:
     options = {"maxPoolSize": 30, "maxConnecting": 30, "serverSelectionTimeoutMS": 200}
     with connect(server, callback=person, **options) as client:
         server.on["find"] = slow
-        assert find_in_threads(client, 30) == [{"_id": 1}] * 30
+        assert in_threads(30, client["x"]["y"].find_one) == [{"_id": 1}] * 30
         assert server.accepted == 30
     assert person.calls == 1
 

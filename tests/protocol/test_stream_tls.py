@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import gc
-import ipaddress
 import os
 import signal
 import socket
@@ -16,9 +14,7 @@ import threading
 import time
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+import trustme
 
 from mongokey.client_options import ClientOptions
 from mongokey.errors import AutoReconnect, NetworkTimeout, TLSError
@@ -32,32 +28,11 @@ FAR = 20.0
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> str:
-    """A PEM file with a key and its own certificate for localhost and 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    """A PEM file with a key, its certificate for localhost and 127.0.0.1, and the authority's."""
+    authority = trustme.CA()
+    made = authority.issue_cert("localhost", "127.0.0.1")
     path = tmp_path_factory.mktemp("tls") / "server.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
+    path.write_bytes(made.private_key_and_cert_chain_pem.bytes() + authority.cert_pem.bytes())
     return str(path)
 
 
@@ -166,6 +141,19 @@ def test_a_silent_server_ends_in_a_timeout(contexts, own):
         assert stream.closed
 
 
+def test_a_timeout_says_how_long_the_whole_operation_waited(contexts):
+    with tls_pair(contexts) as (stream, far):
+        deadline = monotonic_ns() + 400 * MS
+        sending = threading.Timer(0.2, far.sendall, [b"."])
+        sending.start()
+        assert stream.receive(10, deadline) == b"."
+        with pytest.raises(NetworkTimeout) as caught:
+            stream.receive(10, deadline)
+        sending.join(FAR)
+    waited = float(str(caught.value).partition("timed out after ")[2].partition(" s")[0])
+    assert 0.38 <= waited < FAR
+
+
 def test_a_server_that_drips_does_not_outlive_the_deadline(contexts):
     over = threading.Event()
     with tls_pair(contexts) as (stream, far):
@@ -222,8 +210,10 @@ def test_a_silent_server_in_the_handshake_ends_in_the_deadline(contexts):
         stream = SocketStream(near.detach(), "server:27017")
         stream.deadline_text = "connectTimeoutMS=150"
         started = time.monotonic()
-        with pytest.raises(NetworkTimeout, match=r"^server:27017: .*\(connectTimeoutMS=150\)"):
+        expected = r"^server:27017: .*\(connectTimeoutMS=150\)"
+        with pytest.raises(NetworkTimeout, match=expected) as caught:
             contexts[0].wrap(stream, "localhost", monotonic_ns() + 150 * MS)
+        assert "likely this port does not speak TLS; remove tls=true" in str(caught.value)
         assert 0.14 <= time.monotonic() - started < FAR / 2
         assert stream.closed
 
@@ -347,8 +337,12 @@ def test_a_stream_that_is_forgotten_closes_without_a_warning(contexts):
 def test_tls_streams_are_only_made_by_their_functions():
     with pytest.raises(TypeError, match="wrap_tls"):
         SSLStream()
-    with pytest.raises(TypeError, match="wrap_openssl"):
+    with pytest.raises(TypeError, match="positional arguments"):
         OpenSSLStream()
+    near, far = socket.socketpair()
+    with far:
+        with pytest.raises(TypeError, match="wrap_openssl"):
+            OpenSSLStream(near.detach(), "server:27017")
 
 
 def test_a_close_is_said_to_the_server(contexts):

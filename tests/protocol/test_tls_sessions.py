@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,10 +52,105 @@ def options(authority: Authority, pairs: tuple[Pair, Pair]) -> dict[str, Any]:
     }
 
 
-def make_settings(authority: Authority, pairs: tuple[Pair, Pair]) -> ConnectionSettings:
+def make_settings(
+    authority: Authority, pairs: tuple[Pair, Pair], *, bindings: bool = True
+) -> ConnectionSettings:
     tls = ClientOptions.build("localhost", **options(authority, pairs)).tls
     credential = MongoCredential("MONGODB-X509", "$external")
+    return ConnectionSettings(credential=credential, tls=ClientTLS(tls, bindings=bindings))
+
+
+def own_context(authority: Authority, pairs: tuple[Pair, Pair]) -> ConnectionSettings:
+    """As a user with a context of his own has it."""
+    context = ssl.create_default_context(cafile=authority.certificate_file)
+    context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
+    context.load_cert_chain(pairs[1].pem)
+    tls = ClientOptions.build("localhost", tls=True, ssl_context=context).tls
+    credential = MongoCredential("MONGODB-X509", "$external")
     return ConnectionSettings(credential=credential, tls=ClientTLS(tls))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_python_s_ssl_resumes_too(
+    server: TLSServer, authority: Authority, pairs: tuple[Pair, Pair], own: bool
+) -> None:
+    settings = (
+        own_context(authority, pairs) if own else make_settings(authority, pairs, bindings=False)
+    )
+    address = ("127.0.0.1", server.port)
+    for number in range(5):
+        connection, _ = open_connection(address, settings)
+        assert connection.stream.resumed == (number > 0)
+        connection.close()
+    assert (server.counts["handshakes"], server.counts["resumed"]) == (5, 4)
+    # Two at once: of TLS 1.3 only one ticket was kept.
+    first, second = (open_connection(address, settings)[0] for _ in range(2))
+    assert first.stream.resumed
+    assert second.stream.resumed
+    first.close()
+    second.close()
+
+
+def test_the_last_message_of_a_handshake_goes_with_the_first_bytes(
+    server: TLSServer, authority: Authority, pairs: tuple[Pair, Pair]
+) -> None:
+    tls = make_settings(authority, pairs).tls
+    deadline = monotonic_ns() + int(FAR * 1e9)
+    held = tls.wrap(
+        connect("127.0.0.1", server.port, timeout=FAR), "127.0.0.1", deadline, hold=True
+    )
+    # A close says goodbye all the same, and the server has had the whole handshake.
+    held.close()
+    waited = time.monotonic() + FAR
+    while server.counts["handshakes"] < 1:
+        assert time.monotonic() < waited
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_a_key_share_of_the_hybrid_exchange_is_made_only_for_servers_that_may_take_it(
+    authority: Authority, pairs: tuple[Pair, Pair], hybrid: bool
+) -> None:
+    lib, ffi = _openssl.lib, _openssl.ffi
+    context = ffi.gc(lib.SSL_CTX_new(lib.TLS_method()), lib.SSL_CTX_free)
+    path = pairs[0].pem.encode()
+    assert lib.SSL_CTX_use_certificate_chain_file(context, path) == 1
+    assert lib.SSL_CTX_use_PrivateKey_file(context, path, lib.SSL_FILETYPE_PEM) == 1
+    groups = b"X25519MLKEM768:X25519"
+    if lib.SSL_CTX_set1_curves_list(context, groups) != 1:
+        lib.ERR_clear_error()
+        pytest.skip("this OpenSSL does not have ML-KEM")
+    assert lib.SSL_CTX_set1_curves_list(context, groups if hybrid else b"X25519") == 1
+    greetings: list[bool] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        for _ in range(2):
+            accepted, _ = listener.accept()
+            # The length of the greeting: a hybrid key share is longer than a kilobyte.
+            greetings.append(accepted.recv(5, socket.MSG_PEEK)[3] >= 4)
+            conn = lib.SSL_new(context)
+            lib.SSL_set_fd(conn, accepted.fileno())
+            lib.SSL_set_accept_state(conn)
+            buffer = ffi.new("char[]", 100)
+            assert lib.SSL_do_handshake(conn) == 1
+            lib.SSL_read(conn, buffer, 100)
+            lib.ERR_clear_error()
+            lib.SSL_free(conn)
+            accepted.close()
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    tls = make_settings(authority, pairs).tls
+    deadline = monotonic_ns() + int(FAR * 1e9)
+    for _ in range(2):
+        stream = tls.wrap(connect(*listener.getsockname(), timeout=FAR), "127.0.0.1", deadline)
+        assert stream.group() == ("X25519MLKEM768" if hybrid else "x25519")
+        stream.send_all(b"x", deadline)
+        stream.close()
+    serving.join(FAR)
+    listener.close()
+    assert greetings == [True, hybrid]
 
 
 def test_the_second_connection_and_all_after_it_are_resumed(
@@ -204,17 +301,17 @@ def test_renegotiation_is_refused(authority: Authority, pairs: tuple[Pair, Pair]
 
     def serve() -> None:
         accepted, _ = listener.accept()
-        ssl = lib.SSL_new(context)
-        lib.SSL_set_fd(ssl, accepted.fileno())
-        lib.SSL_set_accept_state(ssl)
+        conn = lib.SSL_new(context)
+        lib.SSL_set_fd(conn, accepted.fileno())
+        lib.SSL_set_accept_state(conn)
         buffer = ffi.new("char[]", 100)
-        assert lib.SSL_do_handshake(ssl) == 1
-        lib.SSL_renegotiate(ssl)
-        lib.SSL_do_handshake(ssl)  # sends HelloRequest
-        outcome.append(lib.SSL_read(ssl, buffer, 100))
-        outcome.append(lib.SSL_total_renegotiations(ssl))
+        assert lib.SSL_do_handshake(conn) == 1
+        lib.SSL_renegotiate(conn)
+        lib.SSL_do_handshake(conn)  # sends HelloRequest
+        outcome.append(lib.SSL_read(conn, buffer, 100))
+        outcome.append(lib.SSL_total_renegotiations(conn))
         lib.ERR_clear_error()
-        lib.SSL_free(ssl)
+        lib.SSL_free(conn)
         accepted.close()
 
     serving = threading.Thread(target=serve)

@@ -7,6 +7,7 @@ import pytest
 from mongokey.auth import Work, build_credential, open_conversation
 from mongokey.auth.login import login
 from mongokey.errors import ConfigurationError, MongoError
+from tests.logins import drive
 from tests.servers.login_server import LoginServer
 
 PASSWORD = "pencil-0815"
@@ -17,16 +18,6 @@ ADDRESS = ("db.example.com", 27017)
 def show(error):
     """All that a traceback prints, with the chain of causes."""
     return "".join(traceback.format_exception(error)) + repr(error) + str(vars(error))
-
-
-def drive(steps, answer):
-    step = next(steps)
-    while True:
-        if isinstance(step, Work):
-            step.run()
-            step = steps.send(None)
-        else:
-            step = steps.send(answer(step.database, step.document))
 
 
 def credentials():

@@ -13,11 +13,12 @@ import pytest
 
 import mongokey
 from mongokey import MongoClient
-from mongokey.auth import Work, build_credential
+from mongokey.auth import build_credential
 from mongokey.auth.aws.conversation import AwsConversation
 from mongokey.auth.login import login
 from mongokey.bson import decode, encode
 from mongokey.errors import MongoError
+from tests.logins import drive
 from tests.servers.aws_cloud.environment import Environment
 from tests.servers.login_server import HELLO
 from tests.servers.mechanism.aws import AwsKey
@@ -66,21 +67,8 @@ def show(error):
     return "\n".join(shown)
 
 
-def drive(steps, answer):
-    try:
-        step = next(steps)
-        while True:
-            if isinstance(step, Work):
-                step.run(10.0)
-                step = steps.send(None)
-            else:
-                step = steps.send(answer(step.document))
-    except StopIteration as end:
-        return end.value
-
-
 def server(start=None, final=None):
-    def answer(command):
+    def answer(database, command):
         name = next(iter(command))
         if name in ("hello", "isMaster"):
             return dict(HELLO)
@@ -105,7 +93,7 @@ SERVERS = {
     "breaks the first message": server(start={"ok": 1.0, "conversationId": 1, "done": False}),
     "breaks the last message": server(final={"ok": 1.0, "conversationId": 1, "payload": b""}),
     "does not end": server(final={"ok": 1, "conversationId": 1, "done": False, "payload": b""}),
-    "refuses hello": lambda command: {"ok": 0.0, "errmsg": "no", "code": 9},
+    "refuses hello": lambda database, command: {"ok": 0.0, "errmsg": "no", "code": 9},
 }
 
 
@@ -130,7 +118,7 @@ def test_no_failed_login_shows_a_key(environment, answer, way):
         "provider": lambda: found(AWS_CREDENTIAL_PROVIDER=lambda: PROVIDED),
     }[way]()
     with pytest.raises(MongoError) as caught:
-        drive(login(credential, None, ADDRESS), answer)
+        drive(login(credential, None, ADDRESS), answer, within_s=10.0)
     assert_hidden(show(caught.value))
 
 
@@ -155,7 +143,7 @@ def process(environment, output, status=0):
 def test_no_failed_source_shows_what_it_was_told(environment, output, status):
     process(environment, output, status)
     with pytest.raises(MongoError, match="credential_process") as caught:
-        drive(login(found(), None, ADDRESS), server())
+        drive(login(found(), None, ADDRESS), server(), within_s=10.0)
     assert_hidden(show(caught.value))
 
 
@@ -172,7 +160,7 @@ def test_no_failed_source_shows_what_it_was_told(environment, output, status):
 def test_no_broken_file_shows_what_is_in_it(environment, name, text):
     environment.write(name, text)
     with pytest.raises(MongoError) as caught:
-        drive(login(found(), None, ADDRESS), server())
+        drive(login(found(), None, ADDRESS), server(), within_s=10.0)
     assert_hidden(show(caught.value))
 
 
@@ -190,7 +178,7 @@ def test_no_broken_file_shows_what_is_in_it(environment, name, text):
 def test_no_wrong_result_of_a_provider_is_shown(result):
     credential = found(AWS_CREDENTIAL_PROVIDER=lambda: result)
     with pytest.raises(MongoError, match="AWS_CREDENTIAL_PROVIDER") as caught:
-        drive(login(credential, None, ADDRESS), server())
+        drive(login(credential, None, ADDRESS), server(), within_s=10.0)
     assert_hidden(show(caught.value))
 
 

@@ -14,19 +14,17 @@ import contextlib
 import signal
 import socket
 import struct
-import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 
+from tests.servers.child import Child, free_port
+from tests.servers.life import Life
 from tests.servers.needs import need_program
 
 HOST = "127.0.0.1"
 START_TIMEOUT = 10.0
-STOP_TIMEOUT = 5.0
 
 #: The zone that all names of the suite are in.
 SUITE_ZONE = "10gen.cc"
@@ -54,7 +52,7 @@ def suite_records(records: Path) -> list[str]:
     return lines
 
 
-class DNSServer:
+class DNSServer(Life):
     """nsd with the zones given, from `start` to `stop`; a context manager.
 
     :param zones: name of a zone -> lines of its zone file, or None for a zone that nsd cannot
@@ -64,7 +62,7 @@ class DNSServer:
     def __init__(self, zones: Mapping[str, Iterable[str] | None]) -> None:
         self.zones = {name: None if lines is None else list(lines) for name, lines in zones.items()}
         self.port = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def start(self) -> DNSServer:
@@ -72,37 +70,23 @@ class DNSServer:
         nsd = require()
         # A free port may be taken by another before nsd has it.
         for _ in range(5):
-            self.port = _free_port()
+            self.port = free_port()
             self._folder = tempfile.TemporaryDirectory(prefix="mongokey-nsd-")
             folder = Path(self._folder.name)
             config = self._write(folder)
-            with (folder / "stderr").open("wb") as errors:
-                self._process = subprocess.Popen(
-                    [nsd, "-d", "-c", str(config)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=errors,
-                )
-            if self._wait():
+            output = folder / "output"
+            self._child = Child([nsd, "-d", "-c", str(config)], output)
+            if self._child.wait_for(self._answers, START_TIMEOUT):
                 return self
-            told = "".join(
-                (folder / name).read_text(errors="replace")
-                for name in ("nsd.log", "stderr")
-                if (folder / name).exists()
-            )
+            failed = self._child.failed("nsd", folder / "nsd.log", output)
             self.stop()
-        raise RuntimeError(f"nsd did not start:\n{told[-3000:]}")
+        raise failed
 
     def stop(self) -> None:
         """Stop nsd, by its process id, and wait for it; its files go with it."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.terminate()
-            try:
-                process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(STOP_TIMEOUT)
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop()
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
@@ -110,18 +94,7 @@ class DNSServer:
     @property
     def pid(self) -> int | None:
         """nsd's process id while it runs."""
-        return None if self._process is None else self._process.pid
-
-    def __enter__(self) -> DNSServer:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
+        return None if self._child is None else self._child.pid
 
     def _write(self, folder: Path) -> Path:
         lines = [
@@ -159,41 +132,21 @@ class DNSServer:
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return config
 
-    def _wait(self) -> bool:
-        assert self._process is not None
-        deadline = time.monotonic() + START_TIMEOUT
+    def _answers(self) -> bool:
         # CHAOS TXT version.server: nsd answers it (with REFUSED, the version being hidden).
         question = struct.pack(">6H", 1, 0, 1, 0, 0, 0) + b"\7version\6server\0\0\x10\0\3"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             udp.connect((HOST, self.port))
             udp.settimeout(0.1)
-            while time.monotonic() < deadline and self._process.poll() is None:
-                with contextlib.suppress(ConnectionRefusedError, TimeoutError):
-                    udp.send(question)
-                    if udp.recv(512):
-                        return True
-                time.sleep(0.01)
+            with contextlib.suppress(ConnectionRefusedError, TimeoutError):
+                udp.send(question)
+                return bool(udp.recv(512))
         return False
 
 
 def suite_server(records: Path) -> DNSServer:
     """A server of the public suite's records."""
     return DNSServer({SUITE_ZONE: suite_records(records)})
-
-
-def _free_port() -> int:
-    """A port that is free for UDP and TCP."""
-    for _ in range(50):
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-        ):
-            tcp.bind((HOST, 0))
-            port: int = tcp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                udp.bind((HOST, port))
-                return port
-    raise RuntimeError("no port is free for both UDP and TCP")
 
 
 def main() -> None:

@@ -13,11 +13,12 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 import dns.message
 import dns.rcode
 import dns.rrset
+
+from tests.servers.life import Life
 
 HOST = "127.0.0.1"
 
@@ -96,7 +97,7 @@ def forged_first(script: Script) -> Script:
     return both
 
 
-class ScriptedDNS:
+class ScriptedDNS(Life):
     """Answers as `udp` and `tcp` say; a context manager.
 
     `tcp` None refuses connections. `questions` holds ("UDP" or "TCP", record type, name) of each
@@ -110,7 +111,7 @@ class ScriptedDNS:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> ScriptedDNS:
+    def start(self) -> ScriptedDNS:
         self._tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for _ in range(50):
@@ -133,12 +134,7 @@ class ScriptedDNS:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join(5)

@@ -18,16 +18,15 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
+from tests.servers.child import Child, free_port, listens
+from tests.servers.life import Life
 from tests.servers.needs import need_program
 
 HOST = "127.0.0.1"
 START_TIMEOUT = 15.0
-STOP_TIMEOUT = 5.0
 COMMAND_TIMEOUT = 20.0
 #: The names of PyMongo's documentation.
 REALM = "EXAMPLE.COM"
@@ -52,7 +51,7 @@ class KDC:
         self.port = port
         self._environment = dict(environment)
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     def start(self, faketime: str | None = None) -> KDC:
         """Start it and wait until it listens."""
@@ -60,47 +59,27 @@ class KDC:
         environment = dict(self._environment)
         if faketime is not None:
             environment.update(FAKETIME=faketime, LD_PRELOAD=_faketime_library())
-        with (self._folder / "krb5kdc.out").open("wb") as output:
-            self._process = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        deadline = time.monotonic() + START_TIMEOUT
-        while self._process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                socket.create_connection((HOST, self.port), timeout=1).close()
-                return self
-            time.sleep(0.01)
-        self.stop()
-        said = "".join(
-            (self._folder / name).read_text(errors="replace")
-            for name in ("krb5kdc.out", "kdc.log")
-            if (self._folder / name).exists()
-        )
-        raise RuntimeError(f"krb5kdc of {self.realm} did not start:\n{said[-3000:]}")
+        output, log = self._folder / "krb5kdc.out", self._folder / "kdc.log"
+        self._child = Child(command, output, environment)
+        if not self._child.wait_for(lambda: listens(self.port), START_TIMEOUT):
+            failed = self._child.failed(f"krb5kdc of {self.realm}", output, log)
+            self.stop()
+            raise failed
+        return self
 
     def stop(self) -> None:
         """Stop it, by its process id, and wait for it."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_TIMEOUT)
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop()
 
     @property
     def pid(self) -> int | None:
         """The process's id while it runs."""
-        return None if self._process is None else self._process.pid
+        return None if self._child is None else self._child.pid
 
 
-class Realm:
+class Realm(Life):
     """A realm with its database, and its KDC from `start` to `stop`; a context manager.
 
     :param name: the realm's name
@@ -145,21 +124,6 @@ class Realm:
         if self.kdc is not None:
             self.kdc.stop()
         self._temporary.cleanup()
-
-    def __enter__(self) -> Realm:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -297,7 +261,7 @@ class Realm:
         )
 
 
-class World:
+class World(Life):
     """A realm with a user and services, and one that it trusts; a context manager.
 
     `keytab` has the keys of the services: mongodb and myservicename on localhost and on
@@ -311,27 +275,21 @@ class World:
         self.keytab = self.realm.folder / "services.keytab"
         self._caches = 0
 
-    def __enter__(self) -> World:
-        try:
-            self.other.start()
-            self.realm.start()
-            self.configure(self.realm.config)
-            self.realm.trust(self.other)
-            self.realm.add_user(USER, PASSWORD)
-            self.realm.add_service(
-                "mongodb/localhost",
-                "myservicename/localhost",
-                "mongodb/mongo.example.com",
-                keytab=str(self.keytab),
-            )
-            self.other.add_service("mongodb/localhost", keytab=str(self.keytab))
-        except BaseException:
-            self.stop()
-            raise
+    def start(self) -> World:
+        """Start both realms, and fill them."""
+        self.other.start()
+        self.realm.start()
+        self.configure(self.realm.config)
+        self.realm.trust(self.other)
+        self.realm.add_user(USER, PASSWORD)
+        self.realm.add_service(
+            "mongodb/localhost",
+            "myservicename/localhost",
+            "mongodb/mongo.example.com",
+            keytab=str(self.keytab),
+        )
+        self.other.add_service("mongodb/localhost", keytab=str(self.keytab))
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def stop(self) -> None:
         """Stop both realms."""
@@ -357,21 +315,6 @@ class World:
         """A file name for a ticket cache that is not there yet."""
         self._caches += 1
         return f"cache-{self._caches}"
-
-
-def free_port() -> int:
-    """A port that is free for UDP and TCP."""
-    for _ in range(50):
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-        ):
-            tcp.bind((HOST, 0))
-            port: int = tcp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                udp.bind((HOST, port))
-                return port
-    raise RuntimeError("no port is free for both UDP and TCP")
 
 
 @contextlib.contextmanager

@@ -12,12 +12,12 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import pytest
@@ -55,6 +55,20 @@ class Driver:
         options.setdefault("retryReads", False)
         options.setdefault("serverSelectionTimeoutMS", 5000)
         return self.root.MongoClient(uri, **options)
+
+    def connect(
+        self,
+        server: MechanismServer,
+        callback: Any,
+        *,
+        human: bool = False,
+        properties: Mapping[str, Any] = MappingProxyType({}),
+        **options: Any,
+    ) -> Any:
+        """A client of `server` whose tokens come from this callback."""
+        name = "OIDC_HUMAN_CALLBACK" if human else "OIDC_CALLBACK"
+        given = {name: callback, **properties}
+        return self.client(server.uri(), authMechanismProperties=given, **options)
 
     def callback(self, make: Callable[[Any], Any]) -> Recorder:
         """A callback object whose result is `make(context)`, and that keeps what it was given."""

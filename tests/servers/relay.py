@@ -18,10 +18,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import bson
+
+from tests.servers.life import Life
 
 _OP_REPLY = 1
 _OP_QUERY = 2004
@@ -48,7 +49,7 @@ class Seen:
         return "hello" if name.lower() == "ismaster" else name
 
 
-class Relay:
+class Relay(Life):
     """Listens on a free loopback port and passes everything on to `host`:`port`.
 
     `hello` overrides fields of each hello reply. `seen` are the commands so far, in order;
@@ -66,22 +67,17 @@ class Relay:
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
 
-    def __enter__(self) -> Relay:
+    def start(self) -> Relay:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = self._listener.getsockname()[1]
         self._spawn(self._accept)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._listener is not None
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+    def stop(self) -> None:
+        if self._listener is not None:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
         self.close_connections()
         deadline = time.monotonic() + _JOIN_TIMEOUT
         for thread in list(self._threads):

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,9 +21,11 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlencode
+
+from tests.servers.child import wait_or_kill
+from tests.servers.life import Life
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
@@ -66,7 +69,7 @@ USERS: Mapping[str, User] = {
 }
 
 
-class SecantusServer:
+class SecantusServer(Life):
     """A SecantusDB process, started by `start()` or by `with`, and stopped by its own pid.
 
     `require_auth=False` serves without logins (the users exist nevertheless);
@@ -148,11 +151,7 @@ class SecantusServer:
             assert process.stdout is not None
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
-            try:
-                process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(STOP_TIMEOUT)
+            wait_or_kill(process, STOP_TIMEOUT)
             process.stdout.close()
         if self._log is not None:
             self._log.close()
@@ -162,17 +161,6 @@ class SecantusServer:
         """Stop, and start a fresh, empty server on another port."""
         self.stop()
         self.start()
-
-    def __enter__(self) -> SecantusServer:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def uri(
         self,
@@ -286,18 +274,27 @@ def _create_users(uri: str, subjects: Sequence[str] = ()) -> None:
 
 
 @contextlib.contextmanager
+def _started(server: Any) -> Iterator[Any]:
+    server.start()
+    try:
+        yield server
+    finally:
+        # stop() closes its listening socket, which does not wake the thread that accepts, and
+        # gives that two seconds to end.
+        with contextlib.suppress(OSError):
+            server._socket.shutdown(socket.SHUT_RDWR)
+        server.stop()
+
+
+@contextlib.contextmanager
 def _serving(arguments: argparse.Namespace) -> Iterator[Any]:
     """The server, its users created, with the authentication and TLS asked for."""
     from secantus import SecantusDBServer
 
     with tempfile.TemporaryDirectory(prefix="mongokey-secantus-") as path:
         # Users are made by a first run that asks for no login: there is nobody to log in as yet.
-        server = SecantusDBServer(storage_path=path, require_auth=False)
-        server.start()
-        try:
+        with _started(SecantusDBServer(storage_path=path, require_auth=False)) as server:
             _create_users(server.uri, arguments.certificate_user)
-        finally:
-            server.stop()
         server = SecantusDBServer(
             host=arguments.host,
             port=arguments.port,
@@ -309,11 +306,8 @@ def _serving(arguments: argparse.Namespace) -> Iterator[Any]:
             tls_ca_file=arguments.tls_ca_file,
             tls_require_client_cert=arguments.tls_require_client_cert,
         )
-        server.start()
-        try:
+        with _started(server):
             yield server
-        finally:
-            server.stop()
 
 
 def _administrator(server: Any) -> Any:

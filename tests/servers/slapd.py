@@ -14,16 +14,15 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 
 from tests.servers.certificates import Authority
+from tests.servers.child import Child, free_ports, listens
+from tests.servers.life import Life
 from tests.servers.needs import missing, need_program
 
 HOST = "127.0.0.1"
@@ -33,7 +32,6 @@ SCHEMAS = Path("/etc/ldap/schema")
 #: Where distributions keep slapd's modules.
 MODULES = ("/usr/lib/ldap", "/usr/lib64/openldap", "/usr/lib/openldap", "/usr/libexec/openldap")
 START_TIMEOUT = 20.0
-STOP_TIMEOUT = 10.0
 #: So many wrong passwords lock an account.
 MAX_FAILURES = 3
 
@@ -92,14 +90,16 @@ ou: people
 """
 
 
-class Slapd:
+class Slapd(Life):
     """A slapd with `users` (name -> password) under `base`; use it by `with`.
 
     `url` and `secure_url` are its addresses, without and with TLS; the former also upgrades by
-    StartTLS. Its certificate is for 127.0.0.1, issued by the authority of `ca_file`.
+    StartTLS. Its certificate is for 127.0.0.1 and `host_name`, issued by the authority of
+    `ca_file`.
     """
 
     base = PEOPLE
+    host_name = "slapd.test"
 
     def __init__(self, users: Mapping[str, str] = USERS) -> None:
         self.users = users
@@ -111,7 +111,7 @@ class Slapd:
         if self._modules is None or not SCHEMAS.is_dir():
             missing(f"slapd's modules or {SCHEMAS} are not there: apt install slapd")
         self._folder: Path | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     @property
     def url(self) -> str:
@@ -129,12 +129,8 @@ class Slapd:
     def start(self) -> Slapd:
         """Make directory and data, and start the process; again after `stop`, with new ports."""
         self._folder = Path(tempfile.mkdtemp(prefix="mongokey-slapd-"))
-        try:
-            self._set_up(self._folder)
-            self._run(self._folder)
-        except BaseException:
-            self.stop()
-            raise
+        self._set_up(self._folder)
+        self._run(self._folder)
         return self
 
     def stop(self) -> None:
@@ -146,42 +142,25 @@ class Slapd:
 
     def halt(self) -> None:
         """Stop the process only: from now on its ports refuse connections."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signal.SIGCONT)
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_TIMEOUT)
+        child, self._child = self._child, None
+        if child is not None:
+            child.signal(signal.SIGCONT)
+            child.stop()
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Inside of the `with`, the server accepts connections and answers nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        assert self._child is not None
+        self._child.signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            self._process.send_signal(signal.SIGCONT)
-
-    def __enter__(self) -> Slapd:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
+            self._child.signal(signal.SIGCONT)
 
     def _set_up(self, folder: Path) -> None:
         (folder / "data").mkdir()
         authority = Authority(folder)
-        pair = authority.issue("slapd", HOST)
+        pair = authority.issue("slapd", HOST, self.host_name)
         configuration = folder / "slapd.conf"
         configuration.write_text(
             _CONFIGURATION.format(
@@ -206,28 +185,13 @@ class Slapd:
             raise RuntimeError(f"slapadd failed:\n{done.stdout.decode(errors='replace')[-4000:]}")
 
     def _run(self, folder: Path) -> None:
-        self.port, self.secure_port = _free_ports(2)
+        self.port, self.secure_port = ports = free_ports(2)
         log = folder / "log"
-        with log.open("wb") as output:
-            # With -d it stays in the foreground.
-            self._process = subprocess.Popen(
-                [
-                    *(self._program, "-d", "0", "-f", str(folder / "slapd.conf")),
-                    *("-h", f"{self.url} {self.secure_url}"),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        deadline = time.monotonic() + START_TIMEOUT
-        for port in (self.port, self.secure_port):
-            while not _answers(port):
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(
-                        f"slapd ended with status {self._process.poll()} or did not come up:\n"
-                        f"{log.read_text(errors='replace')[-4000:]}"
-                    )
-                time.sleep(0.02)
+        # With -d it stays in the foreground.
+        command = [self._program, "-d", "0", "-f", str(folder / "slapd.conf")]
+        self._child = Child([*command, "-h", f"{self.url} {self.secure_url}"], log)
+        if not self._child.wait_for(lambda: all(map(listens, ports)), START_TIMEOUT):
+            raise self._child.failed("slapd", log)
 
 
 def _person(name: str, password: str) -> str:
@@ -248,22 +212,6 @@ def _person(name: str, password: str) -> str:
     if name in LOCKED:
         lines.append("pwdAccountLockedTime: 000001010000Z")  # for ever
     return "\n".join(lines) + "\n"
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), timeout=1.0).close()
-    except OSError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ This room knows just enough of MongoDB's protocol (OP_MSG, and PyMongo's bson) t
 driver, and counts what it sees. It must not know the code under test. SecantusDB does not answer
 MONGODB-X509 speculatively, and has no say in TLS versions: MongoDB does and has.
 
-`python -m tests.servers.tls_server CERTIFICATE AUTHORITY VERSION` serves until its input ends.
+`python -m tests.servers.tls_server CERTIFICATE AUTHORITY VERSION` serves until its input ends; "-"
+for AUTHORITY asks clients for no certificate, "-" for CERTIFICATE speaks without TLS.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ HELLO = {
 }
 
 
+_MEGABYTE = bytes(1_000_000)
+
+
 class TLSServer:
     """Serves on a free loopback port from `with` on; `counts` has what it saw.
 
@@ -40,10 +44,17 @@ class TLSServer:
     """
 
     def __init__(
-        self, certificate: str, authority: str | None, version: str, *, speculates: bool = True
+        self,
+        certificate: str | None,
+        authority: str | None,
+        version: str,
+        *,
+        speculates: bool = True,
     ) -> None:
+        self._encrypts = certificate is not None
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate)
+        if certificate is not None:
+            self._context.load_cert_chain(certificate)
         self._context.minimum_version = self._context.maximum_version = ssl.TLSVersion[version]
         if authority is not None:
             self._context.load_verify_locations(authority)
@@ -78,6 +89,10 @@ class TLSServer:
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # A client that goes away in between is the tests' own.
         with contextlib.suppress(OSError), accepted:
+            if not self._encrypts:
+                while (message := _read(accepted)) is not None:
+                    accepted.sendall(self._answer(*message))
+                return
             with self._context.wrap_socket(accepted, server_side=True) as stream:
                 with self._lock:
                     self.counts["handshakes"] += 1
@@ -96,11 +111,13 @@ class TLSServer:
             asked = command.get("speculativeAuthenticate")
             if asked and self._speculates:
                 reply["speculativeAuthenticate"] = {"dbname": "$external", "user": "", "ok": 1.0}
+        if name == "megabyte":
+            reply["bytes"] = _MEGABYTE
         body = b"\0\0\0\0\0" + bson.encode(reply)
         return struct.pack("<iiii", 16 + len(body), 1, request, 2013) + body
 
 
-def _read(stream: ssl.SSLSocket) -> tuple[int, dict[str, Any]] | None:
+def _read(stream: socket.socket) -> tuple[int, dict[str, Any]] | None:
     header = _exactly(stream, 16)
     if header is None:
         return None
@@ -112,7 +129,7 @@ def _read(stream: ssl.SSLSocket) -> tuple[int, dict[str, Any]] | None:
     return request, bson.decode(body[5 : 5 + size])
 
 
-def _exactly(stream: ssl.SSLSocket, size: int) -> bytes | None:
+def _exactly(stream: socket.socket, size: int) -> bytes | None:
     data = b""
     while len(data) < size:
         part = stream.recv(size - len(data))
@@ -123,8 +140,8 @@ def _exactly(stream: ssl.SSLSocket, size: int) -> bytes | None:
 
 
 def main() -> None:
-    certificate, authority, version = sys.argv[1:]
-    with TLSServer(certificate, authority, version) as server:
+    certificate, authority = (None if each == "-" else each for each in sys.argv[1:3])
+    with TLSServer(certificate, authority, sys.argv[3]) as server:
         print(json.dumps({"port": server.port}), flush=True)
         for _ in sys.stdin:
             print(json.dumps(server.counts), flush=True)

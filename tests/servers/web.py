@@ -15,11 +15,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.servers.life import Life
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 IDLE_TIMEOUT = 30.0
+JOIN_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,29 @@ class WebReply:
 Route = Callable[[WebRequest], WebReply]
 
 
-class WebServer:
+class Served(Life):
+    """An HTTP server that serves in a thread of its own from `start` to `stop`."""
+
+    def __init__(self, http: ThreadingHTTPServer) -> None:
+        self._http = http
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(
+            target=http.serve_forever, args=(0.02,), name=type(self).__name__, daemon=True
+        )
+
+    def start(self) -> Self:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._http.shutdown()
+            self._thread.join(JOIN_TIMEOUT)
+        self._http.server_close()
+
+
+class WebServer(Served):
     """Serves `routes` ((method, path) -> function) from `with` on, one thread per connection.
 
     To read: `url`, `requests`. `fail(*replies)` puts replies in front of the next requests to
@@ -81,27 +108,10 @@ class WebServer:
         self._faults: list[WebReply] = []
         self._always: WebReply | None = None
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._http = _HTTPServer((host, port), _handler(self))
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        super().__init__(_HTTPServer((host, port), _handler(self)))
         self.host = host
         self.port: int = self._http.server_address[1]
         self.url = f"http://{host}:{self.port}" if self.port != 80 else f"http://{host}"
-
-    def __enter__(self) -> Any:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stopping.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join(10)
 
     def count(self, path: str | None = None) -> int:
         """How many requests came, to `path` if given."""

@@ -3,13 +3,14 @@ unit tests. No sockets: it answers a command with a reply."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from mongokey.auth import MongoCredential, Work, build_credential
-from mongokey.auth.login import Command, login, reauthenticate
+from mongokey.auth import MongoCredential, build_credential
+from mongokey.auth.login import login, reauthenticate
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.bson import decode, encode
+from tests.logins import drive
 from tests.servers.login_server import FAILED, HELLO
 
 ADDRESS = ("localhost", 27017)
@@ -94,21 +95,6 @@ def _credential(username: str | None, properties: Mapping[str, Any]) -> MongoCre
     made = build_credential("MONGODB-OIDC", username, None, properties=properties)
     assert made is not None
     return made
-
-
-def drive(steps: Any, answer: Callable[[str, Mapping[str, Any]], Mapping[str, Any]]) -> Any:
-    """Run a login against a function from command to reply; returns what it comes to."""
-    try:
-        step = next(steps)
-        while True:
-            if isinstance(step, Work):
-                step.run()
-                step = steps.send(None)
-            else:
-                assert isinstance(step, Command)
-                step = steps.send(answer(step.database, step.document))
-    except StopIteration as end:
-        return end.value
 
 
 def log_in(credential: MongoCredential, server: Server, address: Any = ADDRESS) -> Any:

@@ -4,10 +4,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from mongokey.auth import AuthenticationFailed, Work, build_credential
+from mongokey.auth import AuthenticationFailed, build_credential
 from mongokey.auth.login import login
 from mongokey.bson import decode, encode
 from mongokey.errors import ConfigurationError
+from tests.logins import drive
 from tests.servers.aws_cloud.environment import Environment
 from tests.servers.login_server import HELLO
 from tests.servers.needs import need_module
@@ -24,21 +25,8 @@ def atlas(text):
     return {"ok": 0.0, "errmsg": f"bad auth : {text}", "code": 8000, "codeName": "AtlasError"}
 
 
-def drive(steps, answer):
-    try:
-        step = next(steps)
-        while True:
-            if isinstance(step, Work):
-                step.run(10.0)
-                step = steps.send(None)
-            else:
-                step = steps.send(answer(step.document))
-    except StopIteration as end:
-        return end.value
-
-
 def server(final, **hello):
-    def answer(command):
+    def answer(database, command):
         name = next(iter(command))
         if name in ("hello", "isMaster"):
             return {**HELLO, **hello}
@@ -60,7 +48,7 @@ def credential(key=USER, token=None, **more):
 
 def refuse(one, final=PLAIN_REFUSAL, **hello):
     with pytest.raises(AuthenticationFailed) as caught:
-        drive(login(one, None, ADDRESS), server(final, **hello))
+        drive(login(one, None, ADDRESS), server(final, **hello), within_s=10.0)
     text = str(caught.value)
     for secret in (SECRET, TOKEN, USER, TEMPORARY):
         assert secret not in text
@@ -153,7 +141,7 @@ def test_a_local_time_that_is_none_tells_nothing():
 def test_a_token_that_worked_before_has_most_likely_expired():
     one = credential(TEMPORARY, TOKEN)
     done = {"conversationId": 1, "done": True, "payload": b"", "ok": 1.0}
-    drive(login(one, None, ADDRESS), server(done))
+    drive(login(one, None, ADDRESS), server(done), within_s=10.0)
     error = refuse(one)
     assert words(error) == {"AWS-TOKEN-EXPIRED": "likely"}
     assert "not renewed by anybody" in str(error)
@@ -185,7 +173,7 @@ def test_a_failed_source_has_its_own_word():
 def test_a_wrong_setting_is_a_configuration_error_with_its_word():
     one = credential(None, AWS_CREDENTIAL_PROVIDER=lambda: None)
     with pytest.raises(ConfigurationError, match=r"\[AWS-PROVIDER-WRONG, certain\]"):
-        drive(login(one, None, ADDRESS), server(PLAIN_REFUSAL))
+        drive(login(one, None, ADDRESS), server(PLAIN_REFUSAL), within_s=10.0)
 
 
 def test_the_list_of_places_without_keys_is_not_cut(monkeypatch, tmp_path):
@@ -205,5 +193,5 @@ def test_hints_of_passwords_are_not_for_keys():
 def test_other_errors_have_no_hint_about_keys(code):
     answer = {"ok": 0.0, "errmsg": "no", "code": code}
     with pytest.raises(Exception, match="no") as caught:
-        drive(login(credential(), None, ADDRESS), server(answer))
+        drive(login(credential(), None, ADDRESS), server(answer), within_s=10.0)
     assert "AWS-" not in str(caught.value)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from mongokey.auth import AuthenticationFailed, MongoCredential, Work, build_credential
+from mongokey.auth import AuthenticationFailed, MongoCredential, build_credential
 from mongokey.auth.diagnosis import Hint, explain_command
 from mongokey.auth.login import login
+from tests.logins import drive
 from tests.servers.login_server import HELLO, LoginServer
 
 PLACE = ("db.example.com", 27017)
@@ -49,14 +50,8 @@ def fail(
     credential = credential or build_credential(mechanism, user, password, path, source)
     steps = login(credential, None, address)
     answer = answer or LoginServer(USERS).answer
-    with pytest.raises(AuthenticationFailed) as caught:  # noqa: PT012
-        step = next(steps)
-        while True:
-            if isinstance(step, Work):
-                step.run()
-                step = steps.send(None)
-            else:
-                step = steps.send(answer(step.database, step.document))
+    with pytest.raises(AuthenticationFailed) as caught:
+        drive(steps, answer)
     assert SECRET not in str(caught.value)
     return caught.value
 
@@ -218,14 +213,7 @@ def test_what_logged_in_before_was_changed_since() -> None:
     assert credential is not None
     steps = login(credential, None, PLACE)
     server = LoginServer({("admin", "root"): (SECRET, BOTH)})
-    step = next(steps)
-    with pytest.raises(StopIteration):  # noqa: PT012
-        while True:
-            if isinstance(step, Work):
-                step.run()
-                step = steps.send(None)
-            else:
-                step = steps.send(server.answer(step.database, step.document))
+    drive(steps, server.answer)
     error = fail(credential=credential)
     assert words(error) == {"AUTH-CHANGED": "likely", "AUTH-PASSWORD-WRONG": "likely"}
 

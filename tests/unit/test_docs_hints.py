@@ -1,4 +1,4 @@
-"""Every code word that a hint or a finding can carry stands in a guide, so that it can be looked up.
+"""Every code word that a hint or finding can carry stands in a guide, so that it can be looked up.
 
 The words are read from the sources: string constants of their form.
 """

@@ -5,11 +5,11 @@ import pytest
 from mongokey.auth import (
     AuthenticationFailed,
     ServerProofError,
-    Work,
     build_credential,
 )
-from mongokey.auth.login import Command, login, reauthenticate
+from mongokey.auth.login import login, reauthenticate
 from mongokey.errors import ConfigurationError, NotPrimaryError, OperationFailure, ProtocolError
+from tests.logins import drive
 from tests.servers.login_server import FAILED, LoginServer
 
 ADDRESS = ("db.example.com", 27017)
@@ -21,21 +21,6 @@ USERS = {
     ("admin", "IX"): ("I\u00adX", BOTH[1:]),
     ("admin", "odd"): ("pw", ("ARBITRARY", "SCRAM-SHA-256")),
 }
-
-
-def drive(steps, answer):
-    """Run a login against a function from command to reply; returns its result."""
-    try:
-        step = next(steps)
-        while True:
-            if isinstance(step, Work):
-                step.run()
-                step = steps.send(None)
-            else:
-                assert isinstance(step, Command)
-                step = steps.send(answer(step.database, step.document))
-    except StopIteration as end:
-        return end.value
 
 
 def log_in(credential, server, **options):

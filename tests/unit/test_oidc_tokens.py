@@ -17,6 +17,7 @@ from mongokey.auth.errors import AuthenticationFailed
 from mongokey.auth.oidc import tokens as tokens_module
 from mongokey.auth.oidc.tokens import Failure, Token, TokenStore
 from mongokey.auth_oidc import OIDCCallbackResult
+from tests.threads import in_threads
 
 FAILED = Failure(AuthenticationFailed, "no")
 LATE = Failure(AuthenticationFailed, "late")
@@ -44,21 +45,16 @@ def gives(text: str) -> Callable[[], OIDCCallbackResult]:
     return lambda: OIDCCallbackResult(text)
 
 
-def in_threads(number: int, function: Callable[[], Any]) -> list[Any]:
-    results: list[Any] = []
-    gate = threading.Barrier(number)
+class Held:
+    """A callback that gives its token once it is let go."""
 
-    def run() -> None:
-        gate.wait(10)
-        results.append(function())
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.release = threading.Event()
 
-    threads = [threading.Thread(target=run) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert len(results) == number
-    return results
+    def __call__(self) -> OIDCCallbackResult:
+        self.release.wait(10)
+        return OIDCCallbackResult(self.text)
 
 
 @pytest.fixture
@@ -207,16 +203,11 @@ def test_a_token_that_was_merely_dropped_does_not_come_back(quick: None) -> None
 
 def test_a_call_past_its_time_is_given_up_and_another_may_follow(quick: None) -> None:
     store = TokenStore()
-    release = threading.Event()
-
-    def hang() -> OIDCCallbackResult:
-        release.wait(10)
-        return OIDCCallbackResult("late")
-
-    assert fetch(store, hang, timeout_s=0.05) is LATE
+    late = Held("late")
+    assert fetch(store, late, timeout_s=0.05) is LATE
     token = fetch(store, gives("b"), since=1)
     assert token.text == "b"
-    release.set()
+    late.release.set()
     time.sleep(0.05)
     assert store.current is token
 
@@ -224,14 +215,9 @@ def test_a_call_past_its_time_is_given_up_and_another_may_follow(quick: None) ->
 def test_a_late_token_is_taken_where_no_other_call_followed(quick: None) -> None:
     """A person who was slow need not log in twice."""
     store = TokenStore()
-    release = threading.Event()
-
-    def hang() -> OIDCCallbackResult:
-        release.wait(10)
-        return OIDCCallbackResult("late")
-
-    assert fetch(store, hang, timeout_s=0.05) is LATE
-    release.set()
+    late = Held("late")
+    assert fetch(store, late, timeout_s=0.05) is LATE
+    late.release.set()
     deadline = time.monotonic() + 5
     while store.current is None and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -240,14 +226,9 @@ def test_a_late_token_is_taken_where_no_other_call_followed(quick: None) -> None
 
 def test_a_waiters_own_limit_does_not_end_the_call(quick: None) -> None:
     store = TokenStore()
-    release = threading.Event()
-
-    def ask() -> OIDCCallbackResult:
-        release.wait(10)
-        return OIDCCallbackResult("a")
-
-    assert fetch(store, ask, within_s=0.03) is LATE
-    threading.Timer(0.05, release.set).start()
+    held = Held("a")
+    assert fetch(store, held, within_s=0.03) is LATE
+    threading.Timer(0.05, held.release.set).start()
     assert fetch(store, gives("never")).text == "a"
     assert store.calls == 1
 
@@ -285,13 +266,8 @@ def test_nothing_shows_a_token() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_does_not_wait_for_its_parents_call(quick: None) -> None:
     store = TokenStore()
-    release = threading.Event()
-
-    def hang() -> OIDCCallbackResult:
-        release.wait(10)
-        return OIDCCallbackResult("parent")
-
-    waiting = threading.Thread(target=fetch, args=(store, hang))
+    parents = Held("parent")
+    waiting = threading.Thread(target=fetch, args=(store, parents))
     waiting.start()
     while store.calls == 0:
         time.sleep(0.001)
@@ -302,6 +278,6 @@ def test_a_forked_child_does_not_wait_for_its_parents_call(quick: None) -> None:
     if child == 0:
         token = fetch(store, gives("child"), timeout_s=3.0)
         os._exit(0 if isinstance(token, Token) and token.text == "child" else 1)
-    release.set()
+    parents.release.set()
     waiting.join(10)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -7,7 +7,7 @@ mongodb+srv string it says what DNS would be asked; it asks only with the resolv
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mongokey import _option_values as v
 from mongokey.auth.credential import MongoCredential
@@ -16,6 +16,9 @@ from mongokey.cli.mistakes import Mistake, find_mistakes
 from mongokey.client_options import ClientOptions
 from mongokey.options import OPTIONS, Option
 from mongokey.uri import ConnectionString, Resolve, show_host
+
+if TYPE_CHECKING:
+    from mongokey.cli.explain_tls import TLSFacts
 
 HIDDEN = "<hidden>"
 
@@ -93,6 +96,7 @@ class Explanation(NamedTuple):
     login: Login | None
     database: str | None
     tls: bool
+    tls_facts: TLSFacts | None
     options: list[ShownOption]
     findings: list[Finding]
     mistakes: list[Mistake]
@@ -102,6 +106,7 @@ class Explanation(NamedTuple):
         """The same as plain values."""
         plain = self._asdict()
         plain["login"] = None if self.login is None else self.login._asdict()
+        plain["tls_facts"] = None if self.tls_facts is None else self.tls_facts.as_json()
         plain["options"] = [option._asdict() for option in self.options]
         plain["findings"] = [finding._asdict() for finding in self.findings]
         plain["mistakes"] = [mistake._asdict() for mistake in self.mistakes]
@@ -145,11 +150,21 @@ def explain(
         login=None if options.credential is None else _describe(options.credential),
         database=options.database,
         tls=options.tls is not None,
+        tls_facts=_describe_tls(options),
         options=_list_options(options, defaults),
         findings=[Finding(each.code, each.kind, each.message) for each in options.findings],
         mistakes=find_mistakes(uri, from_shell=from_shell),
         dns=_describe_dns(string) if string is not None and resolve is not None else None,
     )
+
+
+def _describe_tls(options: ClientOptions) -> TLSFacts | None:
+    if options.tls is None:
+        return None
+    # It loads ssl and cryptography, which strings without TLS need not wait for.
+    from mongokey.cli.explain_tls import describe_tls
+
+    return describe_tls(options.tls)
 
 
 def _describe_dns(string: ConnectionString) -> Resolution | None:

@@ -17,9 +17,12 @@ from rich.text import Text
 if TYPE_CHECKING:
     from mongokey.cli.demo import LoginStep, RefusalStep, WorkStep
     from mongokey.cli.explain import Explanation
+    from mongokey.cli.explain_tls import TLSFacts
     from mongokey.cli.mistakes import Mistake
 
 INDENT = "  "
+# Of a bundle of authorities so many are listed.
+_MOST_AUTHORITIES = 5
 
 
 def make_console(*, quiet: bool = False, stderr: bool = False) -> Console:
@@ -89,6 +92,8 @@ def show_explanation(console: Console, explanation: Explanation) -> None:
         facts.append(("authSource", f"{login.source} (from {login.source_origin})"))
     facts.append(("database", explanation.database or "none: the path names no default database"))
     facts.append(("TLS", "on" if explanation.tls else "off"))
+    if explanation.tls_facts is not None:
+        facts.extend(_tls_lines(explanation.tls_facts))
     _grid(console, explanation.uri, facts)
 
     if explanation.options:
@@ -118,6 +123,25 @@ def show_explanation(console: Console, explanation: Explanation) -> None:
         _heading(console, "Warnings", "")
         for finding in findings:
             console.print(f"{INDENT}[{finding.code}, {finding.kind}] {finding.message}")
+
+
+def _tls_lines(tls: TLSFacts) -> list[tuple[str, str]]:
+    """The client's certificate, whom it trusts, and what is wrong with the files."""
+    lines = []
+    if tls.certificate is not None:
+        shown = tls.certificate
+        lines.append(("certificate", shown.subject))
+        lines.append(("", f"issued by {shown.issuer}, valid until {shown.valid_until}"))
+    lines.append(("trusted", tls.trust))
+    for authority in tls.authorities[:_MOST_AUTHORITIES]:
+        over = "expired on" if authority.expired else "valid until"
+        lines.append(("", f"{authority.subject}, {over} {authority.valid_until}"))
+    more = len(tls.authorities) - _MOST_AUTHORITIES
+    if more > 0:
+        lines.append(("", f"and {more} more"))
+    if tls.problem is not None:
+        lines.append(("WRONG", tls.problem))
+    return lines
 
 
 def show_mistakes(console: Console, mistakes: Sequence[Mistake]) -> None:

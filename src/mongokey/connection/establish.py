@@ -38,10 +38,10 @@ class ConnectionSettings:
         "credential",
         "deadline_text",
         "exposure",
+        "greeted",
         "load_balanced",
         "metadata",
         "patience",
-        "probed",
         "server_api",
         "socket_timeout_s",
         "timeout_s",
@@ -83,8 +83,8 @@ class ConnectionSettings:
                 from mongokey.connection.exposed import Exposure
 
                 self.exposure = Exposure(rules.exposes, rules.name)
-        # Servers that were asked whether they speak TLS or not: once is enough.
-        self.probed: set[Address] = set()
+        # Servers that have said hello: TLS is not why they hang up.
+        self.greeted: set[Address] = set()
 
 
 def open_connection(
@@ -109,11 +109,12 @@ def open_connection(
         if settings.tls is not None:
             if port is None:
                 raise ConfigurationError(f"TLS is not used over Unix sockets: {host}")
-            stream = settings.tls.wrap(stream, host, deadline)
+            stream = settings.tls.wrap(stream, host, deadline, hold=True)
         stream.deadline_text = text
         connection = Connection(stream, address)
         result = log_in(connection, settings, deadline)
         connection.accept_hello(result.hello)
+        settings.greeted.add(address)
         if result.mechanism is not None:
             connection.login, connection.settings = result, settings
         if settings.socket_timeout_s:
@@ -124,7 +125,7 @@ def open_connection(
             stream.close()
             from mongokey.connection.tls_doubt import clear_up
 
-            better = clear_up(error, settings, address, connection, deadline)
+            better = clear_up(error, settings, address, connection)
             if better is not None:
                 raise better from error
         raise

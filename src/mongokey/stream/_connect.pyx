@@ -80,6 +80,8 @@ def connect(
         addresses = _addresses_of(host, port, peer, started, deadline_ns, limit_text, resolver)
         stream = _run_race(addresses, peer, deadline_ns, limit_text)
     stream.deadline_text = limit_text
+    stream._deadline_ns = deadline_ns
+    stream._began_ns = started
     return stream
 
 

@@ -1,7 +1,7 @@
 # TLS by OpenSSL itself, over a connected socket.
 from libc.stdint cimport int64_t, uint8_t
 
-from mongokey.stream._stream cimport Stream
+from mongokey.stream._stream cimport SocketStream
 
 
 cdef class OpenSSLContext:
@@ -9,6 +9,7 @@ cdef class OpenSSLContext:
     cdef void *pointer
     cdef object owner                       # frees the SSL_CTX with the last reference
     cdef readonly bint check_hosts
+    cdef set plain_x25519                   # peers that agreed on keys of X25519 alone
     cdef dict sessions                      # peer -> list of TLSSession, the newest last
     cdef int64_t pid                        # process that the sessions belong to
     cdef readonly int64_t full_handshakes
@@ -25,15 +26,21 @@ cdef class TLSSession:
     cdef int64_t expires_s                  # Unix time at which it is dropped; 0: never
 
 
-cdef class OpenSSLStream(Stream):
-    cdef void *ssl                          # freed with the socket
+cdef class OpenSSLStream(SocketStream):
+    # OpenSSL works on two buffers in memory; what they hold goes over the socket as a plain
+    # stream's bytes do, with its waits, deadlines and signals.
+    cdef void *ssl                          # freed with the socket, and with it both buffers
+    cdef void *source                       # BIO: bytes of the server's, not yet decrypted
+    cdef void *sink                         # BIO: bytes for the server, encrypted
     cdef void *seen_session                 # the session last looked at; only its address counts
     cdef int64_t expires_s                  # of the sessions that this connection makes
     cdef OpenSSLContext context
     cdef object tls                         # ClientTLS, for errors
     cdef str host
-    cdef bint resumes                       # it may take a session up, and leave one behind
+    cdef bytes heard                        # the first bytes of the server's
     cdef bint shaken                        # the handshake is over
+    cdef bint held                          # its last message waits for the first bytes to send
+    cdef bint dry                           # nothing is left to decrypt
     cdef bint broken                        # an error was met: no close_notify any more
     cdef bint greeted                       # the server has sent application data
     cdef readonly bint resumed              # the handshake was an abbreviated one
@@ -41,4 +48,10 @@ cdef class OpenSSLStream(Stream):
     cdef int _handshake(self, int64_t deadline_ns) except -1
     cdef int _start(self) except -1
     cdef int _collect(self) except -1
-    cdef object _failure(self, int code, unsigned long error, int system)
+    cdef int _flush(self, int64_t deadline_ns) except -1
+    cdef int _fill(self, uint8_t *spare, size_t size, int64_t deadline_ns) except -1
+    cdef int _take_in(self, const uint8_t *data, size_t size) except -1
+    cdef bint _ticket(self) noexcept
+    cdef object _said_before_the_end(self, int64_t code)
+    cdef object _failure(self, int code, unsigned long error, int64_t system)
+    cdef int _open(self) except -1

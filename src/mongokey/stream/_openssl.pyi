@@ -1,10 +1,7 @@
 from typing import Any
 
-from mongokey.stream._stream import SocketStream, Stream
+from mongokey.stream._stream import SocketStream
 from mongokey.stream.tls_context import ClientTLS
-
-def load_functions(lib: Any, ffi: Any) -> bool:
-    """Take the functions' addresses; False if one of them is not what is expected here."""
 
 class OpenSSLContext:
     """An SSL_CTX at `address`, kept alive by `owner`; made by `tls_openssl`."""
@@ -23,12 +20,14 @@ class OpenSSLContext:
     def session_count(self, peer: str) -> int:
         """How many sessions there are to resume with `peer`."""
 
-class OpenSSLStream(Stream):
+class OpenSSLStream(SocketStream):
     """A TLS stream to a server; `wrap_openssl` makes it."""
 
     @property
     def resumed(self) -> bool:
         """Whether the handshake went on from an earlier one, without certificates."""
+    def group(self) -> str:
+        """The name of the group that the keys were agreed on in, such as ``x25519``."""
     def version(self) -> str:
         """The protocol's version: ``TLSv1.2`` or ``TLSv1.3``."""
     def cipher(self) -> str:
@@ -47,13 +46,13 @@ def wrap_openssl(
     host: str,
     *,
     deadline_ns: int = 0,
-    newest: bool = True,
+    hold: bool = False,
 ) -> OpenSSLStream:
     """Do the TLS handshake on `stream` and return the OpenSSLStream that takes its socket over.
 
     `stream` is closed afterwards, whatever happens. A session that an earlier connection of
     `context` to the same peer left behind is resumed. `deadline_ns` is a time of `monotonic_ns`, 0
-    for none. `newest` False keeps to TLS 1.2 and a full handshake, in which a server refuses client
-    certificates before the end. Raises `NetworkTimeout` when it passes, `TLSError` when TLS fails or the certificate
-    is revoked, `AutoReconnect` when the connection breaks.
+    for none. `hold` lets the handshake's last message wait for the first bytes written (or the first
+    read, or the close). Raises `NetworkTimeout` when the deadline passes, `TLSError` when TLS fails
+    or the certificate is revoked, `AutoReconnect` when the connection breaks.
     """

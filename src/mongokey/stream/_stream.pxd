@@ -33,15 +33,23 @@ cdef class Stream:
     cdef readonly str peer                  # "host:port" or the Unix socket's path, for errors
     cdef readonly int64_t timeout_ns
     cdef readonly bint closed
+    cdef readonly bint lost                 # the server, or the network, ended it
     # Where the times come from, for errors: "socketTimeoutMS=5000", "connectTimeoutMS=20000".
     cdef public str timeout_text            # of timeout_ns; None: not known
     cdef public str deadline_text           # of the deadlines given to calls
+
+    # What the wait may mean, added to a timeout's text; None: nothing.
+    cdef str _doubt
 
     # For subclasses. The socket's number is given back only when no call is inside one of its
     # system calls, so that a close from another thread never lets a call meet a reused number.
     cdef mk_socket _socket
     cdef int _inside                        # calls inside a system call; guarded by the GIL
     cdef int64_t _pid                       # process that made it: a forked child only closes
+    # The deadline of the last call that had one, and since when it is waited for: what a timeout
+    # says to have waited, however many calls that took.
+    cdef int64_t _deadline_ns
+    cdef int64_t _began_ns
 
     # Sends all of data[0:size]. Raises NetworkTimeout or AutoReconnect, and then is closed.
     cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1
@@ -52,6 +60,7 @@ cdef class Stream:
     cpdef bint stale(self) except -1
     cpdef close(self)
 
+    cdef void _mark(self, int64_t deadline_ns) noexcept
     # Waits for POLLIN or POLLOUT until `limit_ns` (0: for ever), the GIL released.
     cdef int _wait(self, short events, int64_t limit_ns, int64_t started_ns, bint own) except -1
     cdef int _leave(self) except -1

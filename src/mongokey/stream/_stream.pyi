@@ -21,6 +21,9 @@ class Stream:
     @property
     def closed(self) -> bool:
         """Whether the stream is closed."""
+    @property
+    def lost(self) -> bool:
+        """Whether the server, or the network between, has ended it."""
     timeout_text: str | None
     """What set `timeout_ns`, for errors, such as ``socketTimeoutMS=5000``."""
     deadline_text: str | None

@@ -106,11 +106,19 @@ cdef class Stream:
     def __repr__(self):
         return f"<{type(self).__name__} to {self.peer}{', closed' if self.closed else ''}>"
 
+    cdef void _mark(self, int64_t deadline_ns) noexcept:
+        """Remember since when `deadline_ns` is waited for: from its first call on."""
+        if deadline_ns != self._deadline_ns:
+            self._deadline_ns = deadline_ns
+            self._began_ns = mk_monotonic_ns()
+
     cdef int _wait(self, short events, int64_t limit_ns, int64_t started_ns, bint own) except -1:
         cdef mk_pollfd one
         cdef int64_t left = -1
         cdef int rc
         while True:
+            # A signal since the last look would be heard only when this wait ends.
+            self._interrupted()
             if limit_ns:
                 left = limit_ns - mk_monotonic_ns()
                 # Not even bytes that are there count now: a peer that drips would win for ever.
@@ -125,9 +133,7 @@ cdef class Stream:
             self._leave()
             if rc > 0:
                 return 0
-            if rc == -MK_EINTR:
-                self._interrupted()
-            elif rc < 0:
+            if rc < 0 and rc != -MK_EINTR:
                 self._lost(rc, "waiting")
 
     cdef int _leave(self) except -1:
@@ -155,6 +161,7 @@ cdef class Stream:
 
     cdef int _lost(self, int64_t code, str doing) except -1:
         """Close and raise; `code` is a negated error number, 0 for the end of the stream."""
+        self.lost = True
         self.close()
         what = error_text(code) if code else "connection closed by the server"
         raise AutoReconnect(f"{self.peer}: {what} (while {doing})")
@@ -162,11 +169,13 @@ cdef class Stream:
     cdef int _timed_out(self, short events, int64_t started_ns, bint own) except -1:
         """Close and raise; `own`: the time was the stream's timeout, not the call's deadline."""
         self.close()
+        if not own and self._began_ns:
+            started_ns = self._began_ns
         source = self.timeout_text if own else self.deadline_text
         doing = "for the server to take data" if events == POLLOUT else "for the server's answer"
         raise NetworkTimeout(
             f"{self.peer}: timed out after {(mk_monotonic_ns() - started_ns) / 1e9:.3f} s of "
-            f"waiting {doing}{f' ({source})' if source else ''}"
+            f"waiting {doing}{f' ({source})' if source else ''}{self._doubt or ''}"
         )
 
     cdef int _release(self) except -1:
@@ -196,6 +205,8 @@ cdef class SocketStream(Stream):
         cdef int64_t sent
         if self.closed:
             self._refuse()
+        if deadline_ns:
+            self._mark(deadline_ns)
         if size < BIG_WRITE:
             # Returns at once, so the GIL is kept: releasing it costs more than the call.
             sent = mk_send_now(self._socket, data, size)
@@ -234,12 +245,16 @@ cdef class SocketStream(Stream):
         cdef int64_t got, limit = deadline_ns, started = 0
         if self.closed:
             self._refuse()
+        if deadline_ns:
+            self._mark(deadline_ns)
         if deadline_ns or self.timeout_ns:
             started = mk_monotonic_ns()
         if deadline_ns == 0:
             if self.timeout_ns:
                 limit = started + self.timeout_ns
             if MK_KERNEL_WAITS:
+                # A signal that came while the message was sent would be heard only at the end.
+                self._interrupted()
                 # The hot path: the kernel waits, and minds timeout_ns, in one system call. A
                 # policy that looks (or spins) before it waits would stand here.
                 self._inside += 1

@@ -10,6 +10,9 @@ class SSLStream(Stream):
     def ssl_socket(self) -> ssl.SSLSocket:
         """The socket below, for its certificate and cipher; not for reading or writing."""
 
+    @property
+    def resumed(self) -> bool:
+        """Whether the handshake went on from an earlier one, without certificates."""
     def verified_chain(self) -> list[bytes]:
         """The chain from the server's certificate to the trusted authority, a list of DER."""
 
@@ -24,7 +27,7 @@ def wrap_tls(
     """Do the TLS handshake on `stream` and return the SSLStream that takes its socket over.
 
     `stream` is closed afterwards, whatever happens. `deadline_ns` is a time of `monotonic_ns`, 0
-    for none. `tls`, the client's, lets errors name its options and has revocation checked. Raises
-    `NetworkTimeout` when it passes, and `AutoReconnect` (a `TLSError` where TLS itself is the
+    for none. `tls`, the client's, lets errors name its options, has revocation checked and keeps
+    sessions, which the next connection to the same peer resumes. Raises `NetworkTimeout` when it passes, and `AutoReconnect` (a `TLSError` where TLS itself is the
     cause) when the handshake fails, with ssl's error as its cause.
     """

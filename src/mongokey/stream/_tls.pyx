@@ -1,8 +1,13 @@
 """Streams over TLS, by Python's ssl: the same interface, deadlines and errors as plain ones.
 
 It knows how a non-blocking SSLSocket is driven, for a context of the user's own and where the
-faster way (`_openssl`, which says why) does not fit; sessions are not resumed here. It must not
-know how an SSLContext is made, nor load `ssl` before a stream becomes a TLS stream.
+faster way (`_openssl`, which says why) does not fit. It must not know how an SSLContext is made,
+nor load `ssl` before a stream becomes a TLS stream.
+
+What it cannot do: ask for a stapled OCSP response (so a must-staple certificate without a staple
+passes unless its responder says that it is revoked), keep more than the last ticket of a connection
+(a burst of new connections exchanges certificates more often), send the handshake's last message
+together with the first command, or be free of the GIL where it encrypts.
 """
 
 import os
@@ -65,10 +70,22 @@ cdef class SSLStream(Stream):
             from mongokey.stream.tls_errors import facts_of, failure
 
             self._broken = True
+            shown = self._shown() if getattr(lost, "verify_code", 0) else None
             self.close()
-            facts = facts_of(lost, self.peer, shaken=self._shaken)
+            facts = facts_of(lost, self.peer, shaken=self._shaken, certificate=shown)
             raise failure(facts, self._tls, self._host) from lost
         return moved
+
+    def _shown(self):
+        """The certificate that the server showed, in DER, where its verification failed."""
+        import ssl
+
+        # Public since Python 3.13, but only after a handshake; the object below has it before.
+        try:
+            shown = self.ssl_socket._sslobj.get_unverified_chain()
+            return ssl.PEM_cert_to_DER_cert(shown[0].public_bytes()) if shown else None
+        except (AttributeError, ValueError, ssl.SSLError):
+            return None
 
     cdef int _handshake(self, int64_t deadline_ns) except -1:
         cdef int64_t started = mk_monotonic_ns()
@@ -85,6 +102,8 @@ cdef class SSLStream(Stream):
         cdef Py_ssize_t sent
         if self.closed:
             self._refuse()
+        if deadline_ns:
+            self._mark(deadline_ns)
         while size:
             view = PyMemoryView_FromMemory(<char *>data, <Py_ssize_t>size, PyBUF_READ)
             try:
@@ -108,8 +127,10 @@ cdef class SSLStream(Stream):
         cdef Py_ssize_t got
         if self.closed:
             self._refuse()
-        if deadline_ns and started >= deadline_ns:
-            self._timed_out(POLLIN, started, False)
+        if deadline_ns:
+            self._mark(deadline_ns)
+            if started >= deadline_ns:
+                self._timed_out(POLLIN, started, False)
         if limit == 0 and self.timeout_ns:
             limit = started + self.timeout_ns
         while True:
@@ -119,10 +140,25 @@ cdef class SSLStream(Stream):
             finally:
                 view.release()
             if got > 0:
+                if self._fresh:
+                    self._keep_session()
                 return got
             if got == 0:
                 self._lost(0, "waiting for the server's answer")
             self._wait(<short>-got, limit, started, deadline_ns == 0)
+
+    cdef int _keep_session(self) except -1:
+        """Leave the session for the next connection: of TLS 1.3 it came before the first data."""
+        cdef bint once
+        self._fresh = False
+        if self._tls is not None:
+            once = self.ssl_socket.version() == "TLSv1.3"
+            # The one of TLS 1.2 that was resumed is kept still.
+            if once or not self.resumed:
+                self._tls.sessions.keep(
+                    self.peer, self.ssl_socket.session, self._expires_s, once
+                )
+        return 0
 
     cpdef bint stale(self) except -1:
         cdef mk_pollfd one
@@ -161,10 +197,10 @@ cdef class SSLStream(Stream):
         get = getattr(self.ssl_socket, "get_verified_chain", None)
         if get is not None:
             return list(get())
-        return [
-            ssl.PEM_cert_to_DER_cert(each.public_bytes())
-            for each in self.ssl_socket._sslobj.get_verified_chain() or ()
-        ]
+        get = getattr(self.ssl_socket._sslobj, "get_verified_chain", None)
+        if get is None:
+            return []
+        return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in get() or ()]
 
 
 def wrap_tls(
@@ -174,12 +210,17 @@ def wrap_tls(
     import socket
     import ssl
 
+    from mongokey.stream.tls_errors import silence
+
     cdef SSLStream wrapped = SSLStream.__new__(SSLStream)
     cdef mk_socket fd
+    kept = None
     wrapped.peer = stream.peer
     wrapped.timeout_ns = stream.timeout_ns
     wrapped.timeout_text = stream.timeout_text
     wrapped.deadline_text = stream.deadline_text
+    wrapped._deadline_ns = stream._deadline_ns
+    wrapped._began_ns = stream._began_ns
     wrapped._tls = tls
     wrapped._host = server_hostname
     wrapped._want_read = ssl.SSLWantReadError
@@ -195,6 +236,10 @@ def wrap_tls(
         wrapped.ssl_socket = context.wrap_socket(
             plain, server_hostname=server_hostname, do_handshake_on_connect=False
         )
+        if tls is not None:
+            kept = tls.sessions.take(wrapped.peer)
+            if kept is not None:
+                wrapped.ssl_socket.session = kept.session
     except OSError as error:
         # The server can be gone by now: then the socket has no peer to wrap.
         raise AutoReconnect(f"{wrapped.peer}: TLS handshake failed: {error}") from error
@@ -202,10 +247,22 @@ def wrap_tls(
         plain.close()
     wrapped._socket = fd
     wrapped.closed = False
-    wrapped._handshake(deadline_ns)
-    if tls is not None and tls.revocation is not None:
+    wrapped._fresh = True
+    wrapped._doubt = silence(tls)
+    try:
+        wrapped._handshake(deadline_ns)
+    except AutoReconnect:
+        # A session that the server chokes on is not tried again.
+        if tls is not None:
+            tls.sessions.forget(wrapped.peer)
+        raise
+    wrapped._doubt = None
+    wrapped.resumed = bool(wrapped.ssl_socket.session_reused)
+    if wrapped.resumed:
+        wrapped._expires_s = kept.expires_s if kept is not None else 0
+    elif tls is not None and tls.revocation is not None:
         try:
-            tls.revocation.check(
+            wrapped._expires_s = tls.revocation.check(
                 wrapped.peer, wrapped.verified_chain(), None, deadline_ns, stapling=False
             )
         except BaseException:

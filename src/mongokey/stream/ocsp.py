@@ -83,10 +83,15 @@ class Unusable(ValueError):
 
 
 class Revocation:
-    """What a client knows of revocations. `endpoints` False never asks responders itself."""
+    """What a client knows of revocations. `endpoints` False never asks responders itself.
+
+    `unasked` has the certificates (DER) that neither name a responder nor demand a staple: without
+    a staple there is nothing to check about them.
+    """
 
     def __init__(self, *, endpoints: bool) -> None:
         self.endpoints = endpoints
+        self.unasked: set[bytes] = set()
         self._questions: dict[tuple[bytes, ...], _Questions] = {}
         self._answers: dict[tuple[bytes, bytes, int], _Answer] = {}
         self._silent: dict[str, float] = {}
@@ -118,7 +123,10 @@ class Revocation:
         if asked is None:
             if len(self._questions) > 64:
                 self._questions.clear()
+                self.unasked.clear()
             asked = self._questions[known] = _Questions(chain)
+            if not asked.urls and not asked.must_staple:
+                self.unasked.add(chain[0])
         if staple is not None and asked.issuer is not None:
             try:
                 answer = read_response(staple, asked.certificate, asked.issuer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 
 from mongokey.errors import ConfigurationError
@@ -21,6 +22,58 @@ if TYPE_CHECKING:
     from mongokey.client_options import TLSOptions
     from mongokey.stream._stream import SocketStream, Stream
     from mongokey.stream.tls_files import Identity
+
+
+# As many as `_openssl` keeps.
+_MOST_SESSIONS = 8
+
+
+class _Kept:
+    """A session of Python's ssl, and when it is to be dropped (Unix time; 0: never)."""
+
+    __slots__ = ("expires_s", "once", "session")
+
+    def __init__(self, session: ssl.SSLSession, expires_s: int, once: bool) -> None:
+        self.session = session
+        self.expires_s = expires_s
+        self.once = once
+
+
+class Sessions:
+    """What the connections by Python's ssl leave to be resumed, by server (peer)."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[_Kept]] = {}
+        self._pid = os.getpid()
+
+    def take(self, peer: str) -> _Kept | None:
+        """A session for a new connection, the newest; one of TLS 1.3 is gone from here then."""
+        if self._pid != os.getpid():
+            # A forked child: what parent and child both used would not be used once.
+            self._kept = {}
+            self._pid = os.getpid()
+        kept = self._kept.get(peer)
+        while kept:
+            one = kept[-1]
+            if one.once or (one.expires_s and time.time() >= one.expires_s):
+                del kept[-1]
+            if not one.expires_s or time.time() < one.expires_s:
+                return one
+        return None
+
+    def keep(self, peer: str, session: ssl.SSLSession | None, expires_s: int, once: bool) -> None:
+        """Leave `session` for a later connection; `once`: it serves one only (TLS 1.3)."""
+        if session is None or self._pid != os.getpid():
+            return
+        kept = self._kept.setdefault(peer, [])
+        if not once:
+            kept.clear()
+        kept.append(_Kept(session, expires_s, once))
+        del kept[:-_MOST_SESSIONS]
+
+    def forget(self, peer: str) -> None:
+        """Have the next connection exchange certificates again."""
+        self._kept.pop(peer, None)
 
 
 class ClientTLS:
@@ -38,6 +91,7 @@ class ClientTLS:
         self.options = options
         self.identity: Identity | None = None
         self.revocation: Any = None
+        self.sessions = Sessions()
         self._context: Any = None
         if options.allow_invalid_certificates or options.allow_invalid_hostnames:
             what = "certificates" if options.allow_invalid_certificates else "host names"
@@ -54,17 +108,27 @@ class ClientTLS:
                 options.certificate_key_file, options.certificate_key_file_password
             )
         if options.ssl_context is not None:
-            self.engine = "ssl"
             self._context = options.ssl_context
-            return
-        if bindings:
+        elif bindings:
             from mongokey.stream.tls_openssl import make_openssl_context
 
             self._context = make_openssl_context(options, self.identity)
-        self.engine = "ssl" if self._context is None else "openssl"
+        own = options.ssl_context is not None
+        self.engine = "ssl" if own or self._context is None else "openssl"
         if self._context is None:
             self._context = make_context(options)
-        if not (options.allow_invalid_certificates or options.disable_certificate_revocation_check):
+        self._wrap_openssl: Any = None
+        if self.engine == "openssl":
+            from mongokey.stream._openssl import wrap_openssl
+
+            self._wrap_openssl = wrap_openssl
+        # A context of the user's own that verifies nobody leaves nobody to ask about.
+        verifies = (
+            bool(getattr(self._context, "verify_mode", 0))
+            if own
+            else (not options.allow_invalid_certificates)
+        )
+        if verifies and not options.disable_certificate_revocation_check:
             from mongokey.stream.ocsp import Revocation
 
             self.revocation = Revocation(endpoints=not options.disable_ocsp_endpoint_check)
@@ -80,20 +144,20 @@ class ClientTLS:
         return self.identity is None and self.options.ssl_context is None
 
     def wrap(
-        self, stream: SocketStream, host: str, deadline_ns: int, *, newest: bool = True
+        self, stream: SocketStream, host: str, deadline_ns: int, *, hold: bool = False
     ) -> Stream:
         """Do the handshake on `stream` and return the stream that takes its socket over.
 
-        `newest` False keeps to TLS 1.2, to find a cause (engine ``"openssl"`` only).
+        `hold` lets the handshake's last message go with the first bytes that are written, for
+        who writes at once: one packet less (engine ``"openssl"`` only).
 
         Raises `TLSError`, `NetworkTimeout` or `AutoReconnect`; `stream` is closed then.
         """
-        if self.engine == "openssl":
-            from mongokey.stream._openssl import wrap_openssl
-
-            return wrap_openssl(
-                stream, self, self._context, host, deadline_ns=deadline_ns, newest=newest
+        if self._wrap_openssl is not None:
+            wrapped: Stream = self._wrap_openssl(
+                stream, self, self._context, host, deadline_ns=deadline_ns, hold=hold
             )
+            return wrapped
         from mongokey.stream._tls import wrap_tls
 
         return wrap_tls(stream, self._context, host, deadline_ns=deadline_ns, tls=self)

@@ -44,13 +44,14 @@ _VERIFY = {
     26: ("TLS-PURPOSE", "the server's certificate is not made for servers (extendedKeyUsage)"),
     62: (
         "TLS-HOST-NAME",
-        "the server's certificate is not made for the host name {host!r}: connect by a name that "
-        "is in it (through a tunnel: by way of the hosts file), or have it issued anew",
+        "the server's certificate is not made for the host name {host!r}{names}: connect by a "
+        "name that is in it (through a tunnel: by way of the hosts file), or have it issued anew "
+        "with this name",
     ),
     64: (
         "TLS-HOST-NAME",
-        "the server's certificate is not made for the address {host}: connect by a name or address "
-        "that is in it, or have it issued anew with this address",
+        "the server's certificate is not made for the address {host}{names}: connect by a name or "
+        "address that is in it, or have it issued anew with this address",
     ),
     66: ("TLS-KEY-TOO-SMALL", "the key of the server's certificate is too small to be safe"),
     85: ("TLS-KEY-IDENTIFIER", "the server's certificate has no Authority Key Identifier"),
@@ -75,9 +76,13 @@ ALERTS = {
     116: "CERTIFICATE_REQUIRED",
 }
 _NUMBERS = {name: number for number, name in ALERTS.items()}
+# So many names of a certificate are listed in an error.
+_MOST_NAMES = 10
 _ATLAS_HOSTS = (".mongodb.net", ".mongodbgov.net")
 
-# OpenSSL's words for an answer that is not TLS.
+# RFC 8446, section 5.1: change_cipher_spec, alert, handshake, application_data.
+_RECORD_TYPES = (20, 21, 22, 23)
+# OpenSSL's words for an answer that is not TLS, where its first byte is not known.
 _NOT_TLS = frozenset(
     [
         "WRONG_VERSION_NUMBER",
@@ -97,10 +102,23 @@ class Facts:
 
     `alert` is the alert's number, `verify_code` OpenSSL's reason why a certificate is refused,
     `reason` OpenSSL's name for the error, `ended` that the server closed or reset the
-    connection; `shaken` that the handshake was over, `greeted` that data had come since.
+    connection; `shaken` that the handshake was over, `greeted` that data had come since. `heard`
+    is how the server's answer begins (None: not known or no answer), `certificate` the one it
+    showed, in DER, where that was refused.
     """
 
-    __slots__ = ("alert", "ended", "greeted", "peer", "reason", "shaken", "text", "verify_code")
+    __slots__ = (
+        "alert",
+        "certificate",
+        "ended",
+        "greeted",
+        "heard",
+        "peer",
+        "reason",
+        "shaken",
+        "text",
+        "verify_code",
+    )
 
     def __init__(
         self,
@@ -113,6 +131,8 @@ class Facts:
         verify_code: int = 0,
         ended: bool = False,
         greeted: bool = True,
+        heard: bytes | None = None,
+        certificate: bytes | None = None,
     ) -> None:
         self.peer = peer
         self.text = text
@@ -122,10 +142,14 @@ class Facts:
         self.verify_code = verify_code
         self.ended = ended
         self.greeted = greeted
+        self.heard = heard
+        self.certificate = certificate
 
 
-def facts_of(error: BaseException, peer: str, *, shaken: bool) -> Facts:
-    """The facts in an exception of Python's ssl module."""
+def facts_of(
+    error: BaseException, peer: str, *, shaken: bool, certificate: bytes | None = None
+) -> Facts:
+    """The facts in an exception of Python's ssl module; `certificate` is the server's."""
     reason = getattr(error, "reason", None) or ""
     alert = None
     if "_ALERT_" in reason:
@@ -139,6 +163,7 @@ def facts_of(error: BaseException, peer: str, *, shaken: bool) -> Facts:
         alert=alert,
         verify_code=getattr(error, "verify_code", 0) or 0,
         ended=ended,
+        certificate=certificate,
     )
 
 
@@ -158,17 +183,19 @@ def _cause(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[str |
             facts.verify_code,
             ("TLS-CERTIFICATE", "the server's certificate cannot be verified"),
         )
-        return code, words.format(host=host, trusted=_trusted(tls)), True
+        names = _names(facts.certificate) if code == "TLS-HOST-NAME" else ""
+        return code, words.format(host=host, trusted=_trusted(tls), names=names), True
     if facts.alert is not None:
-        return _alert(facts.alert, tls, host)
+        return _alert(facts, tls, host)
     if facts.shaken and facts.ended and not facts.greeted:
         return "TLS-CLOSED-EARLY", _early(tls), False
     if facts.shaken:
         return (None, "", False) if facts.ended else ("TLS-FAILED", "broken data arrived", False)
-    if facts.reason in _NOT_TLS:
+    spoken = not facts.heard or facts.heard[0] in _RECORD_TYPES
+    if not spoken or (facts.heard is None and facts.reason in _NOT_TLS):
         return "TLS-NOT-SPOKEN", f"this port does not speak TLS{_switched_on(tls)}", True
     if facts.ended:
-        return _closed(tls, host)
+        return _closed(facts, tls, host)
     if "LEGACY" in facts.reason or "SMALL" in facts.reason or "PROTOCOL" in facts.reason:
         return (
             "TLS-OLD-SERVER",
@@ -179,6 +206,22 @@ def _cause(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[str |
     return "TLS-FAILED", "the handshake could not be completed", False
 
 
+def _names(certificate: bytes | None) -> str:
+    """What the server's certificate is made for, as part of a sentence; "" if that is not known."""
+    if certificate is None:
+        return ""
+    from mongokey.certificates import host_names
+
+    names = host_names(certificate)
+    if names is None:
+        return ""
+    if not names:
+        return ", nor for any other (it has neither a subjectAltName nor a CN)"
+    shown = ", ".join(names[:_MOST_NAMES])
+    more = len(names) - _MOST_NAMES
+    return f" but for {shown}{f' and {more} more' if more > 0 else ''}"
+
+
 def _early(tls: ClientTLS | None) -> str:
     words = "the server closed the connection right after the handshake, before it said anything: "
     if tls is not None and tls.without_certificate:
@@ -186,7 +229,7 @@ def _early(tls: ClientTLS | None) -> str:
     return words + "it may refuse the client certificate"
 
 
-def _closed(tls: ClientTLS | None, host: str | None) -> tuple[str, str, bool]:
+def _closed(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[str, str, bool]:
     if host is not None and host.endswith(_ATLAS_HOSTS):
         return (
             "TLS-CLOSED",
@@ -195,16 +238,29 @@ def _closed(tls: ClientTLS | None, host: str | None) -> tuple[str, str, bool]:
             "Atlas)",
             False,
         )
+    if facts.heard:
+        return (
+            "TLS-CLOSED",
+            "the server closed the connection in the middle of the handshake, without saying why: "
+            + (
+                "it may demand a client certificate (tlsCertificateKeyFile)"
+                if tls is not None and tls.without_certificate
+                else "it may refuse the client certificate"
+            ),
+            False,
+        )
     return (
         "TLS-CLOSED",
-        "the server closed the connection in answer to the TLS greeting: this port probably does "
-        f"not speak TLS{_switched_on(tls)}",
+        "the server closed the connection in answer to the TLS greeting, without a word: very "
+        f"likely this port does not speak TLS{_switched_on(tls)}; if it does, the server is "
+        "shutting down, or a proxy has no server behind it",
         False,
     )
 
 
-def _alert(number: int, tls: ClientTLS | None, host: str | None) -> tuple[str, str, bool]:
+def _alert(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[str, str, bool]:
     subject = tls.subject if tls is not None else None
+    number = facts.alert or 0
     if number == 116 or (number == 40 and tls is not None and tls.without_certificate):
         return (
             "TLS-CLIENT-CERTIFICATE-MISSING",
@@ -213,7 +269,7 @@ def _alert(number: int, tls: ClientTLS | None, host: str | None) -> tuple[str, s
             True,
         )
     if number == 80 and host is not None and host.endswith(_ATLAS_HOSTS):
-        return _closed(tls, host)
+        return _closed(facts, tls, host)
     if number in (42, 43, 44, 45, 46, 48, 49, 51):
         if tls is not None and tls.without_certificate:
             return (
@@ -244,22 +300,30 @@ def _alert(number: int, tls: ClientTLS | None, host: str | None) -> tuple[str, s
     return "TLS-ALERT", f"the server ended the handshake with the alert {name}", False
 
 
-def not_spoken(peer: str, tls: ClientTLS | None) -> TLSError:
-    """The error for a server that answered a plain message after it had cut TLS off."""
-    return TLSError(
-        f"{peer}: TLS handshake failed: this port does not speak TLS, it answers without"
-        f"{_switched_on(tls)} [TLS-NOT-SPOKEN]",
-        "TLS-NOT-SPOKEN",
-        True,
+def silence(tls: ClientTLS | None) -> str:
+    """What a timeout adds while the server has not answered the TLS greeting at all."""
+    # To a server without TLS, a short greeting looks like the start of a long message.
+    return (
+        "; the TLS greeting was not answered at all: likely this port does not speak TLS"
+        f"{_switched_on(tls)}"
     )
 
 
-def plain_answer(peer: str) -> TLSError:
-    """The error for a server that answered a plain message with a TLS record."""
+def plain_answer(peer: str, sure: bool) -> TLSError:
+    """The error for a server that answers a plain message in TLS (`sure`), or not at all."""
+    if sure:
+        return TLSError(
+            f"{peer}: this port speaks TLS, and the connection is without: add tls=true "
+            "[TLS-NEEDED]",
+            "TLS-NEEDED",
+            True,
+        )
     return TLSError(
-        f"{peer}: this port speaks TLS, and the connection is without: add tls=true [TLS-NEEDED]",
+        f"{peer}: the server closed the connection in answer to the first message, without a word: "
+        "very likely this port speaks TLS, and the connection is without: add tls=true; if it "
+        "does not, the server is shutting down, or a proxy has no server behind it [TLS-NEEDED]",
         "TLS-NEEDED",
-        True,
+        False,
     )
 
 
@@ -276,4 +340,4 @@ def _switched_on(tls: ClientTLS | None) -> str:
     return "; remove tls=true, or have the server speak TLS"
 
 
-__all__ = ["Facts", "facts_of", "failure", "not_spoken", "plain_answer"]
+__all__ = ["Facts", "facts_of", "failure", "plain_answer", "silence"]

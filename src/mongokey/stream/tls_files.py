@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from mongokey.auth.subject import subject_name
+from mongokey.certificates import subject_name
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -96,6 +96,27 @@ def read_identity(path: str, password: str | None) -> Identity:
     if problem is not None:
         raise _unusable(KEY_FILE, path, problem)
     return Identity(path, pem, certificates[0])
+
+
+def read_authorities(path: str) -> list[x509.Certificate]:
+    """The certificates in a file, or in a directory's hashed files, to be shown; what cannot be
+    read is left out: `explain_authorities` says why."""
+    import os
+
+    found = []
+    try:
+        if os.path.isdir(path):
+            names = sorted(os.listdir(path))
+            files = [os.path.join(path, name) for name in names if name[8:9] == "."]
+        else:
+            files = [path]
+        for each in files:
+            for match in _BLOCK.finditer(_read(each, "tlsCAFile")):
+                if match[1] in _CERTIFICATES:
+                    found.append(x509.load_pem_x509_certificate(match[0]))
+    except (OSError, ValueError, ConfigurationError):
+        return found
+    return found
 
 
 def explain_authorities(path: str, option: str) -> ConfigurationError:
@@ -229,4 +250,4 @@ def _date_problem(certificate: x509.Certificate) -> str | None:
     return None
 
 
-__all__ = ["Identity", "explain_authorities", "read_identity"]
+__all__ = ["Identity", "explain_authorities", "read_authorities", "read_identity"]

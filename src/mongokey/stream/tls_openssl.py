@@ -11,7 +11,8 @@ import os
 import sys
 
 from mongokey.errors import ConfigurationError
-from mongokey.stream._openssl import OpenSSLContext, load_functions
+from mongokey.stream._libssl import load_functions
+from mongokey.stream._openssl import OpenSSLContext
 from mongokey.stream.tls_context import has_hashed_files, no_authorities
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -48,9 +49,7 @@ def make_openssl_context(options: TLSOptions, identity: Identity | None) -> Open
     owner = ffi.gc(pointer, lib.SSL_CTX_free)
     lib.SSL_CTX_set_min_proto_version(owner, _TLS_1_2)
     lib.SSL_CTX_set_options(owner, lib.SSL_OP_NO_COMPRESSION | lib.SSL_OP_NO_RENEGOTIATION)
-    lib.SSL_CTX_set_mode(
-        owner, lib.SSL_MODE_ENABLE_PARTIAL_WRITE | lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-    )
+    lib.SSL_CTX_set_mode(owner, lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
     # So that each ticket that comes before the data can be taken: see `_openssl`.
     lib.SSL_CTX_clear_mode(owner, lib.SSL_MODE_AUTO_RETRY)
     lib.SSL_CTX_set_session_cache_mode(owner, _CACHE_OFF)

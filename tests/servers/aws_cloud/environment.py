@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.servers.aws_cloud.metadata import credentials_document
+from tests.servers.child import free_port
 from tests.servers.mechanism.aws import AwsKey
 
 #: Variables besides AWS_* that decide where boto3 looks, or by which way it goes there.
@@ -123,14 +124,6 @@ class Environment:
         """How often the command of `process` ran."""
         path = self.home / count
         return len(path.read_text().splitlines()) if path.exists() else 0
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def only_loopback(monkeypatch: pytest.MonkeyPatch) -> list[str]:

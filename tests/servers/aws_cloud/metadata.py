@@ -17,13 +17,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.servers.mechanism.aws import AwsKey
+from tests.servers.web import Served
 
-JOIN_TIMEOUT = 10.0
 LONGEST_TOKEN = 21600
 
 Vend = Callable[[], AwsKey]
@@ -49,7 +47,7 @@ class Fault:
     times: int = 1
 
 
-class MetadataServer:
+class MetadataServer(Served):
     """An HTTP server on loopback, or on `listener`; subclasses answer in `answer`.
 
     `requests` are those that came, in order; `faults` go before the right answers.
@@ -58,7 +56,6 @@ class MetadataServer:
     def __init__(self, listener: socket.socket | None = None) -> None:
         self.requests: list[Seen] = []
         self.faults: list[Fault] = []
-        self._stopping = threading.Event()
         self._lock = threading.Lock()
         outer = self
 
@@ -71,39 +68,22 @@ class MetadataServer:
             def log_message(self, *args: object) -> None:
                 """A test has no use for a line per request."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
+        http = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
         if listener is None:
-            self._server.server_bind()
-            self._server.server_activate()
+            http.server_bind()
+            http.server_activate()
         else:
-            self._server.socket.close()
-            self._server.socket = listener
-            self._server.server_address = listener.getsockname()
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), name=type(self).__name__, daemon=True
-        )
+            http.socket.close()
+            http.socket = listener
+            http.server_address = listener.getsockname()
+        http.daemon_threads = True
+        super().__init__(http)
 
     @property
     def url(self) -> str:
         """`http://host:port`, without a slash at the end."""
-        host, port = self._server.server_address[:2]
+        host, port = self._http.server_address[:2]
         return f"http://{host!s}:{port}"
-
-    def __enter__(self) -> Any:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stopping.set()
-        self._server.shutdown()
-        self._thread.join(JOIN_TIMEOUT)
-        self._server.server_close()
 
     def seen(self, method: str = "GET", containing: str = "") -> list[Seen]:
         """The requests of this method whose path has `containing` in it."""

@@ -16,11 +16,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, TypeVar
 
 import pytest
 
+from tests.servers.life import Life
 from tests.servers.needs import need_program
 
 CLONE_NEWNET = 0x40000000
@@ -29,7 +29,7 @@ TIMEOUT = 30.0
 T = TypeVar("T")
 
 
-class Namespace:
+class Namespace(Life):
     """A network namespace whose only interface is loopback, with `addresses` besides its own.
 
     Skips the test where the kernel does not let the user make one.
@@ -41,7 +41,7 @@ class Namespace:
         self._thread = threading.Thread(target=self._live, name="network namespace", daemon=True)
         self._open = contextlib.ExitStack()
 
-    def __enter__(self) -> Namespace:
+    def start(self) -> Namespace:
         if sys.platform != "linux":
             pytest.skip("network namespaces are Linux's")
         ip = need_program("ip", package="iproute2")
@@ -49,7 +49,6 @@ class Namespace:
         try:
             self.do(_move)
         except OSError as error:
-            self.__exit__(None, None, None)
             pytest.skip(f"this user may not make a network namespace: {error}")
         for arguments in (
             ["link", "set", "lo", "up"],
@@ -58,15 +57,11 @@ class Namespace:
             self.run([ip, *arguments])
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
         self._open.close()
-        self._jobs.put(None)
-        self._thread.join(TIMEOUT)
+        if self._thread.is_alive():
+            self._jobs.put(None)
+            self._thread.join(TIMEOUT)
 
     def do(self, job: Callable[[], T]) -> T:
         """The result of `job`, done by the thread that lives there."""

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timezone
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 from xml.sax.saxutils import escape
@@ -32,6 +31,7 @@ from moto.sts.models import AssumedRole, sts_backends
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from tests.servers.life import Life
 from tests.servers.mechanism.aws import ACCOUNT, AwsKey
 
 PARTITION = "aws"
@@ -98,7 +98,7 @@ class Call:
     parameters: dict[str, str] = field(repr=False)
 
 
-class Sts:
+class Sts(Life):
     """The server; `endpoint` is what AWS_ENDPOINT_URL_STS has to be.
 
     `issuer` is trusted for web identities. `lifetime` replaces the length of the sessions that
@@ -123,7 +123,7 @@ class Sts:
     def endpoint(self) -> str:
         return f"http://{self.address[0]}:{self.address[1]}"
 
-    def __enter__(self) -> Sts:
+    def start(self) -> Sts:
         # Its lines about each request are none of a test's log.
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         self._server = make_server("127.0.0.1", 0, self, threaded=True)
@@ -134,18 +134,12 @@ class Sts:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._server is not None
-        assert self._thread is not None
-        self._server.shutdown()
-        self._thread.join(JOIN_TIMEOUT)
-        self._server.server_close()
-        if self.errors and error is None:
+    def stop(self) -> None:
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._thread.join(JOIN_TIMEOUT)
+            self._server.server_close()
+        if self.errors:
             raise self.errors[0]
 
     def fail(self, action: str, status: int, code: str, message: str, times: int = 1) -> None:

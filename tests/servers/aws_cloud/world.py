@@ -10,13 +10,13 @@ import contextlib
 import secrets
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.servers.aws_cloud.environment import Environment, only_loopback
 from tests.servers.aws_cloud.metadata import Imds
+from tests.servers.life import Life
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.aws import AwsAcceptor, AwsKey, StsEndpoint
 from tests.servers.needs import need_module
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.servers.aws_cloud.sts import Issuer, Sts
 
 
-class AwsCloud:
+class AwsCloud(Life):
     """STS with a trusted issuer, and what stays the same for all tests of a file."""
 
     sts: Sts
@@ -36,7 +36,7 @@ class AwsCloud:
         self.backend = backend
         self._open = contextlib.ExitStack()
 
-    def __enter__(self) -> AwsCloud:
+    def start(self) -> AwsCloud:
         need_module("boto3", extra="aws")
         need_module("moto.server", extra="test")
         from tests.servers.aws_cloud.sts import Issuer, Sts
@@ -45,16 +45,11 @@ class AwsCloud:
         self.sts = self._open.enter_context(Sts(self.issuer))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._open.__exit__(kind, error, traceback)
+    def stop(self) -> None:
+        self._open.close()
 
 
-class AwsWorld:
+class AwsWorld(Life):
     """For one test: `server` asks `acceptor`, which knows what `sts` issued and asks it too.
 
     `environment` is the test process's; AWS_ENDPOINT_URL_STS is set in it. `refused` are the
@@ -79,19 +74,13 @@ class AwsWorld:
         )
         self._open = contextlib.ExitStack()
 
-    def __enter__(self) -> AwsWorld:
+    def start(self) -> AwsWorld:
         self._open.enter_context(self.server)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._open.__exit__(kind, error, traceback)
-        if error is None:
-            assert not self.refused
+    def stop(self) -> None:
+        self._open.close()
+        assert not self.refused
 
     def new_user(self, secret_key: str | None = None) -> AwsKey:
         """A new IAM user's key pair, with this secret key if one is given."""
@@ -108,7 +97,7 @@ class AwsWorld:
         self.environment.set(AWS_EC2_METADATA_SERVICE_ENDPOINT=imds.url)
         return imds
 
-    def start(self, service: contextlib.AbstractContextManager[object]) -> None:
+    def run(self, service: contextlib.AbstractContextManager[object]) -> None:
         """Run a service until the world ends."""
         self._open.enter_context(service)
 

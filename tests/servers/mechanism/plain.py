@@ -42,8 +42,9 @@ class LdapDirectory(Directory):
     """Binds at an LDAP server as the user, as mongod does with bindMethod simple.
 
     `url` is ldap:// or ldaps://; `start_tls` upgrades the former. `base` holds the users as
-    uid=<name>. `ca_file` is whom to trust; `timeout` (seconds) holds for connecting and for
-    each answer.
+    uid=<name>. `ca_file` is whom to trust, `host_name` another name that the certificate may be
+    for: ldap3 compares no addresses from Python 3.12 on. `timeout` (seconds) holds for connecting
+    and for each answer.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class LdapDirectory(Directory):
         base: str,
         *,
         ca_file: str | None = None,
+        host_name: str | None = None,
         start_tls: bool = False,
         timeout: int = 10,
     ) -> None:
@@ -65,7 +67,14 @@ class LdapDirectory(Directory):
             self._ldap3 = need_module("ldap3", extra="test")
         self._tls = None
         if ca_file is not None:
-            self._tls = self._ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=ca_file)
+            # By default ldap3 takes Python's own context, which from 3.13 on refuses authorities
+            # without an Authority Key Identifier. It compares the host name by itself.
+            self._tls = self._ldap3.Tls(
+                validate=ssl.CERT_REQUIRED,
+                version=ssl.PROTOCOL_TLS_CLIENT,
+                ca_certs_file=ca_file,
+                valid_names=None if host_name is None else [host_name],
+            )
 
     def dn_of(self, name: str) -> str:
         """The distinguished name of a user."""

@@ -15,12 +15,12 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import bson
 
+from tests.servers.life import Life
 from tests.servers.scripted.answers import (
     CHECKSUM_PRESENT,
     MORE_TO_COME,
@@ -41,12 +41,15 @@ from tests.servers.scripted.answers import (
 from tests.servers.scripted.hello import MAX_MESSAGE, standalone
 from tests.servers.scripted.login import Conversation, Login, Refused
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 JOIN_TIMEOUT = 10.0
 #: What a server answers before a login.
 ALLOWED_FIRST = frozenset({"ping", "endSessions", "buildInfo", "authenticate", "logout"})
 
 
-class ScriptedServer:
+class ScriptedServer(Life):
     """The server; see the package's text for what can be set.
 
     `path` serves a Unix socket there instead of TCP on `host`; `tls` is a server-side
@@ -90,7 +93,7 @@ class ScriptedServer:
 
     # Life
 
-    def start(self) -> ScriptedServer:
+    def start(self) -> Self:
         """Listen, on a free port, and serve."""
         if self.path is not None:
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -128,22 +131,6 @@ class ScriptedServer:
                 os.unlink(self.path)
         if self.errors:
             raise self.errors[0]
-
-    def __enter__(self) -> ScriptedServer:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.stop()
-        else:
-            # The test's own failure is the one to see.
-            with contextlib.suppress(Exception):
-                self.stop()
 
     def close_connections(self) -> None:
         """Close every open connection, as a server that restarts does."""

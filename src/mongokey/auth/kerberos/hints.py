@@ -6,7 +6,7 @@ at is the `Evidence` of one login.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 
 from mongokey.auth.hints import CERTAIN, LIKELY, POSSIBLE, REFUSALS, Hint
@@ -96,7 +96,7 @@ def _of_failure(evidence: Evidence) -> Hint | None:
         return None
     if word == causes.NO_TICKET and failure.ticket is not None:
         word = causes.TICKET_OTHER
-    return Hint(word, CERTAIN, _ADVICE[word](evidence))
+    return Hint(word, CERTAIN, _advise(word, evidence))
 
 
 def _no_ticket(evidence: Evidence) -> str:
@@ -128,13 +128,6 @@ def _ticket_other(evidence: Evidence) -> str:
     )
 
 
-def _ticket_expired(evidence: Evidence) -> str:
-    return (
-        f"the ticket in {_cache(evidence)} has expired: run `kinit {evidence.username}` again; for "
-        "programs that run for long, name a keytab of the user in KRB5_CLIENT_KTNAME"
-    )
-
-
 def _service_unknown(evidence: Evidence) -> str:
     service = evidence.service
     assert service is not None
@@ -146,17 +139,6 @@ def _service_unknown(evidence: Evidence) -> str:
     )
 
 
-def _client_unknown(evidence: Evidence) -> str:
-    return (
-        f"the KDC knows no user {evidence.username}: write it as `user@REALM`, percent-encoded in "
-        "the URI (user%40REALM); realms are in capitals, mostly"
-    )
-
-
-def _client_locked(evidence: Evidence) -> str:
-    return f"the KDC has locked {evidence.username}, or its entry has expired: ask the KDC's admin"
-
-
 def _password_wrong(evidence: Evidence) -> str:
     if not evidence.with_password:
         return (
@@ -166,80 +148,63 @@ def _password_wrong(evidence: Evidence) -> str:
     return f"the KDC says that the password is not {evidence.username}'s"
 
 
-def _password_expired(evidence: Evidence) -> str:
-    return f"the password of {evidence.username} has expired: change it with kpasswd or kinit"
-
-
-def _keytab(evidence: Evidence) -> str:
-    return (
-        f"the keytab has no key of {evidence.username} (KRB5_CLIENT_KTNAME; `klist -k` shows what "
-        "is in it)"
-    )
-
-
-def _kdc_unreachable(evidence: Evidence) -> str:
-    return (
-        "no KDC of the realm answers: check kdc in krb5.conf (KRB5_CONFIG), that it runs, and that "
-        "port 88 (UDP and TCP) is open; KRB5_TRACE=/dev/stderr shows who is asked"
-    )
-
-
-def _realm_unknown(evidence: Evidence) -> str:
-    return (
-        f"a realm is not known: that of {evidence.username}, that of the service "
-        f"{evidence.service}, or the way between them. A service's realm is found by its host's "
-        "domain: check the host name, and [realms], [domain_realm] and default_realm in krb5.conf "
-        "(KRB5_CONFIG), or name the realm with SERVICE_REALM"
-    )
-
-
-def _clock_skew(evidence: Evidence) -> str:
-    return (
-        "the clocks of this machine and of the KDC differ by more than five minutes: set them "
-        "right (NTP) on both, and run kinit again"
-    )
-
-
-def _key_mismatch(evidence: Evidence) -> str:
-    return (
-        f"the key of {evidence.service} changed, or another service has the name: make the "
-        "server's keytab anew, and run kinit again"
-    )
-
-
-def _encryption(evidence: Evidence) -> str:
-    return (
-        "KDC, service and this machine have no encryption type in common: see permitted_enctypes "
-        f"in krb5.conf, and the keys of {evidence.service} (old ones are RC4 or DES)"
-    )
-
-
-def _config(evidence: Evidence) -> str:
-    return "krb5.conf cannot be read (KRB5_CONFIG, by default /etc/krb5.conf)"
-
-
-def _cache_unreadable(evidence: Evidence) -> str:
-    return f"{_cache(evidence)} cannot be read by the user that runs this program (KRB5CCNAME)"
-
-
-_ADVICE = {
+#: What to do, by cause: a text with the names to put in, or a function that looks closer.
+_ADVICE: dict[str, str | Callable[[Evidence], str]] = {
     causes.NO_TICKET: _no_ticket,
     causes.TICKET_OTHER: _ticket_other,
-    causes.TICKET_EXPIRED: _ticket_expired,
+    causes.TICKET_EXPIRED: (
+        "the ticket in {cache} has expired: run `kinit {user}` again; for programs that run for "
+        "long, name a keytab of the user in KRB5_CLIENT_KTNAME"
+    ),
     causes.SERVICE_UNKNOWN: _service_unknown,
-    causes.CLIENT_UNKNOWN: _client_unknown,
-    causes.CLIENT_LOCKED: _client_locked,
+    causes.CLIENT_UNKNOWN: (
+        "the KDC knows no user {user}: write it as `user@REALM`, percent-encoded in the URI "
+        "(user%40REALM); realms are in capitals, mostly"
+    ),
+    causes.CLIENT_LOCKED: (
+        "the KDC has locked {user}, or its entry has expired: ask the KDC's admin"
+    ),
     causes.PASSWORD_WRONG: _password_wrong,
-    causes.PASSWORD_EXPIRED: _password_expired,
-    causes.KEYTAB: _keytab,
-    causes.KDC_UNREACHABLE: _kdc_unreachable,
-    causes.REALM_UNKNOWN: _realm_unknown,
-    causes.CLOCK_SKEW: _clock_skew,
-    causes.KEY_MISMATCH: _key_mismatch,
-    causes.ENCRYPTION: _encryption,
-    causes.CONFIG: _config,
-    causes.CACHE_UNREADABLE: _cache_unreadable,
+    causes.PASSWORD_EXPIRED: (
+        "the password of {user} has expired: change it with kpasswd or kinit"
+    ),
+    causes.KEYTAB: (
+        "the keytab has no key of {user} (KRB5_CLIENT_KTNAME; `klist -k` shows what is in it)"
+    ),
+    causes.KDC_UNREACHABLE: (
+        "no KDC of the realm answers: check kdc in krb5.conf (KRB5_CONFIG), that it runs, and that "
+        "port 88 (UDP and TCP) is open; KRB5_TRACE=/dev/stderr shows who is asked"
+    ),
+    causes.REALM_UNKNOWN: (
+        "a realm is not known: that of {user}, that of the service {service}, or the way between "
+        "them. A service's realm is found by its host's domain: check the host name, and [realms], "
+        "[domain_realm] and default_realm in krb5.conf (KRB5_CONFIG), or name the realm with "
+        "SERVICE_REALM"
+    ),
+    causes.CLOCK_SKEW: (
+        "the clocks of this machine and of the KDC differ by more than five minutes: set them "
+        "right (NTP) on both, and run kinit again"
+    ),
+    causes.KEY_MISMATCH: (
+        "the key of {service} changed, or another service has the name: make the server's keytab "
+        "anew, and run kinit again"
+    ),
+    causes.ENCRYPTION: (
+        "KDC, service and this machine have no encryption type in common: see permitted_enctypes "
+        "in krb5.conf, and the keys of {service} (old ones are RC4 or DES)"
+    ),
+    causes.CONFIG: "krb5.conf cannot be read (KRB5_CONFIG, by default /etc/krb5.conf)",
+    causes.CACHE_UNREADABLE: (
+        "{cache} cannot be read by the user that runs this program (KRB5CCNAME)"
+    ),
 }
+
+
+def _advise(word: str, evidence: Evidence) -> str:
+    advice = _ADVICE[word]
+    if not isinstance(advice, str):
+        return advice(evidence)
+    return advice.format(user=evidence.username, service=evidence.service, cache=_cache(evidence))
 
 
 def _of_clock(code: Any, evidence: Evidence, facts: LoginFacts) -> Hint | None:
