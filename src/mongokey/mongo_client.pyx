@@ -162,6 +162,9 @@ cdef class MongoClient:
             replica_set=options.replica_set_name,
             discover=self._connector.discover if options.needs_dns else None,
             clock=self._connector.clock,
+            # As long as one attempt may take; but a proxy without a server behind it hangs up too,
+            # so a short connectTimeoutMS does not make a program give up while things start.
+            tls_patience_s=max(options.pool_options.connect_timeout or 20.0, 10.0),
         )
         self._connector.topology = weakref.ref(self._topology)
         server_api = options.pool_options.server_api

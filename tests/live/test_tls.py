@@ -344,8 +344,8 @@ def test_a_revoked_certificate_in_a_list(world: World, server: SecantusServer) -
 def hung_up(server: SecantusServer, reason: str, **given: Any) -> str:
     """The error of a connection that a server ends without a word: most likely, not surely TLS.
 
-    It comes within connectTimeoutMS; a client asks again until serverSelectionTimeoutMS is over, as
-    a server that is going down would do the same.
+    It comes within connectTimeoutMS; a client asks again for about as long (test_topology), as a
+    server that is starting or going down would do the same.
     """
     built = ClientOptions.build(server.host, server.port, **given)
     settings = ConnectionSettings(

@@ -15,6 +15,7 @@ from mongokey.errors import (
     InvalidOperation,
     OperationFailure,
     ServerSelectionTimeoutError,
+    TLSError,
 )
 from mongokey.handshake import HelloReply
 from mongokey.topology import _topology
@@ -300,3 +301,52 @@ def test_seeds_are_told_and_are_not_the_caller_s_list() -> None:
     topology = World().topology(A, B)
     topology.seeds.append(C)
     assert topology.seeds == [A, B]
+
+
+class Clock:
+    """A clock that a look around moves on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def hang_up(clock: Clock, seconds: float = 1.0) -> Any:
+    def answer() -> Exception:
+        clock.now += seconds
+        return TLSError("hung up", "TLS-CLOSED", permanent=False)
+
+    return answer
+
+
+def test_tls_that_fails_for_long_and_with_every_seed_is_told_before_the_selection_ends() -> None:
+    clock = Clock()
+    world = World(a=hang_up(clock))
+    topology = world.topology(A, timeout=30.0, clock=clock, tls_patience_s=5.0)
+    with pytest.raises(TLSError, match="hung up") as caught:
+        topology.select()
+    assert not isinstance(caught.value, ServerSelectionTimeoutError)
+    assert caught.value.reason == "TLS-CLOSED"
+    assert world.asked == [A] * 5
+
+
+def test_a_seed_that_fails_otherwise_between_starts_the_patience_anew() -> None:
+    clock = Clock()
+    answers = iter(
+        [hang_up(clock)] * 4 + [lambda: AutoReconnect("a:1: refused")] + [hang_up(clock)] * 9
+    )
+    world = World(a=lambda: next(answers)())
+    topology = world.topology(A, timeout=30.0, clock=clock, tls_patience_s=5.0)
+    with pytest.raises(TLSError):
+        topology.select()
+    assert len(world.asked) == 4 + 1 + 5
+
+
+def test_a_seed_that_may_answer_yet_keeps_the_selection_going() -> None:
+    clock = Clock()
+    world = World(a=hang_up(clock))
+    text = explained(world.topology(A, B, timeout=12.0, clock=clock, tls_patience_s=2.0))
+    assert "hung up" in text
+    assert "refused" in text

@@ -130,6 +130,8 @@ class Topology:
     `make_pool(address)` makes an empty pool for an address. `discover()`, if given, is called once
     before the first look around and returns (seeds, replica_set): what DNS says. `clock` counts the
     seconds of `server_selection_timeout_s`; it may stand still, while a login waits for a person.
+    `tls_patience_s` is how long TLS may fail with every seed in a way that time might mend: a
+    server that hangs up without a word may be one that does not speak TLS, or one that is starting.
     """
 
     def __init__(
@@ -143,6 +145,7 @@ class Topology:
         replica_set: str | None = None,
         discover: Callable[[], tuple[Sequence[Address], str | None]] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        tls_patience_s: float = 20.0,
     ) -> None:
         self._seeds = list(seeds)
         self._connect = connect
@@ -152,6 +155,7 @@ class Topology:
         self._replica_set = replica_set
         self._discover = discover
         self._clock = clock
+        self._tls_patience_s = tls_patience_s
         self._pools: dict[Address, Pool] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -188,7 +192,8 @@ class Topology:
 
         Raises `ServerSelectionTimeoutError` saying what each seed answered, or at once what no
         waiting can mend: a refused login (`OperationFailure`), a `ConfigurationError`, or a
-        `TLSError` when TLS is refused for good (a certificate, a host name) with every seed.
+        `TLSError` when TLS is refused for good (a certificate, a host name) with every seed. A
+        `TLSError` is raised too when nothing else came from any seed for `tls_patience_s`.
         """
         deadline = self._clock() + self._timeout_s
         while not self._lock.acquire(timeout=max(0.001, left := deadline - self._clock())):
@@ -205,6 +210,7 @@ class Topology:
                 self._discover = None
             answers: dict[Address, str] = {}
             errors: dict[Address, Exception] = {}
+            doubted_s: float | None = None  # since when TLS fails with every seed
             while True:
                 if self._closed:
                     raise InvalidOperation("Cannot use MongoClient after close")
@@ -215,8 +221,12 @@ class Topology:
                 if found is not None:
                     self.current = found
                     return found
-                self._stop_if_hopeless(answers, errors)
                 now = self._clock()
+                if self._all_tls_errors(errors):
+                    doubted_s = began if doubted_s is None else doubted_s
+                    self._stop_if_hopeless(errors, now - doubted_s >= self._tls_patience_s)
+                else:
+                    doubted_s = None
                 pause = max(0.0, _MIN_PAUSE_S - (now - began))
                 if now + pause >= deadline:
                     raise ServerSelectionTimeoutError(self._explain(answers), errors=errors)
@@ -224,18 +234,20 @@ class Topology:
         finally:
             self._lock.release()
 
-    def _stop_if_hopeless(
-        self, answers: dict[Address, str], errors: dict[Address, Exception]
-    ) -> None:
-        """Certificates do not get better by asking again: told at once, if no seed is left that
-        may answer yet."""
-        failed = [errors.get(seed) for seed in self._seeds]
-        refused = [each for each in failed if isinstance(each, TLSError) and each.permanent]
-        if not refused or len(refused) < len(self._seeds):
+    def _all_tls_errors(self, errors: dict[Address, Exception]) -> bool:
+        """Whether no seed is left that may answer yet, and TLS is why."""
+        return all(isinstance(errors.get(seed), TLSError) for seed in self._seeds)
+
+    def _stop_if_hopeless(self, errors: dict[Address, Exception], waited: bool) -> None:
+        """Certificates do not get better by asking again: told at once. What might get better is
+        told when it was waited for."""
+        refused = [each for seed in self._seeds if isinstance(each := errors[seed], TLSError)]
+        permanent = all(each.permanent for each in refused)
+        if not permanent and not waited:
             return
         if len(refused) == 1:
             raise refused[0]
-        told = TLSError("; ".join(str(each) for each in refused), refused[0].reason, True)
+        told = TLSError("; ".join(str(each) for each in refused), refused[0].reason, permanent)
         told.errors = told.details = dict(errors)
         raise told
 
