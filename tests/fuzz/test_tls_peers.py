@@ -134,8 +134,9 @@ def places(size: int) -> list[int]:
 def test_a_peer_that_breaks_off_at_any_byte(
     server: TLSServer, settings: ConnectionSettings
 ) -> None:
-    size = whole(server, settings)
-    for at in places(size - 1):
+    # An ECDSA signature's length varies by a few bytes, and with it where the last byte is.
+    size = whole(server, settings) - 16
+    for at in places(size):
 
         def cut(data: bytes, offset: int, at: int = at) -> bytes:
             return data[: max(0, at - offset)]

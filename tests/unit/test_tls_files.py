@@ -168,7 +168,11 @@ def test_a_context_of_one_s_own_is_used_as_it_is(client):
     context = ssl.create_default_context()
     tls = ClientTLS(tls_options(ssl_context=context))
     assert tls._context is context
-    assert (tls.engine, tls.revocation, tls.without_certificate) == ("ssl", None, False)
+    assert (tls.engine, tls.without_certificate) == ("ssl", False)
+    assert tls.revocation is not None
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    assert ClientTLS(tls_options(ssl_context=trusting)).revocation is None
     assert ClientOptions.build("localhost", ssl_context=context).tls.ssl_context is context
     with pytest.raises(ConfigurationError, match="ssl_context and tlsCAFile"):
         ClientOptions.build("localhost", ssl_context=context, tlsCAFile="ca.pem")
