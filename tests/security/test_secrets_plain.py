@@ -14,6 +14,7 @@ import pytest
 
 import mongokey
 from mongokey import MongoClient
+from mongokey.auth import MongoCredential, open_conversation, run_blocking
 from mongokey.connection import exposed
 from tests.servers.mechanism import MechanismServer, Refused
 from tests.servers.mechanism.plain import KnownUsers, PlainAcceptor
@@ -104,3 +105,20 @@ def test_the_look_at_variables_finds_what_is_there() -> None:
         KnownUsers({}).check("ann", PASSWORD)
     frames: list[Any] = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
     assert any(PASSWORD in repr(frame.f_locals) for frame in frames)
+
+
+def test_a_conversation_driven_over_somebody_s_own_socket_shows_none_either() -> None:
+    credential = MongoCredential("PLAIN", "$external", "ann", PASSWORD)
+    conversation = open_conversation(credential, "PLAIN", ("db.example.com", 27017))
+    sent: list[str] = []
+
+    def send(database: str, command: dict[str, Any]) -> dict[str, Any]:
+        sent.append(repr(command))
+        raise ConnectionError("the connection is lost")
+
+    with pytest.raises(ConnectionError) as caught:
+        run_blocking(conversation, send)
+    assert PASSWORD in sent[0]
+    looked_at = dict(variables(caught.value))
+    assert "run_blocking: step" in looked_at
+    assert not [name for name, value in looked_at.items() if PASSWORD in value]

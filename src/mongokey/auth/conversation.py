@@ -177,4 +177,7 @@ def run_blocking(
             step.run()
             step = conversation.resume(step)
         else:
-            step = conversation.step(send(conversation.source, step))
+            # In no variable while it is sent: tools that report errors print those, and the command
+            # may hold a secret.
+            command, step = [step], None
+            step = conversation.step(send(conversation.source, command.pop()))
