@@ -24,7 +24,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.servers.needs import missing, need_program
+import pytest
+
+from tests.servers.needs import need_program
 
 ROOT = Path(__file__).resolve().parents[2]
 LINK_LOCAL = "169.254.169.254"
@@ -53,7 +55,8 @@ def run(cloud: str, *programs: str, host: str = "127.0.0.1") -> list[Outcome]:
     """Run programs, one after another, on a machine of `cloud`: azure, gcp, or gke (a pod with a
     service account). MONGODB_URI is the server's, whose address is `host`.
 
-    Skips the test where the machine does not allow namespaces (under CI: fails it).
+    Skips the test where the machine does not allow namespaces, under CI too: what may be allowed is
+    the machine's to say, and nothing that can be installed.
     """
     unshare = need_program("unshare", package="util-linux")
     need_program("ip", package="iproute2")
@@ -61,7 +64,7 @@ def run(cloud: str, *programs: str, host: str = "127.0.0.1") -> list[Outcome]:
     command = [unshare, *([] if os.geteuid() == 0 else ["--map-root-user"]), "--net", "--mount"]
     allowed = subprocess.run([*command, "true"], capture_output=True, text=True, timeout=TIMEOUT)
     if allowed.returncode != 0:
-        missing(f"this machine allows no namespaces: {allowed.stderr.strip()}")
+        pytest.skip(f"this machine allows no namespaces: {allowed.stderr.strip()}")
     done = subprocess.run(
         [*command, sys.executable, "-m", "tests.servers.metadata_namespace", cloud, host],
         input=json.dumps(programs),
