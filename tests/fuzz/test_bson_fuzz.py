@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import bson as theirs
+import pymongo
 import pytest
 from bson import json_util as their_json
 from bson.raw_bson import RawBSONDocument as TheirRawBSONDocument
@@ -185,6 +186,9 @@ def test_options_decode_alike(document, tz_aware, uuids):
 # PyMongo 4.20 itself reads out of bounds on some broken arrays (a string in an array, its length
 # beyond the array's end), which a sanitizer run ends at once: there only ours decodes.
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
+# PyMongo 4.18, the last one for Python 3.10, judges some broken documents otherwise than 4.20, which
+# we follow: there only what both decode is compared.
+JUDGED_ALIKE = pymongo.version_tuple >= (4, 20)
 
 
 def decode_both(data: bytes, mine: Any = None, other: Any = None) -> bool:
@@ -198,10 +202,16 @@ def decode_both(data: bytes, mine: Any = None, other: Any = None) -> bool:
     except ours.InvalidBSON:
         return False
     except theirs.errors.InvalidBSON:
-        with pytest.raises(ours.InvalidBSON):
-            ours.decode(data, mine)
+        if JUDGED_ALIKE:
+            with pytest.raises(ours.InvalidBSON):
+                ours.decode(data, mine)
         return False
-    found = ours.decode(data, mine)
+    try:
+        found = ours.decode(data, mine)
+    except ours.InvalidBSON:
+        if JUDGED_ALIKE:
+            raise
+        return False
     assert same(found, expected), (data, found, expected)
     return True
 

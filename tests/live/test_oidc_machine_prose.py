@@ -70,10 +70,11 @@ def connect(driver: Driver, server: MechanismServer, callback: Any, **properties
     return driver.connect(server, callback, properties=properties, appName=APP)
 
 
-def wrong_result(driver: Driver) -> type[Exception]:
-    """What a callback's wrong result raises: PyMongo has TypeError for it, we one of our own."""
+def wrong_result(driver: Driver) -> type[Exception] | tuple[type[Exception], ...]:
+    """What a callback's wrong result raises: PyMongo a TypeError (ValueError until 4.18), we
+    one of our own."""
     error: type[Exception] = driver.errors.PyMongoError
-    return TypeError if driver.name == "pymongo" else error
+    return (TypeError, ValueError) if driver.name == "pymongo" else error
 
 
 # (1) Callback authentication
