@@ -186,8 +186,8 @@ def test_options_decode_alike(document, tz_aware, uuids):
 # PyMongo 4.20 itself reads out of bounds on some broken arrays (a string in an array, its length
 # beyond the array's end), which a sanitizer run ends at once: there only ours decodes.
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
-# PyMongo 4.18, the last one for Python 3.10, judges some broken documents otherwise than 4.20, which
-# we follow: there only what both decode is compared.
+# PyMongo 4.18, the last one for Python 3.10, judges some broken documents otherwise than 4.20,
+# which we follow: there only what both decode is compared.
 JUDGED_ALIKE = pymongo.version_tuple >= (4, 20)
 
 
