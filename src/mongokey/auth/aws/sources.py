@@ -413,8 +413,8 @@ _FAILURES: tuple[_Failures, ...] = (
     (
         (exceptions.ClientError,),
         "AWS-STS-DENIED",
-        "AWS refused to give credentials of the role: see its trust policy, and whether the keys or "
-        "the token that asked for them are still valid",
+        "AWS refused to give credentials of the role: see its trust policy, and whether the keys "
+        "or the token that asked for them are still valid",
         False,
     ),
     (
