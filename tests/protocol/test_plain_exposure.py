@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import ssl
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from tests.servers.certificates import Authority
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.plain import KnownUsers, PlainAcceptor
 from tests.servers.mechanism.scram import ScramAcceptor
+from tests.servers.needs import need_program
 from tests.servers.scripted import ScriptedServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -282,9 +282,8 @@ with MechanismServer(users, backend=None, host="{FAR}") as server:
 
 
 def test_an_address_of_a_network_is_no_loopback() -> None:
-    unshare, ip = shutil.which("unshare"), shutil.which("ip")
-    if unshare is None or ip is None:
-        pytest.skip("unshare and ip are not installed: apt install util-linux iproute2")
+    unshare = need_program("unshare", package="util-linux")
+    ip = need_program("ip", package="iproute2")
     isolated = [unshare, "--map-root-user", "--net"]
     if subprocess.run([*isolated, "true"], capture_output=True, timeout=30).returncode:
         pytest.skip("this machine lets nobody make network namespaces")

@@ -5,10 +5,10 @@ Knows threads and forks; must not know what a key is or how it is derived.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Hashable
-from weakref import WeakSet
+
+from mongokey.auth.forks import renew_in_children
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ class KeyCache:
     def __init__(self, limit: int = MAX_ENTRIES) -> None:
         self._limit = limit
         self._entries: dict[Hashable, Any] = {}
-        self._reset()
-        _all_caches.add(self)
+        self.after_fork()
+        renew_in_children(self)
 
-    def _reset(self) -> None:
+    def after_fork(self) -> None:
         self._lock = threading.Lock()
         self._flights: dict[Hashable, threading.Lock] = {}
 
@@ -63,16 +63,3 @@ class KeyCache:
 
     def __repr__(self) -> str:
         return f"<KeyCache of {len(self._entries)}>"
-
-
-_all_caches: WeakSet[KeyCache] = WeakSet()
-
-
-def _after_fork() -> None:
-    # A thread that held a lock at the fork does not exist in the child to give it back.
-    for cache in list(_all_caches):
-        cache._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

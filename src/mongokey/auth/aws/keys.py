@@ -7,15 +7,14 @@ the time is given.
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Callable
 from copy import copy
 from datetime import datetime, timedelta
-from weakref import WeakSet
 
 from mongokey.auth.aws.problems import AwsProblem
+from mongokey.auth.forks import renew_in_children
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -129,10 +128,10 @@ class KeyStore:
 
     def __init__(self) -> None:
         self._keys: AwsKeys | None = None
-        self._reset()
-        _all_stores.add(self)
+        self.after_fork()
+        renew_in_children(self)
 
-    def _reset(self) -> None:
+    def after_fork(self) -> None:
         self._lock = threading.Lock()
         self._flight: _Flight | None = None
 
@@ -189,16 +188,3 @@ class KeyStore:
 
     def __repr__(self) -> str:
         return f"<KeyStore of {self._keys!r}>"
-
-
-_all_stores: WeakSet[KeyStore] = WeakSet()
-
-
-def _after_fork() -> None:
-    # A thread that held a lock or searched at the fork does not exist in the child.
-    for store in list(_all_stores):
-        store._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

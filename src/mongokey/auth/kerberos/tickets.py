@@ -6,10 +6,10 @@ Must not know what a ticket is to a library.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from threading import Event, Lock
-from weakref import WeakSet
+
+from mongokey.auth.forks import renew_in_children
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ class PasswordTickets:
 
     def __init__(self) -> None:
         self._request: _Request | None = None
-        self._after_fork()
-        _all_tickets.add(self)
+        self.after_fork()
+        renew_in_children(self)
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """In a forked child: a thread that held the lock or asked the KDC is no more."""
         self._lock = Lock()
         if self._request is not None and not self._request.done.is_set():
@@ -81,15 +81,3 @@ class PasswordTickets:
 
     def __repr__(self) -> str:
         return f"<PasswordTickets: {'none' if self._request is None else 'one'} held>"
-
-
-_all_tickets: WeakSet[PasswordTickets] = WeakSet()
-
-
-def _after_fork() -> None:
-    for tickets in list(_all_tickets):
-        tickets._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -6,12 +6,12 @@ between calls (auth.md, "Credential Caching"). Must not know where tokens come f
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
 from contextvars import copy_context
-from weakref import WeakSet
+
+from mongokey.auth.forks import renew_in_children
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class TokenStore:
         self._last: _Call | None = None
         self._refused: Token | None = None
         self._lock = threading.Lock()
-        _all_stores.add(self)
+        renew_in_children(self)
 
     def put(self, text: str) -> None:
         """Make `text` the current access token, without a call: what another client fetched."""
@@ -209,7 +209,7 @@ class TokenStore:
                         keep(self, result)
         call.done.set()
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """In a forked child: the thread of a call under way, or one in the lock, is no more."""
         self._lock = threading.Lock()
         if self._last is not None and self._last.outcome is None:
@@ -222,15 +222,3 @@ class TokenStore:
 def tokens_of(credential: MongoCredential) -> TokenStore:
     """The store of the client that has `credential`."""
     return credential.state.cache("MONGODB-OIDC tokens", TokenStore)
-
-
-_all_stores: WeakSet[TokenStore] = WeakSet()
-
-
-def _after_fork() -> None:
-    for store in list(_all_stores):
-        store._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
