@@ -24,6 +24,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.child import end
+
 ROOT = Path(__file__).resolve().parents[1]
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 USER_KEY, TEMPORARY_KEY = "AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"
@@ -98,11 +100,7 @@ class Server:
         self.port: int = json.loads(self._process.stdout.readline())["port"]
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._process.stdout.close()
+        end(self._process)
 
 
 def clean_environment(folder: Path) -> None:

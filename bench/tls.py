@@ -29,6 +29,8 @@ from typing import Any
 from cryptography.hazmat.bindings._rust import _openssl
 from tests.servers.certificates import Authority
 
+from bench.child import end
+
 ROOT = Path(__file__).resolve().parents[1]
 lib, ffi = _openssl.lib, _openssl.ffi
 
@@ -58,11 +60,7 @@ class Server:
         return counts
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._process.stdout.close()
+        end(self._process)
 
 
 def bare(
