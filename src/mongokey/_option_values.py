@@ -249,20 +249,30 @@ def auth_mechanism(name: str, value: Any) -> str:
 
 
 def mechanism_properties(name: str, value: Any) -> dict[str, Any]:
-    """`key:value,key:value` (percent-encoded) or a mapping; the mechanism checks the keys."""
+    """`key:value,key:value` or a mapping; the mechanism checks the keys.
+
+    Of a string, the pairs are split first and then decoded one by one, so that a value may hold an
+    escaped comma. The InvalidOption for a pair that cannot be read has the others as its `kept`.
+    """
     properties: dict[str, Any] = {}
     if isinstance(value, str):
-        if "%" in value or "+" in value:
+        if ":" not in value and "%" in value:
+            # The whole of it was escaped, the colons and commas between the pairs too.
             value = unquote_plus(value, name)
-        for pair in value.split(","):
+        wrong = None
+        for number, pair in enumerate(value.split(","), 1):
             key, _, text = pair.partition(":")
             if not key or not text:
-                # No part is shown: it may be half of a session token.
-                raise InvalidOption(
-                    f"{name} must be key:value pairs with commas between them; a value that "
-                    "contains a comma can only be given by keyword, in a dict"
-                )
+                wrong = wrong or _bad_pair(name, number, key, pair)
+                continue
+            if "%" in text or "+" in text:
+                text = unquote_plus(text, f"value of {_pair_name(name, number, key)}")
+            if "%" in key or "+" in key:
+                key = unquote_plus(key, f"name of pair {number} of {name}")
             properties[key] = text
+        if wrong is not None:
+            wrong.kept = properties or None
+            raise wrong
         return properties
     if not hasattr(value, "items"):
         raise _wrong_type(name, "a dict or a string of key:value pairs", value)
@@ -271,24 +281,73 @@ def mechanism_properties(name: str, value: Any) -> dict[str, Any]:
     return properties
 
 
+def escaped_commas(name: str, value: Any) -> tuple[str, str] | None:
+    """The warning that connection-string-spec.md's tests demand of a comma inside a value."""
+    if not isinstance(value, str) or ":" not in value:
+        return None
+    for number, pair in enumerate(value.split(","), 1):
+        if "%2c" in pair.lower():
+            return (
+                "OPTION-COMMA",
+                f"the value of {_pair_name(name, number, pair.partition(':')[0])} contains an "
+                "escaped comma, at which drivers that decode before they split would cut it: give "
+                "that value by keyword where they use this string too",
+            )
+    return None
+
+
+def _bad_pair(name: str, number: int, key: str, pair: str) -> InvalidOption:
+    """The error for a pair without a colon, a key or a value; it shows no value."""
+    what = "has no value behind its ':'" if key and ":" in pair else "is not key:value"
+    if not pair:
+        what = "is empty (there is a comma too many)"
+    return InvalidOption(
+        f"{_pair_name(name, number, key)} {what}: {name} must be key:value pairs with commas "
+        "between them, and a comma inside a value must be written as %2C"
+    )
+
+
+def _pair_name(name: str, number: int, key: str) -> str:
+    """What an error calls a pair: by its key only where that is the name of a property, as the
+    rest of a session token with a comma in it would stand here too."""
+    from mongokey.auth.registry import property_names
+
+    shown = f" ({key})" if key.upper() in property_names() else ""
+    return f"pair {number}{shown} of {name}"
+
+
 def read_preference_tags(name: str, value: Any) -> list[dict[str, str]]:
-    """Tag sets: each `key:value,key:value`, or empty for any member, or a mapping."""
+    """Tag sets: each `key:value,key:value`, or empty for any member, or a mapping.
+
+    The InvalidOption for a tag set that cannot be read has the others as its `kept`: without one
+    of its pairs a set would match more members than meant.
+    """
     tag_sets = []
-    for text in value if isinstance(value, list) else [value]:
+    wrong = None
+    for number, text in enumerate(value if isinstance(value, list) else [value], 1):
         if isinstance(text, dict):
             tag_sets.append(dict(text))
             continue
         if not isinstance(text, str):
             raise _wrong_type(name, "a list of strings", value)
         tags = {}
-        for pair in text.split(",") if text else ():
+        for place, pair in enumerate(text.split(",") if text else (), 1):
             parts = pair.split(":")
             if len(parts) != 2:
-                raise InvalidOption(f"{name} must be key:value pairs with commas between them")
+                wrong = wrong or InvalidOption(
+                    f"pair {place} of tag set {number} of {name} is not key:value: {name} must be "
+                    "key:value pairs with commas between them, and a comma or colon inside a value "
+                    "must be written as %2C or %3A"
+                )
+                break
             if "%" in pair or "+" in pair:
                 parts = [unquote_plus(part, name) for part in parts]
             tags[parts[0]] = parts[1]
-        tag_sets.append(tags)
+        else:
+            tag_sets.append(tags)
+    if wrong is not None:
+        wrong.kept = tag_sets or None
+        raise wrong
     return tag_sets
 
 
@@ -301,13 +360,16 @@ def compressors(name: str, value: Any) -> list[str]:
     return [word for word in value if word in COMPRESSORS]
 
 
-def unknown_compressors(name: str, value: Any) -> str | None:
+def unknown_compressors(name: str, value: Any) -> tuple[str, str] | None:
     """A warning when some of the compressors given are not known."""
     words = value.split(",") if isinstance(value, str) else value
     unknown = sum(word not in COMPRESSORS for word in words)
     if not unknown:
         return None
-    return f"{name}: {unknown} of the compressors given is not one of {', '.join(COMPRESSORS)}"
+    return (
+        "OPTION-INVALID",
+        f"{name}: {unknown} of the compressors given is not one of {', '.join(COMPRESSORS)}",
+    )
 
 
 def service_name(name: str, value: Any) -> str:

@@ -33,7 +33,13 @@ class InvalidHost(InvalidURI, ValueError):
 
 
 class InvalidOption(ConfigurationError, ValueError):
-    """The value of an option is out of its range or not one of its words."""
+    """The value of an option is out of its range or not one of its words.
+
+    `kept` is what of a list of values could be read all the same, for those who only warn of the
+    rest; None where nothing could.
+    """
+
+    kept: Any = None
 
 
 class InvalidOptionType(ConfigurationError, TypeError):

@@ -97,12 +97,15 @@ def read_options(
             if not lenient:
                 raise
             options.pop(name, None)
+            kept = getattr(error, "kept", None)
+            if kept is not None:
+                options[name] = kept
             findings.append(_invalid(error, name))
         else:
             if option.advise is not None:
                 advice = option.advise(name, value)
                 if advice is not None:
-                    findings.append(Finding("OPTION-INVALID", advice, option=name))
+                    findings.append(Finding(*advice, option=name))
     if "gssapiServiceName" in options and validate:
         _apply_gssapi_service_name(options, findings)
     return options, given, spelled, rules

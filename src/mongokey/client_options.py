@@ -377,7 +377,7 @@ def _read_keywords(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fi
                 f"{spelled[name]} and {key} are the same option, given with different values"
             )
         if option.advise is not None and (advice := option.advise(key, value)) is not None:
-            findings.append(Finding("OPTION-INVALID", advice, option=name))
+            findings.append(Finding(*advice, option=name))
         named[name] = checked
         spelled[name] = key
     service = named.pop("gssapiServiceName", None)

@@ -49,7 +49,7 @@ class Option:
     :param fatal: True if a client must not ignore a wrong value of it
     :param repeats: True if it may be given several times, which makes a list
     :param raw: True if `validate` decodes percent-escapes itself
-    :param advise: returns a warning about a value that is valid, or None
+    :param advise: returns the code and text of a warning about a value that can be read, or None
 
     `plain` is True for a URI's row that nothing but `validate` has to be done for. `alias` is None
     in the table's rows; the rows that `find` returns for another name have that name there.
@@ -88,7 +88,7 @@ class Option:
         fatal: bool = False,
         repeats: bool = False,
         raw: bool = False,
-        advise: Callable[[str, Any], str | None] | None = None,
+        advise: Callable[[str, Any], tuple[str, str] | None] | None = None,
         alias: str | None = None,
     ) -> None:
         self.name = name
@@ -136,7 +136,14 @@ _TABLE: tuple[Option, ...] = (
     Option("password", v.secret_or_none, sources=KEYWORD, secret=True),
     Option("authSource", v.auth_source, sources=URI | KEYWORD | TXT),
     Option("authMechanism", v.auth_mechanism, fatal=True),
-    Option("authMechanismProperties", v.mechanism_properties, secret=True, raw=True),
+    Option(
+        "authMechanismProperties",
+        v.mechanism_properties,
+        secret=True,
+        raw=True,
+        fatal=True,
+        advise=v.escaped_commas,
+    ),
     Option("authOIDCAllowedHosts", v.list_of_strings, sources=KEYWORD),
     Option("gssapiServiceName", v.string, key="gssapiservicename"),
     # ------------------------------------------------ which servers

@@ -85,7 +85,6 @@ def test_values(name: str, text: str, value: Any) -> None:
         ("serverMonitoringMode", "push"),
         ("authMechanism", "SCRAM"),
         ("authMechanismProperties", "A"),
-        ("authMechanismProperties", "A:b,c"),
         ("appname", "x" * 129),
         ("appname", "%C3%A4" * 65),
         ("replicaSet", ""),

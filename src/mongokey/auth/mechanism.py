@@ -205,6 +205,10 @@ def _kind(value: Any) -> str:
 
 
 def _shown_name(name: str) -> str:
-    """A property's name for an error, short of what may be a secret glued to it by a typo."""
-    head = name.partition("=")[0]
-    return repr(head[:40])
+    """A property's name for an error, short of what may be a secret glued to it by a typo.
+
+    What does not look like a name may be the rest of a secret with a comma in it.
+    """
+    head = name.partition("=")[0][:40]
+    plain = head.isascii() and head.replace("_", "").isalpha()
+    return repr(head) if plain else "a property whose name is not shown"

@@ -60,6 +60,15 @@ def find_rules(name: str | None) -> Mechanism:
     return find_mechanism(name)
 
 
+def property_names() -> dict[str, bool]:
+    """The name of every mechanism property, and whether it is a secret of one of the mechanisms."""
+    found: dict[str, bool] = {}
+    for mechanism in MECHANISMS:
+        for name, rule in find_rules(mechanism).properties.items():
+            found[name] = found.get(name, False) or rule.secret
+    return found
+
+
 def negotiate(offered: Collection[Any] | None) -> str:
     """The mechanism to use when the user named none.
 

@@ -14,7 +14,7 @@ from urllib.parse import quote_plus, unquote_plus
 
 from mongokey import _uri_errors as say
 from mongokey.auth.mechanism import EXTERNAL
-from mongokey.auth.registry import DEFAULT, MECHANISMS, find_rules
+from mongokey.auth.registry import DEFAULT, find_rules, property_names
 from mongokey.errors import ConfigurationError
 from mongokey.options import URI, closest_options, find
 from mongokey.uri import SCHEME, SRV_SCHEME, ConnectionString, parse
@@ -509,20 +509,11 @@ def _mask_pair(pair: str) -> str:
 
 def _mask_property(pair: str) -> str:
     key, colon, value = pair.partition(":")
-    secret = _properties().get(key.upper())
+    secret = property_names().get(key.upper())
     # An unknown name may be the rest of a secret with a comma in it.
     if secret is None or not colon:
         return f"{MASK}:{MASK}" if colon else MASK
     return f"{key}:{MASK if secret else value}"
-
-
-def _properties() -> dict[str, bool]:
-    """Every mechanism property, and whether it is a secret of one of the mechanisms."""
-    found: dict[str, bool] = {}
-    for mechanism in MECHANISMS:
-        for name, rule in find_rules(mechanism).properties.items():
-            found[name] = found.get(name, False) or rule.secret
-    return found
 
 
 __all__ = ["CERTAIN", "LIKELY", "MASK", "POSSIBLE", "Mistake", "find_mistakes"]
