@@ -94,6 +94,9 @@ def main() -> None:
                 "always_allow_keywords": True,
                 "linetrace": trace,
                 "freethreading_compatible": False,
+                # A copy would own a socket, a buffer or a session twice: a class that is meant to
+                # be pickled or copied says so by methods of its own.
+                "auto_pickle": False,
             },
         ),
     )

@@ -131,7 +131,8 @@ cdef class Collection:
     @property
     def full_name(self):
         """``database.collection``."""
-        return f"{self.database.name}.{self.name}"
+        # By Python's own look-up: a subclass may have left out `super().__init__`.
+        return f"{(<object>self.database).name}.{self.name}"
 
     def __getitem__(self, name):
         return Collection(
@@ -147,7 +148,7 @@ cdef class Collection:
         if name.startswith("_"):
             raise AttributeError(
                 f"{type(self).__name__} has no attribute {name!r}. To access the "
-                f"{self.name}.{name} collection, use database[{self.name + '.' + name!r}]."
+                f"{self.name}.{name} collection, use database[{f'{self.name}.{name}'!r}]."
             )
         return self[name]
 

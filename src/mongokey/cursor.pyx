@@ -435,7 +435,10 @@ cdef class Cursor(BatchCursor):
         return self._empty
 
     cdef int _start(self) except -1:
-        cdef Find operation = self._operation()
+        cdef Find operation
+        if self.executor is None:
+            raise InvalidOperation("this cursor was not made by find()")
+        operation = self._operation()
         self.started = True
         documents = self.executor.execute(operation)
         self.pool = operation.pool

@@ -28,6 +28,9 @@ cdef class InsertOneResult(_WriteResult):
         self.inserted_id = inserted_id
         self.acknowledged = acknowledged
 
+    def __reduce__(self):
+        return type(self), (self.inserted_id, self.acknowledged)
+
     def __repr__(self):
         return f"InsertOneResult({self.inserted_id!r}, acknowledged={self.acknowledged})"
 
@@ -38,6 +41,9 @@ cdef class InsertManyResult(_WriteResult):
     def __init__(self, list inserted_ids, bint acknowledged):
         self.inserted_ids = inserted_ids
         self.acknowledged = acknowledged
+
+    def __reduce__(self):
+        return type(self), (self.inserted_ids, self.acknowledged)
 
     def __repr__(self):
         return f"InsertManyResult({self.inserted_ids!r}, acknowledged={self.acknowledged})"
@@ -82,6 +88,9 @@ cdef class UpdateResult(_WriteResult):
         self._require_acknowledged("did_upsert")
         return bool(self._raw.get("upserted"))
 
+    def __reduce__(self):
+        return type(self), (self._raw, self.acknowledged)
+
     def __repr__(self):
         return f"UpdateResult({self._raw!r}, acknowledged={self.acknowledged})"
 
@@ -103,6 +112,9 @@ cdef class DeleteResult(_WriteResult):
         """How many documents were deleted."""
         self._require_acknowledged("deleted_count")
         return self._raw.get("n", 0)
+
+    def __reduce__(self):
+        return type(self), (self._raw, self.acknowledged)
 
     def __repr__(self):
         return f"DeleteResult({self._raw!r}, acknowledged={self.acknowledged})"
@@ -152,6 +164,9 @@ cdef class BulkWriteResult(_WriteResult):
         """Index of the operation -> ``_id`` of the document that its upsert inserted."""
         self._require_acknowledged("upserted_ids")
         return {each["index"]: each["_id"] for each in self.bulk_api_result.get("upserted", ())}
+
+    def __reduce__(self):
+        return type(self), (self.bulk_api_result, self.acknowledged)
 
     def __repr__(self):
         return f"BulkWriteResult({self.bulk_api_result!r}, acknowledged={self.acknowledged})"

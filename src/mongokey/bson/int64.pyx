@@ -5,12 +5,9 @@ business, as instances of a class written in Python are.
 """
 import copyreg
 
-cimport cython
-
 __all__ = ["Int64"]
 
 
-@cython.auto_pickle(False)
 cdef class Int64(int):
     """An integer that BSON stores as int64, however small; what int64 values decode to.
 

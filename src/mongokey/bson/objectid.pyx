@@ -141,7 +141,6 @@ cdef str _to_hex(const uint8_t *data):
 
 
 @cython.freelist(256)
-@cython.auto_pickle(False)
 cdef class ObjectId:
     """A MongoDB ObjectId: 12 bytes, unique across machines and processes.
 

@@ -205,4 +205,6 @@ cdef class Connection:
         return (<char *>self.incoming.data + self.message_size)[:min(size, <size_t>most)]
 
     def __repr__(self):
+        if self.stream is None:
+            return "<Connection, not initialized>"
         return f"<Connection to {self.stream.peer}{', closed' if self.stream.closed else ''}>"
