@@ -407,6 +407,39 @@ cdef list _read_items(Reader *r, const uint8_t *p, const uint8_t *end):
     return items
 
 
+# The documents of a cursor's batch: each stands for itself, as if it had been read alone. None
+# if there is anything else among them.
+cdef list _read_documents(Reader *r, const uint8_t *p, const uint8_t *end):
+    cdef Frame frame
+    cdef list documents = []
+    cdef object document
+    cdef size_t size
+    _enter(r, &frame, True, p - 4)
+    while p < end:
+        if p[0] != c.MK_BSON_DOCUMENT:
+            return None
+        p += 1
+        frame.key = p
+        while p < end and p[0]:
+            p += 1
+        if p == end:
+            frame.key_len = 0
+            _fail(r, frame.key, "a field name does not end")
+        frame.key_len = p - frame.key
+        p += 1
+        size = c.mk_bson_document_size(p, end - p)
+        if size == 0:
+            _fail(r, p, "invalid length or type code: a document's length or end is wrong")
+        if r.raw:
+            document = _raw_document(r, p, size)
+        else:
+            document = _read_elements(r, p + 4, p + size - 1, False)
+        PyList_Append(documents, document)
+        p += size
+    _leave(r)
+    return documents
+
+
 # ---- Values ----
 
 cdef inline int _need(Reader *r, const uint8_t *p, const uint8_t *end, Py_ssize_t n) except -1:
@@ -717,6 +750,17 @@ cdef list read_array(const uint8_t *data, size_t size, CodecContext context):
     paused = pause_collector(size, context)
     try:
         return _read_items(&r, data + 4, data + size - 1)
+    finally:
+        resume_collector(paused)
+
+
+cdef list read_documents(const uint8_t *data, size_t size, CodecContext context):
+    cdef Reader r
+    cdef bint paused
+    _start(&r, data, size, context)
+    paused = pause_collector(size, context)
+    try:
+        return _read_documents(&r, data + 4, data + size - 1)
     finally:
         resume_collector(paused)
 

@@ -7,7 +7,6 @@ know connections' lives, retries or sessions (`_operation`), nor how arguments a
 (`_validate`).
 """
 
-from cpython.dict cimport PyDict_CheckExact
 from libc.stdint cimport int64_t
 
 from mongokey._cdefs cimport mk_buffer, mk_buffer_append
@@ -22,8 +21,8 @@ from mongokey.bson._bson_c cimport (
 from mongokey.bson._codec cimport (
     CodecContext,
     context_of,
-    read_array,
     read_document,
+    read_documents,
     write_document,
     write_element,
 )
@@ -62,13 +61,9 @@ cdef size_t STATEMENT_RESERVE = 16 * 1024
 
 cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext context):
     """The documents of a `firstBatch` or `nextBatch` array."""
-    cdef list documents = read_array(batch, size, context)
-    cdef object document
-    for document in documents:
-        if not PyDict_CheckExact(document) and (
-            context.plain_dict or not isinstance(document, context.document_class)
-        ):
-            raise ProtocolError("the server's batch holds something that is not a document")
+    cdef list documents = read_documents(batch, size, context)
+    if documents is None:
+        raise ProtocolError("the server's batch holds something that is not a document")
     return documents
 
 
