@@ -16,14 +16,11 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "mongokey/clock.h"
+
 #ifdef _WIN32
-#ifndef WIN32_LEAN_AND_MEAN
-#define WIN32_LEAN_AND_MEAN
-#endif
-#include <winsock2.h>
 #include <ws2tcpip.h>
 #include <mstcpip.h>
-#include <windows.h>
 typedef SOCKET mk_socket;
 typedef WSAPOLLFD mk_pollfd;
 typedef int mk_socklen;
@@ -52,7 +49,6 @@ typedef int mk_socklen;
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 typedef int mk_socket;
 typedef struct pollfd mk_pollfd;
@@ -107,24 +103,6 @@ static inline int mk_net_init(void) {
     return -WSAStartup(MAKEWORD(2, 2), &data);
 #else
     return 0;
-#endif
-}
-
-static inline int64_t mk_monotonic_ns(void) {
-#ifdef _WIN32
-    LARGE_INTEGER frequency, ticks;
-    QueryPerformanceFrequency(&frequency);
-    QueryPerformanceCounter(&ticks);
-    return ticks.QuadPart / frequency.QuadPart * INT64_C(1000000000) +
-           ticks.QuadPart % frequency.QuadPart * INT64_C(1000000000) / frequency.QuadPart;
-#else
-    struct timespec now;
-#ifdef __APPLE__
-    clock_gettime(CLOCK_UPTIME_RAW, &now);
-#else
-    clock_gettime(CLOCK_MONOTONIC, &now);
-#endif
-    return (int64_t)now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 #endif
 }
 

@@ -7,13 +7,13 @@ It must not know commands beyond the few about a whole deployment, nor how anyth
 
 import weakref
 from functools import partial
-from time import monotonic
 
 from mongokey.database cimport Database, Inherited
 from mongokey.operations._operation cimport Executor
 from mongokey.pool._pool cimport Pool
 
 from mongokey import _arguments as arguments
+from mongokey._clock import monotonic
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError
 from mongokey.topology._topology import Topology, format_address

@@ -153,7 +153,7 @@ def test_the_package_lists_its_names_and_has_no_others() -> None:
 # From the bottom up (DESIGN.md, "One picture"): a module may import from its own room and from
 # those above it in this list. A module belongs to the room with the longest name it starts with.
 ROOMS: list[set[str]] = [
-    {"_version", "_lazy", "_cdefs", "_hostnames"},
+    {"_version", "_lazy", "_cdefs", "_clock", "_hostnames"},
     {"errors", "bson.errors"},
     {"bson"},
     {"_arguments", "_replies", "_escapes", "_uri_errors"},
@@ -198,6 +198,11 @@ UNKNOWN: dict[str, set[str]] = {
     "collection": {"wire", "stream", "auth", "connection", "topology", "pool", "handshake"},
     "cursor": {"wire", "stream", "auth", "connection", "topology", "handshake"},
 }
+
+# Clocks that freezegun and time-machine stop: a deadline reckoned by one would never come.
+FROZEN_CLOCKS = re.compile(
+    r"time\.(monotonic|perf_counter)|from time import .*(monotonic|perf_counter)"
+)
 
 # Imports inside of functions, of a room above, and why.
 LATE: dict[str, set[str]] = {
@@ -303,3 +308,14 @@ def test_rooms_without_io_import_none(path: Path) -> None:
 def test_the_rooms_are_those_of_the_package() -> None:
     for room in set().union(*ROOMS) - {""}:
         assert f"mongokey.{room}" in ALL_MODULES, f"{room} is gone: take it out of ROOMS"
+
+
+def test_waits_are_reckoned_by_a_clock_that_cannot_be_frozen() -> None:
+    found = [
+        f"{path.relative_to(SOURCES)}: {line.strip()}"
+        for path in sorted(SOURCES.rglob("*.py*"))
+        if path.suffix in (".py", ".pyx") and path.relative_to(SOURCES).parts[0] != "cli"
+        for line in path.read_text().splitlines()
+        if FROZEN_CLOCKS.search(line) and "`time.monotonic`" not in line
+    ]
+    assert not found, "take it from mongokey._clock: " + "; ".join(found)

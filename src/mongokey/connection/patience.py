@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-import time
+
+from mongokey._clock import monotonic
 
 
 class Patience:
@@ -35,7 +36,7 @@ class Patience:
     def __enter__(self) -> None:
         with self._enter_lock():
             if self._inside == 0:
-                self._began_s = time.monotonic()
+                self._began_s = monotonic()
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
@@ -43,7 +44,7 @@ class Patience:
             if self._inside > 0:
                 self._inside -= 1
                 if self._inside == 0:
-                    self._total_s += time.monotonic() - self._began_s
+                    self._total_s += monotonic() - self._began_s
 
     @property
     def waiting(self) -> bool:
@@ -52,7 +53,7 @@ class Patience:
             return self._inside > 0
 
     def clock(self) -> float:
-        """`time.monotonic()`, less the time it stood still."""
+        """The monotonic clock in seconds, less the time it stood still."""
         with self._enter_lock():
-            now = self._began_s if self._inside else time.monotonic()
+            now = self._began_s if self._inside else monotonic()
             return now - self._total_s

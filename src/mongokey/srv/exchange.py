@@ -8,7 +8,6 @@ unread and waits on; here it is a reason to ask again over TCP, which also costs
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 
 import dns.exception
@@ -18,6 +17,7 @@ import dns.nameserver
 import dns.query
 import dns.rcode
 
+from mongokey._clock import monotonic
 from mongokey.srv.errors import ANSWERED, MALFORMED, TIMED_OUT, TRUNCATED, UNREACHABLE, Attempt
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -52,26 +52,26 @@ class Server:
 
         UDP and TCP together take no longer than `within_s` seconds.
         """
-        deadline = time.monotonic() + within_s
-        began = time.monotonic()
+        deadline = monotonic() + within_s
+        began = monotonic()
         try:
             reply = self._over_udp(request, deadline)
         except _AskOverTCP as reason:
-            note(Attempt(asked, str(self), "UDP", str(reason), "", time.monotonic() - began))
+            note(Attempt(asked, str(self), "UDP", str(reason), "", monotonic() - began))
         except OSError as error:
             note(_failure(asked, str(self), "UDP", error, began))
             return None
         else:
-            note(Attempt(asked, str(self), "UDP", _rcode(reply), "", time.monotonic() - began))
+            note(Attempt(asked, str(self), "UDP", _rcode(reply), "", monotonic() - began))
             return reply
-        began = time.monotonic()
+        began = monotonic()
         try:
             left = max(0.001, deadline - began)
             reply = dns.query.tcp(request, self.address, timeout=left, port=self.port)
         except (OSError, EOFError, dns.exception.DNSException) as error:
             note(_failure(asked, str(self), "TCP", error, began))
             return None
-        note(Attempt(asked, str(self), "TCP", _rcode(reply), "", time.monotonic() - began))
+        note(Attempt(asked, str(self), "TCP", _rcode(reply), "", monotonic() - began))
         return reply
 
     def _over_udp(self, request: dns.message.QueryMessage, deadline: float) -> dns.message.Message:
@@ -79,7 +79,7 @@ class Server:
         place = dns.inet.low_level_address_tuple((self.address, self.port), family)
         with socket.socket(family, socket.SOCK_DGRAM) as udp:
             # Connected, so that only this server's answers come in and a closed port is told.
-            udp.settimeout(max(0.001, deadline - time.monotonic()))
+            udp.settimeout(max(0.001, deadline - monotonic()))
             udp.connect(place)
             udp.send(request.to_wire())
             while True:
@@ -87,7 +87,7 @@ class Server:
                 # An answer to another question is late or forged, and says nothing about ours.
                 if wire[:2] == request.id.to_bytes(2, "big"):
                     return _read(wire, request)
-                left = deadline - time.monotonic()
+                left = deadline - monotonic()
                 if left <= 0:
                     raise TimeoutError
                 udp.settimeout(left)
@@ -107,13 +107,13 @@ class OtherServer:
     ) -> dns.message.Message | None:
         """As `Server.ask`."""
         kind = self._server.kind()
-        began = time.monotonic()
+        began = monotonic()
         try:
             reply = self._server.query(request, within_s, None, 0, True)
         except (OSError, EOFError, ValueError, dns.exception.DNSException) as error:
             note(_failure(asked, str(self), kind, error, began))
             return None
-        note(Attempt(asked, str(self), kind, _rcode(reply), "", time.monotonic() - began))
+        note(Attempt(asked, str(self), kind, _rcode(reply), "", monotonic() - began))
         return reply
 
 
@@ -163,4 +163,4 @@ def _failure(asked: str, server: str, transport: str, error: Exception, began: f
     elif isinstance(error, OSError | EOFError):
         outcome = UNREACHABLE
         detail = getattr(error, "strerror", None) or "it closed the connection"
-    return Attempt(asked, server, transport, outcome, detail, time.monotonic() - began)
+    return Attempt(asked, server, transport, outcome, detail, monotonic() - began)

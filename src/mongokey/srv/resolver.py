@@ -7,9 +7,9 @@ look-up. Must not know sockets (`exchange`) or options; the rules for hosts stan
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Sequence
 
+from mongokey._clock import monotonic
 from mongokey.srv import errors, names
 from mongokey.srv.errors import Attempt
 from mongokey.uri import DNSAnswer, Host, SRVQuestion
@@ -125,7 +125,7 @@ class _Lookup:
 
         self.question = question
         self.timeout_s = question.timeout_s or DEFAULT_TIMEOUT_S
-        self.deadline = time.monotonic() + self.timeout_s
+        self.deadline = monotonic() + self.timeout_s
         self.attempts: list[Attempt] = []
         self._resolver = resolver
         self._servers = servers_of(resolver)
@@ -175,7 +175,7 @@ class _Lookup:
         within_s = self._resolver.timeout or DEFAULT_TIMEOUT_S
         while servers:
             for server in list(servers):
-                left = self.deadline - time.monotonic()
+                left = self.deadline - monotonic()
                 if left <= 0:
                     raise errors.failed(self.question, name, kind, self.attempts, self.timeout_s)
                 before = len(self.told(asked))
@@ -254,7 +254,7 @@ class _Side:
             self._run()
         else:
             # The thread keeps the same deadline; it only has to notice it.
-            self.wait(max(0.0, lookup.deadline - time.monotonic()) + _EXPLAIN_S)
+            self.wait(max(0.0, lookup.deadline - monotonic()) + _EXPLAIN_S)
             if self._thread.is_alive():
                 raise errors.failed(
                     lookup.question, self._fqdn, "TXT", lookup.attempts, lookup.timeout_s

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
+from mongokey._clock import monotonic
 from mongokey.errors import TLSError
 from mongokey.stream._stream import monotonic_ns
 
@@ -175,7 +176,7 @@ class Revocation:
 
     def _ask(self, asked: _Questions, deadline_ns: int) -> _Answer | None:
         """Ask the responders side by side; the first conclusive answer, None without one."""
-        now = time.monotonic()
+        now = monotonic()
         urls = [url for url in asked.urls if self._silent.get(url, 0.0) <= now]
         if not urls or asked.issuer is None or asked.request is None:
             return None
@@ -200,14 +201,14 @@ class Revocation:
         waiting = set(urls)
         while waiting:
             try:
-                url, answer = answers.get(timeout=max(0.0, until - time.monotonic()))
+                url, answer = answers.get(timeout=max(0.0, until - monotonic()))
             except Empty:
                 break
             if answer is not None:
                 return answer
             waiting.discard(url)
         for url in urls:
-            self._silent[url] = time.monotonic() + PAUSE_S
+            self._silent[url] = monotonic() + PAUSE_S
         return None
 
 

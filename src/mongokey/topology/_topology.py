@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from mongokey._clock import monotonic
 from mongokey.errors import (
     ConfigurationError,
     ConnectionFailure,
@@ -144,7 +145,7 @@ class Topology:
         direct_connection: bool = False,
         replica_set: str | None = None,
         discover: Callable[[], tuple[Sequence[Address], str | None]] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
         tls_patience_s: float = 20.0,
     ) -> None:
         self._seeds = list(seeds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from mongokey._clock import monotonic
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
 from mongokey.auth.oidc.claims import mask
 from mongokey.errors import ConfigurationError
@@ -72,10 +73,10 @@ def get(
     All of it has `timeout_s`. Raises SourceError with the endpoint in its message when there is
     no answer; `absent` says what to do where there is no such service.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = monotonic() + timeout_s
     where = endpoint(server, path)
     answer = _once(server, path, headers, deadline, where, absent)
-    if answer.status in RETRIED and time.monotonic() + RETRY_PAUSE_S < deadline:
+    if answer.status in RETRIED and monotonic() + RETRY_PAUSE_S < deadline:
         time.sleep(RETRY_PAUSE_S)
         answer = _once(server, path, headers, deadline, where, absent)
     return answer
@@ -138,7 +139,7 @@ def _read(connection: HTTPConnection, response: HTTPResponse, deadline: float, w
 
 
 def _left(deadline: float, where: str) -> float:
-    left = deadline - time.monotonic()
+    left = deadline - monotonic()
     if left <= 0:
         raise SourceError(f"{where} did not answer in time", LoginTimeout)
     return left

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextvars import copy_context
 
+from mongokey._clock import monotonic
 from mongokey.auth.forks import renew_in_children
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -163,15 +164,15 @@ class TokenStore:
                 outcome = call.outcome
                 if isinstance(outcome, Failure) or outcome.is_same(self._refused):
                     return outcome
-            now = time.monotonic()
+            now = monotonic()
             if call is None or call.outcome is not None or call.ends_s <= now:
                 call = self._begin(ask, keep, now, timeout_s, what)
-        began = time.monotonic()
+        began = monotonic()
         left = call.ends_s - began
         if within_s is not None and within_s < left:
             left = within_s
         call.done.wait(max(0.0, left))
-        return call.outcome or too_late(time.monotonic() - began)
+        return call.outcome or too_late(monotonic() - began)
 
     def _begin(self, ask: Ask, keep: Keep | None, now: float, timeout_s: float, what: str) -> _Call:
         pause = 0.0 if self._called_at_s is None else self._called_at_s + PAUSE_S - now
@@ -195,7 +196,7 @@ class TokenStore:
             time.sleep(pause)
         with self._lock:
             # The thread may have come late: the pause to the next call counts from here.
-            self._called_at_s = time.monotonic()
+            self._called_at_s = monotonic()
         result = ask()
         with self._lock:
             if isinstance(result, Failure):
