@@ -3,7 +3,8 @@
 
 Values of the exact built-in types are written without running any Python code; all others go
 through `_write_other`, which holds references to what it works on because the code it calls may
-change the containers around it. Lengths are filled in when a container ends. The chain of
+change the containers around it. Passing a cast pointer on does not count as a reference; only a
+local variable does. Lengths are filled in when a container ends. The chain of
 `Frame`s on the C stack says where we are, for errors, and how deep.
 """
 import sys
@@ -14,6 +15,7 @@ from mongokey.bson.code import Code
 from mongokey.bson.int64 import Int64
 from mongokey.bson.timestamp import Timestamp
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.datetime cimport (
     PyDateTime_CheckExact,
@@ -21,9 +23,16 @@ from cpython.datetime cimport (
     datetime,
     import_datetime,
 )
-from cpython.long cimport PyLong_AsLongLong
-from cpython.object cimport PyObject, PyObject_GetAttr, PyTypeObject
-from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from cpython.object cimport PyObject, PyTypeObject
+from libc.stdint cimport (
+    INT32_MAX,
+    INT32_MIN,
+    UINT32_MAX,
+    int32_t,
+    int64_t,
+    uint8_t,
+    uint32_t,
+)
 from libc.string cimport memcpy, memset
 
 from mongokey._cdefs cimport (
@@ -41,13 +50,16 @@ from mongokey.bson._writer cimport (
     SLACK,
     Frame,
     Writer,
+    attribute,
     check_key,
     fail,
+    fail_value,
+    integer_within,
     micros,
     put_binary,
     put_bytes,
     put_datetime,
-    put_i64,
+    put_int64,
     put_regex,
     put_sized,
     put_utf8,
@@ -70,6 +82,14 @@ cdef object _Int64 = Int64
 cdef object _Timestamp = Timestamp
 cdef object _marker_name = sys.intern("_type_marker")
 cdef object _id_name = sys.intern("_id")
+cdef object _subtype_name = sys.intern("subtype")
+cdef object _scope_name = sys.intern("scope")
+cdef object _time_name = sys.intern("time")
+cdef object _inc_name = sys.intern("inc")
+cdef object _binary_name = sys.intern("binary")
+cdef object _bid_name = sys.intern("bid")
+cdef object _as_doc_name = sys.intern("as_doc")
+cdef object _raw_name = sys.intern("raw")
 # Fields of our own classes, read without calling their properties.
 cdef object _binary_subtype = sys.intern("_Binary__subtype")
 cdef object _code_scope = sys.intern("_Code__scope")
@@ -123,11 +143,13 @@ cdef inline int _put_key(Writer *w, PyObject *key) except -1:
 
 
 cdef int _put_other_key(Writer *w, PyObject *key) except -1:
+    # What shows it in an error may take it out of its document.
+    cdef object held = <object>key
     cdef mk_buffer *out = w.out
     cdef size_t start = out.size, n
     if not py.PyUnicode_Check(key):
         w.frame.key = NULL
-        return fail(w, f"documents must have only string keys, key was {<object>key!r}")
+        return fail(w, f"documents must have only string keys, key was {held!r}")
     reserve(out, 1)
     out.size += 1
     put_utf8(w, key)
@@ -140,7 +162,8 @@ cdef int _put_other_key(Writer *w, PyObject *key) except -1:
 
 
 cdef int _fail_nul(Writer *w, PyObject *key) except -1:
-    return fail(w, f"BSON keys must not contain a NUL character, key was {<object>key!r}")
+    cdef object held = <object>key
+    return fail(w, f"BSON keys must not contain a NUL character, key was {held!r}")
 
 
 # ---- Values ----
@@ -172,10 +195,10 @@ cdef int _write_value(Writer *w, size_t type_at, PyObject *value) except -1:
         return 0
     if kind == &py.PyDict_Type:
         out.data[type_at] = c.MK_BSON_DOCUMENT
-        return _write_held(w, <object>value, <object>w.frame.key if w.frame.key != NULL else None)
+        return _write_held(w, value)
     if kind == &py.PyList_Type:
         out.data[type_at] = c.MK_BSON_ARRAY
-        return _write_held(w, <object>value, <object>w.frame.key if w.frame.key != NULL else None)
+        return _write_held(w, value)
     if kind == <PyTypeObject *>_Int64 and py.mk_long_as_int64(value, &number):
         out.data[type_at] = c.MK_BSON_INT64
         mk_store_i64(p, number)
@@ -210,11 +233,14 @@ cdef int _write_value(Writer *w, size_t type_at, PyObject *value) except -1:
 
 # ---- Containers ----
 
-# A dict or list within another, held by the caller (its key too) while code of others may run.
-cdef int _write_held(Writer *w, object value, object key) except -1:
-    if py.Py_TYPE(<PyObject *>value) == &py.PyDict_Type:
-        return _write_dict(w, <PyObject *>value, False)
-    return _write_sequence(w, <PyObject *>value, True)
+# A dict or list within another. References to it and to its key are held: code of others, run by
+# something inside, may take both out of the container around them.
+cdef int _write_held(Writer *w, PyObject *value) except -1:
+    cdef object held = <object>value
+    cdef object _held_key = <object>w.frame.key if w.frame.key != NULL else None
+    if py.Py_TYPE(value) == &py.PyDict_Type:
+        return _write_dict(w, <PyObject *>held, False)
+    return _write_sequence(w, <PyObject *>held, True)
 
 
 cdef int _enter(Writer *w, Frame *frame, Py_ssize_t index) except -1:
@@ -252,7 +278,15 @@ cdef inline bint _is_id(PyObject *key):
     if py.mk_is_compact_ascii(key) and py.PyUnicode_GET_LENGTH(key) == 3:
         p = py.mk_ascii_data(key)
         return p[0] == c'_' and p[1] == c'i' and p[2] == c'd'
-    return False
+    # A subclass of str keeps its characters elsewhere.
+    return (
+        py.Py_TYPE(key) != &py.PyUnicode_Type
+        and py.PyUnicode_CompareWithASCIIString(key, "_id") == 0
+    )
+
+
+cdef int _raise_changed(str kind) except -1:
+    raise RuntimeError(f"{kind} changed size during encoding")
 
 
 # A dict, or a subclass that keeps its items where dict does.
@@ -260,7 +294,7 @@ cdef int _write_dict(Writer *w, PyObject *document, bint top_level) except -1:
     cdef mk_buffer *out = w.out
     cdef Frame frame
     cdef size_t start = out.size, type_at
-    cdef Py_ssize_t position = 0, size = py.PyDict_GET_SIZE(document)
+    cdef Py_ssize_t position = 0, size = py.PyDict_GET_SIZE(document), left = size
     cdef PyObject *key
     cdef PyObject *value
     cdef bint id_written = False
@@ -273,15 +307,21 @@ cdef int _write_dict(Writer *w, PyObject *document, bint top_level) except -1:
             type_at = out.size
             _put_key(w, frame.key)
             _write_value(w, type_at, value)
+    # Items are counted too: one that is taken out and put in again would come up for ever.
     while py.PyDict_Next(document, &position, &key, &value):
+        left -= 1
         if id_written and py.PyUnicode_Check(key) and _is_id(key):
             continue
         frame.key = key
         type_at = out.size
         _put_key(w, key)
         _write_value(w, type_at, value)
-        if py.PyDict_GET_SIZE(document) != size:
-            raise RuntimeError("dictionary changed size during encoding")
+        if left < 0 or py.PyDict_GET_SIZE(document) != size:
+            break
+    # The last key may be gone by now.
+    frame.key = NULL
+    if left != 0 or py.PyDict_GET_SIZE(document) != size:
+        _raise_changed("dictionary")
     return _leave(w, start)
 
 
@@ -300,6 +340,8 @@ cdef int _write_mapping(Writer *w, object document, bint top_level) except -1:
         _put_key(w, frame.key)
         _write_value(w, type_at, <PyObject *>value)
     for key in document:
+        # Not the key before: it may be gone.
+        frame.key = NULL
         if id_written and py.PyUnicode_Check(<PyObject *>key) and _is_id(<PyObject *>key):
             continue
         value = document[key]
@@ -315,15 +357,14 @@ cdef int _write_sequence(Writer *w, PyObject *items, bint is_list) except -1:
     cdef mk_buffer *out = w.out
     cdef Frame frame
     cdef size_t start = out.size, type_at, n = 1, j
-    cdef Py_ssize_t i = 0
+    cdef Py_ssize_t i = 0, size = py.Py_SIZE(items)
     cdef uint8_t *p
     # The index in decimal, counted up in place.
     cdef uint8_t[24] digits
     memset(digits, 0, 24)
     digits[0] = c'0'
     _enter(w, &frame, 0)
-    # Looked up anew each time: code run by an item may have changed the list.
-    while i < py.Py_SIZE(items):
+    while i < size:
         frame.index = i
         reserve(out, 24 + SLACK)
         type_at = out.size
@@ -335,6 +376,9 @@ cdef int _write_sequence(Writer *w, PyObject *items, bint is_list) except -1:
         _write_value(
             w, type_at, py.PyList_GET_ITEM(items, i) if is_list else py.PyTuple_GET_ITEM(items, i)
         )
+        # Code run by an item may have changed the list.
+        if py.Py_SIZE(items) != size:
+            _raise_changed("list")
         i += 1
         j = n
         while True:
@@ -352,11 +396,17 @@ cdef int _write_sequence(Writer *w, PyObject *items, bint is_list) except -1:
 
 
 cdef int _write_raw(Writer *w, object raw) except -1:
-    cdef const uint8_t[::1] view = raw
-    cdef size_t size = <size_t>view.shape[0]
-    if size < c.MK_BSON_MIN_SIZE or c.mk_bson_document_size(&view[0], size) != size:
-        return fail(w, "a RawBSONDocument's bytes are not one whole document")
-    return put_bytes(w, &view[0], size)
+    cdef Py_buffer view
+    try:
+        PyObject_GetBuffer(raw, &view, PyBUF_SIMPLE)
+    except (TypeError, BufferError):
+        return fail(w, f"a RawBSONDocument's bytes are not bytes-like: {raw!r}")
+    try:
+        if c.mk_bson_document_size(<const uint8_t *>view.buf, view.len) != <size_t>view.len:
+            return fail(w, "a RawBSONDocument's bytes are not one whole document")
+        return put_bytes(w, view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
 
 
 cdef int _write_any_document(Writer *w, object document, bint top_level) except -1:
@@ -367,9 +417,11 @@ cdef int _write_any_document(Writer *w, object document, bint top_level) except 
             return _write_mapping(w, document, top_level)
         return _write_dict(w, p, top_level)
     if _marker(p) == 101:
-        return _write_raw(w, document.raw)
+        return _write_raw(w, attribute(w, document, _raw_name))
     if isinstance(document, _Mapping):
         return _write_mapping(w, document, top_level)
+    if w.frame != NULL:
+        return fail(w, f"expected a mapping but got: {document!r}")
     raise TypeError(f"encoder expected a mapping type but got: {document!r}")
 
 
@@ -469,7 +521,7 @@ cdef int _write_custom(Writer *w, size_t type_at, object value, int tried) excep
     if transform is None:
         if isinstance(value, int):
             raise OverflowError("MongoDB can only handle up to 8-byte ints")
-        return fail(w, f"cannot encode object: {value!r}, of type: {type(value)!r}")
+        return fail_value(w, value)
     value = transform(value)
     reserve(w.out, SLACK)
     if type(value) in _exact_types:
@@ -484,33 +536,50 @@ cdef frozenset _exact_types = frozenset((str, float, type(None), bool, bytes, Ob
 cdef int _write_uuid(Writer *w, size_t type_at, object value) except -1:
     cdef CodecContext context = <CodecContext>w.context
     binary = _Binary.from_uuid(value, context.uuid_representation)
+    # A subclass of UUID may give other bytes.
+    if not isinstance(binary, bytes) or PyBytes_GET_SIZE(binary) != 16:
+        return fail_value(w, value)
     w.out.data[type_at] = c.MK_BSON_BINARY
-    return put_binary(w, binary.subtype, PyBytes_AS_STRING(binary), PyBytes_GET_SIZE(binary))
+    return put_binary(
+        w,
+        <int>integer_within(w, binary.subtype, 0, 255),
+        PyBytes_AS_STRING(binary),
+        PyBytes_GET_SIZE(binary),
+    )
 
 
-# Writes a value whose class has a `_type_marker`; 0 if the marker is not of BSON.
+# Writes a value whose class has a `_type_marker`; 0 if the marker is not of BSON. Any class may
+# have one, and the fields of our own may have been set to anything: all that is read is checked.
 cdef int _write_marked(Writer *w, size_t type_at, object value, int marker) except -1:
     cdef mk_buffer *out = w.out
     cdef bint check_keys = w.check_keys
+    cdef int64_t increment, seconds
+    cdef int subtype
     if marker == 18:                        # Int64
         out.data[type_at] = c.MK_BSON_INT64
-        put_i64(w, PyLong_AsLongLong(value))
+        put_int64(w, value, value)
     elif marker == 7:                       # ObjectId
         out.data[type_at] = c.MK_BSON_OBJECTID
         if isinstance(value, ObjectId):
             put_bytes(w, (<ObjectId>value).data, 12)
         else:
-            put_sized(w, value.binary, 12)
+            put_sized(w, attribute(w, value, _binary_name), 12)
     elif marker == 9:                       # DatetimeMS
         out.data[type_at] = c.MK_BSON_DATETIME
-        put_i64(w, PyLong_AsLongLong(int(value)))
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            fail_value(w, value)
+        put_int64(w, value, number)
     elif marker == 5:                       # Binary
-        if type(value) is _Binary:
-            subtype = PyObject_GetAttr(value, _binary_subtype)
-        else:
-            subtype = value.subtype
-        if not isinstance(value, bytes) or not 0 <= subtype <= 255:
-            fail(w, f"cannot encode object: {value!r}, of type: {type(value)!r}")
+        subtype = <int>integer_within(
+            w,
+            attribute(w, value, _binary_subtype if type(value) is _Binary else _subtype_name),
+            0,
+            255,
+        )
+        if not isinstance(value, bytes):
+            fail_value(w, value)
         out.data[type_at] = c.MK_BSON_BINARY
         put_binary(w, subtype, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
     elif marker == 11:                      # Regex
@@ -521,24 +590,28 @@ cdef int _write_marked(Writer *w, size_t type_at, object value, int marker) exce
     elif marker == 17:                      # Timestamp
         out.data[type_at] = c.MK_BSON_TIMESTAMP
         if type(value) is _Timestamp:
-            increment = PyObject_GetAttr(value, _timestamp_inc)
-            seconds = PyObject_GetAttr(value, _timestamp_time)
+            increment = integer_within(w, attribute(w, value, _timestamp_inc), 0, UINT32_MAX)
+            seconds = integer_within(w, attribute(w, value, _timestamp_time), 0, UINT32_MAX)
         else:
-            increment, seconds = value.inc, value.time
-        put_i64(w, <int64_t>(<uint32_t>increment | <uint64_t><uint32_t>seconds << 32))
+            increment = integer_within(w, attribute(w, value, _inc_name), 0, UINT32_MAX)
+            seconds = integer_within(w, attribute(w, value, _time_name), 0, UINT32_MAX)
+        reserve(out, 8)
+        mk_store_u32(out.data + out.size, <uint32_t>increment)
+        mk_store_u32(out.data + out.size + 4, <uint32_t>seconds)
+        out.size += 8
     elif marker == 19:                      # Decimal128
         out.data[type_at] = c.MK_BSON_DECIMAL128
-        put_sized(w, value.bid, 16)
+        put_sized(w, attribute(w, value, _bid_name), 16)
     elif marker == 100:                     # DBRef
         out.data[type_at] = c.MK_BSON_DOCUMENT
-        document = value.as_doc()
+        document = attribute(w, value, _as_doc_name)()
         # Its keys start with "$" by right.
         w.check_keys = False
         _write_any_document(w, document, False)
         w.check_keys = check_keys
     elif marker == 101:                     # RawBSONDocument
         out.data[type_at] = c.MK_BSON_DOCUMENT
-        _write_raw(w, value.raw)
+        _write_raw(w, attribute(w, value, _raw_name))
     elif marker == 255:
         out.data[type_at] = c.MK_BSON_MINKEY
     elif marker == 127:
@@ -552,12 +625,9 @@ cdef int _write_code(Writer *w, size_t type_at, object code) except -1:
     cdef mk_buffer *out = w.out
     cdef size_t start = out.size
     cdef bint check_keys = w.check_keys
-    if type(code) is _Code:
-        scope = PyObject_GetAttr(code, _code_scope)
-    else:
-        scope = code.scope
+    scope = attribute(w, code, _code_scope if type(code) is _Code else _scope_name)
     if not isinstance(code, str):
-        return fail(w, f"cannot encode object: {code!r}, of type: {type(code)!r}")
+        return fail_value(w, code)
     if scope is None:
         out.data[type_at] = c.MK_BSON_CODE
         return _put_string(w, <PyObject *>code)

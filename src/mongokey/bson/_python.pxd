@@ -25,6 +25,8 @@ cdef extern from "Python.h":
     double PyFloat_AS_DOUBLE(PyObject *o)
 
     bint PyUnicode_Check(PyObject *o)
+    int PyUnicode_CompareWithASCIIString(PyObject *o, const char *text)
+    object PyUnicode_FromObject(PyObject *o)
     bint PyLong_Check(PyObject *o)
     Py_ssize_t PyUnicode_GET_LENGTH(PyObject *o)
     int PyUnicode_KIND(PyObject *o)

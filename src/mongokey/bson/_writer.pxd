@@ -41,6 +41,14 @@ cdef str path(Writer *w)
 cdef str shorten(str path)
 # Raises InvalidDocument, or `kind`, with the message and the path.
 cdef int fail(Writer *w, str message, kind=*) except -1
+# Raises InvalidDocument: BSON has no place for such a value.
+cdef int fail_value(Writer *w, object value) except -1
+# An attribute of a value of a BSON type; raises InvalidDocument where there is none.
+cdef object attribute(Writer *w, object value, object name)
+# The value of an int (of its digits: a subclass has no say); raises InvalidDocument for others.
+cdef int64_t integer_within(
+    Writer *w, object number, int64_t least, int64_t most
+) except? -1
 # Raises what a negative code of buffer.h or bson.h means.
 cdef int raise_buffer_error(int code) except -1
 
@@ -51,6 +59,9 @@ cdef int check_key(Writer *w, const uint8_t *key, size_t n) except -1
 cdef int put_bytes(Writer *w, const void *data, size_t n) except -1
 # Appends bytes if they are of that size.
 cdef int put_sized(Writer *w, object data, Py_ssize_t size) except -1
+# Appends `number`, which stands for `value`; raises InvalidDocument when it is no int, and
+# OverflowError when it needs more than 64 bits.
+cdef int put_int64(Writer *w, object value, object number) except -1
 cdef int put_binary(Writer *w, int subtype, const char *data, size_t n) except -1
 cdef int put_datetime(Writer *w, object value) except -1
 # A Regex or a compiled pattern.

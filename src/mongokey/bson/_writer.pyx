@@ -3,6 +3,8 @@
 
 Nothing here knows how containers are walked or which Python type becomes which BSON type.
 """
+import sys
+
 from mongokey.bson.errors import InvalidDocument, InvalidStringData
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -10,10 +12,12 @@ from cpython.datetime cimport (
     PyDateTime_DELTA_GET_DAYS,
     PyDateTime_DELTA_GET_MICROSECONDS,
     PyDateTime_DELTA_GET_SECONDS,
+    PyDelta_Check,
     import_datetime,
 )
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_DecodeUTF8
+from libc.stdint cimport INT32_MAX, INT32_MIN, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from mongokey._cdefs cimport MK_NO_MEMORY, MK_TOO_LARGE, mk_buffer, mk_store_u32
@@ -22,13 +26,17 @@ from mongokey.bson cimport _python as py
 
 import_datetime()
 
+cdef object _flags_name = sys.intern("flags")
+cdef object _pattern_name = sys.intern("pattern")
+
 
 cdef str path(Writer *w):
     cdef Frame *frame = w.frame
     cdef list parts = []
     while frame != NULL:
         if frame.key != NULL:
-            parts.append(str(<object>frame.key))
+            # The characters, not what a subclass of str says it is: no code of others runs here.
+            parts.append(<str>py.PyUnicode_FromObject(frame.key))
         elif frame.index >= 0:
             parts.append(str(frame.index))
         frame = frame.up
@@ -49,6 +57,41 @@ cdef int fail(Writer *w, str message, kind=InvalidDocument) except -1:
     raise kind(message)
 
 
+cdef int fail_value(Writer *w, object value) except -1:
+    return fail(w, f"cannot encode object: {value!r}, of type: {type(value)!r}")
+
+
+cdef object attribute(Writer *w, object value, object name):
+    try:
+        return getattr(value, name)
+    except AttributeError as err:
+        # The names of private fields say nothing to a reader.
+        shown = name.rpartition("__")[2]
+        fail(w, f"cannot encode object of type {type(value)!r}: it has no {shown!r} ({err})")
+
+
+cdef int64_t integer_within(
+    Writer *w, object number, int64_t least, int64_t most
+) except? -1:
+    cdef int64_t value = 0
+    if (
+        not py.PyLong_Check(<PyObject *>number)
+        or not py.mk_long_as_int64(<PyObject *>number, &value)
+        or not least <= value <= most
+    ):
+        fail(w, f"expected an integer from {least} to {most}, got {number!r}")
+    return value
+
+
+cdef int put_int64(Writer *w, object value, object number) except -1:
+    cdef int64_t n = 0
+    if not py.PyLong_Check(<PyObject *>number):
+        return fail_value(w, value)
+    if not py.mk_long_as_int64(<PyObject *>number, &n):
+        raise OverflowError("MongoDB can only handle up to 8-byte ints")
+    return put_i64(w, n)
+
+
 cdef int raise_buffer_error(int code) except -1:
     if code == MK_NO_MEMORY:
         raise MemoryError()
@@ -64,7 +107,7 @@ cdef int raise_buffer_error(int code) except -1:
 
 cdef int raise_surrogate(Writer *w, object text) except -1:
     try:
-        text.encode("utf-8")
+        PyUnicode_AsUTF8String(text)
     except UnicodeEncodeError as err:
         err.reason += f", at field {shorten(path(w))!r}"
         raise
@@ -134,43 +177,58 @@ cdef int put_binary(Writer *w, int subtype, const char *data, size_t n) except -
 
 
 cdef int put_sized(Writer *w, object data, Py_ssize_t size) except -1:
-    if not isinstance(data, bytes) or len(data) != size:
+    # A subclass may say that it has another length.
+    if not isinstance(data, bytes) or PyBytes_GET_SIZE(data) != size:
         return fail(w, f"expected {size} bytes, got {data!r}")
     return put_bytes(w, PyBytes_AS_STRING(data), size)
 
 
 cdef int put_datetime(Writer *w, object value) except -1:
     cdef int64_t since_epoch = micros(<datetime>value)
+    cdef int64_t seconds
     offset = value.utcoffset()
     if offset is not None:
-        since_epoch -= (
-            (<int64_t>PyDateTime_DELTA_GET_DAYS(offset) * 86400
-             + PyDateTime_DELTA_GET_SECONDS(offset)) * 1000000
-            + PyDateTime_DELTA_GET_MICROSECONDS(offset)
+        # A subclass may answer with anything; what datetime itself lets through is checked here.
+        if not PyDelta_Check(offset):
+            return fail(w, f"utcoffset() of {type(value)!r} gave {offset!r}, not a timedelta")
+        seconds = (
+            <int64_t>PyDateTime_DELTA_GET_DAYS(offset) * 86400
+            + PyDateTime_DELTA_GET_SECONDS(offset)
         )
+        if not -86400 <= seconds < 86400 or (
+            seconds == -86400 and PyDateTime_DELTA_GET_MICROSECONDS(offset) == 0
+        ):
+            return fail(
+                w,
+                f"utcoffset() of {type(value)!r} gave {offset!r}: it must be less than a day",
+            )
+        since_epoch -= seconds * 1000000 + PyDateTime_DELTA_GET_MICROSECONDS(offset)
     return put_i64(w, py.mk_floor_div(since_epoch, 1000))
 
 
 cdef int put_regex(Writer *w, object regex) except -1:
-    cdef long flags = regex.flags
+    cdef int64_t flags = integer_within(
+        w, attribute(w, regex, _flags_name), INT32_MIN, INT32_MAX
+    )
+    cdef size_t start = w.out.size
     cdef uint8_t[8] letters
     cdef size_t n = 0
     # The letters of re.I, L, M, S, U, X, whose bits follow each other from the second on.
     cdef const char *names = "ilmsux"
     cdef int bit = 0
-    pattern = regex.pattern
+    pattern = attribute(w, regex, _pattern_name)
     if isinstance(pattern, str):
-        if "\0" in pattern:
-            return fail(w, "regex patterns must not contain the NULL byte")
         put_utf8(w, <PyObject *>pattern)
-    else:
-        if b"\0" in pattern:
-            return fail(w, "regex patterns must not contain the NULL byte")
+    elif isinstance(pattern, bytes):
         try:
-            pattern.decode("utf-8")
+            PyUnicode_DecodeUTF8(PyBytes_AS_STRING(pattern), PyBytes_GET_SIZE(pattern), NULL)
         except UnicodeDecodeError:
             fail(w, "regex patterns must be valid UTF-8", InvalidStringData)
         put_bytes(w, PyBytes_AS_STRING(pattern), PyBytes_GET_SIZE(pattern) + 1)
+    else:
+        return fail(w, f"regex patterns must be str or bytes, not {type(pattern)!r}")
+    if py.mk_has_nul(w.out.data + start, w.out.size - start - 1):
+        return fail(w, "regex patterns must not contain the NULL byte")
     while bit < 6:
         if flags >> (bit + 1) & 1:
             letters[n] = names[bit]
