@@ -7,6 +7,7 @@ and it never repeats a text that could be part of a password.
 
 from __future__ import annotations
 
+from mongokey._reprs import with_safe_repr
 from mongokey.errors import ConfigurationError, InvalidURI
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -50,6 +51,7 @@ class UnknownOption(ConfigurationError):
     """There is no option of that name."""
 
 
+@with_safe_repr
 class Finding:
     """Something to tell the user about a connection string that could be read all the same.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
+from mongokey._reprs import with_safe_repr
+
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OIDCCallback", "OIDCCallbackContext", "OIDCCallbackResult", "OIDCIdPInfo"]
 
 
+@with_safe_repr
 @dataclass
 class OIDCIdPInfo:
     """What the server says of the identity provider that a person is to log in at.
@@ -30,6 +33,7 @@ class OIDCIdPInfo:
     requestScopes: list[str] | None = None  # noqa: N815
 
 
+@with_safe_repr
 @dataclass
 class OIDCCallbackContext:
     """What a callback is called with.

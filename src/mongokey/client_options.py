@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from mongokey._reprs import with_safe_repr
 from mongokey._uri_errors import (
     DEPRECATED,
     Finding,
@@ -68,6 +69,7 @@ __all__ = ["ClientOptions", "PoolOptions", "TLSOptions"]
 _MIN_HEARTBEAT_S = 0.5
 
 
+@with_safe_repr
 class ClientOptions(Frozen):
     """The options of one client; immutable, made by `build`.
 

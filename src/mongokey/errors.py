@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from mongokey._portable import Portable
 from mongokey.bson.errors import (
     BSONError,
     InvalidBSON,
@@ -55,7 +56,7 @@ __all__ = [
 ]
 
 
-class MongoError(Exception):
+class MongoError(Portable, Exception):
     """Base class of all errors of the driver; `PyMongoError` is the same class."""
 
     def __init__(self, message: str = "", error_labels: Iterable[str] | None = None) -> None:
@@ -136,9 +137,6 @@ class TLSError(AutoReconnect):
         super().__init__(message)
         self.reason = reason
         self.permanent = permanent
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._message, self.reason, self.permanent)
 
 
 class NotPrimaryError(AutoReconnect):
@@ -247,9 +245,6 @@ class BulkWriteError(OperationFailure):
 
     def __init__(self, results: Mapping[str, Any]) -> None:
         super().__init__("batch op errors occurred", 65, results)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self.__class__, (self.details,)
 
     @property
     def timeout(self) -> bool:

@@ -237,6 +237,8 @@ cdef class MongoClient:
         return hash(self._identity())
 
     def __repr__(self):
+        if self._topology is None:
+            return f"<{type(self).__name__}, not initialized>"
         hosts = [format_address(seed) for seed in self._topology.seeds]
         if self.options.needs_dns:
             hosts.append(f"mongodb+srv://{self.options.connection_string.fqdn}")

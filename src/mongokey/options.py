@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from mongokey import _option_values as v
+from mongokey._reprs import with_safe_repr
 from mongokey._uri_errors import UnknownOption
 from mongokey.errors import ConfigurationError, InvalidURI
 
@@ -34,6 +35,7 @@ FROM_TXT = "TXT"
 FROM_DEFAULT = "default"
 
 
+@with_safe_repr
 class Option:
     """One row of the table.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mongokey._reprs import with_safe_repr
 from mongokey.errors import ConfigurationError
 from mongokey.options import OPTIONS
 
@@ -68,6 +69,7 @@ class Values:
         return value
 
 
+@with_safe_repr
 class TLSOptions(Frozen):
     """What the client was told about TLS, once TLS is on.
 
@@ -128,6 +130,7 @@ class TLSOptions(Frozen):
         return f"TLSOptions({', '.join(shown)})"
 
 
+@with_safe_repr
 class PoolOptions(Frozen):
     """What a pool was told. Times are nanoseconds (`_ns`) or seconds, None is no limit.
 

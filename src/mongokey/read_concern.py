@@ -6,9 +6,12 @@ connections. Levels are not checked, the server knows which it has.
 
 from __future__ import annotations
 
+from mongokey._reprs import with_safe_repr
+
 __all__ = ["DEFAULT_READ_CONCERN", "ReadConcern"]
 
 
+@with_safe_repr
 class ReadConcern:
     """A read concern; immutable.
 

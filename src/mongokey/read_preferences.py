@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mongokey._reprs import with_safe_repr
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -70,6 +71,7 @@ def _warn_hedge(stacklevel: int) -> None:
     )
 
 
+@with_safe_repr
 class _ServerMode:
     """What all read preferences have; immutable."""
 

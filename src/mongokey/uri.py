@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from mongokey import _uri_errors as say
 from mongokey._escapes import unquote_plus
+from mongokey._reprs import with_safe_repr
 from mongokey._uri_errors import ADVICE, Finding
 from mongokey._uri_options import read_options
 from mongokey.errors import ConfigurationError, InvalidURI
@@ -41,6 +42,7 @@ DEFAULT_PORT = 27017
 Host = tuple[str, int | None]
 
 
+@with_safe_repr
 class SRVQuestion:
     """What a resolver has to know to find the hosts of a mongodb+srv string.
 
@@ -77,6 +79,7 @@ class SRVQuestion:
         return f"SRVQuestion({', '.join(f'{n}={getattr(self, n)!r}' for n in self.__slots__)})"
 
 
+@with_safe_repr
 class DNSAnswer:
     """What DNS said: the targets of the SRV records, and the TXT record's text if there is one.
 
@@ -106,6 +109,7 @@ class DNSAnswer:
 Resolve = Callable[[SRVQuestion], DNSAnswer | tuple[Sequence[Host], str | None]]
 
 
+@with_safe_repr
 class ConnectionString:
     """A connection string that was understood; immutable. `str` and `repr` mask its secrets.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 from mongokey import _uri_errors as say
 from mongokey._escapes import unquote_plus
+from mongokey._reprs import with_safe_repr
 from mongokey._uri_errors import Finding, emit
 from mongokey._uri_options import read_options
 from mongokey.errors import ConfigurationError
@@ -248,6 +249,7 @@ def validate_options(opts: Mapping[str, Any], warn: bool = False) -> MutableMapp
     return _AnyCase(checked) if isinstance(opts, _AnyCase) else checked
 
 
+@with_safe_repr
 class _AnyCase(MutableMapping[str, "Any"]):
     """A mapping whose keys are the same in any case; iterates them in lower case."""
 

@@ -6,6 +6,7 @@ nothing of commands or connections.
 
 from __future__ import annotations
 
+from mongokey._reprs import with_safe_repr
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_WRITE_CONCERN", "WriteConcern"]
 
 
+@with_safe_repr
 class WriteConcern:
     """A write concern; immutable.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from mongokey._reprs import with_safe_repr
 from mongokey.auth.mechanism import FROM_DEFAULT
 from mongokey.auth.registry import DEFAULT, find_rules
 from mongokey.errors import ConfigurationError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 
+@with_safe_repr
 class MechanismProperties(Mapping[str, "Any"]):
     """Immutable mechanism properties; `repr` masks the secret ones."""
 
@@ -46,6 +48,7 @@ class MechanismProperties(Mapping[str, "Any"]):
         return f"{{{shown}}}"
 
 
+@with_safe_repr
 class CredentialState:
     """What the connections of one client share about their credential; thread-safe.
 
@@ -74,6 +77,7 @@ class CredentialState:
         return f"<CredentialState mechanism={self.mechanism!r} logged_in={self.logged_in}>"
 
 
+@with_safe_repr
 class MongoCredential:
     """A user's credential, immutable and already valid for its mechanism.
 
@@ -171,6 +175,34 @@ class MongoCredential:
         if self.mechanism_properties:
             parts.append(f"mechanism_properties={self.mechanism_properties!r}")
         return f"MongoCredential({', '.join(parts)})"
+
+
+class ShownCredential:
+    """What of a credential may leave the process: the attributes of `MongoCredential`, with
+    "<hidden>" for a password that was given and without the properties that are secret."""
+
+    __slots__ = (
+        "mechanism",
+        "mechanism_properties",
+        "password",
+        "shown_user",
+        "source",
+        "source_origin",
+        "username",
+    )
+
+    def __init__(self, credential: MongoCredential) -> None:
+        self.mechanism = credential.mechanism
+        self.source = credential.source
+        self.source_origin = credential.source_origin
+        self.username = self.shown_user = credential.shown_user
+        self.password = None if credential.password is None else "<hidden>"
+        rules = find_rules(self.mechanism).properties
+        self.mechanism_properties = {
+            name: value
+            for name, value in credential.mechanism_properties.items()
+            if not (name in rules and rules[name].secret)
+        }
 
 
 def build_credential(

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 
+from mongokey._portable import portable
 from mongokey.auth.errors import ServerProofError
 from mongokey.auth.hints import (
     ATLAS_ERROR,
@@ -96,6 +98,19 @@ class LoginFacts:
         self.evidence: Any = None
         self.said = ""
         self.hints: list[Hint] = []
+
+    def without_secrets(self) -> LoginFacts:
+        """The same, fit to be pickled: of the credential only what may be shown."""
+        # Late: the credential's module loads this one.
+        from mongokey.auth.credential import ShownCredential
+
+        same = copy(self)
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if name == "credential":
+                value = ShownCredential(value)
+            setattr(same, name, portable(value))
+        return same
 
     @property
     def negotiated(self) -> bool:

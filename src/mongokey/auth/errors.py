@@ -24,7 +24,7 @@ class AuthenticationFailed(OperationFailure):
 
     The message says what was tried and what most likely helps; it is complete, so the server's
     answer is not repeated behind it. `facts` holds the same as attributes, or None when a
-    conversation was used alone.
+    conversation was used alone. A pickle takes them along without the credential's secrets.
     """
 
     facts: LoginFacts | None
@@ -46,9 +46,13 @@ class AuthenticationFailed(OperationFailure):
         """The server's complete answer, or None when it never gave one."""
         return self._answer
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The facts hold the credential, which is not to leave this process; the message tells all.
-        return type(self), self.args, {**self.__dict__, "facts": None}
+    def _attributes(self) -> dict[str, Any]:
+        facts = self.facts
+        return {
+            **super()._attributes(),
+            # The password is not to leave this process.
+            "facts": None if facts is None else facts.without_secrets(),
+        }
 
 
 class ServerProofError(AuthenticationFailed):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable
 
+from mongokey._reprs import with_safe_repr
 from mongokey.auth.forks import renew_in_children
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 MAX_ENTRIES = 8
 
 
+@with_safe_repr
 class KeyCache:
     """Maps what identifies a derivation to what it gave; at most `limit` entries, oldest out.
 

@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from mongokey._reprs import with_safe_repr
+
 __all__ = ["BinaryVector", "BinaryVectorDtype", "pack_vector", "unpack_vector"]
 
 
@@ -38,6 +40,7 @@ _NUMPY_NAME = {
 }
 
 
+@with_safe_repr
 class BinaryVector:
     """A vector and what is needed to store it.
 

@@ -12,6 +12,7 @@ import enum
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 
+from mongokey._reprs import with_safe_repr
 from mongokey.bson.binary import (
     ALL_UUID_REPRESENTATIONS,
     UUID_REPRESENTATION_NAMES,
@@ -75,6 +76,7 @@ _Codec = TypeEncoder | TypeDecoder | TypeCodec
 _Fallback = Callable[["Any"], "Any"]
 
 
+@with_safe_repr
 class TypeRegistry:
     """The type codecs in use, and a function for values of any other type.
 

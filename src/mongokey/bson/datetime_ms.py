@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 
+from mongokey._reprs import with_safe_repr
 from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions, DatetimeConversion
 from mongokey.bson.errors import InvalidBSON
 from mongokey.bson.tz_util import utc
@@ -27,6 +28,7 @@ _DATETIME_ERROR_SUGGESTION = (
 )
 
 
+@with_safe_repr
 class DatetimeMS:
     """Milliseconds since the epoch (UTC), for dates that `datetime.datetime` cannot hold.
 

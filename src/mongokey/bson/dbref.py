@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+from mongokey._reprs import with_safe_repr
 from mongokey.bson._slots import getstate_slots, setstate_slots
 from mongokey.bson.son import SON
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["DBRef"]
 
 
+@with_safe_repr
 class DBRef:
     """A reference to a document.
 

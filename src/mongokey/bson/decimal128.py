@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mongokey._reprs import with_safe_repr
 from mongokey.bson.codec_options import TypeDecoder, TypeEncoder
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def _to_bid(value: Any) -> tuple[int, int]:
     return high, coefficient & _LOW_MASK
 
 
+@with_safe_repr
 class Decimal128:
     """A decimal number as BSON stores it.
 

@@ -6,6 +6,8 @@ field path. Nothing here knows of the wire or the driver.
 
 from __future__ import annotations
 
+from mongokey._portable import Portable
+
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["BSONError", "InvalidBSON", "InvalidDocument", "InvalidId", "InvalidStringData"]
 
 
-class BSONError(Exception):
+class BSONError(Portable, Exception):
     """Base class of all errors of `mongokey.bson`."""
 
 

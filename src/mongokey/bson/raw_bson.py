@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, Mapping
 
+from mongokey._reprs import with_safe_repr
 from mongokey.bson import _codec
 from mongokey.bson.codec_options import _RAW_BSON_DOCUMENT_MARKER, CodecOptions
 from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS as DEFAULT
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_RAW_BSON_OPTIONS", "RawBSONDocument"]
 
 
+@with_safe_repr
 class RawBSONDocument(Mapping[str, "Any"]):
     """A read-only mapping over the bytes of one BSON document.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Generic, TypeVar
 
+from mongokey._reprs import with_safe_repr
 from mongokey.bson._slots import getstate_slots, setstate_slots
 
 __all__ = ["Regex", "str_flags_to_int"]
@@ -33,6 +34,7 @@ def str_flags_to_int(str_flags: str) -> int:
     return flags
 
 
+@with_safe_repr
 class Regex(Generic[_T]):
     """A BSON regular expression.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 
+from mongokey._reprs import with_safe_repr
 from mongokey.bson._slots import getstate_slots, setstate_slots
 from mongokey.bson.tz_util import utc
 
@@ -21,6 +22,7 @@ _EPOCH = datetime.datetime(1970, 1, 1)
 _SECOND = datetime.timedelta(seconds=1)
 
 
+@with_safe_repr
 class Timestamp:
     """An internal timestamp of the server.
 

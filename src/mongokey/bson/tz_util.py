@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
 
+from mongokey._reprs import with_safe_repr
+
 __all__ = ["FixedOffset", "utc"]
 
 ZERO: timedelta = timedelta(0)
 
 
+@with_safe_repr
 class FixedOffset(tzinfo):
     """A time zone at a fixed offset, in minutes east of UTC or as a timedelta."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
+from mongokey._reprs import with_safe_repr
 from mongokey._version import __version__
 from mongokey.errors import ConfigurationError
 from mongokey.handshake.environment import (
@@ -32,6 +33,7 @@ DELIMITER = "|"
 _Info = tuple[str, str, str]
 
 
+@with_safe_repr
 class ClientMetadata:
     """What a client tells each server about itself; append-only and thread-safe.
 

@@ -72,6 +72,10 @@ cdef class HelloReply:
     Sizes are in bytes.
     """
 
+    def __reduce__(self):
+        # The facts of a failed login hold it, and an error is to reach another process.
+        return HelloReply, (self.document,)
+
     def __init__(self, document):
         cdef dict d = document if type(document) is dict else dict(document)
         self.document = d

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from mongokey import _arguments as arguments
 from mongokey._lazy import loader
+from mongokey._reprs import with_safe_repr
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _REQUESTS = ("DeleteMany", "DeleteOne", "InsertOne", "ReplaceOne", "UpdateMany",
 __getattr__ = loader(__name__, dict.fromkeys(_REQUESTS, "mongokey.operations._requests"))
 
 
+@with_safe_repr
 class IndexModel:
     """An index to create: its keys, and options such as ``name``, ``unique``, ``sparse``,
     ``expireAfterSeconds``, ``partialFilterExpression``, ``collation``, ``hidden``."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mongokey import _arguments as arguments
+from mongokey._reprs import with_safe_repr
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
 
+@with_safe_repr
 class _Request:
     """One write. `command` is the server's command for it; `multi` says that it may touch many
     documents, and so cannot be tried again."""

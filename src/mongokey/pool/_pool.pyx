@@ -283,6 +283,8 @@ cdef class Pool:
             self._wake()
 
     def __repr__(self):
+        if self.address is None:
+            return "<Pool, not initialized>"
         return (
             f"<Pool of {self._peer()}: {self.in_use} in use, {len(self.idle)} idle, "
             f"{self.connecting} connecting>"

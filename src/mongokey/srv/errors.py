@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mongokey._reprs import with_safe_repr
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -28,6 +29,7 @@ _LONG_FORM = (
 )
 
 
+@with_safe_repr
 class Attempt:
     """One question to one name server, and what came of it.
 

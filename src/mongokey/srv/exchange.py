@@ -18,6 +18,7 @@ import dns.query
 import dns.rcode
 
 from mongokey._clock import monotonic
+from mongokey._reprs import with_safe_repr
 from mongokey.srv.errors import ANSWERED, MALFORMED, TIMED_OUT, TRUNCATED, UNREACHABLE, Attempt
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -34,6 +35,7 @@ _QR = 0x80
 _TC = 0x02
 
 
+@with_safe_repr
 class Server:
     """A name server that speaks plain DNS; `address` is an IP address, `port` an int."""
 
@@ -93,6 +95,7 @@ class Server:
                 udp.settimeout(left)
 
 
+@with_safe_repr
 class OtherServer:
     """A name server that dnspython speaks to its own way (DNS over TLS, HTTPS or QUIC)."""
 

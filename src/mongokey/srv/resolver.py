@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from mongokey._clock import monotonic
+from mongokey._reprs import with_safe_repr
 from mongokey.srv import errors, names
 from mongokey.srv.errors import Attempt
 from mongokey.uri import DNSAnswer, Host, SRVQuestion
@@ -37,6 +38,7 @@ def poll_interval_s(ttl_s: float | None) -> float:
     return max(MIN_POLL_S, ttl_s or 0.0)
 
 
+@with_safe_repr
 class Resolver:
     """Finds the hosts of mongodb+srv strings; a `mongokey.uri.Resolve`. Thread-safe.
 

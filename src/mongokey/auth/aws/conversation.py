@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
+from mongokey._reprs import with_safe_repr
 from mongokey.auth import sasl
 from mongokey.auth.aws.keys import AwsKeys, KeyStore, mask
 from mongokey.auth.aws.problems import AwsProblem
@@ -45,6 +46,7 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+@with_safe_repr
 class AwsState:
     """What the logins of one client share.
 

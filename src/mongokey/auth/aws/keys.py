@@ -13,6 +13,7 @@ from collections.abc import Callable
 from copy import copy
 from datetime import datetime, timedelta
 
+from mongokey._reprs import with_safe_repr
 from mongokey.auth.aws.problems import AwsProblem
 from mongokey.auth.forks import renew_in_children
 
@@ -45,6 +46,7 @@ def oddity(value: str) -> str | None:
     return None
 
 
+@with_safe_repr
 class AwsKeys:
     """An access key, immutable; its repr shows no secret.
 
@@ -117,6 +119,7 @@ class _Flight:
         self.error: Exception | None = None
 
 
+@with_safe_repr
 class KeyStore:
     """The keys that were fetched for a client; thread-safe, and a forked child may use it.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from mongokey._portable import Portable
+
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from re import Match
@@ -24,7 +26,7 @@ _RUN = re.compile(r"[A-Za-z0-9+/=_-]{40,}")
 _KEY_ID = re.compile(r"\b(A[KS]IA)[A-Z0-9]{8,}([A-Z0-9]{4})\b")
 
 
-class AwsProblem(Exception):
+class AwsProblem(Portable, Exception):
     """Credentials could not be had.
 
     `word` is a code word that never changes and `advice` says what to do. `settings` is True
@@ -37,9 +39,6 @@ class AwsProblem(Exception):
         self.text = text
         self.advice = advice
         self.settings = settings
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.word, self.text, self.advice), {"settings": self.settings}
 
 
 def clean(error: object) -> str:

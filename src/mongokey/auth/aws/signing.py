@@ -17,6 +17,7 @@ from typing import Any
 from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth
 from botocore.credentials import ReadOnlyCredentials
 
+from mongokey._reprs import with_safe_repr
 from mongokey.auth.aws.host import region_of
 from mongokey.auth.aws.keys import AwsKeys
 
@@ -55,6 +56,7 @@ class _Request:
         self.context: dict[str, Any] = {"timestamp": date}
 
 
+@with_safe_repr
 class Signer(SigV4Auth):  # type: ignore[misc]  # botocore has no types
     """Signs with one set of keys for one STS host; may be shared by threads.
 

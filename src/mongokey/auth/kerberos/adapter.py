@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from mongokey._portable import Portable
+from mongokey._reprs import with_safe_repr
+
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from mongokey.auth.kerberos.tickets import PasswordTickets
 
 
+@with_safe_repr
 class Service:
     """The service that a ticket is asked for.
 
@@ -55,7 +59,8 @@ class Ticket:
         self.lifetime_s = lifetime_s
 
 
-class KerberosFailure(Exception):
+@with_safe_repr
+class KerberosFailure(Portable, Exception):
     """A call of a library failed.
 
     `messages` are the library's own, from the general (the GSS major status) to the specific

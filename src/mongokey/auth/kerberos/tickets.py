@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event, Lock
 
+from mongokey._reprs import with_safe_repr
 from mongokey.auth.forks import renew_in_children
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -27,6 +28,7 @@ class _Request:
         self.error: Exception | None = None
 
 
+@with_safe_repr
 class PasswordTickets:
     """Holds one library's credential of one user; thread-safe, and a forked child may use it."""
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 
 from mongokey._clock import monotonic
+from mongokey._portable import Portable
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
 from mongokey.auth.oidc.claims import mask
 from mongokey.errors import ConfigurationError
@@ -32,7 +33,7 @@ CONNECT_S = 5.0
 _LONGEST_SHOWN = 400
 
 
-class SourceError(Exception):
+class SourceError(Portable, Exception):
     """A built-in source has no token: the message, the class of the login's error, a hint."""
 
     def __init__(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mongokey._portable import Portable
+from mongokey._reprs import with_safe_repr
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
 from mongokey.auth.oidc.claims import mask
 from mongokey.auth.oidc.tokens import Failure
@@ -42,6 +44,7 @@ DEFAULT_ALLOWED_HOSTS = (
 _LONGEST_REASON = 500
 
 
+@with_safe_repr
 class Provider:
     """Where a client's tokens come from; `human` says that a person may be asked."""
 
@@ -158,7 +161,7 @@ def is_allowed(host: str, patterns: Sequence[str]) -> bool:
     return False
 
 
-class _Wrong(Exception):
+class _Wrong(Portable, Exception):
     """What was returned cannot be used."""
 
     def __init__(self, failure: Failure) -> None:

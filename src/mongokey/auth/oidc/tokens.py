@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 
 from mongokey._clock import monotonic
+from mongokey._reprs import with_safe_repr
 from mongokey.auth.forks import renew_in_children
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 PAUSE_S = 0.1
 
 
+@with_safe_repr
 class Token:
     """An access token; `text` is the JWT, `call` the number of the call that gave it (0: none).
 
@@ -90,6 +92,7 @@ class _Call:
         self.outcome: Token | Failure | None = None
 
 
+@with_safe_repr
 class TokenStore:
     """A client's cache of tokens. `current` is the access token or None; `calls` counts the
     calls begun; `refresh_token` and `idp_info` are what human logins left, or None."""
