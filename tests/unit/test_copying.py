@@ -19,6 +19,7 @@ import pytest
 
 import mongokey
 from mongokey.bson import CodecOptions, Int64, ObjectId
+from mongokey.handshake import HelloReply
 from mongokey.results import (
     BulkWriteResult,
     DeleteResult,
@@ -36,6 +37,8 @@ MEANT = [
     UpdateResult({"n": 3, "nModified": 2, "ok": 1.0}, True),
     DeleteResult({"n": 4}, False),
     BulkWriteResult({"nInserted": 9}, True),
+    # Part of the facts of a failed login, which pickle with their error.
+    HelloReply({"ok": 1.0, "setName": "rs0", "maxWireVersion": 21}),
 ]
 # Copies itself by rules of its own (PyMongo: an unevaluated clone), and does not pickle.
 COPIED = {"Cursor"}
