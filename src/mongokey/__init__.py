@@ -10,6 +10,33 @@ from mongokey._version import __version__
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    import mongokey.auth
+    import mongokey.auth_oidc
+    import mongokey.bson
+    import mongokey.certificates
+    import mongokey.client_options
+    import mongokey.collection
+    import mongokey.connection
+    import mongokey.cursor
+    import mongokey.database
+    import mongokey.driver_info
+    import mongokey.errors
+    import mongokey.handshake
+    import mongokey.mongo_client
+    import mongokey.operations
+    import mongokey.options
+    import mongokey.pool
+    import mongokey.pool_options
+    import mongokey.read_concern
+    import mongokey.read_preferences
+    import mongokey.results
+    import mongokey.srv
+    import mongokey.stream
+    import mongokey.topology
+    import mongokey.uri
+    import mongokey.uri_parser
+    import mongokey.wire
+    import mongokey.write_concern
     from mongokey._arguments import ASCENDING, DESCENDING
     from mongokey.collection import ReturnDocument
     from mongokey.cursor import CursorType
@@ -49,6 +76,37 @@ _HOMES = {
     "WriteConcern": "mongokey.write_concern",
 }
 
+# Also loaded when they are first used: `import mongokey; mongokey.errors` works as with PyMongo.
+_SUBMODULES = (
+    "auth",
+    "auth_oidc",
+    "bson",
+    "certificates",
+    "client_options",
+    "collection",
+    "connection",
+    "cursor",
+    "database",
+    "driver_info",
+    "errors",
+    "handshake",
+    "mongo_client",
+    "operations",
+    "options",
+    "pool",
+    "pool_options",
+    "read_concern",
+    "read_preferences",
+    "results",
+    "srv",
+    "stream",
+    "topology",
+    "uri",
+    "uri_parser",
+    "wire",
+    "write_concern",
+)
+
 version = __version__
 
 __all__ = [
@@ -75,8 +133,8 @@ __all__ = [
 ]
 
 
-__getattr__ = loader(__name__, _HOMES)
+__getattr__ = loader(__name__, _HOMES, _SUBMODULES)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted((*__all__, *_SUBMODULES))

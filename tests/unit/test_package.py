@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -148,6 +149,56 @@ def test_the_package_lists_its_names_and_has_no_others() -> None:
     assert set(dir(mongokey)) >= set(mongokey.__all__)
     with pytest.raises(AttributeError, match="no_such_name"):
         mongokey.no_such_name  # type: ignore[attr-defined]  # noqa: B018
+
+
+PUBLIC = sorted(
+    found.name
+    for found in pkgutil.iter_modules([str(PACKAGE)])
+    if not found.name.startswith("_") and found.name != "cli"
+)
+
+
+def test_every_public_module_is_an_attribute_once_it_is_used() -> None:
+    assert len(PUBLIC) >= 27
+    assert set(PUBLIC) <= set(dir(mongokey))
+    # In a fresh interpreter, each alone: an import of another would bring it along.
+    program = "import mongokey, os\n" + "\n".join(
+        f"""
+if os.fork() == 0:
+    try:
+        assert mongokey.{name}.__name__ == "mongokey.{name}"
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+assert os.wait()[1] == 0, {name!r}
+"""
+        for name in PUBLIC
+    )
+    assert "mongokey.errors" not in loaded_by(program)
+
+
+def test_every_public_module_of_bson_is_an_attribute_too() -> None:
+    names = [
+        found.name
+        for found in pkgutil.iter_modules([str(PACKAGE / "bson")])
+        if not found.name.startswith("_")
+    ]
+    asked = "; ".join(f"assert mongokey.bson.{name}.__name__" for name in names)
+    loaded_by(f"import mongokey; {asked}")
+
+
+def test_no_other_module_is_one() -> None:
+    for name in ("cli", "_reprs", "no_such_module"):
+        loaded_by(f"import mongokey\nassert not hasattr(mongokey, {name!r})")
+
+
+@pytest.mark.parametrize("name", ["InsertOne", "ReplaceOne", "UpdateOne", "DeleteMany"])
+def test_requests_can_be_subscripted_at_run_time(name: str) -> None:
+    request = getattr(mongokey, name)
+    alias = request[dict]
+    assert alias.__origin__ is request
+    assert alias.__args__ == (dict,)
+    assert mongokey.InsertOne[dict]({"a": 1}) == mongokey.InsertOne({"a": 1})  # type: ignore[misc]
 
 
 # Who may import whom

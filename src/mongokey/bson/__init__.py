@@ -138,6 +138,7 @@ __getattr__ = loader(
         "Regex": "mongokey.bson.regex",
         "SON": "mongokey.bson.son",
     },
+    ("dbref", "decimal128", "json_util", "raw_bson", "regex", "son", "typings"),
 )
 
 BSONNUM = b"\x01"

@@ -7,6 +7,7 @@ stands in `runs`; how they are sent, in the executor's room.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from types import GenericAlias
 
 from mongokey import _arguments as arguments
 from mongokey._reprs import with_safe_repr
@@ -25,6 +26,9 @@ class _Request:
     multi = False
 
     __slots__ = ("statement",)
+
+    # InsertOne[dict] at run time too, as PyMongo's generic classes have it.
+    __class_getitem__ = classmethod(GenericAlias)
 
     def __init__(self, statement: Any) -> None:
         self.statement = statement
