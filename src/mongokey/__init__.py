@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import mongokey.uri
     import mongokey.uri_parser
     import mongokey.wire
-    import mongokey.write_concern
+    import mongokey.write_concern  # noqa: F401 - for the checker
     from mongokey._arguments import ASCENDING, DESCENDING
     from mongokey.collection import ReturnDocument
     from mongokey.cursor import CursorType
