@@ -84,7 +84,14 @@ PyMongoError = MongoError
 
 
 class ProtocolError(MongoError):
-    """The server sent something that is not MongoDB's wire protocol."""
+    """The server sent something that is not MongoDB's wire protocol.
+
+    `permanent` says that trying again cannot help: another protocol is spoken there.
+    """
+
+    def __init__(self, message: str = "", permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
 
 
 class ConnectionFailure(MongoError):

@@ -40,6 +40,7 @@ cdef class Connection:
     cdef int send(self, int64_t deadline_ns) except -1
     cdef int receive(self, int64_t deadline_ns) except -1
     cdef int _receive(self, int64_t deadline_ns) except -1
+    cdef int _check_beginning(self) except -1
     cdef int _reserve(self, size_t extra) except -1
     cdef int roundtrip(self, int64_t deadline_ns) except -1
     cdef int settle(self) except -1

@@ -5,7 +5,7 @@ It knows the wire and the stream. It must not know how a login goes (`auth.login
 `connection.establish` runs that), what commands mean, nor that pools exist.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memmove
 
 from mongokey._cdefs cimport (
@@ -15,6 +15,7 @@ from mongokey._cdefs cimport (
     mk_buffer_init,
     mk_buffer_reserve,
     mk_buffer_shrink,
+    mk_load_i32,
     mk_store_i32,
 )
 from mongokey.bson._codec cimport context_of, read_document, write_document
@@ -115,8 +116,11 @@ cdef class Connection:
         self.incoming.size = left
         self.message_size = 0
         while True:
-            if length == 0 and self.incoming.size >= <size_t>MK_HEADER_SIZE:
-                length = <size_t>check_header(self.incoming.data, self.max_message_size)
+            if length == 0:
+                if self.incoming.size >= <size_t>MK_HEADER_SIZE:
+                    length = <size_t>check_header(self.incoming.data, self.max_message_size)
+                elif self.hello is None:
+                    self._check_beginning()
             if length and self.incoming.size >= length:
                 break
             self._reserve((length if length > READ_AHEAD else READ_AHEAD) - self.incoming.size)
@@ -134,6 +138,27 @@ cdef class Connection:
             raise ProtocolError(
                 f"{self.stream.peer}: the server sent {self.incoming.size - length} bytes "
                 f"after its reply that nobody asked for"
+            )
+        return 0
+
+    cdef int _check_beginning(self) except -1:
+        """Raise at once where less than a header shows already that nobody speaks MongoDB here: a
+        greeting, or an alert of TLS, may be short and the connection stay open."""
+        cdef const uint8_t *data = self.incoming.data
+        cdef size_t size = self.incoming.size
+        cdef int32_t length
+        if size < 4:
+            return 0
+        length = mk_load_i32(data)
+        # RFC 8446, section 5.1 and 6: an alert's record, version 3.x, 2 bytes, level 1 or 2.
+        if size >= 6 and data[0] == 0x15 and data[1] == 3 and data[3] == 0 and data[4] == 2 and (
+            1 <= data[5] <= 2
+        ):
+            raise ProtocolError(f"{self.stream.peer}: the server answered with an alert of TLS")
+        if length < MK_HEADER_SIZE or <size_t>length > self.max_message_size:
+            raise ProtocolError(
+                f"{self.stream.peer}: invalid wire message: it begins with "
+                f"{self.unread(16).hex(' ')}, which is no length of a message"
             )
         return 0
 

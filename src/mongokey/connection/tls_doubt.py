@@ -1,12 +1,12 @@
-"""Says whether a connection that broke before the server's hello broke for want of TLS.
+"""Says why a connection broke before the server's hello: another protocol, or want of TLS.
 
-Knows what the server sent, how the connection ended and whether this client has talked to that
+Knows what the server sent, how the connection ended and what this process has tried with that
 server before: facts at hand. It must not connect again to find out more.
 """
 
 from __future__ import annotations
 
-from mongokey.errors import MongoError, NetworkTimeout, TLSError
+from mongokey.errors import MongoError, NetworkTimeout, ProtocolError, TLSError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -22,24 +22,29 @@ def clear_up(
     settings: ConnectionSettings,
     address: Address,
     connection: Connection | None,
-) -> TLSError | None:
-    """The better error for `error`, or None where TLS is not, or not known to be, the cause.
+) -> TLSError | ProtocolError | None:
+    """The better error for `error`, or None where nothing more is known.
 
-    A server that answers in TLS surely speaks it (the error is permanent). One that says nothing
-    and hangs up most likely does, unless it has answered this client before.
+    A server whose first bytes are another protocol's, or TLS, surely speaks that (the error is
+    permanent). One that says nothing and hangs up may want TLS, unless it has answered this client
+    before.
     """
-    if settings.tls is not None or connection is None or connection.hello is not None:
+    if connection is None or connection.hello is not None:
         return None
-    if address[1] is None or isinstance(error, NetworkTimeout):
-        return None
-    received = connection.unread(2)
-    sure = received in _TLS_RECORDS
-    likely = not received and connection.stream.lost and address not in settings.greeted
-    if not sure and not likely:
-        return None
-    from mongokey.stream.tls_errors import plain_answer
+    from mongokey.stream.other_protocols import ENOUGH, recognize
 
-    return plain_answer(connection.stream.peer, sure)
+    received = connection.unread(ENOUGH) or connection.stream.last_words
+    peer = connection.stream.peer
+    if settings.tls is None and address[1] is not None:
+        from mongokey.stream.tls_errors import plain_answer
+
+        if received[:2] in _TLS_RECORDS:
+            return plain_answer(peer, True)
+        lost = connection.stream.lost and not isinstance(error, NetworkTimeout)
+        if not received and lost and address not in settings.greeted:
+            return plain_answer(peer, False)
+    speaks = recognize(received)
+    return None if speaks is None else ProtocolError(f"{peer}: this port {speaks}", permanent=True)
 
 
 __all__ = ["clear_up"]

@@ -70,6 +70,8 @@ cdef enum:
     RECEIVED = 20480
     # Receiving into less than this would cost a system call for a few bytes.
     SMALL = 4096
+    # So many of the server's first bytes tell what protocol they are of.
+    HEARD = 64
     # Tickets kept for one server: a server sends two, and maxConnecting bounds how many are
     # wanted at once.
     MOST_SESSIONS = 8
@@ -300,7 +302,7 @@ cdef class OpenSSLStream(SocketStream):
     cdef int _take_in(self, const uint8_t *data, size_t size) except -1:
         if self.heard is None:
             self._doubt = None
-            self.heard = (<const char *>data)[:size if size < 16 else 16]
+            self.heard = (<const char *>data)[:size if size < HEARD else HEARD]
         if fn.BIO_write(self.source, <void *>data, <int>size) != <int>size:
             self.close()
             raise MemoryError(f"{self.peer}: OpenSSL has no memory for {size} bytes")

@@ -34,6 +34,8 @@ cdef class Stream:
     cdef readonly int64_t timeout_ns
     cdef readonly bint closed
     cdef readonly bint lost                 # the server, or the network, ended it
+    # What the server had said, unread, when a write to it failed; b"": nothing, or not known.
+    cdef readonly bytes last_words
     # Where the times come from, for errors: "socketTimeoutMS=5000", "connectTimeoutMS=20000".
     cdef public str timeout_text            # of timeout_ns; None: not known
     cdef public str deadline_text           # of the deadlines given to calls

@@ -24,6 +24,9 @@ class Stream:
     @property
     def lost(self) -> bool:
         """Whether the server, or the network between, has ended it."""
+    @property
+    def last_words(self) -> bytes:
+        """What the server had said, unread, when a write to it failed: at most 64 bytes."""
     timeout_text: str | None
     """What set `timeout_ns`, for errors, such as ``socketTimeoutMS=5000``."""
     deadline_text: str | None

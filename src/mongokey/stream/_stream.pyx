@@ -18,6 +18,8 @@ from mongokey.errors import AutoReconnect, NetworkTimeout
 # From this size on a copy into the kernel takes longer than winning the GIL back.
 cdef enum:
     BIG_WRITE = 65536
+    # So much is looked at of what came before a write failed.
+    LAST_WORDS = 64
 
 if mk_net_init() != 0:
     raise ImportError("the system's socket library (Winsock 2.2) cannot be started")
@@ -46,6 +48,7 @@ cdef class Stream:
         self._socket = MK_NO_SOCKET
         self.closed = True
         self.peer = ""
+        self.last_words = b""
         self._pid = os.getpid()
 
     cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
@@ -240,6 +243,16 @@ cdef class SocketStream(Stream):
             with nogil:
                 sent = mk_send_now(self._socket, data, size)
             self._leave()
+
+    cdef int _lost(self, int64_t code, str doing) except -1:
+        cdef uint8_t said[LAST_WORDS]
+        cdef int64_t got
+        # A server that greets in another protocol may be gone before anything could be sent.
+        if code != 0 and type(self) is SocketStream and self._socket != MK_NO_SOCKET:
+            got = mk_receive(self._socket, said, LAST_WORDS, False)
+            if got > 0:
+                self.last_words = (<const char *>said)[:got]
+        return Stream._lost(self, code, doing)
 
     cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
         cdef int64_t got, limit = deadline_ns, started = 0

@@ -6,6 +6,7 @@ mend. Must not know sockets; both ways to speak TLS hand in the same facts.
 
 from __future__ import annotations
 
+from mongokey._clock import monotonic
 from mongokey.errors import AutoReconnect, TLSError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -80,6 +81,13 @@ _NUMBERS = {name: number for number, name in ALERTS.items()}
 _MOST_NAMES = 10
 _ATLAS_HOSTS = (".mongodb.net", ".mongodbgov.net")
 
+# Why a server hangs up that TLS has nothing to do with.
+_OTHERWISE = (
+    "otherwise the server is shutting down, older than MongoDB 3.6 (it does not know this "
+    "message), no MongoDB at all, or a proxy or firewall with no server behind it"
+)
+_NEITHER = "with TLS and without: so TLS is not the cause; " + _OTHERWISE.removeprefix("otherwise ")
+
 # RFC 8446, section 5.1: change_cipher_spec, alert, handshake, application_data.
 _RECORD_TYPES = (20, 21, 22, 23)
 # OpenSSL's words for an answer that is not TLS, where its first byte is not known.
@@ -95,6 +103,23 @@ _NOT_TLS = frozenset(
         "UNEXPECTED_RECORD",
     ]
 )
+
+
+# How servers have hung up without a word on this process: peer and whether TLS was spoken -> when,
+# in monotonic seconds. What was tried is not guessed again.
+_hung_up: dict[tuple[str, bool], float] = {}
+_REMEMBERED_S = 600.0
+_MOST_REMEMBERED = 100
+
+
+def _hung_up_both_ways(peer: str, spoke_tls: bool) -> bool:
+    """Note that `peer` hung up; whether it did so the other way too, not long ago."""
+    now = monotonic()
+    if len(_hung_up) >= _MOST_REMEMBERED:
+        _hung_up.clear()
+    _hung_up[peer, spoke_tls] = now
+    other = _hung_up.get((peer, not spoke_tls))
+    return other is not None and now - other < _REMEMBERED_S
 
 
 class Facts:
@@ -193,6 +218,11 @@ def _cause(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[str |
         return (None, "", False) if facts.ended else ("TLS-FAILED", "broken data arrived", False)
     spoken = not facts.heard or facts.heard[0] in _RECORD_TYPES
     if not spoken or (facts.heard is None and facts.reason in _NOT_TLS):
+        from mongokey.stream.other_protocols import recognize
+
+        speaks = recognize(facts.heard or b"")
+        if speaks is not None:
+            return "TLS-NOT-SPOKEN", f"this port {speaks}", True
         return "TLS-NOT-SPOKEN", f"this port does not speak TLS{_switched_on(tls)}", True
     if facts.ended:
         return _closed(facts, tls, host)
@@ -249,11 +279,13 @@ def _closed(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[str,
             ),
             False,
         )
+    words = "the server closed the connection in answer to the TLS greeting, without a word"
+    if _hung_up_both_ways(facts.peer, True):
+        return "TLS-CLOSED", f"{words}, {_NEITHER}", False
     return (
         "TLS-CLOSED",
-        "the server closed the connection in answer to the TLS greeting, without a word: very "
-        f"likely this port does not speak TLS{_switched_on(tls)}; if it does, the server is "
-        "shutting down, or a proxy has no server behind it",
+        f"{words}: unless it does so without TLS too, this port does not speak TLS"
+        f"{_switched_on(tls)}; {_OTHERWISE}",
         False,
     )
 
@@ -318,10 +350,12 @@ def plain_answer(peer: str, sure: bool) -> TLSError:
             "TLS-NEEDED",
             True,
         )
+    words = "the server closed the connection in answer to the first message, without a word"
+    if _hung_up_both_ways(peer, False):
+        return TLSError(f"{peer}: {words}, {_NEITHER} [TLS-CLOSED]", "TLS-CLOSED", False)
     return TLSError(
-        f"{peer}: the server closed the connection in answer to the first message, without a word: "
-        "very likely this port speaks TLS, and the connection is without: add tls=true; if it "
-        "does not, the server is shutting down, or a proxy has no server behind it [TLS-NEEDED]",
+        f"{peer}: {words}: unless it does so with TLS too, this port speaks TLS: add tls=true; "
+        f"{_OTHERWISE} [TLS-NEEDED]",
         "TLS-NEEDED",
         False,
     )

@@ -18,6 +18,7 @@ from mongokey.errors import (
     InvalidOperation,
     MongoError,
     OperationFailure,
+    ProtocolError,
     ServerSelectionTimeoutError,
     TLSError,
 )
@@ -122,6 +123,12 @@ class _Survey:
             _, outcome = self._answers.get()
             if not isinstance(outcome, Exception):
                 outcome.close()
+
+
+def _is_doubt(error: Exception | None) -> bool:
+    """Whether `error` says that a server will not become usable by waiting alone, or most likely
+    not: of TLS, or another protocol spoken there."""
+    return isinstance(error, TLSError) or (isinstance(error, ProtocolError) and error.permanent)
 
 
 class Topology:
@@ -236,19 +243,27 @@ class Topology:
             self._lock.release()
 
     def _all_tls_errors(self, errors: dict[Address, Exception]) -> bool:
-        """Whether no seed is left that may answer yet, and TLS is why."""
-        return all(isinstance(errors.get(seed), TLSError) for seed in self._seeds)
+        """Whether no seed is left that may answer yet: TLS is why, or another protocol."""
+        return all(_is_doubt(errors.get(seed)) for seed in self._seeds)
 
     def _stop_if_hopeless(self, errors: dict[Address, Exception], waited: bool) -> None:
         """Certificates do not get better by asking again: told at once. What might get better is
         told when it was waited for."""
-        refused = [each for seed in self._seeds if isinstance(each := errors[seed], TLSError)]
+        refused = [
+            each
+            for seed in self._seeds
+            if isinstance(each := errors[seed], TLSError | ProtocolError)
+        ]
         permanent = all(each.permanent for each in refused)
         if not permanent and not waited:
             return
         if len(refused) == 1:
             raise refused[0]
-        told = TLSError("; ".join(str(each) for each in refused), refused[0].reason, permanent)
+        text = "; ".join(str(each) for each in refused)
+        tls = [each for each in refused if isinstance(each, TLSError)]
+        if not tls:
+            raise ProtocolError(text, permanent)
+        told = TLSError(text, tls[0].reason, permanent)
         told.errors = told.details = dict(errors)
         raise told
 
