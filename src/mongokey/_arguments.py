@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Mapping, Sequence, Set
 
-from mongokey.errors import InvalidName, InvalidOperation
+from mongokey.errors import ConfigurationError, InvalidName, InvalidOperation
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 ASCENDING = 1
 DESCENDING = -1
+
+# Fields that the driver itself puts into a command.
+_DRIVERS_FIELDS = frozenset(
+    {"$db", "$readPreference", "$clusterTime", "lsid", "txnNumber", "startTransaction"}
+    | {"autocommit"}
+)
 
 
 def refuse_type(option: str, expected: str, value: Any) -> NoReturn:
@@ -43,11 +49,34 @@ def check_string(option: str, value: Any) -> None:
         refuse_type(option, "a string", value)
 
 
+def check_bool(option: str, value: Any) -> bool:
+    """`value` must be True or False."""
+    if not isinstance(value, bool):
+        refuse_type(option, "a bool", value)
+    return value
+
+
+def check_let(let: Any) -> Any:
+    """`let`, the variables of a command, must be a mapping, or None for none."""
+    if let is not None:
+        check_mapping("let", let)
+    return let
+
+
+def check_pipeline(option: str, pipeline: Any) -> None:
+    """`pipeline` must be a list of stages, each a mapping."""
+    check_list(option, pipeline)
+    for index, stage in enumerate(pipeline):
+        if not isinstance(stage, Mapping):
+            refuse_type(f"the stage at index {index} of {option}", "a mapping", stage)
+
+
 def check_update(update: Any) -> None:
     """`update` must be a non-empty mapping of ``$`` operators, or a pipeline (a list)."""
     if isinstance(update, list):
         if not update:
             raise ValueError("an update pipeline cannot be empty")
+        check_pipeline("update", update)
         return
     if not isinstance(update, Mapping):
         refuse_type("update", "a mapping or a list (a pipeline)", update)
@@ -139,6 +168,55 @@ def collation_document(collation: Any) -> Any:
     if isinstance(document, Mapping):
         return document
     refuse_type("collation", "a Collation or a mapping", collation)
+
+
+def refuse_unacknowledged(command: Mapping[str, Any], *names: str) -> None:
+    """Raise `ConfigurationError` if one of `names` is in a command or statement with w=0."""
+    for name in names:
+        if name in command:
+            raise ConfigurationError(
+                f"{name} needs an acknowledged write (w > 0): otherwise nobody would learn that "
+                f"the server refused it"
+            )
+
+
+def concern_document(option: str, concern: Any) -> Mapping[str, Any]:
+    """A `ReadConcern` or `WriteConcern`, or a mapping with its fields."""
+    document = getattr(concern, "document", concern)
+    check_mapping(option, document)
+    return document  # type: ignore[no-any-return]
+
+
+def add_options(
+    command: dict[str, Any], options: Mapping[str, Any], comment: Any = None
+) -> dict[str, Any]:
+    """Add `comment` and the keyword arguments of a method to its command; None is left out.
+
+    Raises `ConfigurationError` for an option that would replace what the method's own arguments
+    say, or what the driver sets, and `TypeError` for an option of the wrong type.
+    """
+    own = tuple(command)
+    if comment is not None:
+        command["comment"] = comment
+    for name, value in options.items():
+        if name in own or name in _DRIVERS_FIELDS:
+            setter = "the method's own arguments set" if name in own else "mongokey sets"
+            raise ConfigurationError(
+                f"the option {name!r} cannot be given by keyword: it is a field of the command "
+                f"{own[0]!r} that {setter}"
+            )
+        if value is None:
+            continue
+        if name == "hint":
+            value = hint_value(value)
+        elif name == "collation":
+            value = collation_document(value)
+        elif name == "let":
+            check_let(value)
+        elif name in ("readConcern", "writeConcern"):
+            value = concern_document(name, value)
+        command[name] = value
+    return command
 
 
 def check_database_name(name: str) -> None:

@@ -213,7 +213,7 @@ class Collection(Generic[_Document]):
         self,
         session: None = None,
         comment: Any = None,
-        encrypted_fields: Mapping[str, Any] | None = None,
+        encrypted_fields: None = None,
     ) -> None: ...
     def rename(
         self, new_name: str, session: None = None, comment: Any = None, **kwargs: Any

@@ -6,15 +6,22 @@ their replies mean, is `operations`'; every method ends by handing its operation
 the asyncio face can use the same methods with an executor of its own.
 """
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 
 from cpython.dict cimport PyDict_CheckExact, PyDict_GetItem, PyDict_SetItem
 from cpython.object cimport PyObject
 
 from mongokey.bson._codec cimport context_of
 from mongokey.database cimport Database
-from mongokey.operations._commands cimport Command
-from mongokey.operations._crud cimport Batch, Find, InsertMany, InsertOne, WriteOne
+from mongokey.operations._commands cimport Command, FieldCommand
+from mongokey.operations._crud cimport (
+    Batch,
+    Find,
+    InsertMany,
+    InsertOne,
+    WriteOne,
+    check_statements,
+)
 from mongokey.operations._operation cimport Namespace, Operation
 
 from mongokey import _arguments as arguments
@@ -22,7 +29,6 @@ from mongokey.bson.objectid import ObjectId
 from mongokey.cursor import CommandCursor, Cursor
 from mongokey.errors import (
     BulkWriteError,
-    ConfigurationError,
     InvalidOperation,
     OperationFailure,
 )
@@ -30,6 +36,8 @@ from mongokey.results import BulkWriteResult
 
 # src/mongo/base/error_codes.yml
 NAMESPACE_NOT_FOUND = 26
+# Options of `create_index` that are not the index's.
+COMMAND_OPTIONS = ("commitQuorum", "maxTimeMS")
 
 
 class ReturnDocument:
@@ -228,9 +236,7 @@ cdef class Collection:
         operation.context = self.context
         self._prepare_write(operation)
         if bypass_document_validation is not None or comment is not None:
-            operation.extras = some_of(
-                bypassDocumentValidation=bypass_document_validation, comment=comment
-            )
+            operation.extras = write_options(bypass_document_validation, None, comment)
         return self.executor.execute(operation)
 
     def insert_many(
@@ -248,25 +254,25 @@ cdef class Collection:
         """
         cdef InsertMany operation = InsertMany.__new__(InsertMany)
         arguments.refuse_session(session)
-        if isinstance(documents, Mapping) or not hasattr(documents, "__iter__"):
+        if isinstance(documents, Mapping) or not isinstance(documents, Iterable):
             arguments.refuse_type("documents", "a list (or other iterable) of documents", documents)
-        operation.statements = list(documents)
-        if not operation.statements:
-            raise TypeError("documents must be a non-empty list")
+        operation.statements = []
         operation.inserted_ids = []
-        for document in operation.statements:
+        for document in documents:
+            # At once: what makes the documents may look at the _id before it makes the next.
             identifier = ensure_id(document)
             # What is in a raw document is not looked at: its _id is not told, as in PyMongo.
             if identifier is not None or not is_raw(document):
                 operation.inserted_ids.append(identifier)
+            operation.statements.append(document)
+        if not operation.statements:
+            raise TypeError("documents must be a non-empty list")
         operation.command = b"insert"
         operation.section = b"documents"
         operation.ordered = ordered
         operation.context = self.context
         self._prepare_write(operation)
-        operation.extras = some_of(
-            bypassDocumentValidation=bypass_document_validation, comment=comment
-        )
+        operation.extras = write_options(bypass_document_validation, None, comment)
         return self.executor.execute(operation)
 
     def bulk_write(
@@ -292,10 +298,17 @@ cdef class Collection:
         arguments.check_list("requests", requests)
         if not requests:
             raise InvalidOperation("No operations to execute")
-        for run in runs(requests, ordered):
+        groups = runs(requests, ordered)
+        arguments.check_let(let)
+        # All of it, before the first is sent.
+        for run in groups:
             if run.command == "insert":
                 for document in run.statements:
                     ensure_id(document)
+        if len(groups) > 1:
+            for run in groups:
+                check_statements(run.statements, run.command == "insert", self.context)
+        for run in groups:
             operation = Batch.__new__(Batch)
             if result is None:
                 result = operation.result
@@ -310,10 +323,8 @@ cdef class Collection:
             if run.multi:
                 # retryable-writes: the server cannot repeat a statement on many documents.
                 operation.retryable_write = False
-            operation.extras = some_of(
-                bypassDocumentValidation=bypass_document_validation,
-                comment=comment,
-                let=None if run.command == "insert" else let,
+            operation.extras = write_options(
+                bypass_document_validation, None if run.command == "insert" else let, comment
             )
             self.executor.execute(operation)
             if ordered and result["writeErrors"]:
@@ -335,11 +346,8 @@ cdef class Collection:
         if multi:
             # retryable-writes: the server cannot repeat a statement on many documents.
             operation.retryable_write = False
-        if self.unacknowledged and not {"collation", "arrayFilters"}.isdisjoint(statement):
-            raise ConfigurationError(
-                "collation and array_filters need an acknowledged write (w > 0): otherwise "
-                "nobody would learn that the server refused them"
-            )
+        if self.unacknowledged:
+            arguments.refuse_unacknowledged(statement, "collation", "arrayFilters")
         return operation
 
     def update_one(
@@ -364,8 +372,8 @@ cdef class Collection:
         check_filter(filter)
         check_update(update)
         statement = {"q": filter, "u": update}
-        if upsert:
-            statement["upsert"] = check_bool("upsert", upsert)
+        if upsert is not False and arguments.check_bool("upsert", upsert):
+            statement["upsert"] = True
         if not (
             collation is None and array_filters is None and hint is None and sort is None
         ):
@@ -374,9 +382,7 @@ cdef class Collection:
             arguments.refuse_session(session)
         extras = None
         if not (bypass_document_validation is None and let is None and comment is None):
-            extras = some_of(
-                bypassDocumentValidation=bypass_document_validation, let=let, comment=comment
-            )
+            extras = write_options(bypass_document_validation, let, comment)
         return self.executor.execute(self._write_one(False, statement, False, extras))
 
     def update_many(
@@ -397,12 +403,10 @@ cdef class Collection:
         check_update(update)
         arguments.refuse_session(session)
         statement = {"q": filter, "u": update, "multi": True}
-        if upsert:
-            statement["upsert"] = check_bool("upsert", upsert)
+        if upsert is not False and arguments.check_bool("upsert", upsert):
+            statement["upsert"] = True
         add_update_options(statement, collation, array_filters, hint, None)
-        extras = some_of(
-            bypassDocumentValidation=bypass_document_validation, let=let, comment=comment
-        )
+        extras = write_options(bypass_document_validation, let, comment)
         return self.executor.execute(self._write_one(False, statement, True, extras))
 
     def replace_one(
@@ -424,12 +428,10 @@ cdef class Collection:
             arguments.check_replacement(replacement)
         arguments.refuse_session(session)
         statement = {"q": filter, "u": replacement}
-        if upsert:
-            statement["upsert"] = check_bool("upsert", upsert)
+        if upsert is not False and arguments.check_bool("upsert", upsert):
+            statement["upsert"] = True
         add_update_options(statement, collation, None, hint, sort)
-        extras = some_of(
-            bypassDocumentValidation=bypass_document_validation, let=let, comment=comment
-        )
+        extras = write_options(bypass_document_validation, let, comment)
         return self.executor.execute(self._write_one(False, statement, False, extras))
 
     def delete_one(
@@ -454,7 +456,7 @@ cdef class Collection:
             add_update_options(statement, collation, None, hint, None)
         extras = None
         if let is not None or comment is not None:
-            extras = some_of(let=let, comment=comment)
+            extras = write_options(None, let, comment)
         return self.executor.execute(self._write_one(True, statement, limit == 0, extras))
 
     # -- find ---------------------------------------------------------------------------------
@@ -498,19 +500,23 @@ cdef class Collection:
                 pipeline.append({f"${stage}": kwargs.pop(stage)})
         pipeline.append({"$group": {"_id": 1, "n": {"$sum": 1}}})
         document = {"aggregate": self.name, "pipeline": pipeline, "cursor": {}}
-        return self._read_command(
-            with_options(document, comment, kwargs),
+        return self._count(
+            document,
+            kwargs,
+            comment,
             lambda reply: sum(each["n"] for each in reply["cursor"]["firstBatch"]),
         )
 
     def estimated_document_count(self, comment=None, **kwargs):
         """About how many documents there are, from the collection's metadata."""
         arguments.refuse_session(kwargs.pop("session", None))
-        cdef Command operation = self._make_read_command(
-            with_options({"count": self.name}, comment, kwargs), lambda reply: int(reply["n"])
+        return self._count({"count": self.name}, kwargs, comment, lambda reply: int(reply["n"]))
+
+    def _count(self, document, options, comment, parse):
+        arguments.add_options(document, options, comment)
+        return self._read(
+            Command(self.namespace, document, parse=parse, options=self.codec_options)
         )
-        operation.read_concern = self.read_concern_element
-        return self.executor.execute(operation)
 
     def distinct(self, key, filter=None, session=None, comment=None, hint=None, **kwargs):
         """The distinct values of the field `key`, a list."""
@@ -520,36 +526,23 @@ cdef class Collection:
         if filter is not None:
             check_filter(filter)
             document["query"] = filter
-        if hint is not None:
-            kwargs["hint"] = hint
-        return self._read_command(
-            with_options(document, comment, kwargs), lambda reply: reply["values"]
+        arguments.add_options(document, {**kwargs, "hint": hint}, comment)
+        return self._read(
+            FieldCommand(
+                self.namespace, document, b"values", array=True, options=self.codec_options
+            )
         )
 
-    def _make_read_command(self, document, parse):
-        cdef Command operation = Command(
-            self.namespace, document, parse=parse, options=self.codec_options
-        )
-        self._prepare_read(operation)
-        return operation
+    def _read(self, Command operation):
+        operation.retryable_read = True
+        operation.set_elements(self.read_preference_element, self.read_concern_element, None)
+        return self.executor.execute(operation)
 
-    def _read_command(self, document, parse):
-        return self.executor.execute(self._make_read_command(document, parse))
-
-    def _write_command(
-        self, document, parse=None, retryable=False, codec_options=None, allowed=None
-    ):
+    def _write_command(self, document, allowed=None):
         """Run a command that writes, with this collection's write concern."""
-        cdef Command operation = Command(
-            self.namespace,
-            document,
-            parse=parse,
-            options=codec_options,
-            retryable_write=retryable,
-            check_write_concern=True,
-        )
+        cdef Command operation = Command(self.namespace, document, check_write_concern=True)
         operation.writes = True
-        operation.write_concern = self.write_concern_element
+        operation.set_elements(None, None, self.write_concern_element)
         if allowed is not None:
             operation.allow_errors(allowed)
         return self.executor.execute(operation)
@@ -559,8 +552,9 @@ cdef class Collection:
         from mongokey.operations._aggregate import aggregate_command
 
         arguments.refuse_session(session)
-        kwargs.update(let=let, comment=comment)
-        document, batch_size, writes = aggregate_command(self.name, pipeline, kwargs)
+        document, batch_size, writes, extras = aggregate_command(
+            self.name, pipeline, {**kwargs, "let": let}, comment
+        )
         return self.database._cursor(
             document,
             collection=self,
@@ -571,7 +565,7 @@ cdef class Collection:
             batch_size=batch_size,
             retryable_read=not writes,
             writes=writes,
-            get_more_extras=None if comment is None else {"comment": comment},
+            get_more_extras=extras,
         )
 
     # -- find and modify ------------------------------------------------------------------------
@@ -593,11 +587,10 @@ cdef class Collection:
         """Replace one document and return it, as it was before or (`return_document`) after."""
         if not is_raw(replacement):
             arguments.check_replacement(replacement)
-        change = {"update": replacement, "new": check_bool("return_document", return_document)}
-        if upsert:
-            change["upsert"] = check_bool("upsert", upsert)
+        change = {"update": replacement}
         return self._find_and_modify(
-            change, filter, projection, sort, hint, session, let, comment, kwargs
+            change, filter, projection, sort, hint, session, let, comment, kwargs,
+            upsert, return_document,
         )
 
     def find_one_and_update(
@@ -607,41 +600,59 @@ cdef class Collection:
     ):
         """Update one document and return it, as it was before or (`return_document`) after."""
         check_update(update)
-        change = {"update": update, "new": check_bool("return_document", return_document)}
-        if upsert:
-            change["upsert"] = check_bool("upsert", upsert)
+        change = {"update": update}
         if array_filters is not None:
             arguments.check_list("array_filters", array_filters)
             change["arrayFilters"] = array_filters
         return self._find_and_modify(
-            change, filter, projection, sort, hint, session, let, comment, kwargs
+            change, filter, projection, sort, hint, session, let, comment, kwargs,
+            upsert, return_document,
         )
 
     def _find_and_modify(
-        self, change, filter, projection, sort, hint, session, let, comment, options
+        self, change, filter, projection, sort, hint, session, let, comment, options,
+        upsert=None, return_document=None,
     ):
+        cdef FieldCommand operation
+        cdef bint unacknowledged = self.unacknowledged
         check_filter(filter)
         arguments.refuse_session(session)
         document = {"findAndModify": self.name, "query": filter, **change}
+        if return_document is not None:
+            document["new"] = arguments.check_bool("return_document", return_document)
+        if upsert is not None and arguments.check_bool("upsert", upsert):
+            document["upsert"] = True
         if projection is not None:
             document["fields"] = arguments.projection_document(projection)
         if sort is not None:
             document["sort"] = arguments.index_document(arguments.index_pairs(sort))
-        options["hint"] = hint
-        options["let"] = let
-        return self._write_command(
-            with_options(document, comment, options),
-            parse=lambda reply: reply.get("value"),
-            retryable=not self.unacknowledged,
-            codec_options=self.codec_options,
+        arguments.add_options(document, {**options, "hint": hint, "let": let}, comment)
+        if "writeConcern" in document:
+            unacknowledged = document["writeConcern"].get("w") == 0
+        if unacknowledged:
+            # A collation can be: this command is answered even so.
+            arguments.refuse_unacknowledged(document, "arrayFilters")
+        operation = FieldCommand(
+            self.namespace,
+            document,
+            b"value",
+            array=False,
+            options=self.codec_options,
+            retryable_write=not unacknowledged,
+            check_write_concern=True,
         )
+        operation.writes = True
+        operation.set_elements(None, None, self.write_concern_element)
+        return self.executor.execute(operation)
 
     # -- the collection itself ----------------------------------------------------------------
 
     def drop(self, session=None, comment=None, encrypted_fields=None):
         """Drop the collection; no error if there is none."""
         database = self.database.with_options(write_concern=self.write_concern)
-        database.drop_collection(self.name, session=session, comment=comment)
+        database.drop_collection(
+            self.name, session=session, comment=comment, encrypted_fields=encrypted_fields
+        )
 
     def rename(self, new_name, session=None, comment=None, **kwargs):
         """Rename the collection within its database; ``dropTarget=True`` replaces another."""
@@ -649,7 +660,8 @@ cdef class Collection:
         arguments.refuse_session(session)
         prefix = self.database.name
         document = {"renameCollection": self.full_name, "to": f"{prefix}.{new_name}"}
-        return self.database.client.admin._write_command(with_options(document, comment, kwargs))
+        arguments.add_options(document, kwargs, comment)
+        return self.database.client.admin._write_command(document)
 
     def options(self, session=None, comment=None):
         """The options the collection was created with, a dict; empty if there is none."""
@@ -666,11 +678,10 @@ cdef class Collection:
         """Create an index on `keys`; returns its name. Options as PyMongo's (unique, name…)."""
         from mongokey.operations import IndexModel
 
+        # These two are the command's, all others the index's.
+        options = {name: kwargs.pop(name) for name in COMMAND_OPTIONS if name in kwargs}
         name, = self.create_indexes(
-            [IndexModel(keys, **kwargs_without(kwargs, "commitQuorum", "maxTimeMS"))],
-            session=session,
-            comment=comment,
-            **{k: kwargs[k] for k in ("commitQuorum", "maxTimeMS") if k in kwargs},
+            [IndexModel(keys, **kwargs)], session=session, comment=comment, **options
         )
         return name
 
@@ -681,7 +692,9 @@ cdef class Collection:
         arguments.refuse_session(session)
         documents = index_documents(indexes)
         self._write_command(
-            with_options({"createIndexes": self.name, "indexes": documents}, comment, kwargs)
+            arguments.add_options(
+                {"createIndexes": self.name, "indexes": documents}, kwargs, comment
+            )
         )
         return [each["name"] for each in documents]
 
@@ -695,7 +708,7 @@ cdef class Collection:
             )
         arguments.check_string("index_or_name", name)
         self._write_command(
-            with_options({"dropIndexes": self.name, "index": name}, comment, kwargs),
+            arguments.add_options({"dropIndexes": self.name, "index": name}, kwargs, comment),
             allowed=[NAMESPACE_NOT_FOUND, "ns not found"],
         )
 
@@ -706,7 +719,9 @@ cdef class Collection:
     def list_indexes(self, session=None, comment=None):
         """A cursor over the indexes, a document for each."""
         arguments.refuse_session(session)
-        document = with_options({"listIndexes": self.name, "cursor": {}}, comment, {})
+        document = arguments.add_options(
+            {"listIndexes": self.name, "cursor": {}}, {}, comment
+        )
         try:
             return self.database._cursor(document, collection=self, retryable_read=True)
         except OperationFailure as error:
@@ -755,12 +770,6 @@ cdef int check_update(update) except -1:
     return 0
 
 
-cdef object check_bool(str option, value):
-    if not isinstance(value, bool):
-        arguments.refuse_type(option, "a bool", value)
-    return value
-
-
 cdef int add_update_options(dict statement, collation, array_filters, hint, sort) except -1:
     if collation is not None:
         statement["collation"] = arguments.collation_document(collation)
@@ -779,25 +788,13 @@ def position(error):
     return error["index"]
 
 
-def some_of(**fields):
-    """The fields that are not None, or None if there is none."""
-    return {name: value for name, value in fields.items() if value is not None} or None
-
-
-def kwargs_without(kwargs, *names):
-    return {name: value for name, value in kwargs.items() if name not in names}
-
-
-def with_options(document, comment, options):
-    """`document` with a comment and further fields, those that are not None."""
+cdef dict write_options(bypass_document_validation, let, comment):
+    """The options that write commands share, those that are not None; None if there is none."""
+    cdef dict options = {}
+    if bypass_document_validation is not None:
+        options["bypassDocumentValidation"] = bypass_document_validation
+    if let is not None:
+        options["let"] = arguments.check_let(let)
     if comment is not None:
-        document["comment"] = comment
-    for name, value in options.items():
-        if value is None:
-            continue
-        if name == "hint":
-            value = arguments.hint_value(value)
-        elif name == "collation":
-            value = arguments.collation_document(value)
-        document[name] = value
-    return document
+        options["comment"] = comment
+    return options or None

@@ -111,7 +111,7 @@ class Database(Generic[_Document]):
         name_or_collection: str | Collection[_Document],
         session: None = None,
         comment: Any = None,
-        **kwargs: Any,
+        encrypted_fields: None = None,
     ) -> dict[str, Any]: ...
     def dereference(
         self, dbref: DBRef, session: None = None, comment: Any = None, **kwargs: Any

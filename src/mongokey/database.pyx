@@ -11,7 +11,7 @@ from mongokey.operations._operation cimport Namespace
 
 from mongokey import _arguments as arguments
 from mongokey.cursor import CommandCursor
-from mongokey.errors import CollectionInvalid
+from mongokey.errors import CollectionInvalid, ConfigurationError
 
 
 cdef object _collection_class = None
@@ -42,6 +42,25 @@ def read_preference_element(preference):
     if document.get("mode") == "primary":
         return None
     return element("$readPreference", document)
+
+
+cdef object command_document(command, value, comment, dict options):
+    """The document of a command given by its name and options, or whole."""
+    if isinstance(command, str):
+        if command in options:
+            raise ConfigurationError(
+                f"the option {command!r} cannot be given by keyword: it is the command's name, "
+                f"whose value is {value!r}"
+            )
+        document = {command: value}
+    else:
+        arguments.check_mapping("command", command)
+        document = command
+    if options or comment is not None:
+        document = dict(document, **options)
+        if comment is not None:
+            document["comment"] = comment
+    return document
 
 
 cdef class Inherited:
@@ -184,23 +203,17 @@ cdef class Database:
         document. With ``check=False``, or for codes and messages in `allowable_errors`, an error
         reply is returned and not raised. Raises `OperationFailure` and kin.
         """
-        cdef Command operation
+        cdef Command operation = Command.__new__(Command)
         arguments.refuse_session(session)
-        document = {command: value} if isinstance(command, str) else command
-        if kwargs or comment is not None:
-            document = dict(document, **kwargs)
-            if comment is not None:
-                document["comment"] = comment
-        operation = Command.__new__(Command)
         operation.namespace = self.namespace
-        # run-command: neither the database's codec options nor its read preference apply.
-        operation.context = context_of(codec_options)
-        operation.set_document(document)
+        # run-command: neither the database's codec options nor its read preference apply. The
+        # whole reply is the caller's, and read by the caller's options.
+        operation.context = operation.reply_context = context_of(codec_options)
+        operation.set_document(command_document(command, value, comment, kwargs))
         if read_preference is not None:
-            operation.read_preference = read_preference_element(read_preference)
-        if check and allowable_errors is None:
-            return self.executor.execute(operation)
-        operation.allow_errors(None if not check else allowable_errors)
+            operation.set_elements(read_preference_element(read_preference), None, None)
+        if not check or allowable_errors is not None:
+            operation.allow_errors(allowable_errors if check else None)
         return self.executor.execute(operation)
 
     def cursor_command(
@@ -219,11 +232,10 @@ cdef class Database:
         Raises `InvalidOperation` if the reply has none, and what `command` raises.
         """
         arguments.refuse_session(session)
-        document = {command: value} if isinstance(command, str) else command
-        document = dict(document, **kwargs)
+        document = command_document(command, value, comment, kwargs)
         extras = {}
         if comment is not None:
-            document["comment"] = extras["comment"] = comment
+            extras["comment"] = comment
         if max_await_time_ms is not None:
             extras["maxTimeMS"] = max_await_time_ms
         return self._cursor(
@@ -260,11 +272,9 @@ cdef class Database:
             check_write_concern=writes,
         )
         operation.needs_cursor = needs_cursor
-        operation.read_preference = read_preference_bytes
         if read_preference is not None:
-            operation.read_preference = read_preference_element(read_preference)
-        operation.read_concern = read_concern
-        operation.write_concern = write_concern
+            read_preference_bytes = read_preference_element(read_preference)
+        operation.set_elements(read_preference_bytes, read_concern, write_concern)
         operation.writes = writes
         return CommandCursor._open(
             collection,
@@ -281,7 +291,7 @@ cdef class Database:
         from mongokey.operations._aggregate import aggregate_command
 
         arguments.refuse_session(session)
-        document, batch_size, writes = aggregate_command(1, pipeline, kwargs)
+        document, batch_size, writes, extras = aggregate_command(1, pipeline, kwargs)
         return self._cursor(
             document,
             codec_options=self.codec_options,
@@ -291,6 +301,7 @@ cdef class Database:
             batch_size=batch_size,
             retryable_read=not writes,
             writes=writes,
+            get_more_extras=extras,
         )
 
     def create_collection(
@@ -312,11 +323,10 @@ cdef class Database:
         collection = collection_class()(
             self, name, codec_options, read_preference, write_concern, read_concern
         )
+        document = arguments.add_options({"create": name}, kwargs)
         if check_exists and self.list_collection_names(filter={"name": name}):
             raise CollectionInvalid(f"collection {name} already exists")
-        if "collation" in kwargs:
-            kwargs["collation"] = arguments.collation_document(kwargs["collation"])
-        self._write_command({"create": name, **kwargs})
+        self._write_command(document)
         return collection
 
     def _write_command(self, document, parse=None):
@@ -325,17 +335,17 @@ cdef class Database:
             self.namespace, document, parse=parse, check_write_concern=True
         )
         operation.writes = True
-        operation.write_concern = self.write_concern_element
+        operation.set_elements(None, None, self.write_concern_element)
         return self.executor.execute(operation)
 
     def list_collections(self, session=None, filter=None, comment=None, **kwargs):
         """A cursor over the collections, a document for each."""
         arguments.refuse_session(session)
-        document = {"listCollections": 1, "cursor": {}, **kwargs}
+        document = {"listCollections": 1}
         if filter is not None:
+            arguments.check_mapping("filter", filter)
             document["filter"] = filter
-        if comment is not None:
-            document["comment"] = comment
+        arguments.add_options(document, {"cursor": {}, **kwargs}, comment)
         return self._cursor(document, retryable_read=True)
 
     def list_collection_names(self, session=None, filter=None, comment=None, **kwargs):
@@ -346,8 +356,15 @@ cdef class Database:
         with self.list_collections(session, filter=filter, comment=comment, **kwargs) as cursor:
             return [each["name"] for each in cursor]
 
-    def drop_collection(self, name_or_collection, session=None, comment=None, **kwargs):
-        """Drop a collection, given by its name or itself; no error if there is none."""
+    def drop_collection(
+        self, name_or_collection, session=None, comment=None, encrypted_fields=None
+    ):
+        """Drop a collection, given by its name or itself; no error if there is none.
+
+        `encrypted_fields` must be None: this version has no encryption.
+        """
+        if encrypted_fields is not None:
+            raise ConfigurationError("encrypted_fields is not supported by this version")
         arguments.refuse_session(session)
         name = name_or_collection
         if isinstance(name, collection_class()):
@@ -358,7 +375,7 @@ cdef class Database:
             document["comment"] = comment
         cdef Command operation = Command(self.namespace, document, check_write_concern=True)
         operation.writes = True
-        operation.write_concern = self.write_concern_element
+        operation.set_elements(None, None, self.write_concern_element)
         operation.allow_errors([26, "ns not found"])
         return self.executor.execute(operation)
 

@@ -2,9 +2,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from mongokey.auth.login import LoginResult
+from mongokey.bson.codec_options import CodecOptions
 from mongokey.connection.establish import ConnectionSettings
 from mongokey.handshake import HelloReply
 from mongokey.stream import Stream
+
+LENIENT: CodecOptions[dict[str, Any]]
 
 class Connection:
     login: LoginResult | None

@@ -30,7 +30,14 @@ from mongokey.wire._message cimport (
     parse_reply,
 )
 
+from mongokey.bson.codec_options import CodecOptions, DatetimeConversion
 from mongokey.errors import InvalidBSON, ProtocolError
+
+# How the server's own words are read, whatever the user's options: a text that was cut inside a
+# character, or a date that Python has not, may not hide an error or a count.
+LENIENT = CodecOptions(
+    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
 
 # The limits that hold until the server's hello gives its own (wire protocol specification).
 cdef size_t DEFAULT_MAX_MESSAGE = 48000000
@@ -189,7 +196,7 @@ cdef class Connection:
         For handshakes and housekeeping: no session, no retry. Raises `AutoReconnect` and kin
         when the connection fails, `ProtocolError` when the reply is none; it is closed then.
         """
-        cdef object context = context_of(None)
+        cdef object context = context_of(LENIENT)
         cdef Py_ssize_t body
         self.begin(0)
         body = <Py_ssize_t>self.out.size

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from mongokey import _arguments as arguments
 from mongokey._lazy import loader
 from mongokey._reprs import with_safe_repr
+from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class IndexModel:
     __slots__ = ("__document",)
 
     def __init__(self, keys: Any, **kwargs: Any) -> None:
+        if "key" in kwargs:
+            raise ConfigurationError("the option 'key' cannot be given by keyword: keys come first")
         key = arguments.index_document(arguments.index_pairs(keys))
         if kwargs.get("name") is None:
             kwargs["name"] = arguments.index_name(key)

@@ -16,9 +16,22 @@ class Command(Operation):
         retryable_read: bool = False,
         retryable_write: bool = False,
         check_write_concern: bool = False,
-        read_preference: bytes | None = None,
     ) -> None: ...
     def allow_errors(self, errors: Collection[int | str] | None) -> None: ...
+
+class FieldCommand(Command):
+    def __init__(
+        self,
+        namespace: Namespace,
+        document: Mapping[str, Any],
+        field: bytes,
+        array: bool,
+        *,
+        options: CodecOptions[Any] | None = None,
+        retryable_read: bool = False,
+        retryable_write: bool = False,
+        check_write_concern: bool = False,
+    ) -> None: ...
 
 class CursorCommand(Command): ...
 

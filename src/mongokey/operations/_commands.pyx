@@ -7,8 +7,16 @@ endSessions are made here. It must not know what the single commands mean to a c
 
 from libc.stdint cimport int64_t
 
-from mongokey._cdefs cimport mk_buffer
-from mongokey.bson._codec cimport context_of, read_document
+from mongokey._cdefs cimport MK_OK, mk_buffer
+from mongokey.bson._bson_c cimport (
+    MK_BSON_ARRAY,
+    MK_BSON_DOCUMENT,
+    MK_BSON_NOT_FOUND,
+    MK_BSON_NULL,
+    mk_bson_find,
+    mk_bson_iter,
+)
+from mongokey.bson._codec cimport context_of, read_array, read_document
 from mongokey.connection._connection cimport Connection
 from mongokey.operations._crud cimport decode_batch, raise_first_error
 from mongokey.operations._operation cimport (
@@ -17,6 +25,7 @@ from mongokey.operations._operation cimport (
     Operation,
     check,
     decode_reply,
+    envelope_of,
     mk_command_reply,
     mk_cursor_reply,
     mk_read_cursor_reply,
@@ -25,13 +34,13 @@ from mongokey.operations._operation cimport (
 from mongokey.pool._pool cimport Pool
 from mongokey.stream._stream cimport monotonic_ns
 
-from mongokey.errors import InvalidOperation, MongoError, ProtocolError
+from mongokey.errors import InvalidBSON, InvalidOperation, MongoError, ProtocolError
 
 # How long housekeeping may wait for the server's answer.
 cdef int64_t HOUSEKEEPING_NS = 5 * 1_000_000_000
 
-# What the executor adds itself; given by the user it would stand there twice.
-cdef tuple RESERVED = ("$db", "$clusterTime", "lsid", "txnNumber")
+# What the executor sets itself, whatever the user gave: it would stand there twice.
+cdef tuple RESERVED = ("$db", "$clusterTime", "lsid")
 
 
 cdef class Command(Operation):
@@ -47,16 +56,15 @@ cdef class Command(Operation):
         bint retryable_read=False,
         bint retryable_write=False,
         bint check_write_concern=False,
-        bytes read_preference=None,
     ):
         self.namespace = namespace
         self.context = context_of(options)
+        self.reply_context = envelope_of(self.context)
         self.set_document(document)
         self.parse = parse
         self.retryable_read = retryable_read
         self.retryable_write = retryable_write
         self.check_write_concern = check_write_concern
-        self.read_preference = read_preference
 
     cdef int set_document(self, object document) except -1:
         for name in RESERVED:
@@ -64,6 +72,16 @@ cdef class Command(Operation):
                 document = {k: v for k, v in document.items() if k not in RESERVED}
                 break
         self.document = document
+        self.set_elements(None, None, None)
+        return 0
+
+    cdef int set_elements(
+        self, bytes read_preference, bytes read_concern, bytes write_concern
+    ) except -1:
+        # What the document has itself goes before what is inherited: one field in the bytes.
+        self.read_preference = b"" if "$readPreference" in self.document else read_preference
+        self.read_concern = None if "readConcern" in self.document else read_concern
+        self.write_concern = None if "writeConcern" in self.document else write_concern
         return 0
 
     def allow_errors(self, errors):
@@ -78,13 +96,28 @@ cdef class Command(Operation):
         code = answer.get("code")
         return (answer.get("errmsg") if code is None else code) in self.tolerated
 
+    cdef object tolerated_reply(self, Connection connection, dict answer):
+        try:
+            return read_document(
+                connection.reply.body, connection.reply.body_size, self.reply_context
+            )
+        except InvalidBSON:
+            # The server's words do not have to fit the options of the user's documents.
+            return answer
+
     cdef int write(self, mk_buffer *out, Connection connection) except -1:
         return write_document_elements(out, self.document, self.context)
 
-    cdef object read(self, Connection connection, mk_command_reply *reply):
+    cdef int check_written(self, Connection connection, mk_command_reply *reply) except -1:
         if self.check_write_concern and reply.has_write_errors:
-            raise_first_error(decode_reply(connection, context_of(None)))
-        result = read_document(connection.reply.body, connection.reply.body_size, self.context)
+            raise_first_error(decode_reply(connection, self.context))
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        self.check_written(connection, reply)
+        result = read_document(
+            connection.reply.body, connection.reply.body_size, self.reply_context
+        )
         if self.parse is None:
             return result
         try:
@@ -96,6 +129,43 @@ cdef class Command(Operation):
             ) from error
 
 
+cdef class FieldCommand(Command):
+    """A command whose result is one field of the reply: with `array` the items of an array,
+    otherwise a document, or None for none. The user's options read that, and nothing around it."""
+
+    def __init__(
+        self, Namespace namespace not None, document, bytes field not None, bint array, **kwargs
+    ):
+        Command.__init__(self, namespace, document, **kwargs)
+        self.field = field
+        self.array = array
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        cdef mk_bson_iter it
+        cdef int found
+        self.check_written(connection, reply)
+        found = mk_bson_find(
+            connection.reply.body,
+            connection.reply.body_size,
+            <const char *>self.field,
+            len(self.field),
+            &it,
+        )
+        if found != MK_BSON_NOT_FOUND:
+            check(found)
+        if self.array:
+            if found == MK_OK and it.type == MK_BSON_ARRAY:
+                return read_array(it.value, it.value_size, self.context)
+        elif found == MK_BSON_NOT_FOUND or it.type == MK_BSON_NULL:
+            return None
+        elif it.type == MK_BSON_DOCUMENT:
+            return read_document(it.value, it.value_size, self.context)
+        raise ProtocolError(
+            f"the server's reply to {next(iter(self.document))!r} has no "
+            f"{'array' if self.array else 'document'} {self.field.decode()!r}"
+        )
+
+
 cdef class CursorCommand(Command):
     """A command whose reply opens a cursor: the result is ``(id, collection, first batch)``.
 
@@ -104,12 +174,12 @@ cdef class CursorCommand(Command):
 
     cdef object read(self, Connection connection, mk_command_reply *reply):
         cdef mk_cursor_reply cursor
-        if self.check_write_concern and reply.has_write_errors:
-            raise_first_error(decode_reply(connection, context_of(None)))
+        self.check_written(connection, reply)
         if reply.cursor == NULL:
             if self.needs_cursor:
                 raise InvalidOperation("Command does not return a cursor.")
-            # aggregate with `explain`, or w=0: no cursor.
+            if "explain" not in self.document:
+                return 0, "", []  # $out with w=0
             return 0, "", [
                 read_document(connection.reply.body, connection.reply.body_size, self.context)
             ]

@@ -62,4 +62,5 @@ cdef class InsertMany(Batch):
 
 
 cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext context)
+cdef int check_statements(list statements, bint inserts, CodecContext context) except -1
 cdef int raise_first_error(dict reply) except -1

@@ -9,10 +9,20 @@ know connections' lives, retries or sessions (`_operation`), nor how arguments a
 
 from libc.stdint cimport int64_t
 
-from mongokey._cdefs cimport mk_buffer, mk_buffer_append
+from mongokey._cdefs cimport (
+    MK_OK,
+    mk_buffer,
+    mk_buffer_append,
+    mk_buffer_free,
+    mk_buffer_init,
+)
 from mongokey.bson._bson_c cimport (
     MK_BSON_DOCUMENT,
+    mk_bson_begin,
     mk_bson_bool,
+    mk_bson_element,
+    mk_bson_end,
+    mk_bson_find,
     mk_bson_int64,
     mk_bson_iter,
     mk_bson_iter_init,
@@ -161,7 +171,7 @@ cdef class InsertOne(Operation):
 
     cdef object read(self, Connection connection, mk_command_reply *reply):
         if reply.has_write_errors:
-            raise_first_error(decode_reply(connection, context_of(None)))
+            raise_first_error(decode_reply(connection, self.context))
         return self._result(True)
 
     cdef object unread(self):
@@ -178,6 +188,44 @@ cdef object too_large(size_t size, Connection connection, str where):
     return DocumentTooLarge(
         f"the document{where} has {size} bytes; the server takes {connection.max_bson_size} at most"
     )
+
+
+cdef dict decode_written(Connection connection, CodecContext context):
+    """The reply to a write. The `_id`s of upserts in it are the user's, and read by the user's type
+    decoders; all else is the envelope."""
+    cdef dict answer = decode_reply(connection, context)
+    cdef mk_bson_iter upserted, each, identifier
+    cdef mk_buffer one
+    cdef Py_ssize_t position = 0
+    cdef size_t start = 0
+    found = answer.get("upserted")
+    if context.decoders is None or not isinstance(found, list):
+        return answer
+    plain = context_of(context.options.with_options(document_class=dict))
+    mk_buffer_init(&one)
+    try:
+        check(mk_bson_find(
+            connection.reply.body, connection.reply.body_size, "upserted", 8, &upserted
+        ))
+        check(mk_bson_iter_init(&each, upserted.value, upserted.value_size))
+        while check(mk_bson_iter_next(&each)) == 1 and position < len(found):
+            if (
+                each.type == MK_BSON_DOCUMENT
+                and isinstance(found[position], dict)
+                and mk_bson_find(each.value, each.value_size, "_id", 3, &identifier) == MK_OK
+            ):
+                # A document of its own, with nothing else in it.
+                one.size = 0
+                check(mk_bson_begin(&one, &start))
+                check(mk_bson_element(
+                    &one, identifier.type, "_id", 3, identifier.value, identifier.value_size
+                ))
+                check(mk_bson_end(&one, start))
+                found[position]["_id"] = read_document(one.data, one.size, plain)["_id"]
+            position += 1
+    finally:
+        mk_buffer_free(&one)
+    return answer
 
 
 cdef int raise_first_error(dict reply) except -1:
@@ -231,13 +279,26 @@ cdef class WriteOne(Operation):
         return 0
 
     cdef object read(self, Connection connection, mk_command_reply *reply):
-        cdef dict answer = decode_reply(connection, context_of(None))
+        cdef dict answer = decode_written(connection, self.context)
         if reply.has_write_errors:
             raise_first_error(answer)
         return DeleteResult(answer, True) if self.is_delete else UpdateResult(answer, True)
 
     cdef object unread(self):
         return DeleteResult(None, False) if self.is_delete else UpdateResult(None, False)
+
+
+cdef int check_statements(list statements, bint inserts, CodecContext context) except -1:
+    """Raise what encoding one of `statements` would raise, before anything is sent."""
+    cdef mk_buffer scratch
+    mk_buffer_init(&scratch)
+    try:
+        for statement in statements:
+            scratch.size = 0
+            write_document(&scratch, statement, context, False, inserts)
+    finally:
+        mk_buffer_free(&scratch)
+    return 0
 
 
 cdef class Batch(Operation):
@@ -292,7 +353,7 @@ cdef class Batch(Operation):
         if self.command == b"insert" and not reply.has_write_errors:
             self.result["nInserted"] += reply.n
         else:
-            answer = decode_reply(connection, context_of(None))
+            answer = decode_written(connection, self.context)
             if (
                 reply.has_error_labels
                 and self.txn_number

@@ -4,6 +4,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from mongokey._cdefs cimport mk_buffer
+from mongokey.bson._codec cimport CodecContext
 from mongokey.connection._connection cimport Connection
 from mongokey.pool._pool cimport Pool
 
@@ -52,7 +53,7 @@ cdef class Operation:
     cdef Namespace namespace
     cdef ServerSession session              # while it runs; a cursor keeps it longer
     cdef int64_t deadline_ns                # 0: socketTimeoutMS bounds each wait
-    # Elements that the executor appends, or None.
+    # Elements that the executor appends; None, or b"" where the command has its own.
     cdef bytes read_preference
     cdef bytes read_concern
     cdef bytes write_concern
@@ -81,6 +82,8 @@ cdef class Operation:
     # What the reply in `connection` means; raises the server's error.
     cdef object read(self, Connection connection, mk_command_reply *reply)
     cdef bint tolerates(self, dict answer) except -1
+    # An error reply that is the result; `answer` is how the driver read it.
+    cdef object tolerated_reply(self, Connection connection, dict answer)
     # The result of an unacknowledged operation.
     cdef object unread(self)
     # What the caller gets, once the last message is answered. Both faces return this.
@@ -127,4 +130,5 @@ cdef class Executor:
 cdef int check(int rc) except -1
 cdef int put(mk_buffer *out, bytes data) except -1
 cdef int write_document_elements(mk_buffer *out, object document, object context) except -1
-cdef dict decode_reply(Connection connection, object context)
+cdef CodecContext envelope_of(CodecContext context)
+cdef dict decode_reply(Connection connection, CodecContext context)

@@ -34,6 +34,7 @@ from mongokey._replies import (
     RETRYABLE_CODES,
     raise_command_error,
 )
+from mongokey.connection._connection import LENIENT
 from mongokey.errors import (
     AutoReconnect,
     ConnectionFailure,
@@ -64,6 +65,9 @@ cdef bytes PRIMARY_PREFERRED = (
     b"\x03$readPreference\0" + (4 + 6 + 4 + 17 + 1).to_bytes(4, "little")
     + b"\x02mode\0" + (17).to_bytes(4, "little") + b"primaryPreferred\0\0"
 )
+
+cdef CodecContext _lenient = context_of(LENIENT)
+cdef CodecContext _default = context_of(None)
 
 _executors = weakref.WeakSet()
 
@@ -125,10 +129,39 @@ cdef bint must_label(error, Pool pool) except -1:
     )
 
 
-cdef dict decode_reply(Connection connection, object context):
-    return <dict>read_document(
-        connection.reply.body, connection.reply.body_size, <CodecContext>context
-    )
+cdef CodecContext envelope_of(CodecContext context):
+    """What reads the fields that the server puts around documents of `context`.
+
+    The values in them, a duplicate key for one, are of the UUID representation and time zone that
+    `context` has. Its document class, type decoders and error handler are for documents only.
+    """
+    if context is _default:
+        return _lenient
+    attributes = context.options.__dict__
+    found = attributes.get("_envelope")
+    if found is None:
+        found = attributes["_envelope"] = context_of(
+            context.options.with_options(
+                document_class=dict,
+                type_registry=None,
+                unicode_decode_error_handler=LENIENT.unicode_decode_error_handler,
+                datetime_conversion=LENIENT.datetime_conversion,
+            )
+        )
+    return <CodecContext?>found
+
+
+cdef dict decode_reply(Connection connection, CodecContext context):
+    """The whole reply, read as the envelope of documents of `context`."""
+    try:
+        return <dict>read_document(
+            connection.reply.body, connection.reply.body_size, envelope_of(context)
+        )
+    except InvalidBSON:
+        if context is _default:
+            raise
+        # A value that the user's options cannot read, such as a UUID of 3 bytes.
+        return decode_reply(connection, _default)
 
 
 cdef class Namespace:
@@ -172,6 +205,9 @@ cdef class Operation:
 
     cdef bint tolerates(self, dict answer) except -1:
         return False
+
+    cdef object tolerated_reply(self, Connection connection, dict answer):
+        return answer
 
     cdef object unread(self):
         return None
@@ -361,7 +397,7 @@ cdef class Executor:
             ))
             self.cluster_timestamp = reply.cluster_timestamp
         if not reply.ok:
-            answer = decode_reply(connection, context_of(None))
+            answer = decode_reply(connection, _default)
             if (
                 answer.get("code") == REAUTHENTICATION_REQUIRED
                 and connection.login is not None
@@ -369,7 +405,7 @@ cdef class Executor:
             ):
                 return _LoginAsked(answer)
             if operation.tolerates_errors and operation.tolerates(answer):
-                return answer
+                return operation.tolerated_reply(connection, answer)
             hint = None
             if self.explain is not None:
                 hint = self.explain(answer, connection.address, operation.namespace.database)

@@ -6,7 +6,7 @@ stands in `runs`; how they are sent, in the executor's room.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import GenericAlias
 
 from mongokey import _arguments as arguments
@@ -32,6 +32,10 @@ class _Request:
 
     def __init__(self, statement: Any) -> None:
         self.statement = statement
+
+    def check(self) -> None:
+        """Raise what the arguments' checks raise. They ran when the request was made, but what it
+        was made of may have changed since: an update that was emptied would replace."""
 
     def __eq__(self, other: object) -> bool:
         if type(other) is type(self):
@@ -66,9 +70,7 @@ def _update(
     arguments.check_mapping("filter", filter)
     statement = {"q": filter, "u": update}
     if upsert is not None:
-        if not isinstance(upsert, bool):
-            arguments.refuse_type("upsert", "a bool", upsert)
-        statement["upsert"] = upsert
+        statement["upsert"] = arguments.check_bool("upsert", upsert)
     if collation is not None:
         statement["collation"] = arguments.collation_document(collation)
     if array_filters is not None:
@@ -97,8 +99,11 @@ class UpdateOne(_Request):
         hint: Any = None,
         sort: Any = None,
     ) -> None:
-        arguments.check_update(update)
         super().__init__(_update(filter, update, upsert, collation, array_filters, hint, sort))
+        self.check()
+
+    def check(self) -> None:
+        arguments.check_update(self.statement["u"])
 
 
 class UpdateMany(_Request):
@@ -117,10 +122,13 @@ class UpdateMany(_Request):
         array_filters: list[Any] | None = None,
         hint: Any = None,
     ) -> None:
-        arguments.check_update(update)
         statement = _update(filter, update, upsert, collation, array_filters, hint, None)
         statement["multi"] = True
         super().__init__(statement)
+        self.check()
+
+    def check(self) -> None:
+        arguments.check_update(self.statement["u"])
 
 
 class ReplaceOne(_Request):
@@ -138,8 +146,11 @@ class ReplaceOne(_Request):
         hint: Any = None,
         sort: Any = None,
     ) -> None:
-        arguments.check_replacement(replacement)
         super().__init__(_update(filter, replacement, upsert, collation, None, hint, sort))
+        self.check()
+
+    def check(self) -> None:
+        arguments.check_replacement(self.statement["u"])
 
 
 class DeleteOne(_Request):
@@ -179,11 +190,11 @@ class Run:
         self.multi = False
 
 
-def runs(requests: Sequence[Any], ordered: bool) -> Iterator[Run]:
+def runs(requests: Sequence[Any], ordered: bool) -> list[Run]:
     """`requests` in groups of one command each.
 
     In order where that matters: a new group at each change of command. Otherwise one group for
-    each command. Raises `TypeError` for what is no request, before anything is sent.
+    each command. Raises `TypeError` for what is no request, and what their checks raise.
     """
     groups: list[Run] = []
     by_command: dict[str, Run] = {}
@@ -195,6 +206,7 @@ def runs(requests: Sequence[Any], ordered: bool) -> Iterator[Run]:
                 "DeleteOne, DeleteMany)",
                 request,
             )
+        request.check()
         if ordered:
             run = groups[-1] if groups and groups[-1].command == request.command else None
         else:
@@ -205,4 +217,4 @@ def runs(requests: Sequence[Any], ordered: bool) -> Iterator[Run]:
         run.statements.append(request.statement)
         run.indexes.append(index)
         run.multi = run.multi or request.multi
-    return iter(groups)
+    return groups
