@@ -7,6 +7,8 @@ It must not know commands beyond the few about a whole deployment, nor how anyth
 
 import weakref
 from functools import partial
+from os import getpid
+from threading import RLock
 
 from mongokey.database cimport Database, Inherited
 from mongokey.operations._operation cimport Executor
@@ -15,7 +17,7 @@ from mongokey.pool._pool cimport Pool
 from mongokey import _arguments as arguments
 from mongokey._clock import monotonic
 from mongokey.client_options import ClientOptions
-from mongokey.errors import ConfigurationError
+from mongokey.errors import ConfigurationError, InvalidOperation
 from mongokey.topology._topology import Topology, format_address
 
 
@@ -28,7 +30,9 @@ class Connector:
         self.topology = None
         self.on_login = None
         self._settings = None
-        self._open = None
+        # Reentrant: a signal handler may use the client whose thread it interrupted.
+        self._making = (getpid(), RLock())
+        self._closed = False
         self._keeper = None
 
     def discover(self):
@@ -37,48 +41,76 @@ class Connector:
         return self.options.hosts, self.options.replica_set_name
 
     def settings(self):
-        """What connections share; made at the first one, so that a client costs little."""
+        """What connections share; made at the first one, so that a client costs little, and once,
+        however many threads come first."""
         if self._settings is None:
-            from mongokey.connection.establish import ConnectionSettings
-            from mongokey.handshake import ClientMetadata
-
-            pool_options = self.options.pool_options
-            tls = None
-            if pool_options.tls is not None:
-                from mongokey.stream.tls_context import ClientTLS
-
-                tls = ClientTLS(pool_options.tls)
-            self._settings = ConnectionSettings(
-                metadata=ClientMetadata(pool_options.appname, pool_options.driver),
-                credential=self.options.credential,
-                connect_timeout_s=pool_options.connect_timeout,
-                socket_timeout_s=pool_options.socket_timeout,
-                tls=tls,
-                server_api=pool_options.server_api,
-                timeout_s=self.options.timeout,
-            )
+            if self._making[0] != getpid():
+                # A forked child: who held the lock may be a thread of the parent's.
+                self._making = (getpid(), RLock())
+            with self._making[1]:
+                if self._settings is None:
+                    self._settings = self._make_settings()
         return self._settings
+
+    def _make_settings(self):
+        from mongokey.connection.establish import ConnectionSettings
+        from mongokey.handshake import ClientMetadata
+
+        pool_options = self.options.pool_options
+        tls = None
+        if pool_options.tls is not None:
+            from mongokey.stream.tls_context import ClientTLS
+
+            tls = ClientTLS(pool_options.tls)
+        settings = ConnectionSettings(
+            metadata=ClientMetadata(pool_options.appname, pool_options.driver),
+            credential=self.options.credential,
+            connect_timeout_s=pool_options.connect_timeout,
+            socket_timeout_s=pool_options.socket_timeout,
+            tls=tls,
+            server_api=pool_options.server_api,
+            timeout_s=self.options.timeout,
+        )
+        if self._closed:
+            settings.openings.end()
+        return settings
 
     def clock(self):
         """The seconds that selection counts: not those in which a login waits for a person."""
         return monotonic() if self._settings is None else self._settings.patience.clock()
 
-    def connect(self, address, within_s=None):
-        if self._open is None:
-            # Late: handshake and login are loaded by the first connection.
-            from mongokey.connection.establish import open_connection
+    def remember_caller(self):
+        """Warnings of the threads that connect now are to point at the program."""
+        exposure = self.settings().exposure
+        if exposure is not None:
+            exposure.remember_caller()
 
-            self._open = open_connection
-        connection, result = self._open(address, self.settings(), within_s)
+    def connect(self, address, judge, to_be_used):
+        """A connection, logged in, whose server `judge` has nothing against; for `Topology`."""
+        # Late: handshake and login are loaded by the first connection.
+        from mongokey.connection.establish import open_connection
+
+        connection, result = open_connection(
+            address, self.settings(), judge, to_be_used=to_be_used
+        )
         if self.on_login is not None:
             self.on_login(address, result)
         return connection
+
+    def connect_for_pool(self, address):
+        """One more connection of the pool for `address`, if its server is still what it was."""
+        topology = self.topology()
+        if topology is None:
+            raise InvalidOperation("Cannot use MongoClient after close")
+        return self.connect(
+            address, partial(topology.review, address), topology.is_selected(address)
+        )
 
     def make_pool(self, address):
         pool_options = self.options.pool_options
         pool = Pool(
             address,
-            partial(self.connect, address),
+            partial(self.connect_for_pool, address),
             max_size=pool_options.max_pool_size or 0,
             min_size=pool_options.min_pool_size,
             max_connecting=pool_options.max_connecting,
@@ -99,7 +131,10 @@ class Connector:
         return explain_command(answer, self.options.credential, address, database)
 
     def stop(self):
-        """End the thread that tends the pools, if there is one."""
+        """End what connects or logs in now, and the thread that tends the pools."""
+        self._closed = True
+        if self._settings is not None:
+            self._settings.openings.end()
         if self._keeper is not None:
             self._keeper.stop()
             self._keeper = None
@@ -153,11 +188,18 @@ cdef class MongoClient:
             self.codec_options, self.read_preference, self.write_concern, self.read_concern
         )
         self._connector = Connector(options)
+        selection_s, selection_text = options.server_selection_timeout, None
+        if options.timeout and options.timeout < selection_s:
+            selection_s, selection_text = options.timeout, f"timeoutMS={options.timeout * 1000:.0f}"
+        limits = [each for each in (options.pool_options.connect_timeout, options.timeout) if each]
         self._topology = Topology(
             options.hosts,
             self._connector.connect,
             self._connector.make_pool,
-            server_selection_timeout_s=options.server_selection_timeout,
+            server_selection_timeout_s=selection_s,
+            timeout_text=selection_text,
+            before_thread=self._connector.remember_caller,
+            connect_timeout_s=min(limits) if limits else None,
             direct_connection=bool(options.direct_connection),
             replica_set=options.replica_set_name,
             discover=self._connector.discover if options.needs_dns else None,
@@ -387,10 +429,6 @@ cdef object milliseconds(nanoseconds):
 cdef bytes server_api_elements(api):
     """`apiVersion` and kin, as elements of each command (versioned-api specification)."""
     from mongokey.bson import encode
+    from mongokey.handshake.hello import api_fields
 
-    document = {"apiVersion": api.version}
-    if api.strict is not None:
-        document["apiStrict"] = api.strict
-    if api.deprecation_errors is not None:
-        document["apiDeprecationErrors"] = api.deprecation_errors
-    return encode(document)[4:-1]
+    return encode(api_fields(api))[4:-1]

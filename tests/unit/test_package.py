@@ -207,6 +207,7 @@ def test_requests_can_be_subscripted_at_run_time(name: str) -> None:
 # those above it in this list. A module belongs to the room with the longest name it starts with.
 ROOMS: list[set[str]] = [
     {"_cdefs", "_clock", "_hostnames", "_lazy", "_portable", "_reprs", "_version"},
+    {"_shared_errors", "_waiting"},
     {"errors", "bson.errors"},
     {"bson"},
     {"_arguments", "_replies", "_escapes", "_uri_errors"},

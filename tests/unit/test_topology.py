@@ -13,6 +13,7 @@ from mongokey.errors import (
     AutoReconnect,
     ConfigurationError,
     InvalidOperation,
+    NotPrimaryError,
     OperationFailure,
     ServerSelectionTimeoutError,
     TLSError,
@@ -20,7 +21,17 @@ from mongokey.errors import (
 from mongokey.handshake import HelloReply
 from mongokey.topology import _topology
 from mongokey.topology._topology import Topology, format_address
-from tests.servers.scripted import arbiter, ghost, primary, secondary, standalone
+from tests.servers.scripted import (
+    arbiter,
+    ghost,
+    mongos,
+    primary,
+    secondary,
+    standalone,
+    too_new,
+    too_old,
+)
+from tests.threads import outcomes
 
 A, B, C = ("a", 1), ("b", 2), ("c", 3)
 
@@ -53,17 +64,20 @@ class Pool:
 
 
 class World:
-    """Servers by address: a hello document, an exception, or a function that returns either."""
+    """Servers by address: a hello document, an exception, or a function that returns either; and
+    what their logins do, functions by address."""
 
     def __init__(self, **servers: Any) -> None:
         self.servers = servers
+        self.logins: dict[str, Callable[[], None]] = {}
         self.asked: list[Any] = []
-        self.timeouts: list[float] = []
+        self.logged_in: list[Any] = []
+        self.only: list[bool] = []
         self.made: list[Connection] = []
 
-    def connect(self, address: Any, within_s: float) -> Connection:
+    def connect(self, address: Any, judge: Any, to_be_used: bool) -> Connection:
         self.asked.append(address)
-        self.timeouts.append(within_s)
+        self.only.append(to_be_used)
         answer = self.servers.get(address[0], AutoReconnect(f"{format_address(address)}: refused"))
         if isinstance(answer, Callable):  # type: ignore[arg-type]
             answer = answer()
@@ -71,9 +85,17 @@ class World:
             raise answer
         connection = Connection(address, answer)
         self.made.append(connection)
+        try:
+            judge(connection.hello)
+            self.logged_in.append(address)
+            self.logins.get(address[0], lambda: None)()
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def topology(self, *seeds: Any, timeout: float = 0.2, **options: Any) -> Topology:
+        options.setdefault("connect_timeout_s", 0.0)
         return Topology(
             list(seeds),
             self.connect,  # type: ignore[arg-type]
@@ -163,12 +185,104 @@ def test_seeds_named_twice_are_asked_once() -> None:
     assert world.asked == [A]
 
 
+def failing(error: Exception) -> Callable[[], None]:
+    def log_in() -> None:
+        raise error
+
+    return log_in
+
+
 def test_what_waiting_cannot_mend_is_raised_at_once() -> None:
-    for error in (OperationFailure("no", 18), ConfigurationError("too old")):
-        for seeds in ((A,), (A, B)):
-            world = World(a=error, b=secondary())
+    for error in (OperationFailure("no", 18), ConfigurationError("no certificate")):
+        for seeds in ((A,), (B, A, C)):
+            world = World(a=primary(), b=secondary(), c=ghost())
+            world.logins["a"] = failing(error)
             with pytest.raises(type(error)):
                 world.topology(*seeds, timeout=60).select()
+            assert world.logged_in == [A]
+    for hello in (too_old(), too_new()):
+        with pytest.raises(ConfigurationError):
+            World(a=hello, b=ghost()).topology(A, B, timeout=60).select()
+
+
+def test_a_refused_hello_ends_the_selection_only_where_nobody_else_is() -> None:
+    refusal = OperationFailure("no hello", 8000)
+    assert World(a=refusal, b=primary()).topology(A, B, timeout=30).select().address == B
+    assert "no hello" in explained(World(a=refusal, b=secondary()).topology(A, B, timeout=0.1))
+    for seeds in ((A,), (A, B)):
+        with pytest.raises(OperationFailure, match="no hello"):
+            World(a=refusal, b=refusal).topology(*seeds, timeout=60).select()
+
+
+def test_only_the_server_that_is_used_is_logged_in_to() -> None:
+    world = World(a=ghost(), b=primary(setName="other"), c=primary(setName="rs"), d=secondary())
+    topology = world.topology(A, B, C, ("d", 4), timeout=30, replica_set="rs")
+    assert topology.select().address == C
+    assert world.logged_in == [C]
+    assert not any(world.only)
+
+
+def test_of_two_usable_servers_one_is_logged_in_to() -> None:
+    both = threading.Barrier(2)
+
+    def hello() -> Any:
+        both.wait(10)
+        return mongos()
+
+    world = World(a=hello, b=hello)
+    topology = world.topology(A, B, timeout=30)
+    assert topology.select().address == world.logged_in[0]
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and len(world.made) < 2:
+        time.sleep(0.005)
+    assert len(world.logged_in) == 1
+
+
+def test_a_login_that_fails_on_the_network_leaves_the_others_to_be_tried() -> None:
+    world = World(a=mongos(), b=mongos())
+    world.logins["a"] = world.logins["b"] = lambda: (
+        world.logins.clear() or failing(AutoReconnect("gone"))()
+    )
+    assert world.topology(A, B, timeout=30).select().address in (A, B)
+    assert len(world.logged_in) == 2
+
+
+@pytest.mark.parametrize(
+    ("seeds", "options", "only"),
+    [
+        ((A,), {}, True),
+        ((A,), {"direct_connection": True}, True),
+        ((A,), {"replica_set": "rs"}, False),
+        ((A, B), {}, False),
+    ],
+)
+def test_a_login_may_go_along_with_hello_where_there_is_one_server(
+    seeds: Any, options: Any, only: bool
+) -> None:
+    world = World(a=primary())
+    world.topology(*seeds, timeout=30, **options).select()
+    assert world.only[world.asked.index(A)] is only
+
+
+def test_a_pool_s_server_that_changed_is_refused_before_the_login() -> None:
+    topology = World(a=primary()).topology(A, timeout=30, replica_set="rs")
+    pool = topology.select()
+
+    def review(hello: Any) -> None:
+        topology.review(A, HelloReply(hello))
+
+    review(primary())
+    for hello in (secondary(), primary(hidden=True), arbiter()):
+        with pytest.raises(NotPrimaryError, match="a:1"):
+            review(hello)
+    for hello in (primary(setName="other"), standalone(), ghost()):
+        with pytest.raises(AutoReconnect, match="not replicaSet='rs'") as caught:
+            review(hello)
+        assert not isinstance(caught.value, NotPrimaryError)
+    topology.forget(pool)
+    review(secondary())  # a cursor may go on there
+    with pytest.raises(NotPrimaryError):
+        review(primary(hidden=True))
 
 
 @pytest.mark.parametrize("seeds", [(A,), (A, B)])
@@ -183,14 +297,6 @@ def test_selection_looks_until_somebody_is_writable() -> None:
     world = World(a=lambda: next(answers))
     assert world.topology(A, timeout=30).select().address == A
     assert world.asked == [A] * 4
-
-
-def test_every_look_has_what_is_left_of_the_time() -> None:
-    world = World(a=ghost())
-    explained(world.topology(A, timeout=0.1))
-    assert len(world.timeouts) > 1
-    assert world.timeouts == sorted(world.timeouts, reverse=True)
-    assert 0 < world.timeouts[0] <= 0.1
 
 
 def test_the_error_says_what_each_seed_answered() -> None:
@@ -217,12 +323,93 @@ def test_the_last_answer_of_a_seed_counts() -> None:
     assert caught.value.errors == {}
 
 
+@pytest.mark.parametrize("limit", [None, 20.0])
+def test_a_connection_goes_on_when_the_selection_has_ended(limit: float | None) -> None:
+    answer = threading.Event()
+    world = World(a=primary())
+    world.logins["a"] = lambda: answer.wait(10)  # type: ignore[assignment,return-value]
+    topology = world.topology(A, timeout=0.05, connect_timeout_s=limit)
+    for _ in range(3):
+        assert "no answer yet from a:1" in explained(topology)
+    answer.set()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and topology.current is None:
+        time.sleep(0.005)
+    pool: Any = topology.select()
+    assert pool.adopted == world.made
+    assert world.asked == [A]
+
+
+def test_a_connection_that_ends_in_time_whatever_happens_takes_no_thread() -> None:
+    threads: list[Any] = []
+    world = World(a=primary())
+    world.logins["a"] = lambda: threads.append(threading.current_thread())
+    world.topology(A, timeout=10, connect_timeout_s=9).select()
+    assert threads == [threading.current_thread()]
+
+
+def test_an_interrupted_look_leaves_the_way_free_for_the_next() -> None:
+    world = World(a=primary())
+    world.logins["a"] = failing(KeyboardInterrupt())  # type: ignore[arg-type]
+    topology = world.topology(A, timeout=10)
+    with pytest.raises(KeyboardInterrupt):
+        topology.select()
+    world.logins.clear()
+    assert topology.select().address == A
+
+
+def test_a_signal_handler_that_interrupts_the_look_does_not_wait_for_it() -> None:
+    world = World(a=primary())
+    found: list[Any] = []
+    world.logins["a"] = lambda: world.logins.clear() or found.append(topology.select())
+    topology = world.topology(A, timeout=10)
+    assert topology.select() is found[0]
+    assert world.asked == [A, A]
+
+
+def test_the_failure_of_a_look_is_every_waiting_thread_s_own() -> None:
+    waiting = threading.Event()
+
+    def refuse() -> None:
+        waiting.wait(10)
+        raise OperationFailure("no", 18)
+
+    world = World(a=primary())
+    world.logins["a"] = refuse
+    topology = world.topology(A, timeout=30)
+
+    def select() -> Any:
+        if len(entered) == 19:
+            threading.Timer(0.2, waiting.set).start()
+        entered.append(1)
+        return topology.select()
+
+    entered: list[int] = []
+    errors = outcomes(20, select)
+    assert {type(each) for each in errors} == {OperationFailure}
+    assert len({id(each) for each in errors}) == 20
+    assert world.logged_in == [A]
+
+
+def test_closing_wakes_who_waits_for_a_server() -> None:
+    hold = threading.Event()
+    world = World(a=lambda: hold.wait(30) and primary(), b=AutoReconnect("b:2: gone"))
+    for seeds in ((A,), (A, B), (B,)):
+        topology = world.topology(*seeds, timeout=30, connect_timeout_s=None)
+        threading.Timer(0.1, topology.close).start()
+        began = time.monotonic()
+        with pytest.raises(InvalidOperation, match="after close"):
+            topology.select()
+        assert time.monotonic() - began < 10
+    hold.set()
+
+
 def test_a_seed_that_does_not_answer_is_named_and_closed_when_it_does() -> None:
     answer = threading.Event()
 
     def slow() -> Any:
         answer.wait(10)
-        return primary()
+        return secondary()
 
     world = World(a=secondary(), b=slow)
     assert "no answer yet from b:2" in explained(world.topology(A, B, timeout=0.05))
@@ -272,18 +459,19 @@ def test_who_waits_for_another_s_look_is_told_when_it_takes_too_long() -> None:
         go.wait(10)
         return primary()
 
-    topology = World(a=slow).topology(A, timeout=0.05)
-    looking = threading.Thread(target=topology.select)
-    looking.start()
-    time.sleep(0.02)
-    assert "another thread is still trying a:1" in explained(topology)
+    world = World(a=slow)
+    topology = world.topology(A, timeout=0.05, connect_timeout_s=None)
+    errors = outcomes(2, topology.select)
+    assert all("no answer yet from a:1" in str(each) for each in errors)
+    assert world.asked == [A]
     go.set()
-    looking.join(10)
 
 
 def test_a_child_does_not_wait_for_a_lock_of_the_parent() -> None:
     topology = World(a=primary()).topology(A)
-    topology._lock.acquire()
+    held = threading.Thread(target=topology._changed.acquire)
+    held.start()
+    held.join()
     topology.start_anew()
     assert topology.select().address == A
 

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 from mongokey._replies import raise_command_error
+from mongokey._waiting import Cancelled, never, wait_for
 from mongokey.errors import NetworkTimeout
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -34,6 +35,8 @@ class Work(ABC):
     patient: bool = False
     timed: bool = False
     error: Exception | None = None
+    # Whether nobody needs the work any more; who drives a login may set it before `run`.
+    cancelled: Callable[[], bool] = staticmethod(never)
 
     def run(self, within_s: float | None = None) -> None:
         """Do the work, blocking. Does not raise: failures wait for `resume`, which knows more.
@@ -83,7 +86,12 @@ class WaitingWork(Work):
 
         # A daemon: a process that wants to end does not wait for an abandoned call.
         Thread(target=work, name=f"mongokey: {self.what}", daemon=True).start()
-        if done.wait(limit):
+        try:
+            ended = wait_for(done, limit, self.cancelled)
+        except Cancelled as error:
+            self.error = error
+            return
+        if ended:
             self.error = failed[0] if failed else None
         else:
             self.error = NetworkTimeout(f"{self.what} took longer than {limit:.1f} s")

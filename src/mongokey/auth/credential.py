@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from mongokey._reprs import with_safe_repr
 from mongokey.auth.mechanism import FROM_DEFAULT
 from mongokey.auth.registry import DEFAULT, find_rules
+from mongokey.auth.turns import LoginTurns
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -54,15 +55,17 @@ class CredentialState:
 
     `mechanism` is what the first negotiation ended with, None before it and after a failed
     login. `logged_in` says whether this credential ever logged in; `reauthentications` counts
-    the logins that servers asked for on connections that were logged in before (error 391).
+    the logins that servers asked for on connections that were logged in before (error 391);
+    `turns` says whose login may go on.
     """
 
-    __slots__ = ("_caches", "logged_in", "mechanism", "reauthentications")
+    __slots__ = ("_caches", "logged_in", "mechanism", "reauthentications", "turns")
 
     def __init__(self) -> None:
         self.mechanism: str | None = None
         self.logged_in = False
         self.reauthentications = 0
+        self.turns = LoginTurns()
         self._caches: dict[str, Any] = {}
 
     def cache(self, name: str, make: Callable[[], _T]) -> _T:

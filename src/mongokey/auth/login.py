@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 
 from mongokey._replies import STATE_CHANGE_CODES, raise_command_error
+from mongokey._shared_errors import own_copy
 from mongokey.auth.conversation import Conversation, Document, Work
 from mongokey.auth.diagnosis import LoginFacts, explain, explain_hello, format_address
 from mongokey.auth.errors import AuthenticationFailed
-from mongokey.auth.registry import PREFERRED, find_rules, negotiate, open_conversation
+from mongokey.auth.mechanism import FIRST_STEP, WHOLE_LOGIN
+from mongokey.auth.registry import PREFERRED, find_mechanism, negotiate, open_conversation
+from mongokey.auth.turns import Flight, LoginTurns, WaitForLogin
 from mongokey.errors import ConfigurationError, NotPrimaryError, OperationFailure
-from mongokey.handshake.hello import hello_command
+from mongokey.handshake.hello import api_fields, hello_command
 from mongokey.handshake.reply import HelloReply
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -67,6 +70,31 @@ class LoginResult:
         self.memory = memory
 
 
+class Greeting:
+    """A server's answer to hello, and what `authenticate` needs to go on from there."""
+
+    __slots__ = ("address", "conversation", "credential", "hello", "reply", "server_api", "subject")
+
+    def __init__(
+        self,
+        hello: HelloReply,
+        credential: MongoCredential | None,
+        address: Address,
+        server_api: ServerApiLike | None,
+        subject: str | None,
+        conversation: Conversation | None,
+        reply: Mapping[str, Any] | None,
+    ) -> None:
+        self.hello = hello
+        self.credential = credential
+        self.address = address
+        self.server_api = server_api
+        self.subject = subject
+        # The conversation that speculated, None where none did; and what the server answered it.
+        self.conversation = conversation
+        self.reply = reply
+
+
 def login(
     credential: MongoCredential | None,
     metadata: ClientMetadata | None,
@@ -78,17 +106,51 @@ def login(
     compressors: Sequence[str] = (),
     subject: str | None = None,
 ) -> Steps:
-    """Say hello on a new connection and log in.
+    """Say hello on a new connection and log in: `greet`, then `authenticate`.
 
     For each `Command` that comes out, send it and `send()` the reply in; for each `Work`, run
     it (a blocking driver here, an asyncio driver in a thread) and `send(None)`. The generator
-    returns a `LoginResult`. `subject` is the one of the connection's client certificate (RFC 2253
-    order), "" when there is none, None when that is not known.
+    returns a `LoginResult`; who gives up before that closes it (`close()`). `subject` is the one of
+    the connection's client certificate (RFC 2253 order), "" when there is none, None when that is
+    not known.
 
     Raises AuthenticationFailed (an OperationFailure), with user, source and next step in its
     message, when the server refuses; ServerProofError when it does not prove itself;
     ConfigurationError when the server's version does not fit; ProtocolError when its hello
     makes no sense. After an error the connection must be closed.
+    """
+    greeting = yield from greet(
+        credential,
+        metadata,
+        address,
+        server_api=server_api,
+        load_balanced=load_balanced,
+        hello_ok=hello_ok,
+        compressors=compressors,
+        subject=subject,
+    )
+    result = yield from authenticate(greeting)
+    return result
+
+
+def greet(
+    credential: MongoCredential | None,
+    metadata: ClientMetadata | None,
+    address: Address,
+    *,
+    server_api: ServerApiLike | None = None,
+    load_balanced: bool = False,
+    hello_ok: bool = False,
+    compressors: Sequence[str] = (),
+    subject: str | None = None,
+    to_be_used: bool = True,
+) -> Generator[Command | Work, Mapping[str, Any] | None, Greeting]:
+    """Say hello on a new connection; the login is `authenticate`'s, once the server is found to be
+    one that is to be used.
+
+    `to_be_used` says that this is known already: only then a login may go along with hello whose
+    speculative step is all of it. The generator returns a `Greeting`; what it yields and raises is
+    as in `login`, but the server's version is not looked at.
     """
     conversation: Conversation | None = None
     speculated: Document | None = None
@@ -99,13 +161,13 @@ def login(
             # A hundred connections of one user: what the first one ended with comes first.
             mechanism = credential.state.mechanism or PREFERRED
             question = f"{credential.source}.{credential.username}"
-        if subject == "" and find_rules(mechanism).certificate:
-            raise ConfigurationError(
-                f"{mechanism} logs in with the client certificate of TLS, and there is none: give "
-                "tlsCertificateKeyFile (a PEM file with certificate and key)"
-            )
-        conversation = open_conversation(credential, mechanism, address)
-        speculated = conversation.speculative()
+        speculates = find_mechanism(mechanism).speculates
+        if speculates == FIRST_STEP or (
+            # Nor while another login of a user who never logged in is under way: one is enough.
+            speculates == WHOLE_LOGIN and to_be_used and not credential.state.turns.busy
+        ):
+            conversation = _open(credential, mechanism, address, subject)
+            speculated = conversation.speculative()
     answer = yield Command(
         "admin",
         hello_command(
@@ -119,29 +181,41 @@ def login(
         ),
     )
     assert answer is not None, "a Command is answered with its reply"
-    speculates, speculated = speculated is not None, None  # it may hold a secret
+    speculated_something, speculated = speculated is not None, None  # it may hold a secret
     if not answer.get("ok"):
         _refuse_hello(answer, credential, address)
     hello = HelloReply(answer)
+    reply = hello.speculative_authenticate if speculated_something else None
+    # Imitations of MongoDB send an empty answer, or only that it is ok, or an error.
+    if reply is not None and (not reply or not reply.get("ok", True) or tuple(reply) == ("ok",)):
+        reply = None
+    return Greeting(hello, credential, address, server_api, subject, conversation, reply)
+
+
+def authenticate(greeting: Greeting) -> Steps:
+    """Log in on a connection whose server has said hello (`greet`). Yields, returns and raises what
+    `login` does."""
+    hello, credential, address = greeting.hello, greeting.credential, greeting.address
     if not hello.is_compatible:
         hello.check_compatible(format_address(address))
-    if credential is None or conversation is None or hello.is_arbiter:
+    if credential is None or hello.is_arbiter:
         return LoginResult(hello, None, 1, False)
 
-    facts = LoginFacts(credential, address, conversation.mechanism, hello)
-    facts.subject = subject or None
-    reply = hello.speculative_authenticate if speculates else None
+    conversation, reply = greeting.conversation, greeting.reply
+    state = credential.state
+    chosen = credential.mechanism
+    if chosen is None:
+        chosen = negotiate(hello.sasl_supported_mechs)
+    if conversation is None or chosen != conversation.mechanism:
+        # Nothing was speculated, or for a mechanism that this user will not log in with.
+        conversation, reply = _open(credential, chosen, address, greeting.subject), None
+    facts = LoginFacts(credential, address, chosen, hello)
+    facts.subject = greeting.subject or None
     if credential.mechanism is None:
         facts.offered = hello.sasl_supported_mechs
-        facts.mechanism = chosen = negotiate(facts.offered)
-        if chosen != conversation.mechanism:
-            # The server speculated about a mechanism that this user will not log in with.
-            conversation = open_conversation(credential, chosen, address)
-            reply = None
-    commands = yield from _converse(conversation, reply, facts)
-    state = credential.state
+    commands = yield from _converse(conversation, reply, facts, greeting.server_api)
     if credential.mechanism is None:
-        state.mechanism = conversation.mechanism
+        state.mechanism = chosen
     state.logged_in = True
     speculative = reply is not None
     memory = conversation.memory()
@@ -153,6 +227,7 @@ def reauthenticate(
     address: Address,
     mechanism: str | None = None,
     memory: Any = None,
+    server_api: ServerApiLike | None = None,
 ) -> Generator[Command | Work, Mapping[str, Any] | None, Any]:
     """Log in again on a connection whose server asked for it (error 391); no hello is sent.
 
@@ -163,24 +238,52 @@ def reauthenticate(
     chosen = mechanism or credential.mechanism or credential.state.mechanism or negotiate(None)
     conversation = open_conversation(credential, chosen, address)
     conversation.renew(memory)
-    yield from _converse(conversation, None, LoginFacts(credential, address, chosen, None))
+    facts = LoginFacts(credential, address, chosen, None)
+    yield from _converse(conversation, None, facts, server_api)
     credential.state.reauthentications += 1
     return conversation.memory()
 
 
+def _open(
+    credential: MongoCredential, mechanism: str, address: Address, subject: str | None
+) -> Conversation:
+    if subject == "" and find_mechanism(mechanism).certificate:
+        raise ConfigurationError(
+            f"{mechanism} logs in with the client certificate of TLS, and there is none: give "
+            "tlsCertificateKeyFile (a PEM file with certificate and key)"
+        )
+    return open_conversation(credential, mechanism, address)
+
+
 def _converse(
-    conversation: Conversation, speculative_reply: Mapping[str, Any] | None, facts: LoginFacts
+    conversation: Conversation,
+    speculative_reply: Mapping[str, Any] | None,
+    facts: LoginFacts,
+    server_api: ServerApiLike | None,
 ) -> Generator[Command | Work, Mapping[str, Any] | None, int]:
-    """Hold the conversation; returns how many commands it took. Explains its failures."""
+    """Hold the conversation; returns how many commands it took. Explains its failures.
+
+    Until the credential has logged in once, the steps that try its secret wait for their turn.
+    """
     commands = 0
     database = conversation.source
+    always = api_fields(server_api)
+    turns = facts.credential.state.turns
+    turn: Flight | None = None
     try:
         step = conversation.start(speculative_reply)
         while step is not None:
+            if isinstance(step, Work) and step.patient:
+                # It waits for a person, not for the server: others may wait for the same one.
+                turns.leave(turn)
+                turn = None
+            elif turn is None and not turns.proven:
+                turn = yield from _take_turn(turns)
             if isinstance(step, Work):
                 yield step
                 step = conversation.resume(step)
             else:
+                step.update(always)
                 command = Command(database, step)
                 commands += 1
                 # In no variable: tools that report errors print those, and it may hold a secret.
@@ -188,19 +291,53 @@ def _converse(
                 reply = yield command
                 assert reply is not None, "a Command is answered with its reply"
                 step = conversation.step(reply)
+        turns.succeeded(turn)
     except NotPrimaryError:
         # The server is going down or changing its role: not the credential's fault.
         raise
+    except _RefusedBefore as other:
+        raise own_copy(other.error) from other.error.__cause__
     except OperationFailure as error:
         facts.credential.state.mechanism = None
         facts.told = conversation.told()
         facts.evidence = conversation.evidence()
+        refusal = _explained(error, facts)
+        turns.refused(turn, refusal)
         # A cause that is given on purpose (a callback's own error) stays to be seen.
-        raise _explained(error, facts) from error.__cause__
+        raise refusal from error.__cause__
     except ConfigurationError as error:
         facts.told = conversation.told()
         raise ConfigurationError(f"{facts.tried()}: {error}") from error.__cause__
+    finally:
+        # Also for a login that is given up: whoever drives this closes it then.
+        turns.leave(turn)
     return commands
+
+
+class _RefusedBefore(Exception):
+    """The login that this one waited for was refused."""
+
+    def __init__(self, error: AuthenticationFailed) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _take_turn(
+    turns: LoginTurns,
+) -> Generator[Command | Work, Mapping[str, Any] | None, Flight | None]:
+    """Wait until this login may go on; the turn it has then, None where it needs none."""
+    while True:
+        flight, own = turns.begin()
+        if own or flight is None:
+            return flight
+        work = WaitForLogin(flight)
+        yield work
+        if work.error is not None:
+            raise work.error
+        if work.own:
+            return None
+        if flight.refusal is not None:
+            raise _RefusedBefore(flight.refusal)
 
 
 def _explained(error: OperationFailure, facts: LoginFacts) -> AuthenticationFailed:

@@ -27,6 +27,11 @@ REQUIRED = "required"
 OPTIONAL = "optional"
 FORBIDDEN = "forbidden"
 
+# What a mechanism puts into hello's speculativeAuthenticate.
+NOTHING = "nothing"
+FIRST_STEP = "the first step, which holds no secret and logs nobody in"
+WHOLE_LOGIN = "the whole login"
+
 # Where a credential's source came from; login errors print these words.
 FROM_OPTION = "the authSource option"
 FROM_PATH = "the database in the URI's path"
@@ -55,8 +60,9 @@ class Mechanism:
     authSource, then the path's database, then `default_source`.
     `check` sees the finished parts for rules that span several of them. `conversation` makes
     one for a credential and a server's address. `certificate` is True for a mechanism whose
-    credential is the client certificate of TLS. `exposes` names what such a login lets everyone
-    on the way read when the connection is not encrypted ("the password"), or None.
+    credential is the client certificate of TLS. `speculates` is NOTHING, FIRST_STEP or WHOLE_LOGIN:
+    the last goes only to a server that is known to be used. `exposes` names what such a login lets
+    everyone on the way read when the connection is not encrypted ("the password"), or None.
     `hints` gives the causes that only this mechanism has, from the server's code (None when the
     server did not answer) and the facts of the login; see `auth.diagnosis`. `replaces` are the
     words of general hints that say less than the mechanism's own. `mask_user` turns a user name
@@ -77,6 +83,7 @@ class Mechanism:
         "password",
         "properties",
         "replaces",
+        "speculates",
         "takes_external",
         "username",
     )
@@ -95,6 +102,7 @@ class Mechanism:
         default_properties: Mapping[str, Any] = MappingProxyType({}),
         check: Callable[[str | None, str | None, Mapping[str, Any]], None] | None = None,
         conversation: Callable[[MongoCredential, tuple[str, int | None]], Conversation],
+        speculates: str = NOTHING,
         exposes: str | None = None,
         hints: Callable[[Any, LoginFacts], Iterable[Hint]] | None = None,
         replaces: Collection[str] = (),
@@ -111,6 +119,7 @@ class Mechanism:
         self.default_properties = default_properties
         self.check = check
         self.conversation = conversation
+        self.speculates = speculates
         self.exposes = exposes
         self.hints = hints
         self.replaces = replaces

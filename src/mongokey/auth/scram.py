@@ -21,7 +21,7 @@ from mongokey.auth.conversation import Conversation, Document, Step, Work
 from mongokey.auth.errors import AuthenticationFailed, ServerProofError
 from mongokey.auth.kdf import HmacKey, pbkdf2
 from mongokey.auth.keycache import KeyCache
-from mongokey.auth.mechanism import REQUIRED, Mechanism
+from mongokey.auth.mechanism import FIRST_STEP, REQUIRED, Mechanism
 from mongokey.auth.saslprep import saslprep
 from mongokey.errors import ConfigurationError
 
@@ -371,6 +371,7 @@ def _mechanism(hash_: _Hash, check: Any) -> Mechanism:
         takes_external=False,
         check=check,
         conversation=partial(ScramConversation, hash_=hash_),
+        speculates=FIRST_STEP,
     )
 
 

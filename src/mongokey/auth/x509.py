@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from mongokey.auth.conversation import Conversation, Document, Step
 from mongokey.auth.credential import MongoCredential
-from mongokey.auth.mechanism import FORBIDDEN, OPTIONAL, Mechanism
+from mongokey.auth.mechanism import FORBIDDEN, OPTIONAL, WHOLE_LOGIN, Mechanism
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -51,4 +51,5 @@ X509 = Mechanism(
     external=True,
     certificate=True,
     conversation=X509Conversation,
+    speculates=WHOLE_LOGIN,
 )

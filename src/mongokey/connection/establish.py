@@ -6,11 +6,13 @@ what the connection is used for.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 
-from mongokey.auth.login import Command, LoginResult, login, reauthenticate
+from mongokey._waiting import Cancelled
+from mongokey.auth.login import Command, LoginResult, authenticate, greet, reauthenticate
 from mongokey.auth.registry import find_rules
 from mongokey.connection._connection import Connection
+from mongokey.connection.openings import Openings
 from mongokey.connection.patience import Patience
 from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout, ProtocolError
 from mongokey.stream import connect, monotonic_ns
@@ -21,11 +23,15 @@ if TYPE_CHECKING:
 
     from mongokey.auth.conversation import Work
     from mongokey.auth.credential import MongoCredential
+    from mongokey.auth.login import Greeting
     from mongokey.connection.exposed import Exposure
+    from mongokey.handshake import HelloReply
     from mongokey.handshake.hello import ServerApiLike
     from mongokey.handshake.metadata import ClientMetadata
     from mongokey.stream import Stream
     from mongokey.stream.tls_context import ClientTLS
+
+    Judge = Callable[[HelloReply], None]
 
 Address = tuple[str, "int | None"]
 
@@ -39,8 +45,10 @@ class ConnectionSettings:
         "deadline_text",
         "exposure",
         "greeted",
+        "limit_s",
         "load_balanced",
         "metadata",
+        "openings",
         "patience",
         "server_api",
         "socket_timeout_s",
@@ -62,19 +70,20 @@ class ConnectionSettings:
         self.metadata = metadata
         self.credential = credential
         self.connect_timeout_s = connect_timeout_s
-        # What bounds a connection, for errors.
-        self.deadline_text = (
-            f"connectTimeoutMS={connect_timeout_s * 1000:.0f}"
-            if connect_timeout_s
-            else "serverSelectionTimeoutMS"
-        )
+        # What bounds the making of a connection, and where that is from, for errors.
+        self.limit_s, self.deadline_text = connect_timeout_s or None, "connectTimeoutMS"
+        if timeout_s and (self.limit_s is None or timeout_s < self.limit_s):
+            self.limit_s, self.deadline_text = timeout_s, "timeoutMS"
+        if self.limit_s is not None:
+            self.deadline_text += f"={self.limit_s * 1000:.0f}"
         self.socket_timeout_s = socket_timeout_s
         self.tls = tls
         self.server_api = server_api
         self.load_balanced = load_balanced
-        # timeoutMS, which bounds what logins wait for besides the server.
+        # timeoutMS, which bounds also what logins wait for besides the server.
         self.timeout_s = timeout_s
         self.patience = Patience()
+        self.openings = Openings()
         # Warns before a login shows a secret; None where no login of this client can.
         self.exposure: Exposure | None = None
         if credential is not None and tls is None:
@@ -88,41 +97,57 @@ class ConnectionSettings:
 
 
 def open_connection(
-    address: Address, settings: ConnectionSettings, within_s: float | None = None
+    address: Address,
+    settings: ConnectionSettings,
+    judge: Judge | None = None,
+    *,
+    to_be_used: bool = True,
 ) -> tuple[Connection, LoginResult]:
     """A connection to `address` that has said hello and is logged in.
 
-    `connectTimeoutMS`, and `within_s` if that is shorter, bounds all of it together. Raises
+    `judge` is given the server's hello (a `HelloReply`) before anybody logs in, and raises what it
+    has against using that server. `to_be_used` says that it can have nothing: then a login may go
+    along with hello.
+
+    The lesser of `connectTimeoutMS` and `timeoutMS` bounds all of it together. Raises
     `NetworkTimeout` or `AutoReconnect` when the server cannot be reached or falls silent,
-    `AuthenticationFailed` when it refuses the login, `ConfigurationError` when it does not fit.
+    `AuthenticationFailed` when it refuses the login, `ConfigurationError` when it does not fit,
+    `InvalidOperation` when the client is closed meanwhile, and what `judge` raises.
     """
-    timeout = settings.connect_timeout_s or None
-    text = settings.deadline_text
-    if within_s is not None and (timeout is None or within_s < timeout):
-        timeout, text = within_s, "serverSelectionTimeoutMS"
+    openings = settings.openings
+    if openings.closed:
+        raise openings.refuse()
+    timeout, text = settings.limit_s, settings.deadline_text
     deadline = monotonic_ns() + int(timeout * 1e9) if timeout else 0
     host, port = address
+    made: Stream | None = None
     stream: Stream | None = None
     connection: Connection | None = None
     try:
-        stream = connect(host, port, deadline_ns=deadline, limit_text=text)
+        made = stream = connect(
+            host, port, deadline_ns=deadline, limit_text=text, cancelled=openings.is_closed
+        )
+        openings.add(made)
         if settings.tls is not None:
             if port is None:
                 raise ConfigurationError(f"TLS is not used over Unix sockets: {host}")
             stream = settings.tls.wrap(stream, host, deadline, hold=True)
+            openings.add(stream)
         stream.deadline_text = text
         connection = Connection(stream, address)
-        result = log_in(connection, settings, deadline)
-        connection.accept_hello(result.hello)
+        result = _log_in(connection, settings, deadline, judge, to_be_used)
         settings.greeted.add(address)
         if result.mechanism is not None:
             connection.login, connection.settings = result, settings
         if settings.socket_timeout_s:
             stream.timeout_text = f"socketTimeoutMS={settings.socket_timeout_s * 1000:.0f}"
             stream.set_timeout(int(settings.socket_timeout_s * 1e9))
-    except (AutoReconnect, ProtocolError) as error:
+    except (AutoReconnect, ProtocolError, Cancelled) as error:
         if stream is not None:
             stream.close()
+        if openings.closed:
+            raise openings.refuse() from error
+        if stream is not None and not isinstance(error, Cancelled):
             from mongokey.connection.tls_doubt import clear_up
 
             better = clear_up(error, settings, address, connection)
@@ -133,6 +158,14 @@ def open_connection(
         if stream is not None:
             stream.close()
         raise
+    finally:
+        if made is not None:
+            openings.remove(made)
+        if stream is not None:
+            openings.remove(stream)
+    if openings.closed:
+        stream.close()
+        raise openings.refuse()
     return connection, result
 
 
@@ -143,44 +176,67 @@ def _subject(settings: ConnectionSettings) -> str | None:
     return settings.tls.subject
 
 
-def log_in(connection: Connection, settings: ConnectionSettings, deadline_ns: int) -> LoginResult:
-    """Say hello and log in on an open connection, by the steps of `auth.login.login`."""
-    if settings.exposure is not None:
+def _log_in(
+    connection: Connection,
+    settings: ConnectionSettings,
+    deadline_ns: int,
+    judge: Judge | None,
+    to_be_used: bool,
+) -> LoginResult:
+    """Say hello on an open connection, have the server judged, and log in (`auth.login`)."""
+    exposure = settings.exposure
+    if exposure is not None and to_be_used:
         # Before hello, which may carry the secret already.
-        settings.exposure.warn(connection.stream, connection.address)
-    steps = login(
+        exposure.warn(connection.stream, connection.address)
+    steps = greet(
         settings.credential,
         settings.metadata,
         connection.address,
         server_api=settings.server_api,
         load_balanced=settings.load_balanced,
         subject=_subject(settings),
+        to_be_used=to_be_used,
     )
-    result: LoginResult = _drive(steps, connection, settings, deadline_ns)
+    greeting: Greeting = _drive(steps, connection, settings, deadline_ns)
+    connection.accept_hello(greeting.hello)
+    if judge is not None:
+        judge(greeting.hello)
+    if exposure is not None and not to_be_used:
+        exposure.warn(connection.stream, connection.address)
+    result: LoginResult = _drive(authenticate(greeting), connection, settings, deadline_ns)
     return result
 
 
 def log_in_again(connection: Connection, deadline_ns: int = 0) -> None:
     """Log in once more on a connection in use whose server asks for it (error 391); no hello.
 
-    Within `connectTimeoutMS` from now, and `deadline_ns` (monotonic nanoseconds) if that is
-    sooner. Raises what `open_connection` raises of logins; the connection is closed then.
+    Within the lesser of `connectTimeoutMS` and `timeoutMS` from now, and `deadline_ns` (monotonic
+    nanoseconds) if that is sooner. Raises what `open_connection` raises of logins; the connection
+    is closed then.
     """
     settings, login = connection.settings, connection.login
     assert settings is not None, "only a connection of open_connection's can be logged in again"
     assert login is not None, "nobody was logged in"
     assert settings.credential is not None, "nobody was logged in"
-    timeout = settings.connect_timeout_s
+    timeout = settings.limit_s
     if timeout:
         limit = monotonic_ns() + int(timeout * 1e9)
         deadline_ns = min(deadline_ns, limit) if deadline_ns else limit
         connection.stream.deadline_text = settings.deadline_text
-    steps = reauthenticate(settings.credential, connection.address, login.mechanism, login.memory)
+    steps = reauthenticate(
+        settings.credential, connection.address, login.mechanism, login.memory, settings.server_api
+    )
+    openings = settings.openings
+    openings.add(connection.stream)
     try:
         login.memory = _drive(steps, connection, settings, deadline_ns)
-    except BaseException:
+    except BaseException as error:
         connection.close()
+        if openings.closed and isinstance(error, AutoReconnect | Cancelled):
+            raise openings.refuse() from error
         raise
+    finally:
+        openings.remove(connection.stream)
 
 
 def _drive(
@@ -205,6 +261,10 @@ def _drive(
             step = steps.send(answer)
     except StopIteration as finished:
         return finished.value
+    finally:
+        # A login that is given up ends here and now, whoever still holds the error's traceback:
+        # others may be waiting for its outcome.
+        steps.close()
 
 
 def _too_slow(error: NetworkTimeout, step: Command, settings: ConnectionSettings) -> NetworkTimeout:
@@ -221,6 +281,7 @@ def _run(work: Work, settings: ConnectionSettings, deadline_ns: int) -> int:
     """Do `work` within the deadline; returns the deadline, later by the time of patient work."""
     began = monotonic_ns()
     left = max(0.0, (deadline_ns - began) / 1e9) if deadline_ns else None
+    work.cancelled = settings.openings.is_closed
     if not work.patient:
         work.run(left)
         return deadline_ns

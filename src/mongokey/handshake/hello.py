@@ -63,10 +63,21 @@ def hello_command(
         command["saslSupportedMechs"] = sasl_supported_mechs
     if speculative is not None:
         command["speculativeAuthenticate"] = speculative
-    if server_api is not None:
-        command["apiVersion"] = server_api.version
-        if server_api.strict is not None:
-            command["apiStrict"] = server_api.strict
-        if server_api.deprecation_errors is not None:
-            command["apiDeprecationErrors"] = server_api.deprecation_errors
+    command.update(api_fields(server_api))
     return command
+
+
+_NONE: dict[str, Any] = {}
+
+
+def api_fields(server_api: ServerApiLike | None) -> dict[str, Any]:
+    """The fields of the Stable API that every command carries (versioned-api.md, "Sending Declared
+    API Version to the Server"), logins and hello too; empty without a declared version."""
+    if server_api is None:
+        return _NONE
+    fields: dict[str, Any] = {"apiVersion": server_api.version}
+    if server_api.strict is not None:
+        fields["apiStrict"] = server_api.strict
+    if server_api.deprecation_errors is not None:
+        fields["apiDeprecationErrors"] = server_api.deprecation_errors
+    return fields

@@ -30,5 +30,6 @@ cdef class Pool:
     cdef Connection _open(self)
     cdef Connection _fresh_idle(self, int64_t now)
     cdef int _wake(self) except -1
+    cdef int _fail(self, object error) except -1
     cpdef clear(self)
     cpdef close(self)

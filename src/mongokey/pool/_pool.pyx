@@ -15,7 +15,8 @@ from libc.stdint cimport int64_t
 from mongokey.connection._connection cimport Connection
 from mongokey.stream._stream cimport monotonic_ns
 
-from mongokey.errors import InvalidOperation, WaitQueueTimeoutError
+from mongokey._shared_errors import own_copy
+from mongokey.errors import InvalidOperation, OperationFailure, WaitQueueTimeoutError
 
 # A connection idle for longer than this is asked whether the server has closed it before it is
 # used again; sooner, the question would cost more than the rare retry it saves.
@@ -41,6 +42,7 @@ cdef class _Waiter:
 
     cdef object lock
     cdef Connection connection
+    cdef object error                       # what to raise instead, or None
 
     def __init__(self):
         from _thread import allocate_lock
@@ -162,6 +164,8 @@ cdef class Pool:
                 raise
             if waiter.connection is not None:
                 return waiter.connection
+            if waiter.error is not None:
+                raise waiter.error from waiter.error.__cause__
             if not woken:
                 connection = self._abandon(waiter)
                 if connection is not None:
@@ -189,10 +193,12 @@ cdef class Pool:
         self.connecting += 1
         try:
             connection = self.connect()
-        except BaseException:
+        except BaseException as error:
             # After a fork in the meantime the counters were set anew.
             if self.connecting > 0:
                 self.connecting -= 1
+            if isinstance(error, OperationFailure):
+                self._fail(error)
             self._wake()
             raise
         if self.connecting > 0:
@@ -229,6 +235,19 @@ cdef class Pool:
         cdef _Waiter waiter
         if self.waiters:
             waiter = <_Waiter>self.waiters.popleft()
+            waiter.lock.release()
+        return 0
+
+    cdef int _fail(self, error) except -1:
+        """Tell all who wait that the login was refused: each would be refused once more, and
+        servers count that against the account."""
+        cdef _Waiter waiter
+        while self.waiters:
+            own = own_copy(error)
+            if not self.waiters:
+                break  # making the copy may have let another thread run
+            waiter = <_Waiter>self.waiters.popleft()
+            waiter.error = own
             waiter.lock.release()
         return 0
 

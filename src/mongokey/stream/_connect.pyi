@@ -10,6 +10,7 @@ def connect(
     timeout: float | None = None,
     limit_text: str | None = None,
     resolver: Callable[[str, int], Iterable[tuple[str, int]]] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> SocketStream:
     """Connect to `host` and return the stream, without a timeout of its own yet.
 
@@ -18,9 +19,11 @@ def connect(
     start of 250 ms each, families taking turns (RFC 8305). `deadline_ns` (a time of
     `monotonic_ns`) or `timeout` (seconds) bounds look-up and race together; neither: not bounded.
     `limit_text`, such as ``connectTimeoutMS=20000``, tells in errors where that bound comes from.
-    `resolver` is asked instead of the system's, for (IP literal, port) pairs.
+    `resolver` is asked instead of the system's, for (IP literal, port) pairs. `cancelled` is asked
+    four times a second whether the connection is still wanted.
 
     Raises `NetworkTimeout` when the time is over and `AutoReconnect` when nothing is reached;
-    the message and `details` say what became of each address. Raises `ConfigurationError` when
+    the message and `details` say what became of each address. Raises `AutoReconnect` too when
+    `cancelled()` is true. Raises `ConfigurationError` when
     `host` or `port` cannot be one.
     """

@@ -50,6 +50,10 @@ cdef extern from "mongokey/net.h" nogil:
     int mk_connect_unix(mk_socket s, const mk_address *to, int64_t timeout_ns)
 
 
+# So often a wait for a name or a connection looks whether its result is still wanted.
+cdef int64_t LOOK_EVERY_NS = 250_000_000
+
+
 def connect(
     str host not None,
     port=27017,
@@ -58,6 +62,7 @@ def connect(
     timeout=None,
     str limit_text=None,
     resolver=None,
+    cancelled=None,
 ):
     """Connect to `host` and return a SocketStream."""
     cdef int64_t started = mk_monotonic_ns()
@@ -72,13 +77,15 @@ def connect(
     if "\0" in host or not host:
         raise ConfigurationError(f"{host!r} is no host name: it is empty or has a zero character")
     if host.startswith("/") or host.endswith(".sock"):
-        stream = _connect_unix(host, started, deadline_ns, limit_text)
+        stream = _connect_unix(host, started, deadline_ns, limit_text, cancelled)
     else:
         if port is None or not 0 < port < 65536:
             raise ConfigurationError(f"{port} is no port: ports are 1 to 65535")
         peer = _host_and_port(host, port)
-        addresses = _addresses_of(host, port, peer, started, deadline_ns, limit_text, resolver)
-        stream = _run_race(addresses, peer, deadline_ns, limit_text)
+        addresses = _addresses_of(
+            host, port, peer, started, deadline_ns, limit_text, resolver, cancelled
+        )
+        stream = _run_race(addresses, peer, deadline_ns, limit_text, cancelled)
     stream.deadline_text = limit_text
     stream._deadline_ns = deadline_ns
     stream._began_ns = started
@@ -87,6 +94,15 @@ def connect(
 
 cdef str _host_and_port(str host, port):
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+cdef int64_t _slice(int64_t wait_ns, cancelled, str peer) except? -2:
+    """So much of a wait of `wait_ns` (-1: for ever) as may pass unwatched."""
+    if cancelled is None:
+        return wait_ns
+    if cancelled():
+        raise AutoReconnect(f"{peer}: the connection was closed here while it was being made")
+    return wait_ns if 0 <= wait_ns < LOOK_EVERY_NS else LOOK_EVERY_NS
 
 
 cdef str _because(str limit_text):
@@ -121,7 +137,14 @@ def _family(Address address not None):
 
 
 cdef list _addresses_of(
-    str host, port, str peer, int64_t started, int64_t deadline_ns, str limit_text, resolver
+    str host,
+    port,
+    str peer,
+    int64_t started,
+    int64_t deadline_ns,
+    str limit_text,
+    resolver,
+    cancelled,
 ):
     cdef mk_address at
     cdef list found = None
@@ -136,7 +159,9 @@ cdef list _addresses_of(
             # The hosts file answers: that cannot hang, and a thread would cost more.
             found = _system_lookup(name, port, False)
     if found is None:
-        found = _lookup_in_thread(host, port, peer, started, deadline_ns, limit_text, resolver)
+        found = _lookup_in_thread(
+            host, port, peer, started, deadline_ns, limit_text, resolver, cancelled
+        )
     if not found:
         raise AutoReconnect(f"{peer}: the host name has no address")
     return interleave(found, _family) if len(found) > 1 else found
@@ -190,7 +215,14 @@ cdef list _given_lookup(resolver, str host, port):
 
 
 cdef list _lookup_in_thread(
-    str host, port, str peer, int64_t started, int64_t deadline_ns, str limit_text, resolver
+    str host,
+    port,
+    str peer,
+    int64_t started,
+    int64_t deadline_ns,
+    str limit_text,
+    resolver,
+    cancelled,
 ):
     """Look the name up in a thread of its own: a resolver has no deadline and hears no signal."""
     cdef list answer = []
@@ -216,14 +248,16 @@ cdef list _lookup_in_thread(
     except RuntimeError:
         # The system has no thread left, or Python is ending: better without a deadline than not.
         look_up()
-    left = -1
-    if deadline_ns:
-        left = max(deadline_ns - mk_monotonic_ns(), 0)
-    if not finished.acquire(timeout=-1 if left < 0 else min(left / 1e9, _thread.TIMEOUT_MAX)):
-        raise NetworkTimeout(
-            f"{peer}: timed out after {(mk_monotonic_ns() - started) / 1e9:.3f} s of resolving "
-            f"the host name{_because(limit_text)}"
-        )
+    while True:
+        left = max(deadline_ns - mk_monotonic_ns(), 0) if deadline_ns else -1
+        left = _slice(left, cancelled, peer)
+        if finished.acquire(timeout=-1 if left < 0 else min(left / 1e9, _thread.TIMEOUT_MAX)):
+            break
+        if deadline_ns and mk_monotonic_ns() >= deadline_ns:
+            raise NetworkTimeout(
+                f"{peer}: timed out after {(mk_monotonic_ns() - started) / 1e9:.3f} s of "
+                f"resolving the host name{_because(limit_text)}"
+            )
     found = answer.pop()
     if isinstance(found, BaseException):
         raise found
@@ -232,7 +266,9 @@ cdef list _lookup_in_thread(
 
 # Unix sockets
 
-cdef SocketStream _connect_unix(str path, int64_t started, int64_t deadline_ns, str limit_text):
+cdef SocketStream _connect_unix(
+    str path, int64_t started, int64_t deadline_ns, str limit_text, cancelled
+):
     cdef bytes raw = path.encode("utf-8", "surrogateescape")
     cdef const char *text = raw
     cdef mk_address at
@@ -252,6 +288,8 @@ cdef SocketStream _connect_unix(str path, int64_t started, int64_t deadline_ns, 
                 left = deadline_ns - mk_monotonic_ns()
                 if left <= 0:
                     _unix_timed_out(path, started, limit_text)
+            if cancelled is not None:
+                left = _slice(left if deadline_ns else -1, cancelled, path)
             with nogil:
                 rc = mk_connect_unix(s, &at, left)
             if rc == 0:
@@ -366,7 +404,7 @@ cdef class Attempts:
 
 
 cdef SocketStream _connect_alone(
-    Attempts attempts, list addresses, str peer, int64_t deadline_ns, str limit_text
+    Attempts attempts, list addresses, str peer, int64_t deadline_ns, str limit_text, cancelled
 ):
     """The usual case by far: one address, and so no head starts to reckon with."""
     cdef int64_t started = mk_monotonic_ns()
@@ -375,7 +413,7 @@ cdef SocketStream _connect_alone(
     try:
         rc = attempts.start(0)
         while rc == 1 and not (deadline_ns and now >= deadline_ns):
-            if attempts.wait(deadline_ns - now if deadline_ns else -1):
+            if attempts.wait(_slice(deadline_ns - now if deadline_ns else -1, cancelled, peer)):
                 rc = attempts.finish(0, 0)
             now = mk_monotonic_ns()
         if rc == 0:
@@ -389,12 +427,14 @@ cdef SocketStream _connect_alone(
     _raise_lost(race, addresses, peer, now, limit_text)
 
 
-cdef SocketStream _run_race(list addresses, str peer, int64_t deadline_ns, str limit_text):
+cdef SocketStream _run_race(
+    list addresses, str peer, int64_t deadline_ns, str limit_text, cancelled
+):
     cdef Attempts attempts = Attempts(addresses)
     cdef int64_t now, wait_ns
     cdef int rc
     if len(addresses) == 1:
-        return _connect_alone(attempts, addresses, peer, deadline_ns, limit_text)
+        return _connect_alone(attempts, addresses, peer, deadline_ns, limit_text, cancelled)
     race = Race(len(addresses))
     try:
         while True:
@@ -413,7 +453,7 @@ cdef SocketStream _run_race(list addresses, str peer, int64_t deadline_ns, str l
             due = race.next_start()
             if due is not None and (wait_ns < 0 or due - now < wait_ns):
                 wait_ns = due - now
-            for index in attempts.wait(wait_ns):
+            for index in attempts.wait(_slice(wait_ns, cancelled, peer)):
                 rc = attempts.finish(index, 0)
                 if rc == 0:
                     return attempts.take(index, peer)

@@ -619,6 +619,7 @@ def wrap_openssl(
     wrapped.tls = tls
     wrapped.host = host
     wrapped._doubt = silence(tls)
+    stream._pass_on(wrapped)
     try:
         wrapped._start()
         wrapped._handshake(deadline_ns)

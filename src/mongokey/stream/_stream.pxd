@@ -71,15 +71,21 @@ cdef class Stream:
     cdef int _lost(self, int64_t code, str doing) except -1
     cdef int _timed_out(self, short events, int64_t started_ns, bint own) except -1
     cdef int _release(self) except -1
+    cdef int _close_successor(self) except -1
 
 
 cdef class SocketStream(Stream):
     # A plain socket: TCP or Unix. Owns its number.
+    cdef bint _detached                     # its socket was given away, to `_successor` if known
+    cdef bint _unwanted                     # it was closed before the successor was known
+    cdef Stream _successor
     cdef int _write_rest(
         self, const uint8_t *data, size_t size, int64_t sent, int64_t deadline_ns
     ) except -1
-    # Gives the socket away; the stream is closed then, the socket is not.
+    # Gives the socket away; the stream is closed then, the socket is not. `_pass_on` tells to whom,
+    # so that a thread that closes this stream ends a TLS handshake too.
     cdef mk_socket _detach(self) except? -1
+    cdef int _pass_on(self, Stream successor) except -1
 
 
 cpdef int64_t monotonic_ns() noexcept nogil

@@ -73,6 +73,7 @@ cdef class Stream:
     cpdef close(self):
         """Close the stream; more than once is allowed, and so is another thread's call."""
         if self.closed:
+            self._close_successor()
             return
         self.closed = True
         if self._inside == 0 or os.getpid() != self._pid:
@@ -82,6 +83,9 @@ cdef class Stream:
         else:
             # Wakes the call that is inside; on its way out it releases the socket.
             mk_shutdown(self._socket)
+
+    cdef int _close_successor(self) except -1:
+        return 0
 
     def send_all(self, data, int64_t deadline_ns=0):
         """Send all of `data`, a bytes-like object."""
@@ -311,10 +315,26 @@ cdef class SocketStream(Stream):
         # Nothing is to be read between commands: whatever poll has to say is bad news.
         return mk_poll(&one, 1, 0) != 0
 
+    cdef int _close_successor(self) except -1:
+        if self._detached:
+            if self._successor is None:
+                self._unwanted = True
+            else:
+                self._successor.close()
+        return 0
+
+    cdef int _pass_on(self, Stream successor) except -1:
+        """`successor` has taken the socket over: who closes this stream closes that one."""
+        self._successor = successor
+        if self._unwanted:
+            successor.close()
+        return 0
+
     cdef mk_socket _detach(self) except? -1:
         cdef mk_socket s = self._socket
         if self.closed:
             self._refuse()
         self.closed = True
+        self._detached = True
         self._socket = MK_NO_SOCKET
         return s

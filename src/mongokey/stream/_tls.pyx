@@ -249,6 +249,7 @@ def wrap_tls(
     wrapped.closed = False
     wrapped._fresh = True
     wrapped._doubt = silence(tls)
+    stream._pass_on(wrapped)
     try:
         wrapped._handshake(deadline_ns)
     except AutoReconnect:

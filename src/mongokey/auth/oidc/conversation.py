@@ -71,6 +71,7 @@ class FetchToken(Work):
             what=self.what,
             too_late=provider.too_late,
             keep=self._keep if provider.human else None,
+            cancelled=self.cancelled,
         )
 
     def _keep(self, store: TokenStore, result: OIDCCallbackResult) -> None:

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from mongokey.auth.mechanism import FORBIDDEN, OPTIONAL, Mechanism, Property, one_of, text
+from mongokey.auth.mechanism import (
+    FORBIDDEN,
+    OPTIONAL,
+    WHOLE_LOGIN,
+    Mechanism,
+    Property,
+    one_of,
+    text,
+)
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -92,6 +100,7 @@ OIDC = Mechanism(
     },
     check=_check,
     conversation=_converse,
+    speculates=WHOLE_LOGIN,
     exposes="the access token",
     hints=_hints,
     replaces=("AUTH-ATLAS",),  # it is about passwords

@@ -13,6 +13,7 @@ from contextvars import copy_context
 
 from mongokey._clock import monotonic
 from mongokey._reprs import with_safe_repr
+from mongokey._waiting import never, wait_for
 from mongokey.auth.forks import renew_in_children
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -150,6 +151,7 @@ class TokenStore:
         what: str,
         too_late: Callable[[float], Failure],
         keep: Keep | None = None,
+        cancelled: Callable[[], bool] = never,
     ) -> Token | Failure:
         """The current token, or what a call gives: the one under way, else a new one of `ask`.
 
@@ -157,7 +159,8 @@ class TokenStore:
         the token that a server refused meanwhile, is the answer. `ask` runs in a thread of its own
         and has `timeout_s`; a call that takes longer counts as gone, and `too_late` (given the
         seconds waited) says so. `keep` takes in what else a call gave, under the store's lock.
-        `within_s` bounds this wait further. `what` names the thread.
+        `within_s` bounds this wait further; it raises `Cancelled` when `cancelled()` is true.
+        `what` names the thread.
         """
         with self._lock:
             if self.current is not None:
@@ -174,7 +177,7 @@ class TokenStore:
         left = call.ends_s - began
         if within_s is not None and within_s < left:
             left = within_s
-        call.done.wait(max(0.0, left))
+        wait_for(call.done, max(0.0, left), cancelled)
         return call.outcome or too_late(monotonic() - began)
 
     def _begin(self, ask: Ask, keep: Keep | None, now: float, timeout_s: float, what: str) -> _Call:
