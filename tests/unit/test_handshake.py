@@ -4,9 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mongokey.bson.int64 import Int64
 from mongokey.errors import ConfigurationError, MongoError, ProtocolError
 from mongokey.handshake import HelloReply, hello_command
-from mongokey.handshake.reply import MAX_BSON_SIZE, MAX_MESSAGE_SIZE, MAX_WRITE_BATCH_SIZE
+from mongokey.handshake.reply import (
+    DEFAULT_BSON_SIZE,
+    DEFAULT_MESSAGE_SIZE,
+    DEFAULT_WRITE_BATCH_SIZE,
+    MAX_BSON_SIZE,
+    MAX_MESSAGE_SIZE,
+    MAX_WRITE_BATCH_SIZE,
+)
 from tests.servers.login_server import HELLO
 
 FULL = {
@@ -125,9 +133,27 @@ def test_limits_are_bounded(name, attribute, cap):
     assert getattr(HelloReply({name: 1000}), attribute) == 1000
     assert getattr(HelloReply({name: 1000.0}), attribute) == 1000
     assert getattr(HelloReply({name: (1 << 31) - 1}), attribute) == cap
-    for wrong in (0, -1, 1 << 31, 1 << 63, 1e300, float("nan"), float("inf"), 1.5, "1", True, []):
-        with pytest.raises(ProtocolError, match=name):
-            HelloReply({name: wrong})
+    for large in (1 << 31, 1 << 62, Int64(1 << 40), 2.0**40):
+        assert getattr(HelloReply({name: large}), attribute) == cap
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "default"),
+    [
+        ("maxBsonObjectSize", "max_bson_size", DEFAULT_BSON_SIZE),
+        ("maxMessageSizeBytes", "max_message_size", DEFAULT_MESSAGE_SIZE),
+        ("maxWriteBatchSize", "max_write_batch_size", DEFAULT_WRITE_BATCH_SIZE),
+        ("logicalSessionTimeoutMinutes", "logical_session_timeout_minutes", None),
+    ],
+)
+def test_limits_that_nobody_could_keep_are_the_defaults(name, attribute, default):
+    wrong = [-1, -(1 << 63), 1e300, float("nan"), float("inf"), -float("inf"), 1.5, "1", True, []]
+    for value in wrong:
+        assert getattr(HelloReply({**FULL, name: value}), attribute) == default
+    if name != "logicalSessionTimeoutMinutes":
+        assert getattr(HelloReply({name: 0}), attribute) == default
+    if "Size" in name and "Batch" not in name:
+        assert getattr(HelloReply({name: 1}), attribute) == default
 
 
 @pytest.mark.parametrize(
@@ -135,32 +161,67 @@ def test_limits_are_bounded(name, attribute, cap):
     [
         ("minWireVersion", "0"),
         ("maxWireVersion", -1),
-        ("logicalSessionTimeoutMinutes", "30"),
+        ("maxWireVersion", float("nan")),
+        ("maxWireVersion", 8.5),
+        ("maxWireVersion", True),
         ("setName", 7),
-        ("me", 7),
-        ("me", "host:port"),
-        ("me", ":27017"),
-        ("me", "host:0"),
-        ("me", "host:65536"),
-        ("me", "host:99999999999999999999"),
-        ("me", "host:\u0661"),
-        ("primary", []),
-        ("hosts", "host"),
-        ("hosts", [7]),
-        ("hosts", ["host:x"]),
-        ("passives", {}),
-        ("compression", "zlib"),
-        ("compression", [None]),
-        ("saslSupportedMechs", "SCRAM-SHA-1"),
-        ("speculativeAuthenticate", []),
-        ("topologyVersion", 7),
-        ("connectionId", "7"),
-        ("connectionId", True),
     ],
 )
-def test_values_that_cannot_be_are_named(name, wrong):
+def test_values_that_a_server_is_judged_by_have_to_make_sense(name, wrong):
     with pytest.raises(ProtocolError, match=f"hello cannot be right: {name}"):
         HelloReply({**FULL, name: wrong})
+
+
+def test_wire_versions_may_be_numbers_of_any_kind():
+    for number in (21, 21.0, Int64(21)):
+        hello = HelloReply({"minWireVersion": number, "maxWireVersion": number})
+        assert (hello.min_wire_version, hello.max_wire_version) == (21, 21)
+    assert HelloReply({"maxWireVersion": 1 << 40}).max_wire_version == (1 << 31) - 1
+
+
+@pytest.mark.parametrize("name", ["me", "primary", "hosts", "passives", "arbiters"])
+@pytest.mark.parametrize(
+    "path",
+    ["/tmp/x.sock:1", "/tmp/x.sock", "/tmp/x", "a/b:27017", "x.sock:1", "X.SOCK", "C:\\pipe\\x:1"],
+)
+def test_a_server_cannot_name_a_path(name, path):
+    value = path if name in ("me", "primary") else ["h:1", path]
+    with pytest.raises(ProtocolError, match=f"hello cannot be right: {name}.*no path"):
+        HelloReply({**FULL, name: value})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", ":", ":27017", "host:port", "host:0", "host:65536", "host:99999999999999999999"),
+        *("host:\u0661", "a..b", "-a:1", "ho st:1", "host\0:1", "[::1", "::1", "[:::]:1"),
+        *("x" * 64 + ":1", "x" * 5000, 7, None, [], {}),
+    ],
+)
+def test_an_address_that_is_none_counts_as_not_said(text):
+    hello = HelloReply({**FULL, "me": text, "primary": text, "hosts": [text, "Good:1", text]})
+    assert (hello.me, hello.primary) == (None, None)
+    assert hello.hosts == (("good", 1),)
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "wrong", "expected"),
+    [
+        ("hosts", "hosts", "host", ()),
+        ("passives", "passives", {}, ()),
+        ("compression", "compression", "zlib", ()),
+        ("compression", "compression", [None, "zlib", 7], ("zlib",)),
+        ("saslSupportedMechs", "sasl_supported_mechs", "SCRAM-SHA-1", None),
+        ("speculativeAuthenticate", "speculative_authenticate", [], None),
+        ("topologyVersion", "topology_version", 7, None),
+        ("connectionId", "connection_id", "7", None),
+        ("connectionId", "connection_id", True, None),
+        ("connectionId", "connection_id", Int64(7), 7),
+        ("connectionId", "connection_id", 7.0, 7),
+    ],
+)
+def test_what_a_login_does_not_need_is_never_fatal(name, attribute, wrong, expected):
+    assert getattr(HelloReply({**FULL, name: wrong}), attribute) == expected
 
 
 @pytest.mark.parametrize(

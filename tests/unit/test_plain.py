@@ -116,7 +116,8 @@ def test_properties_are_refused() -> None:
     "reply",
     [
         {**DONE, "done": False},
-        {**DONE, "done": 1},
+        {**DONE, "done": 0},
+        {**DONE, "done": "yes"},
         {**DONE, "payload": "text"},
         {"ok": 1.0},
     ],
@@ -171,3 +172,12 @@ def test_a_server_without_plain_is_told() -> None:
     answer = {"ok": 0.0, "errmsg": "mechanism PLAIN is not enabled", "code": 334}
     assert words(fail(answer)) == {"AUTH-MECHANISM-OFF": "likely"}
     assert words(fail({**BAD_SOURCE, "errmsg": "no"})) == {"AUTH-MECHANISM-OFF": "likely"}
+
+
+@pytest.mark.parametrize(
+    "reply", [{**DONE, "done": 1}, {**DONE, "conversationId": "x"}, {"ok": 1, "done": True}]
+)
+def test_what_a_login_does_not_need_is_not_looked_at(reply: dict[str, Any]) -> None:
+    talk = conversation()
+    talk.start()
+    assert talk.step(reply) is None

@@ -20,12 +20,13 @@ MAX_PAYLOAD = 1 << 20
 class SaslReply:
     """A server's SASL answer: what to say in saslContinue, whether it is done, its message."""
 
-    __slots__ = ("conversation_id", "done", "payload")
+    __slots__ = ("conversation_id", "done", "mechanism", "payload")
 
-    def __init__(self, conversation_id: int | float, done: bool, payload: bytes) -> None:
+    def __init__(self, conversation_id: Any, done: bool, payload: bytes, mechanism: str) -> None:
         self.conversation_id = conversation_id
         self.done = done
         self.payload = payload
+        self.mechanism = mechanism
 
 
 def start(
@@ -44,33 +45,38 @@ def start(
 
 
 def proceed(reply: SaslReply, payload: bytes) -> dict[str, Any]:
-    """The saslContinue command for the mechanism's next message."""
+    """The saslContinue command for the mechanism's next message.
+
+    Raises ServerProofError when the server gave the conversation no id.
+    """
+    # An int32 from MongoDB; whatever another server calls it by is sent back as it came.
+    if reply.conversation_id is None:
+        raise _broken(reply.mechanism, "conversationId", "a number", None)
     return {"saslContinue": 1, "conversationId": reply.conversation_id, "payload": payload}
 
 
 def read(reply: Mapping[str, Any], mechanism: str) -> SaslReply:
     """Check the types of a reply to saslStart or saslContinue.
 
-    Raises ServerProofError, naming the field, when one is missing or not what it should be.
+    A missing payload is an empty one. Raises ServerProofError, naming the field, when one is not
+    what it should be, or `done` is missing.
     """
-    conversation_id = reply.get("conversationId")
     done = reply.get("done")
     payload = reply.get("payload")
-    # An int32 from every server known; other numbers of BSON are sent back as they came.
-    if type(conversation_id) is not int:
-        if not isinstance(conversation_id, (int, float)) or isinstance(conversation_id, bool):
-            raise _broken(mechanism, "conversationId", "a number", conversation_id)
-    elif not -(1 << 63) <= conversation_id < 1 << 63:
-        raise ServerProofError(f"{mechanism}: the server's conversationId does not fit 64 bits")
-    if not isinstance(done, bool):
-        raise _broken(mechanism, "done", "true or false", done)
+    if done is not True and done is not False:
+        # 1 or 1.0 from servers that only look like MongoDB.
+        if not isinstance(done, (int, float)):
+            raise _broken(mechanism, "done", "true or false", done)
+        done = done == 1
+    if payload is None:
+        payload = b""
     if not isinstance(payload, bytes):
         raise _broken(mechanism, "payload", "binary data", payload)
     if len(payload) > MAX_PAYLOAD:
         raise ServerProofError(
             f"{mechanism}: the server's payload has {len(payload)} bytes, more than {MAX_PAYLOAD}"
         )
-    return SaslReply(conversation_id, done, payload)
+    return SaslReply(reply.get("conversationId"), done, payload, mechanism)
 
 
 def _broken(mechanism: str, name: str, expected: str, value: Any) -> ServerProofError:

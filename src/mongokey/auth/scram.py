@@ -157,7 +157,8 @@ class ScramConversation(Conversation):
         return command
 
     def start(self, speculative_reply: Mapping[str, Any] | None = None) -> Step:
-        if speculative_reply is not None:
+        # An answer without a message, as imitations of MongoDB give, is none.
+        if speculative_reply is not None and "payload" in speculative_reply:
             return self._next(speculative_reply)
         return self._client_first()
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from libc.stdint cimport int32_t
 
+from mongokey._hostnames import host_problem
 from mongokey._version import __version__
 from mongokey.errors import ConfigurationError, ProtocolError
 
@@ -21,6 +22,8 @@ cdef enum:
     _MOST_BSON_SIZE = 67108864
     _MOST_MESSAGE_SIZE = 134217728
     _MOST_WRITE_BATCH_SIZE = 1000000
+    # No command fits into fewer bytes.
+    _LEAST_SIZE = 512
 
 DEFAULT_BSON_SIZE = _BSON_SIZE
 DEFAULT_MESSAGE_SIZE = _MESSAGE_SIZE
@@ -67,9 +70,11 @@ _SET_MEMBERS = frozenset({RS_PRIMARY, RS_SECONDARY, RS_ARBITER, RS_OTHER})
 cdef class HelloReply:
     """A successful answer to hello.
 
-    Raises ProtocolError, naming the field, when a value is of the wrong type or out of all
-    bounds; limits above this driver's own are lowered to those. `document` is the whole answer.
-    Sizes are in bytes.
+    What tells a server's role or whether we speak its language (its set's name, its wire versions)
+    has to make sense, else `ProtocolError` names the field; it names an address too that is a path,
+    since a server must not lead a client to the files of its machine. Anything else that makes none
+    counts as not said: imitations of MongoDB are careless there, and no login needs it. Limits
+    above this driver's own are lowered to those. `document` is the whole answer. Sizes are in bytes.
     """
 
     def __reduce__(self):
@@ -80,29 +85,38 @@ cdef class HelloReply:
         cdef dict d = document if type(document) is dict else dict(document)
         self.document = d
         self.server_type = _server_type(d)
-        self.max_bson_size = _limit(d, "maxBsonObjectSize", _BSON_SIZE, _MOST_BSON_SIZE)
-        self.max_message_size = _limit(d, "maxMessageSizeBytes", _MESSAGE_SIZE, _MOST_MESSAGE_SIZE)
-        self.max_write_batch_size = _limit(
-            d, "maxWriteBatchSize", _WRITE_BATCH_SIZE, _MOST_WRITE_BATCH_SIZE
+        self.max_bson_size = _limit(
+            d, "maxBsonObjectSize", _BSON_SIZE, _LEAST_SIZE, _MOST_BSON_SIZE
         )
-        self.min_wire_version = _number(d, "minWireVersion", 0)
-        self.max_wire_version = _number(d, "maxWireVersion", 0)
-        if d.get("logicalSessionTimeoutMinutes") is not None:
-            self.logical_session_timeout_minutes = _number(d, "logicalSessionTimeoutMinutes", 0)
+        self.max_message_size = _limit(
+            d, "maxMessageSizeBytes", _MESSAGE_SIZE, _LEAST_SIZE, _MOST_MESSAGE_SIZE
+        )
+        self.max_write_batch_size = _limit(
+            d, "maxWriteBatchSize", _WRITE_BATCH_SIZE, 1, _MOST_WRITE_BATCH_SIZE
+        )
+        self.min_wire_version = _version(d, "minWireVersion")
+        self.max_wire_version = _version(d, "maxWireVersion")
+        self.logical_session_timeout_minutes = _minutes(d.get("logicalSessionTimeoutMinutes"))
         self.hello_ok = d.get("helloOk") is True
-        self.set_name = _optional(d, "setName", str)
-        self.me = _address(d, "me")
-        self.primary = _address(d, "primary")
+        set_name = d.get("setName")
+        if set_name is not None and not isinstance(set_name, str):
+            raise _broken("setName", set_name, "a string")
+        self.set_name = set_name
+        self.me = _address("me", d.get("me"))
+        self.primary = _address("primary", d.get("primary"))
         self.hosts = _addresses(d, "hosts")
         self.passives = _addresses(d, "passives")
         self.arbiters = _addresses(d, "arbiters")
-        self.compression = tuple(_strings(d, "compression"))
+        names = d.get("compression")
+        self.compression = ()
+        if isinstance(names, list):
+            self.compression = tuple([each for each in names if isinstance(each, str)])
         # Not checked any further: auth.md lets unknown mechanisms stand in it.
-        self.sasl_supported_mechs = _optional(d, "saslSupportedMechs", list)
-        self.speculative_authenticate = _optional(d, "speculativeAuthenticate", Mapping)
-        self.topology_version = _optional(d, "topologyVersion", Mapping)
+        self.sasl_supported_mechs = _of_kind(d, "saslSupportedMechs", list)
+        self.speculative_authenticate = _of_kind(d, "speculativeAuthenticate", Mapping)
+        self.topology_version = _of_kind(d, "topologyVersion", Mapping)
         # An int, as servers number connections, though some proxies send a double.
-        self.connection_id = _optional(d, "connectionId", (int, float))
+        self.connection_id = _of_kind(d, "connectionId", (int, float))
         self.service_id = d.get("serviceId")
 
     @property
@@ -187,71 +201,92 @@ cdef object _broken(str name, value, str expected):
     )
 
 
-cdef int32_t _number(dict document, str name, int32_t default) except -1:
+cdef object _whole(value):
+    """`value` as an int if it is a whole number of some BSON type, else None."""
+    if type(value) is int:
+        return value
+    # An Int64, or a double of a server that is not written in C++.
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if not -(2.0**63) <= value < 2.0**63 or value != int(value):
+        return None
+    return int(value)
+
+
+cdef int32_t _version(dict document, str name) except -1:
     value = document.get(name)
     if value is None:
+        return 0
+    whole = _whole(value)
+    if whole is None or whole < 0:
+        raise _broken(name, value, "a whole number from 0")
+    return <int32_t>min(whole, 2147483647)
+
+
+cdef int32_t _limit(
+    dict document, str name, int32_t default, int32_t lowest, int32_t highest
+) except -1:
+    """A limit within our bounds; the default for one that nobody could keep."""
+    whole = _whole(document.get(name))
+    if whole is None or whole < lowest:
         return default
-    if type(value) is not int:
-        # An Int64, or a whole double of a server that is not written in C++.
-        whole = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not whole or not -(2.0**53) < value < 2.0**53 or value != int(value):
-            raise _broken(name, value, "a whole number")
-        value = int(value)
-    if not 0 <= value <= 2147483647:
-        raise _broken(name, value, "a number from 0 to 2147483647")
-    return <int32_t>value
+    return <int32_t>min(whole, highest)
 
 
-cdef int32_t _limit(dict document, str name, int32_t default, int32_t highest) except -1:
-    cdef int32_t number = _number(document, name, default)
-    if number == 0:
-        raise _broken(name, number, "a number above 0")
-    return number if number < highest else highest
+cdef object _minutes(value):
+    whole = _whole(value)
+    return whole if whole is not None and 0 <= whole <= 2147483647 else None
 
 
-cdef object _optional(dict document, str name, kind):
+cdef object _of_kind(dict document, str name, kind):
     value = document.get(name)
-    if value is None or type(value) is kind or (kind is Mapping and type(value) is dict):
-        return value
-    if not isinstance(value, kind) or isinstance(value, bool):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        raise _broken(name, value, " or ".join([k.__name__ for k in kinds]))
-    return value
-
-
-cdef list _strings(dict document, str name):
-    values = document.get(name)
-    if values is None:
-        return []
-    if not isinstance(values, list):
-        raise _broken(name, values, "a list of strings")
-    for value in values:
-        if not isinstance(value, str):
-            raise _broken(name, value, "a string in the list")
-    return values
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 
 cdef tuple _addresses(dict document, str name):
-    if document.get(name) is None:
+    values = document.get(name)
+    if not isinstance(values, list):
         return ()
-    return tuple([_split(name, value) for value in _strings(document, name)])
+    return tuple([
+        address for value in values if (address := _address(name, value)) is not None
+    ])
 
 
-cdef object _address(dict document, str name):
-    value = _optional(document, name, str)
-    return _split(name, value) if value else None
+# "host:port" -> what it says: members of one set name each other in every hello.
+cdef dict _known = {}
+cdef enum:
+    _MOST_KNOWN = 256
+    # A host name has 253 letters at the most, an address with a zone fewer.
+    _LONGEST_ADDRESS = 330
 
 
-cdef tuple _split(str name, str text):
-    """`host:port` or `[v6]:port` as (host in lower case, port); 27017 when none is given."""
-    host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):
-        host, port = text, "27017"
+cdef object _address(str name, value):
+    """`host:port` or `[v6]:port` as (host in lower case, port), 27017 when none is given; None for
+    what names no host. Raises ProtocolError for a path."""
+    if type(value) is str:
+        known = _known.get(value)
+        if known is not None:
+            return known
+    elif not isinstance(value, str):
+        return None
+    if len(value) > _LONGEST_ADDRESS:
+        return None
+    host, colon, port = value.rpartition(":")
+    if not colon or value.endswith("]"):
+        host, port = value, "27017"
+    host = host.lower()
+    if "/" in host or "\\" in host or host.endswith(".sock"):
+        raise _broken(name, value, "a host and no path")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
-        raise _broken(name, text, "an address host:port")
-    return host.lower(), int(port)
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
+        return None
+    if host_problem(host) is not None:
+        return None
+    address = (host, int(port))
+    if len(_known) < _MOST_KNOWN:
+        _known[str(value)] = address
+    return address
 
 
 cdef str _release(int32_t wire_version):
