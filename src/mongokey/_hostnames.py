@@ -86,7 +86,8 @@ def _check_ipv4(host: str) -> None:
 
 
 def _check_ipv6(host: str) -> None:
-    from ipaddress import IPv6Address
+    # Of the C module: socket and ipaddress are too much to load for a connection string.
+    from _socket import AF_INET6, inet_pton
 
     address, percent, zone = host.partition("%")
     # The name of an interface, or its number.
@@ -95,8 +96,8 @@ def _check_ipv6(host: str) -> None:
     ):
         raise ValueError("has an IPv6 zone that is no network interface's name")
     try:
-        IPv6Address(address)
-    except ValueError:
+        inet_pton(AF_INET6, address)
+    except (OSError, ValueError):
         raise ValueError("has a colon and is no IPv6 address") from None
 
 

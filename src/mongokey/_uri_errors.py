@@ -7,6 +7,7 @@ and it never repeats a text that could be part of a password.
 
 from __future__ import annotations
 
+from mongokey._hostnames import host_problem
 from mongokey._reprs import with_safe_repr
 from mongokey.errors import ConfigurationError, InvalidURI
 
@@ -110,8 +111,11 @@ def bad_scheme(uri: str) -> InvalidURI:
         return InvalidURI("the scheme must be in lower case: 'mongodb://' or 'mongodb+srv://'")
     start, sep, _ = bare.partition("://")
     shown = ""
-    if sep and len(start) <= 16 and all(c.isalnum() or c in "+-._ " for c in start):
+    # Only letters: else it may be a user name and a password.
+    if sep and len(start) <= 16 and start.isascii() and start.replace("+", "").isalpha():
         shown = f", not with {start + sep!r}"
+    elif lower.startswith("mongodb"):
+        shown = ": check the ':' and the two '/' behind 'mongodb'"
     return InvalidURI(
         f"the connection string must begin with 'mongodb://' or 'mongodb+srv://'{shown}"
     )
@@ -145,8 +149,11 @@ def escapes_are_whole(text: str) -> bool:
     return True
 
 
-def bad_userinfo(scheme: str, rest: str) -> InvalidURI:
-    """The error for user information with an unescaped character; `rest` follows `scheme`."""
+def bad_userinfo(scheme: str, rest: str, unsure: bool = False) -> InvalidURI:
+    """The error for user information with an unescaped character; `rest` follows `scheme`.
+
+    `unsure` hides what stands behind it: it may be more of a secret.
+    """
     at = likely_at(rest)
     userinfo = rest[:at]
     if first_unescaped(userinfo) < 0:
@@ -171,11 +178,11 @@ def bad_userinfo(scheme: str, rest: str) -> InvalidURI:
         what = f"'%' ({place}) is not followed by two hex digits: write %25 for a percent sign"
     else:
         what = f"{char!r} ({place}) must be written as %{ord(char):02X}"
-    if char == "/" and "@" not in rest[:index]:
-        what += " (or, if it begins the database's name, the '@' in that name as %40)"
+    if "/" in rest[: rest.rfind("@")]:
+        what += " (or, if an '@' stands in the database's name, that one as %40)"
     return InvalidURI(
         f"{what}. In user names and passwords {' '.join(RESERVED)} have to be escaped, as "
-        f"urllib.parse.quote_plus does: {_masked(scheme, rest, at)} ; {_KEYWORDS}"
+        f"urllib.parse.quote_plus does: {_masked(scheme, rest, at, unsure)} ; {_KEYWORDS}"
     )
 
 
@@ -188,7 +195,7 @@ def likely_at(rest: str) -> int:
     return rest.rfind("@", 0, query if query >= 0 else len(rest))
 
 
-def _masked(scheme: str, rest: str, at: int) -> str:
+def _masked(scheme: str, rest: str, at: int, unsure: bool) -> str:
     from urllib.parse import quote_plus
 
     user, colon, _ = rest[:at].partition(":")
@@ -197,7 +204,7 @@ def _masked(scheme: str, rest: str, at: int) -> str:
     name = "***" if odd else quote_plus(user, errors="replace")
     shown = f"{scheme}{name}{':***' if colon else ''}@"
     # Another '@' further on may still belong to the password, so what stands before it is hidden.
-    if rest.rfind("@") != at:
+    if unsure or rest.rfind("@") != at:
         return shown + "..."
     tail, query, _ = rest[at + 1 :].partition("?")
     return shown + tail + (query and "?...")
@@ -209,13 +216,14 @@ def is_mail_address(text: str) -> bool:
     return plain.isalnum() and plain.islower() and domain.rpartition(".")[2].isalpha()
 
 
-def at_in_database() -> Finding:
-    """An '@' in the path, although the user information ended before it."""
-    return Finding(
-        "DATABASE-AT",
-        "the database name contains '@': if the password has a '/' or '@', it must be escaped; if "
-        "the name is meant so, write %40",
-        ADVICE,
+def holds_a_login(path: str) -> bool:
+    """Whether `path`, given as a Unix socket's, is more likely a connection string's rest, with a
+    user name and password in it."""
+    lower = path.lower()
+    return (
+        lower.startswith(("mongodb:", "mongodb+", "mongodb/", "//", "\\"))
+        or ("@" in path and not path.startswith("/"))
+        or (":" in path.partition("@")[0] and "@" in path)
     )
 
 
@@ -264,20 +272,18 @@ def bad_host(host: str, number: int) -> InvalidHost:
                 f"{where} contains {char!r}, which no host name has: check for blanks, quotes and "
                 "placeholders that were not filled in"
             )
-    return InvalidHost(f"{where} is not a host name")
+    return InvalidHost(f"{where} is no host name: it {host_problem(host) or 'cannot be read'}")
 
 
 _BAD_HOST = frozenset("\"'`<>{}|\\^#?@[] ")
 
 
-def host_is_plausible(host: str) -> bool:
-    """Whether `host` has no character that a host name or an address cannot have."""
-    return (
-        bool(host)
-        and host.isprintable()
-        and "/" not in host
-        and _BAD_HOST.isdisjoint(host)
-        and not any(c.isspace() for c in host)
+def bad_socket(number: int) -> InvalidHost:
+    """The error for a Unix socket's path that may have a login in it; does not show it."""
+    return InvalidHost(
+        f"host {number} ends in '.sock' and is no path of a Unix socket: a path begins with '/', "
+        "and in a connection string only the path is escaped, not the user name, the password and "
+        "their ':' and '@', as in mongodb://user:password@%2Ftmp%2Fmongodb-27017.sock"
     )
 
 

@@ -6,6 +6,8 @@ checked by the rows of `mongokey.options`. Must not know hosts or credentials.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mongokey._escapes import unquote_plus
 from mongokey._uri_errors import DEPRECATED, Finding, UnknownOption
 from mongokey.errors import ConfigurationError, InvalidURI
@@ -109,6 +111,21 @@ def read_options(
     if "gssapiServiceName" in options and validate:
         _apply_gssapi_service_name(options, findings)
     return options, given, spelled, rules
+
+
+def options_are_meant(query: str, options: Mapping[str, Any] | None) -> bool:
+    """Whether all pairs up to the last '@' of `query` are options, and among those that were read.
+
+    If not, that '@' more likely ends a password in which a '?' was not escaped, and what stands
+    before the '?' is no host.
+    """
+    head, _, tail = query.rpartition("@")
+    pairs = (head + tail.partition("&")[0].partition(";")[0]).replace(";", "&").split("&")
+    for pair in pairs:
+        option = LOOKUP.get(pair.partition("=")[0].lower())
+        if option is None or (options is not None and option.name not in options):
+            return False
+    return True
 
 
 def _invalid(error: Exception, name: str) -> Finding:

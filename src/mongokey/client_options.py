@@ -15,6 +15,7 @@ from mongokey._uri_errors import (
     DEPRECATED,
     Finding,
     emit,
+    holds_a_login,
     lint_secret,
 )
 from mongokey.errors import ConfigurationError
@@ -325,9 +326,9 @@ def _read_hosts(
     for entity in entities:
         if not isinstance(entity, str):
             raise TypeError(f"host must be a str or a list of str, not of {type(entity).__name__}")
-        if "/" not in entity:
+        if "/" not in entity and "@" not in entity:
             seeds += tuple(split_hosts(entity, port))
-        elif entity.endswith(".sock") and "://" not in entity:
+        elif entity.endswith(".sock") and not holds_a_login(entity):
             seeds += ((entity, None),)
         elif string is not None:
             raise ConfigurationError("host may contain one connection string, but has several")

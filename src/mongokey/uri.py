@@ -12,9 +12,10 @@ from types import MappingProxyType
 
 from mongokey import _uri_errors as say
 from mongokey._escapes import unquote_plus
+from mongokey._hostnames import host_problem
 from mongokey._reprs import with_safe_repr
 from mongokey._uri_errors import ADVICE, Finding
-from mongokey._uri_options import read_options
+from mongokey._uri_options import options_are_meant, read_options
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options import (
     FROM_DEFAULT,
@@ -342,12 +343,23 @@ def ask_dns(
     )
     if isinstance(answer, tuple):
         answer = DNSAnswer(*answer)
+    _check_targets(string.fqdn, answer.hosts)
     resolved = string.with_dns(answer.hosts, answer.txt)
     resolved._srv_ttl_s = answer.ttl_s
     resolved._srv_attempts = answer.attempts
     merged = {**resolved.options, **(keywords or {})}
     check_rules(SRV_RULES | TOPOLOGY_RULES, merged, merged, len(answer.hosts), True)
     return resolved
+
+
+def _check_targets(fqdn: str, hosts: Iterable[Host]) -> None:
+    """Refuse what a resolver of the user's may give and no SRV record can mean, such as paths."""
+    for host in hosts:
+        name, port = host
+        if not isinstance(name, str) or host_problem(name) is not None:
+            raise ConfigurationError(f"DNS names a host of {fqdn} that is no host name: {name!r}")
+        if not isinstance(port, int) or not 0 < port < 65536:
+            raise ConfigurationError(f"DNS names a host of {fqdn} with the port {port!r}")
 
 
 def show_host(host: Host) -> str:
@@ -399,9 +411,7 @@ def parse(
     # What has to be escaped shows up somewhere else if it is not: a '/' in a password ends the
     # hosts, a '?' begins the options. An '@' further on says so.
     if "@" in path:
-        if not at:
-            raise say.bad_userinfo(scheme, rest)
-        findings.append(say.at_in_database())
+        raise say.bad_userinfo(scheme, rest)
 
     username = password = None
     raw_plus = False
@@ -459,9 +469,12 @@ def parse(
     spelled: dict[str, str] | None = None
     options: dict[str, Any]
     if query:
-        options, given, spelled, rules = read_options(
-            query, validate, lenient, findings, "@" in query
-        )
+        hide = "@" in query
+        if hide and not options_are_meant(query, None):
+            raise say.bad_userinfo(scheme, rest, unsure=True)
+        options, given, spelled, rules = read_options(query, validate, lenient, findings, hide)
+        if hide and not options_are_meant(query, options):
+            raise say.bad_userinfo(scheme, rest, unsure=True)
         if rules:
             check_rules(rules, options, given, len(seeds), is_srv)
     else:
@@ -503,7 +516,10 @@ def read_host(entity: str, default_port: int | None, number: int = 1) -> Host:
     plain = host.replace(".", "").replace("-", "").isalnum()
     if not plain or (not colon and entity.endswith(".sock")):
         return _read_odd_host(entity, default_port, number)
-    return host.lower(), read_port(port_text, number) if colon else default_port
+    port = read_port(port_text, number) if colon else default_port
+    if not _is_host(host):
+        raise say.bad_host(host, number)
+    return host.lower(), port
 
 
 def _read_odd_host(entity: str, default_port: int | None, number: int) -> Host:
@@ -512,6 +528,8 @@ def _read_odd_host(entity: str, default_port: int | None, number: int) -> Host:
     if entity.endswith(".sock"):
         if "\0" in entity:
             raise say.bad_host(entity, number)
+        if say.holds_a_login(entity):
+            raise say.bad_socket(number)
         return entity, None
     port: int | None = default_port
     if entity.startswith("["):
@@ -522,17 +540,25 @@ def _read_odd_host(entity: str, default_port: int | None, number: int) -> Host:
             )
         if after:
             port = read_port(after[1:], number)
+        if not _is_host(host):
+            raise say.bad_host(host, number)
         # The zone is the name of an interface: its case matters (RFC 6874).
         address, percent, zone = host.partition("%")
-        if not say.host_is_plausible(address) or (percent and not zone.isprintable()):
-            raise say.bad_host(host, number)
         return address.lower() + percent + zone, port
     host, colon, port_text = entity.partition(":")
     if colon:
         port = read_port(port_text, number)
-    if not say.host_is_plausible(host):
+    if not _is_host(host):
         raise say.bad_host(host, number)
     return host.lower(), port
+
+
+def _is_host(host: str) -> bool:
+    if host_problem(host) is None:
+        return True
+    # connection-string-spec.md's tests want 256.0.0.1 read as a host name; TLS refuses it.
+    labels = host.split(".")
+    return all(label.isascii() and label.isdigit() and len(label) < 64 for label in labels)
 
 
 def read_port(text: str, number: int) -> int:
@@ -545,8 +571,6 @@ def read_port(text: str, number: int) -> int:
 
 
 def _srv_host(text: str) -> str:
-    if text.replace(".", "").replace("-", "").isalnum():
-        return text.lower()
     if "," in text:
         raise InvalidURI(
             "a mongodb+srv:// string names exactly one host, DNS tells the servers: for a list "
@@ -557,7 +581,7 @@ def _srv_host(text: str) -> str:
     host, colon, port = text.partition(":")
     if colon:
         raise say.srv_with_port(port) if not port or port.isdigit() else say.bad_port(port, 1)
-    if host.endswith(".sock") or not say.host_is_plausible(host):
+    if host.endswith(".sock") or not _is_host(host):
         raise say.bad_host(host, 1)
     return host.lower()
 

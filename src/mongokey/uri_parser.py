@@ -186,7 +186,7 @@ def parse_host(entity: str, default_port: int | None = DEFAULT_PORT) -> Host:
 
     Raises InvalidURI, which is a ValueError too.
     """
-    if entity.endswith(".sock"):
+    if entity.endswith(".sock") and not say.holds_a_login(entity):
         return entity, default_port
     return read_host(entity, default_port)
 
@@ -198,7 +198,7 @@ def split_hosts(hosts: str, default_port: int | None = DEFAULT_PORT) -> list[Hos
     """
     nodes: list[Host] = []
     for number, entity in enumerate(hosts.split(","), 1):
-        if entity.endswith(".sock"):
+        if entity.endswith(".sock") and not say.holds_a_login(entity):
             nodes.append((entity, None))
         else:
             nodes.append(read_host(entity, default_port, number))

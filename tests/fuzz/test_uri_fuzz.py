@@ -14,6 +14,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from mongokey._escapes import unquote_plus as our_unquote_plus
+from mongokey.cli.explain import explain
 from mongokey.cli.mistakes import find_mistakes
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, InvalidURI
@@ -63,6 +64,7 @@ def _secrets(draw: st.DrawFn) -> str:
 
 def _leaks(secret: str, text: str) -> list[str]:
     pieces = {secret[i : i + 4] for i in range(len(secret) - 3)}
+    text = text.upper()  # hosts are shown in lower case
     return [piece for piece in pieces if set(piece) <= set("QXZJKV") and piece in text]
 
 
@@ -71,18 +73,24 @@ def _no_dns(question: SRVQuestion) -> tuple[list[tuple[str, int | None]], str | 
     return [("x." + question.fqdn, 27017)], None
 
 
+def _hosts_of(parsed: dict[str, object]) -> object:
+    """What errors of a client, its log and its repr would name."""
+    return parsed["nodelist"], parsed["database"], parsed["collection"], parsed["fqdn"]
+
+
 def _say_everything(uri: str) -> str:
     """All that mongokey says about a string: errors and warnings, of parser and client."""
     said = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for read in (
-            lambda: parse_uri(uri, resolve=_no_dns),
-            lambda: parse_uri(uri, warn=True, resolve=_no_dns),
+            lambda: _hosts_of(parse_uri(uri, resolve=_no_dns)),
+            lambda: _hosts_of(parse_uri(uri, warn=True, resolve=_no_dns)),
             lambda: ClientOptions.build(uri, _resolve=_no_dns),
+            lambda: explain(uri, resolve=_no_dns),
         ):
             try:
-                read()
+                said.append(repr(read()))
             except ConfigurationError as error:
                 said.append(f"{error!r} {error}")
     said += [str(warning.message) for warning in caught]
@@ -129,9 +137,35 @@ def test_only_documented_errors(text: str, scheme: str) -> None:
             "http://user:{}@host",
             "mongodb://user/{}@host",
             "mongodb://user@{}@host",
+            # A missing colon, one slash, none, others, a blank, and sockets' names.
+            "mongodb//user:{}@%2Ftmp%2Fx.sock",
+            "mongodb//user:{}@host/x.sock",
+            "mongodb+srv//user:{}@a.b.c/x.sock",
+            "mongodb:user:{}@host",
+            "mongodb:user:{}@host/x.sock",
+            "mongodb:/user:{}@host/x.sock",
+            "mongodb;//user:{}@host/",
+            "mongodbsrv://user:{}@a.b.c",
+            "mongodb+srv:/user:{}@a.b.c",
+            "mongodb:\\\\user:{}@host",
+            "mongodb: //user:{}@host",
+            "mongodb://user: {}@host",
+            "MongoDB://user:{}@host",
+            "MONGODB+SRV://user:{}@a.b.c",
+            "//user:{}@host/x.sock",
+            "user:{}@host/x.sock",
+            "user:{}@x.sock",
+            "mongodb://user%3A{}%40%2Ftmp%2Fx.sock",
+            "mongodb://user:{}@h1,h2:1/db.c?w=1&appName=me",
         ]
     ),
 )
+@example("QXZJ@ZJKV/QXZJ", "mongodb://user:{}@host.test/")
+@example("QXZJ@ZJKV:12/QXZJ", "mongodb://user:{}@host.test/")
+@example("QXZJ@ZJKV?ZZZZ=1", "mongodb://user:{}@host.test/")
+@example("QXZJ@ZJKV?w=1&ZZZZ=1", "mongodb://user:{}@host.test/")
+@example("QXZJ@ZJKV?maxPoolSize=ZZZZ", "mongodb://user:{}@host.test/")
+@example("QXZJ@ZJKV.sock?ZZZZ=1", "mongodb://user:{}@host.test/")
 def test_no_piece_of_a_password_is_ever_said(secret: str, template: str) -> None:
     if template.endswith("{}"):
         # Without a host, the string ends its user information at the password's own '@'.

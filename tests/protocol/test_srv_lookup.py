@@ -40,6 +40,10 @@ ZONE = [
     *_srv("private.example.test", "a.internal.corp.test", "b.internal.corp.test"),
     *_srv("off.example.test", ""),
     *_srv("portless.example.test", "a.example.test", port=0),
+    *_srv("path.example.test", "a.example.test", "/tmp/x.example.test"),
+    *_srv("socket.example.test", "/tmp/x"),
+    *_srv("dash.example.test", "-x.example.test"),
+    *_srv("blank.example.test", "x\\032y.example.test"),
     "one.example.test. 300 IN A 127.0.0.1",
     'nosrv.example.test. 300 IN TXT "authSource=admin"',
     "_mongodb._tcp.nosrv.example.test. 300 IN TXT x",
@@ -91,6 +95,21 @@ def test_hosts_text_and_time_to_live(resolver: Resolver) -> None:
         "SRV _mongodb._tcp.c.example.test",
         "TXT c.example.test",
     ]
+
+
+@pytest.mark.parametrize("name", ["path", "socket", "dash", "blank"])
+def test_a_target_that_is_no_host_name_is_no_path(resolver: Resolver, name: str) -> None:
+    fqdn = f"{name}.example.test"
+    for validator in (None, lambda host: True):
+        with pytest.raises(SRVError, match="no host name") as caught:
+            resolver(SRVQuestion(fqdn, host_validator=validator))
+        assert caught.value.code == "SRV-HOST-NAME"
+    with pytest.raises(SRVError):
+        mongokey.MongoClient(
+            f"mongodb+srv://{fqdn}/?tls=false",
+            srv_resolver=resolver,
+            srv_host_validator=lambda host: True,
+        )
 
 
 def test_polling_waits_for_the_time_to_live_but_a_minute_at_least() -> None:

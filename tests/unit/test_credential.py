@@ -65,8 +65,9 @@ def test_external_mechanisms_ignore_the_path_and_take_no_other_source(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((None, "", None), "username is empty"),
-        ((None, "", ""), "username is empty"),
+        ((None, "", "pw"), "username is empty"),
+        (("SCRAM-SHA-256", "", ""), "username is empty"),
+        (("PLAIN", "", None), "username is empty"),
         ((None, "user", None), "password is missing"),
         ((None, "user", ""), "password is empty"),
         ((None, None, "pw"), "without a username"),

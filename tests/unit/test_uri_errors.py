@@ -184,9 +184,9 @@ def test_a_password_by_keyword_is_looked_at_too() -> None:
         ClientOptions.build("h", username="u", password="geheim\n")
 
 
-def test_an_at_sign_in_the_database_is_pointed_out() -> None:
-    with pytest.warns(UserWarning, match="database name contains '@'"):
-        ClientOptions.build("mongodb://u:p@h/x@y")
+def test_an_at_sign_in_the_database_must_be_escaped() -> None:
+    assert "in the database's name" in _error("mongodb://u:p@h/x@y")
+    assert parse("mongodb://u:p@h/x%40y").database == "x@y"
 
 
 def test_warnings_point_at_the_caller() -> None:

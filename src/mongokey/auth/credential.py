@@ -219,7 +219,9 @@ def build_credential(
     """The credential that a client's options mean, or None when they ask for no login.
 
     :param mechanism: the authMechanism option; None or "DEFAULT" negotiates
-    :param username: user name, unescaped; "" counts as given (auth.md, "Credential delimiter")
+    :param username: user name, unescaped; "" with no password, or an empty one, is none where no
+        mechanism is named (as in PyMongo), and else counts as given (auth.md, "Credential
+        delimiter")
     :param password: password, unescaped
     :param database: the database of the URI's path, the default authSource of some mechanisms
     :param auth_source: the authSource option
@@ -231,10 +233,10 @@ def build_credential(
     if auth_source == "":
         raise ConfigurationError("authSource is empty: name the database that holds the user")
     mechanism = _real_name(mechanism)
-    if mechanism is None and username is None:
-        if password is not None:
-            raise ConfigurationError("password was given without a username")
+    if mechanism is None and not username and not password:
         return None
+    if mechanism is None and username is None:
+        raise ConfigurationError("password was given without a username")
     source, origin = find_rules(mechanism).choose_source(auth_source, database)
     return MongoCredential(mechanism, source, username, password, properties, origin)
 

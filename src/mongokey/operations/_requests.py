@@ -28,7 +28,7 @@ class _Request:
     __slots__ = ("statement",)
 
     # InsertOne[dict] at run time too, as PyMongo's generic classes have it.
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __init__(self, statement: Any) -> None:
         self.statement = statement

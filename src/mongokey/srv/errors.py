@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mongokey._hostnames import host_problem
 from mongokey._reprs import with_safe_repr
 from mongokey.errors import ConfigurationError
 
@@ -225,6 +226,16 @@ def several_txt(name: str, count: int) -> SRVError:
 def undecodable_txt(name: str) -> SRVError:
     """The TXT record is no text."""
     return SRVError("DNS-TXT-TEXT", f"the TXT record of {name} is not UTF-8 text", name)
+
+
+def no_host_name(host: str, fqdn: str) -> SRVError:
+    """A target that is no host name, such as a path."""
+    return SRVError(
+        "SRV-HOST-NAME",
+        f"the SRV record of {fqdn} names the host {host!r}, which is no host name: it "
+        f"{host_problem(host)}; ask whoever keeps the DNS zone",
+        host,
+    )
 
 
 def foreign_host(host: str, fqdn: str, parent: str, same: bool) -> SRVError:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from mongokey._clock import monotonic
+from mongokey._hostnames import host_problem
 from mongokey._reprs import with_safe_repr
 from mongokey.srv import errors, names
 from mongokey.srv.errors import Attempt
@@ -156,6 +157,9 @@ class _Lookup:
         ]
         if any(host == "." or not port for host, port in hosts):
             raise errors.no_service(self.question, asked)
+        for host, _ in hosts:
+            if host_problem(host) is not None:
+                raise errors.no_host_name(host, fqdn)
         return hosts, float(records.ttl), txt.text()
 
     def told(self, asked: str) -> list[Attempt]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mongokey._hostnames import host_problem
 from mongokey._portable import Portable
 from mongokey._reprs import with_safe_repr
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
@@ -152,8 +153,14 @@ def provider_of(credential: MongoCredential) -> Provider:
 
 
 def is_allowed(host: str, patterns: Sequence[str]) -> bool:
-    """Whether `host` is one of `patterns`: names, or ``*.`` and the end of names below it."""
-    host = host.lower().rstrip(".")
+    """Whether `host` is one of `patterns`: names, or ``*.`` and the end of names below it.
+
+    A Unix socket's path is allowed only by itself: ``*.mongodb.net`` is about host names, and
+    ``/tmp/x.mongodb.net`` is none.
+    """
+    if host_problem(host) is not None:
+        return host in patterns
+    host = host.lower().removesuffix(".")
     for pattern in patterns:
         pattern = pattern.lower()
         if host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:])):
