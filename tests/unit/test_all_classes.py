@@ -73,6 +73,7 @@ ARGUMENTS: dict[str, Any] = {
     "offset": 7,
     "path": "a.b",
     "permanent": True,
+    "primary": ("h", 1),
     "reason": "TLS-WORD",
     "results": {"nInserted": 3, "writeErrors": [{"index": 1, "code": 11000}]},
     "settings": True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 
+from mongokey._portable import Portable
 from mongokey._replies import STATE_CHANGE_CODES, raise_command_error
 from mongokey._shared_errors import own_copy
 from mongokey.auth.conversation import Conversation, Document, Work
@@ -314,7 +315,7 @@ def _converse(
     return commands
 
 
-class _RefusedBefore(Exception):
+class _RefusedBefore(Portable, Exception):
     """The login that this one waited for was refused."""
 
     def __init__(self, error: AuthenticationFailed) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 
+from mongokey._reprs import with_safe_repr
 from mongokey._waiting import wait_for
 from mongokey.auth.conversation import Work
 from mongokey.auth.forks import renew_in_children
@@ -53,6 +54,7 @@ class WaitForLogin(Work):
             )
 
 
+@with_safe_repr
 class LoginTurns:
     """Who of a credential's logins may go on: all of them once one has succeeded (`proven`), else
     one at a time. A refusal ends that again."""

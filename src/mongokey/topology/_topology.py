@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from mongokey._clock import monotonic
+from mongokey._portable import Portable
 from mongokey._shared_errors import own_copy
 from mongokey.errors import (
     AutoReconnect,
@@ -51,7 +52,7 @@ def format_address(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class _Unsuitable(Exception):
+class _Unsuitable(Portable, Exception):
     """What a server says against itself in its hello; `primary` is whom it names instead."""
 
     def __init__(self, reason: str, primary: Address | None = None) -> None:
