@@ -25,3 +25,6 @@ cdef class Collection:
     cdef int _prepare_read(self, Operation operation) except -1
     cdef int _prepare_write(self, Operation operation) except -1
     cdef WriteOne _write_one(self, bint is_delete, dict statement, bint multi, dict extras)
+    cdef dict _carry_out(
+        self, list groups, bint ordered, bypass_document_validation, comment, let
+    )

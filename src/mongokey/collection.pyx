@@ -14,14 +14,8 @@ from cpython.object cimport PyObject
 from mongokey.bson._codec cimport context_of
 from mongokey.database cimport Database
 from mongokey.operations._commands cimport Command, FieldCommand
-from mongokey.operations._crud cimport (
-    Batch,
-    Find,
-    InsertMany,
-    InsertOne,
-    WriteOne,
-    check_statements,
-)
+from mongokey.operations._bulk cimport Batch, check_statements, new_result
+from mongokey.operations._crud cimport Find, InsertOne, WriteOne, unanswered_needs
 from mongokey.operations._operation cimport Namespace, Operation
 
 from mongokey import _arguments as arguments
@@ -32,7 +26,7 @@ from mongokey.errors import (
     InvalidOperation,
     OperationFailure,
 )
-from mongokey.results import BulkWriteResult
+from mongokey.results import BulkWriteResult, InsertManyResult
 
 # src/mongo/base/error_codes.yml
 NAMESPACE_NOT_FOUND = 26
@@ -252,28 +246,24 @@ cdef class Collection:
         With `ordered`, the first error stops it. Returns an `InsertManyResult`; raises
         `BulkWriteError` with the counts and every error in `details`.
         """
-        cdef InsertMany operation = InsertMany.__new__(InsertMany)
+        from mongokey.operations._requests import Run
+
         arguments.refuse_session(session)
         if isinstance(documents, Mapping) or not isinstance(documents, Iterable):
             arguments.refuse_type("documents", "a list (or other iterable) of documents", documents)
-        operation.statements = []
-        operation.inserted_ids = []
+        run = Run("insert")
+        inserted_ids = []
         for document in documents:
             # At once: what makes the documents may look at the _id before it makes the next.
             identifier = ensure_id(document)
             # What is in a raw document is not looked at: its _id is not told, as in PyMongo.
             if identifier is not None or not is_raw(document):
-                operation.inserted_ids.append(identifier)
-            operation.statements.append(document)
-        if not operation.statements:
+                inserted_ids.append(identifier)
+            run.statements.append(document)
+        if not run.statements:
             raise TypeError("documents must be a non-empty list")
-        operation.command = b"insert"
-        operation.section = b"documents"
-        operation.ordered = ordered
-        operation.context = self.context
-        self._prepare_write(operation)
-        operation.extras = write_options(bypass_document_validation, None, comment)
-        return self.executor.execute(operation)
+        self._carry_out([run], ordered, bypass_document_validation, comment, None)
+        return InsertManyResult(inserted_ids, not self.unacknowledged)
 
     def bulk_write(
         self,
@@ -290,8 +280,6 @@ cdef class Collection:
         kind go together. Returns a `BulkWriteResult`; raises `BulkWriteError` with the counts
         and every error in `details`.
         """
-        cdef Batch operation
-        cdef dict result = None
         from mongokey.operations._requests import runs
 
         arguments.refuse_session(session)
@@ -300,39 +288,76 @@ cdef class Collection:
             raise InvalidOperation("No operations to execute")
         groups = runs(requests, ordered)
         arguments.check_let(let)
-        # All of it, before the first is sent.
         for run in groups:
             if run.command == "insert":
                 for document in run.statements:
                     ensure_id(document)
         if len(groups) > 1:
+            # What cannot be encoded is found before the first is sent.
             for run in groups:
                 check_statements(run.statements, run.command == "insert", self.context)
-        for run in groups:
-            operation = Batch.__new__(Batch)
-            if result is None:
-                result = operation.result
-            operation.result = result
-            operation.command = run.command.encode()
-            operation.section = SECTIONS[run.command]
-            operation.statements = run.statements
-            operation.indexes = run.indexes
-            operation.ordered = ordered
-            operation.context = self.context
-            self._prepare_write(operation)
-            if run.multi:
-                # retryable-writes: the server cannot repeat a statement on many documents.
-                operation.retryable_write = False
-            operation.extras = write_options(
-                bypass_document_validation, None if run.command == "insert" else let, comment
-            )
-            self.executor.execute(operation)
-            if ordered and result["writeErrors"]:
-                break
-        if result["writeErrors"] or result["writeConcernErrors"]:
+        result = self._carry_out(groups, ordered, bypass_document_validation, comment, let)
+        if self.unacknowledged:
+            return BulkWriteResult({}, False)
+        return BulkWriteResult(result, True)
+
+    cdef dict _carry_out(
+        self, list groups, bint ordered, bypass_document_validation, comment, let
+    ):
+        """Carry out a bulk; returns its result, in the form of `BulkWriteError.details`.
+
+        Raises `BulkWriteError` when something was refused. Any other error that ends it in its
+        midst gets the result so far as its `partial_result`.
+        """
+        cdef Batch batch = None
+        cdef dict result = new_result()
+        cdef list refusals = []
+        needs = None
+        if self.unacknowledged:
+            needs = unanswered_needs_of(groups, bypass_document_validation)
+        try:
+            for run in groups:
+                batch = Batch.__new__(Batch)
+                batch.result = result
+                batch.refusals = refusals
+                batch.command = run.command.encode()
+                batch.section = SECTIONS[run.command]
+                batch.statements = run.statements
+                batch.indexes = run.indexes
+                batch.ordered = ordered
+                batch.context = self.context
+                batch.extras = write_options(
+                    bypass_document_validation, None if run.command == "insert" else let, comment
+                )
+                self._prepare_write(batch)
+                if run.multi:
+                    # retryable-writes: the server cannot repeat a statement on many documents.
+                    batch.retryable_write = False
+                batch.needs = needs
+                batch.stops = self.unacknowledged and ordered
+                batch.last = run is groups[-1]
+                batch.wanted_concern = self.write_concern_element
+                batch.begin()
+                self.executor.execute(batch)
+                if ordered and result["writeErrors"]:
+                    break
+        except BaseException as error:
+            if not self.unacknowledged:
+                if batch is not None:
+                    batch.settle()
+                error.partial_result = BulkWriteResult(result, True)
+                raise
+            if not isinstance(error, OperationFailure):
+                raise
+            # With w=0 nobody asked for the server's errors; they only stop the bulk.
+        if self.unacknowledged:
+            if refusals:
+                # The server never saw it, so that nobody else could tell.
+                raise refusals[0]
+        elif result["writeErrors"] or result["writeConcernErrors"]:
             result["writeErrors"].sort(key=position)
             raise BulkWriteError(result)
-        return BulkWriteResult(result, not self.unacknowledged)
+        return result
 
     # -- update and delete --------------------------------------------------------------------
 
@@ -781,6 +806,26 @@ cdef int add_update_options(dict statement, collation, array_filters, hint, sort
     if sort is not None:
         statement["sort"] = arguments.index_document(arguments.index_pairs(sort))
     return 0
+
+
+cdef tuple unanswered_needs_of(list groups, bypass_document_validation):
+    """What an unacknowledged bulk needs of the server, see `unanswered_needs`; raises for what it
+    cannot have at all."""
+    cdef tuple needs = None
+    if bypass_document_validation:
+        # PyMongo's class for it.
+        raise OperationFailure(
+            "bypass_document_validation cannot be used in an unacknowledged bulk (w=0)"
+        )
+    for run in groups:
+        if run.command == "insert":
+            continue
+        for statement in run.statements:
+            arguments.refuse_unacknowledged(statement, "collation", "arrayFilters")
+            needed = unanswered_needs(statement, run.command == "delete")
+            if needed is not None and (needs is None or needed > needs):
+                needs = needed
+    return needs
 
 
 def position(error):

@@ -22,6 +22,8 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey.results import BulkWriteResult
+
 __all__ = [
     "AutoReconnect",
     "BSONError",
@@ -57,7 +59,15 @@ __all__ = [
 
 
 class MongoError(Portable, Exception):
-    """Base class of all errors of the driver; `PyMongoError` is the same class."""
+    """Base class of all errors of the driver; `PyMongoError` is the same class.
+
+    `partial_result` is set on an error that ends a bulk (`insert_many`, `bulk_write`) in its midst,
+    such as a lost connection: a `BulkWriteResult` of what the server had confirmed by then. It is
+    None on all others, also on `BulkWriteError`, whose `details` tell it. Errors that are not of
+    this class, such as `InvalidDocument`, have the attribute only when it is set.
+    """
+
+    partial_result: BulkWriteResult | None = None
 
     def __init__(self, message: str = "", error_labels: Iterable[str] | None = None) -> None:
         super().__init__(message)
@@ -242,7 +252,8 @@ class DuplicateKeyError(WriteError):
 
 
 def _wtimeout(error: Any) -> bool:
-    return error.get("code") == 50 or "wtimeout" in error.get("errInfo", {})
+    info = error.get("errInfo")
+    return error.get("code") == 50 or (isinstance(info, Mapping) and "wtimeout" in info)
 
 
 class BulkWriteError(OperationFailure):
@@ -285,6 +296,10 @@ class InsecureConnectionWarning(UserWarning):
     """
 
 
+# Characters of the server's answer that a message shows.
+_LONGEST_DETAILS = 64 * 1024
+
+
 def labels_in(answer: Any) -> list[str]:
     """The labels of a server's answer, which may be anything."""
     labels = answer.get("errorLabels") if isinstance(answer, Mapping) else None
@@ -292,4 +307,11 @@ def labels_in(answer: Any) -> list[str]:
 
 
 def _with_full_error(message: str, details: Mapping[str, Any] | list[Any] | None) -> str:
-    return f"{message}, full error: {details}" if details is not None else message
+    if details is None:
+        return message
+    text = str(details)
+    if len(text) > _LONGEST_DETAILS:
+        # It may hold a document of 16 MB, which `details` has too.
+        more = len(text) - _LONGEST_DETAILS
+        text = f"{text[:_LONGEST_DETAILS]}... ({more} characters more in `details`)"
+    return f"{message}, full error: {text}"

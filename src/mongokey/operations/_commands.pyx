@@ -34,7 +34,7 @@ from mongokey.operations._operation cimport (
 from mongokey.pool._pool cimport Pool
 from mongokey.stream._stream cimport monotonic_ns
 
-from mongokey.errors import InvalidBSON, InvalidOperation, MongoError, ProtocolError
+from mongokey.errors import DocumentTooLarge, InvalidBSON, InvalidOperation, MongoError, ProtocolError
 
 # How long housekeeping may wait for the server's answer.
 cdef int64_t HOUSEKEEPING_NS = 5 * 1_000_000_000
@@ -231,6 +231,6 @@ cdef bint keep_house(Executor executor, Command command, Pool pool) except -1:
     command.deadline_ns = monotonic_ns() + HOUSEKEEPING_NS
     try:
         executor.execute(command)
-    except MongoError:
+    except (MongoError, DocumentTooLarge):
         return False
     return True

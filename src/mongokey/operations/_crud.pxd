@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t
 
 from mongokey.bson._codec cimport CodecContext
+from mongokey.connection._connection cimport Connection
 from mongokey.operations._operation cimport Operation
 from mongokey.results cimport InsertOneResult
 
@@ -42,25 +43,9 @@ cdef class WriteOne(Operation):
     cdef dict extras
 
 
-cdef class Batch(Operation):
-    # Statements of one kind, in as many messages as it takes; errors are kept by index.
-    cdef CodecContext context
-    cdef bytes command                      # b"insert", b"update" or b"delete"
-    cdef bytes section                      # b"documents", b"updates" or b"deletes"
-    cdef list statements
-    cdef bint ordered
-    cdef dict extras
-    cdef Py_ssize_t start, end              # the batch being sent: statements[start:end]
-    cdef list indexes                       # where each statement stands in the bulk; None: there
-    cdef dict result                        # in the form of BulkWriteError.details
-    cdef Py_ssize_t _index(self, Py_ssize_t statement) except -1
-    cdef int _note(self, dict answer, int64_t n) except -1
-
-
-cdef class InsertMany(Batch):
-    cdef list inserted_ids
-
-
 cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext context)
-cdef int check_statements(list statements, bint inserts, CodecContext context) except -1
+cdef dict decode_written(Connection connection, CodecContext context)
+# What an unacknowledged write needs of the server, or None; and whether the server has it.
+cdef tuple unanswered_needs(dict statement, bint is_delete)
+cdef int check_unanswered(tuple needs, Connection connection) except -1
 cdef int raise_first_error(dict reply) except -1

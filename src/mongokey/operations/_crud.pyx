@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""find, getMore, insert, update and delete: straight from arguments to the outgoing buffer, and
+"""find, getMore, and single inserts, updates and deletes: straight from arguments to the outgoing buffer, and
 from the reply's bytes to documents.
 
 It knows these commands of the crud and find/getMore/killCursors specifications. It must not
@@ -38,6 +38,7 @@ from mongokey.bson._codec cimport (
 )
 from mongokey.connection._connection cimport Connection
 from mongokey.operations._operation cimport (
+    COMMAND_RESERVE,
     Operation,
     check,
     decode_reply,
@@ -47,27 +48,16 @@ from mongokey.operations._operation cimport (
     put,
     write_document_elements,
 )
-from mongokey.results cimport DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+from mongokey.results cimport DeleteResult, InsertOneResult, UpdateResult
 from mongokey.wire._message cimport begin_section, end_section
 
 from mongokey._replies import (
     concern_error_of,
     documents_in,
-    number_in,
     raise_write_concern_error,
     raise_write_error,
 )
-from mongokey.errors import (
-    BulkWriteError,
-    ConfigurationError,
-    DocumentTooLarge,
-    ProtocolError,
-    labels_in,
-)
-
-# A statement may hold a document of full size beside its own fields; so much do servers allow.
-cdef size_t STATEMENT_RESERVE = 16 * 1024
-
+from mongokey.errors import ConfigurationError, DocumentTooLarge, ProtocolError
 
 cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext context):
     """The documents of a `firstBatch` or `nextBatch` array."""
@@ -238,15 +228,21 @@ cdef int raise_first_error(dict reply) except -1:
     return 0
 
 
-cdef int check_unanswered(dict statement, bint is_delete, Connection connection) except -1:
-    """crud, "hint" and "sort": older servers would pass over these, and nobody would learn it."""
-    cdef str option, release
-    if "hint" in statement and connection.max_wire_version < (9 if is_delete else 8):
-        option, release = "hint", "4.4" if is_delete else "4.2"
-    elif "sort" in statement and connection.max_wire_version < 25:
-        option, release = "sort", "8.0"
-    else:
+cdef tuple unanswered_needs(dict statement, bint is_delete):
+    """crud, "hint" and "sort": servers before a certain wire version would pass over these in an
+    unacknowledged write, and nobody would learn it. ``(wire version, option, release)`` or None."""
+    if "sort" in statement:
+        return 25, "sort", "8.0"
+    if "hint" in statement:
+        return (9, "hint", "4.4") if is_delete else (8, "hint", "4.2")
+    return None
+
+
+cdef int check_unanswered(tuple needs, Connection connection) except -1:
+    """Raise ConfigurationError if the server has not what an unacknowledged write `needs`."""
+    if needs is None or connection.max_wire_version >= needs[0]:
         return 0
+    _, option, release = needs
     raise ConfigurationError(
         f"{option} in an unacknowledged write needs MongoDB {release} or newer: "
         f"acknowledge it (w > 0)"
@@ -271,9 +267,9 @@ cdef class WriteOne(Operation):
         cdef Py_ssize_t section = begin_section(out, b"deletes" if self.is_delete else b"updates")
         cdef size_t start = out.size
         if self.unacknowledged:
-            check_unanswered(self.statement, self.is_delete, connection)
+            check_unanswered(unanswered_needs(self.statement, self.is_delete), connection)
         write_document(out, self.statement, self.context, False, False)
-        if out.size - start > <size_t>connection.max_bson_size + STATEMENT_RESERVE:
+        if out.size - start > <size_t>connection.max_bson_size + COMMAND_RESERVE:
             raise too_large(out.size - start, connection, "")
         end_section(out, section)
         return 0
@@ -286,132 +282,3 @@ cdef class WriteOne(Operation):
 
     cdef object unread(self):
         return DeleteResult(None, False) if self.is_delete else UpdateResult(None, False)
-
-
-cdef int check_statements(list statements, bint inserts, CodecContext context) except -1:
-    """Raise what encoding one of `statements` would raise, before anything is sent."""
-    cdef mk_buffer scratch
-    mk_buffer_init(&scratch)
-    try:
-        for statement in statements:
-            scratch.size = 0
-            write_document(&scratch, statement, context, False, inserts)
-    finally:
-        mk_buffer_free(&scratch)
-    return 0
-
-
-cdef class Batch(Operation):
-    """Statements of one kind, sent in as many messages as the server's limits ask for.
-
-    The result is a dict of counts and errors in the form of `BulkWriteError.details`; errors of
-    single statements do not raise here.
-    """
-
-    def __cinit__(self):
-        self.result = {
-            "writeErrors": [],
-            "writeConcernErrors": [],
-            "nInserted": 0,
-            "nUpserted": 0,
-            "nMatched": 0,
-            "nModified": 0,
-            "nRemoved": 0,
-            "upserted": [],
-        }
-
-    cdef int write(self, mk_buffer *out, Connection connection) except -1:
-        check(mk_buffer_append(out, b"\x02", 1))
-        check(mk_buffer_append(out, <const char *>self.command, len(self.command) + 1))
-        put(out, self.namespace.collection_value)
-        check(mk_bson_bool(out, "ordered", 7, self.ordered))
-        if self.extras is not None:
-            write_document_elements(out, self.extras, self.context)
-        return 0
-
-    cdef int write_sections(self, mk_buffer *out, Connection connection) except -1:
-        cdef Py_ssize_t section = begin_section(out, <const char *>self.section)
-        cdef Py_ssize_t total = len(self.statements)
-        cdef Py_ssize_t index = self.start
-        cdef bint inserts = self.command == b"insert"
-        cdef size_t before
-        cdef size_t most = <size_t>connection.max_bson_size + (0 if inserts else STATEMENT_RESERVE)
-        while index < total and index - self.start < connection.max_write_batch_size:
-            before = out.size
-            write_document(out, self.statements[index], self.context, False, inserts)
-            if out.size - before > most:
-                raise too_large(out.size - before, connection, f" at index {self._index(index)}")
-            if out.size > connection.max_message_size and index > self.start:
-                out.size = before
-                break
-            index += 1
-        self.end = index
-        end_section(out, section)
-        return 0
-
-    cdef object read(self, Connection connection, mk_command_reply *reply):
-        if self.command == b"insert" and not reply.has_write_errors:
-            self.result["nInserted"] += reply.n
-        else:
-            answer = decode_written(connection, self.context)
-            if (
-                reply.has_error_labels
-                and self.txn_number
-                and not self.retried
-                and "RetryableWriteError" in labels_in(answer)
-                and concern_error_of(answer) is not None
-            ):
-                raise_write_concern_error(concern_error_of(answer))  # the batch is sent again
-            self._note(answer, reply.n)
-        return self.unread()
-
-    cdef int _note(self, dict answer, int64_t n) except -1:
-        """Add one reply's counts and errors to the result, with indexes of the whole."""
-        cdef dict result = self.result
-        for error in documents_in(answer, "writeErrors"):
-            index = number_in(error, "index") + self.start
-            if 0 <= index < len(self.statements):
-                error["op"] = self.statements[index]
-            error["index"] = self._index(index)
-            result["writeErrors"].append(error)
-        concern_error = concern_error_of(answer)
-        if concern_error is not None:
-            result["writeConcernErrors"].append(concern_error)
-        if self.command == b"insert":
-            result["nInserted"] += n
-        elif self.command == b"delete":
-            result["nRemoved"] += n
-        else:
-            upserted = documents_in(answer, "upserted")
-            for each in upserted:
-                result["upserted"].append(
-                    {
-                        "index": self._index(number_in(each, "index") + self.start),
-                        "_id": each.get("_id"),
-                    }
-                )
-            result["nUpserted"] += len(upserted)
-            result["nMatched"] += n - len(upserted)
-            result["nModified"] += number_in(answer, "nModified")
-        return 0
-
-    cdef Py_ssize_t _index(self, Py_ssize_t statement) except -1:
-        if self.indexes is None or not 0 <= statement < len(self.indexes):
-            return statement if statement >= 0 else 0
-        return self.indexes[statement]
-
-    cdef object unread(self):
-        self.start = self.end
-        self.more = self.start < len(self.statements) and not (
-            self.ordered and self.result["writeErrors"]
-        )
-        return self.result
-
-
-cdef class InsertMany(Batch):
-    """Batches of `insert`; the result is an `InsertManyResult`, or `BulkWriteError` is raised."""
-
-    cdef object finish(self, object result):
-        if result["writeErrors"] or result["writeConcernErrors"]:
-            raise BulkWriteError(result)
-        return InsertManyResult(self.inserted_ids, not self.unacknowledged)

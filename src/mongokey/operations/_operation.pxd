@@ -32,6 +32,11 @@ cdef extern from "mongokey/reply.h" nogil:
     int mk_read_cursor_reply(const uint8_t *doc, size_t size, mk_cursor_reply *out)
 
 
+cdef enum:
+    # A command may hold a document of full size beside its own fields; so much do servers allow.
+    COMMAND_RESERVE = 16 * 1024
+
+
 cdef class Namespace:
     # A database, or a collection in it, with the bytes that name it in commands.
     cdef readonly str database
@@ -71,6 +76,7 @@ cdef class Operation:
     cdef bint tolerates_errors              # an error reply may be a result: ask `tolerates`
     cdef object tolerated                   # codes and messages, None: all
     # Progress, for operations of several messages (batches of writes).
+    cdef bint nothing_to_send               # after `write_sections`: there is no message after all
     cdef bint more                          # after `read`: another message is to be sent
     cdef bint keeps_session                 # after `read`: the session lives on in a cursor
     cdef int64_t txn_number                 # of the message being sent; 0: none

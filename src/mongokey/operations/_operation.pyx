@@ -302,6 +302,8 @@ cdef class Executor:
         operation.generation = connection.generation
         try:
             self.encode(operation, connection)
+            if operation.nothing_to_send:
+                return operation.unread()
             operation.sent = True
             connection.send(operation.deadline_ns)
             if operation.unacknowledged:
@@ -323,6 +325,8 @@ cdef class Executor:
 
         log_in_again(connection, operation.deadline_ns)
         self.encode(operation, connection)
+        if operation.nothing_to_send:
+            return operation.unread()
         connection.send(operation.deadline_ns)
         connection.receive(operation.deadline_ns)
         result = self.decode(operation, connection)
@@ -346,14 +350,14 @@ cdef class Executor:
         connection.begin(MK_MORE_TO_COME if operation.unacknowledged else 0)
         check(mk_bson_begin(out, &body))
         operation.write(out, connection)
-        if connection.supports_sessions and not operation.sessionless:
+        # An unacknowledged command may not carry an implicit session.
+        if connection.supports_sessions and not (
+            operation.sessionless or operation.unacknowledged
+        ):
             session = operation.session
             if session is None:
-                # An unacknowledged command may not carry an implicit session.
-                if not operation.unacknowledged:
-                    session = operation.session = self.take_session()
-            if session is not None:
-                self._write_session(out, operation, session, connection)
+                session = operation.session = self.take_session()
+            self._write_session(out, operation, session, connection)
         if connection.gossips_cluster_time and self.cluster_time.size:
             check(mk_buffer_append(out, b"\x03$clusterTime\0", 14))
             check(mk_buffer_append(out, self.cluster_time.data, self.cluster_time.size))
@@ -369,8 +373,14 @@ cdef class Executor:
             put(out, self.server_api)
         put(out, operation.namespace.db_element)
         check(mk_bson_end(out, body))
+        if out.size - body > <size_t>connection.max_bson_size + COMMAND_RESERVE:
+            raise DocumentTooLarge(
+                f"the command has {out.size - body} bytes; the server takes at most "
+                f"{connection.max_bson_size + COMMAND_RESERVE}"
+            )
         operation.write_sections(out, connection)
-        connection.finish()
+        if not operation.nothing_to_send:
+            connection.finish()
         return 0
 
     cdef int _write_session(

@@ -179,7 +179,8 @@ class DeleteMany(DeleteOne):
 
 
 class Run:
-    """Requests of one command that go together: their statements, and where they stood."""
+    """Requests of one command that go together: their statements, and where they stood in the
+    bulk (empty: just so)."""
 
     __slots__ = ("command", "indexes", "multi", "statements")
 

@@ -1,0 +1,3 @@
+from mongokey.operations._operation import Operation
+
+class Batch(Operation): ...
