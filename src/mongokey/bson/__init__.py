@@ -141,6 +141,8 @@ __getattr__ = loader(
     ("dbref", "decimal128", "json_util", "raw_bson", "regex", "son", "typings"),
 )
 
+_READ_AT_ONCE = 1 << 20
+
 BSONNUM = b"\x01"
 BSONSTR = b"\x02"
 BSONOBJ = b"\x03"
@@ -195,16 +197,35 @@ def decode_file_iter(
 def _decode_file(
     file_obj: BinaryIO | IO[bytes], codec_options: CodecOptions[Any] | None
 ) -> Generator[Any, None, None]:
-    while True:
-        head = file_obj.read(4)
-        if not head:
-            return
+    while head := _read_whole(file_obj, 4):
         if len(head) != 4:
             raise InvalidBSON("cut off in middle of objsize")
         size = int.from_bytes(head, "little", signed=True)
-        # A length that is too small is left for decode() to report.
-        document = head + file_obj.read(max(0, size - 4))
+        # A length that is too small, or more than there is, is left for decode() to report.
+        document = head + _read_whole(file_obj, max(0, size - 4))
         yield decode(document, codec_options) if codec_options else decode(document)
+
+
+def _read_whole(file_obj: BinaryIO | IO[bytes], size: int) -> bytes:
+    """`size` bytes of a file, or fewer at its end.
+
+    Unbuffered files, pipes and sockets may give less at a time than they were asked for.
+    """
+    chunks = []
+    while size:
+        # Not all at once: a document of 2 GB may only be said to be there.
+        chunk = file_obj.read(min(size, _READ_AT_ONCE))
+        if chunk is None:
+            raise BlockingIOError("decode_file_iter cannot read a file that does not block")
+        if not isinstance(chunk, (bytes, bytearray)):
+            raise TypeError(f"the file gave {type(chunk)}, not bytes: open it in binary mode")
+        if len(chunk) > size:
+            raise ValueError(f"the file gave {len(chunk)} bytes when asked for {size}")
+        if not chunk:
+            break
+        chunks.append(bytes(chunk))
+        size -= len(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def is_valid(bson: bytes) -> bool:

@@ -1,9 +1,9 @@
 # cython: boundscheck=False, wraparound=False
 """The codec's door: the functions of `mongokey.bson` that encode and decode.
 
-It owns the buffer that encoding reuses and turns any bytes-like object into a pointer and a
-size; the work is done by `_encode` and `_decode`, which other extension modules reach through
-this module's .pxd.
+It owns the buffer that encoding reuses and turns any bytes-like object into memory that stays as
+it is while code of others (document classes, type decoders) runs; the work is done by `_encode`
+and `_decode`, which other extension modules reach through this module's .pxd.
 """
 from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS
 from mongokey.bson.errors import InvalidBSON
@@ -21,11 +21,9 @@ from mongokey._cdefs cimport (
     mk_buffer_free,
     mk_buffer_init,
     mk_buffer_shrink,
-    mk_load_i32,
 )
-from mongokey.bson cimport _bson_c as c
 from mongokey.bson._context cimport CodecContext, context_of
-from mongokey.bson._decode cimport pause_collector, read_document, read_fields, resume_collector
+from mongokey.bson._decode cimport document_size, read_document, read_fields, read_sequence
 from mongokey.bson._encode cimport write_document
 
 cdef enum:
@@ -68,7 +66,8 @@ def encode(document, bint check_keys=False, codec_options=DEFAULT_CODEC_OPTIONS)
 
 
 cdef class _View:
-    # A bytes-like object's memory, held while it is read.
+    # A bytes-like object's memory, held so that it is neither let go nor resized. Its content
+    # may change whenever Python code runs.
     cdef Py_buffer buffer
     cdef bint held
 
@@ -80,6 +79,21 @@ cdef class _View:
         if self.held:
             PyBuffer_Release(&self.buffer)
 
+    # The document at `position`, copied: nothing that runs while it is decoded can change it.
+    cdef bytes document(self, Py_ssize_t position):
+        cdef const uint8_t *data = <const uint8_t *>self.buffer.buf
+        cdef Py_ssize_t length = document_size(data, position, self.buffer.len)
+        return PyBytes_FromStringAndSize(<const char *>data + position, length)
+
+
+# `data` itself if it is bytes, otherwise a copy of its memory.
+cdef bytes _constant(object data):
+    cdef _View view
+    if type(data) is bytes:
+        return data
+    view = _View(data)
+    return PyBytes_FromStringAndSize(<const char *>view.buffer.buf, view.buffer.len)
+
 
 def decode(data, codec_options=None):
     """Decode one BSON document, of a bytes-like object, to a dict.
@@ -88,28 +102,10 @@ def decode(data, codec_options=None):
     Raises `InvalidBSON`, with the byte offset and the field, when `data` is not one document.
     """
     cdef CodecContext context = context_of(codec_options)
-    cdef _View view
-    if type(data) is bytes:
-        return read_document(
-            <const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), context
-        )
-    view = _View(data)
-    return read_document(<const uint8_t *>view.buffer.buf, view.buffer.len, context)
-
-
-# The size of the document at data[position:size]; raises InvalidBSON if it is not whole.
-cdef Py_ssize_t _document_size(const uint8_t *data, Py_ssize_t position, Py_ssize_t size) except -1:
-    cdef Py_ssize_t length
-    if size - position < <Py_ssize_t>c.MK_BSON_MIN_SIZE:
-        raise InvalidBSON(
-            f"not enough data for a BSON document, at byte {position}", position
-        )
-    length = mk_load_i32(data + position)
-    if length < <Py_ssize_t>c.MK_BSON_MIN_SIZE:
-        raise InvalidBSON(f"invalid message size, at byte {position}", position)
-    if length > size - position:
-        raise InvalidBSON(f"objsize too large, at byte {position}", position)
-    return length
+    cdef bytes held = _constant(data)
+    return read_document(
+        <const uint8_t *>PyBytes_AS_STRING(held), PyBytes_GET_SIZE(held), context
+    )
 
 
 def decode_all(data, codec_options=None):
@@ -118,18 +114,25 @@ def decode_all(data, codec_options=None):
     As `decode` otherwise.
     """
     cdef CodecContext context = context_of(codec_options)
-    cdef _View view = _View(data)
-    cdef const uint8_t *p = <const uint8_t *>view.buffer.buf
-    cdef Py_ssize_t size = view.buffer.len, position = 0, length
-    cdef list documents = []
-    cdef bint paused = pause_collector(size, context)
-    try:
-        while position < size:
-            length = _document_size(p, position, size)
-            documents.append(read_document(p + position, length, context))
-            position += length
-    finally:
-        resume_collector(paused)
+    cdef list documents
+    cdef bytes document
+    cdef _View view
+    cdef Py_ssize_t position = 0
+    if type(data) is bytes:
+        return read_sequence(
+            <const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), context
+        )
+    # One at a time: a mapped file need not fit into memory twice.
+    view = _View(data)
+    documents = []
+    while position < view.buffer.len:
+        document = view.document(position)
+        documents.append(
+            read_document(
+                <const uint8_t *>PyBytes_AS_STRING(document), PyBytes_GET_SIZE(document), context
+            )
+        )
+        position += PyBytes_GET_SIZE(document)
     return documents
 
 
@@ -141,11 +144,14 @@ def decode_iter(data, codec_options=None):
 
 def _decode_iter(data, CodecContext context):
     cdef _View view = _View(data)
-    cdef Py_ssize_t position = 0, length
+    cdef bytes document
+    cdef Py_ssize_t position = 0
     while position < view.buffer.len:
-        length = _document_size(<const uint8_t *>view.buffer.buf, position, view.buffer.len)
-        yield read_document(<const uint8_t *>view.buffer.buf + position, length, context)
-        position += length
+        document = view.document(position)
+        position += PyBytes_GET_SIZE(document)
+        yield read_document(
+            <const uint8_t *>PyBytes_AS_STRING(document), PyBytes_GET_SIZE(document), context
+        )
 
 
 def check_size(data):
@@ -153,7 +159,7 @@ def check_size(data):
     cdef _View view = _View(data)
     cdef const uint8_t *p = <const uint8_t *>view.buffer.buf
     cdef Py_ssize_t size = view.buffer.len
-    cdef Py_ssize_t length = _document_size(p, 0, size)
+    cdef Py_ssize_t length = document_size(p, 0, size)
     if length != size:
         raise InvalidBSON(f"invalid object length: it says {length} bytes, there are {size}", 0)
     if p[size - 1]:
@@ -163,5 +169,7 @@ def check_size(data):
 def inflate(data, codec_options):
     """The fields of a raw document as a dict, embedded documents still raw."""
     cdef CodecContext context = context_of(codec_options)
-    cdef _View view = _View(data)
-    return read_fields(<const uint8_t *>view.buffer.buf, view.buffer.len, context)
+    cdef bytes held = _constant(data)
+    return read_fields(
+        <const uint8_t *>PyBytes_AS_STRING(held), PyBytes_GET_SIZE(held), context
+    )

@@ -1,4 +1,5 @@
-# Decoding of BSON bytes into Python values.
+# Decoding of BSON bytes into Python values. Document classes and type decoders run meanwhile, so
+# `data` has to be memory that nobody else changes or gives back before the call returns.
 from libc.stdint cimport uint8_t
 
 from mongokey.bson._context cimport CodecContext
@@ -17,7 +18,10 @@ cdef list read_documents(const uint8_t *data, size_t size, CodecContext context)
 # The top level of a document as a dict, embedded documents as `context`'s document class.
 cdef dict read_fields(const uint8_t *data, size_t size, CodecContext context)
 
-# Keeps Python's garbage collector from running while `size` bytes are decoded, where that is
-# safe and worth it; what it returns is for resume_collector.
-cdef bint pause_collector(size_t size, CodecContext context) noexcept
-cdef int resume_collector(bint paused) except -1
+# Decodes the documents that stand one after another in data[0:size].
+cdef list read_sequence(const uint8_t *data, size_t size, CodecContext context)
+
+# The size of the document at data[position:size]; raises InvalidBSON if it is not whole.
+cdef Py_ssize_t document_size(
+    const uint8_t *data, Py_ssize_t position, Py_ssize_t size
+) except -1

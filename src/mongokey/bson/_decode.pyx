@@ -1,9 +1,15 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True, nonecheck=False
 """The decoder: BSON bytes to Python values, in one pass, checking each length before its use.
 
-Field names are kept in a small table, since a batch of documents has the same ones again and
+The bytes must not change while they are read: callers own them. Field names are kept in a small
+table, since a batch of documents has the same ones again and
 again; strings that are ASCII are copied straight into new objects. The chain of `Frame`s on the
 C stack says where we are, for errors, and bounds how deep documents nest.
+
+Python's garbage collector is kept from running over what is being made, which cannot be garbage
+yet. That switch belongs to the whole process, so it is never off while Python code runs, which
+may let another thread run, fork, or ask for the switch itself: `_resume` comes before any such
+call, `_pause` behind it.
 """
 import sys
 
@@ -128,8 +134,11 @@ cdef struct Reader:
     PyObject *context                       # a CodecContext, borrowed
     PyObject *document_class                # NULL: dict
     PyObject *decoders                      # a dict, or NULL
+    Py_ssize_t room                         # for how many fields dicts may still be presized
     int depth
     bint raw                                # embedded documents become raw ones
+    bint may_pause                          # the collector, while no Python code runs
+    bint paused                             # it is off, by this reader
 
 
 cdef struct Key:
@@ -140,6 +149,20 @@ cdef struct Key:
 
 
 cdef Key[KEY_SLOTS] _keys
+
+
+# ---- The collector ----
+
+cdef inline void _pause(Reader *r) noexcept:
+    if r.may_pause and not r.paused:
+        # Whether it was on: a program that has turned it off keeps it off.
+        r.paused = PyGC_Disable()
+
+
+cdef inline void _resume(Reader *r) noexcept:
+    if r.paused:
+        r.paused = False
+        PyGC_Enable()
 
 
 # ---- Errors ----
@@ -155,6 +178,7 @@ cdef str _path(Reader *r):
 
 
 cdef object _fail(Reader *r, const uint8_t *at, str what):
+    _resume(r)
     cdef str path = _path(r)
     cdef Py_ssize_t offset = at - r.base
     cdef str shown = path if len(path) <= 120 else f"{path[:60]}...{path[len(path) - 57:]}"
@@ -190,8 +214,12 @@ cdef object _text(Reader *r, const uint8_t *p, size_t n):
         if n == 0:
             return ""
     context = <CodecContext>r.context
+    # An error handler may be anybody's code.
+    _resume(r)
     try:
-        return PyUnicode_DecodeUTF8(<const char *>p, n, context.error_handler)
+        text = PyUnicode_DecodeUTF8(<const char *>p, n, context.error_handler)
+        _pause(r)
+        return text
     except UnicodeDecodeError as err:
         _fail(r, p + <Py_ssize_t>err.start, str(err))
     except LookupError as err:
@@ -294,24 +322,34 @@ cdef Py_ssize_t _count_elements(const uint8_t *p, const uint8_t *end) noexcept n
 
 # The same dict with room for `more` fields: growing step by step would place each one anew at
 # every step.
-cdef dict _with_room(dict document, Py_ssize_t more):
-    cdef dict roomy = mk_new_dict(py.PyDict_GET_SIZE(<PyObject *>document) + more)
+cdef dict _with_room(Reader *r, dict document, Py_ssize_t more):
+    cdef dict roomy
     cdef Py_ssize_t position = 0
     cdef PyObject *key
     cdef PyObject *value
+    more += py.PyDict_GET_SIZE(<PyObject *>document)
+    if more > r.room:
+        return document
+    r.room -= more
+    roomy = mk_new_dict(more)
     while py.PyDict_Next(<PyObject *>document, &position, &key, &value):
         PyDict_SetItem(roomy, <object>key, <object>value)
     return roomy
 
 
 # A dict for the document that begins with `name`: documents with the same first name tend to
-# have as many fields, and room for them at once saves placing each one anew when it grows.
-cdef inline dict _new_dict(Key *slot, object name, Py_ssize_t size):
+# have as many fields, and room for them at once saves placing each one anew when it grows. What
+# one document had is only a guess about others, so all the room given by guesses is bounded by
+# the size of what is read.
+cdef inline dict _new_dict(Reader *r, Key *slot, object name, Py_ssize_t size):
     cdef Py_ssize_t fields = 0
     if slot.text == <PyObject *>name:
         fields = slot.fields
         if fields > size // FIELD_SIZE:
             fields = size // FIELD_SIZE
+        if fields > r.room:
+            fields = r.room
+        r.room -= fields
     return mk_new_dict(fields)
 
 
@@ -348,9 +386,9 @@ cdef object _read_elements(Reader *r, const uint8_t *p, const uint8_t *end, bint
             if fields == 0:
                 first = &_keys[mix >> KEY_SLOT_SHIFT]
                 first_name = <PyObject *>key
-                document = _new_dict(first, key, end - p)
+                document = _new_dict(r, first, key, end - p)
             elif fields == FIELDS_COUNTED and first.fields <= FIELDS_COUNTED:
-                document = _with_room(document, _count_elements(p - 1, end))
+                document = _with_room(r, document, _count_elements(p - 1, end))
         fields += 1
         p += n + 1
         value = _read_value(r, kind, &p, end)
@@ -362,10 +400,13 @@ cdef object _read_elements(Reader *r, const uint8_t *p, const uint8_t *end, bint
         _fail(r, end, "an element reaches beyond its document")
     # Only compared: the name may have given its place to another.
     if first != NULL and first.text == first_name:
-        first.fields = <uint32_t>fields
+        # Not `fields`: the same name may stand there many times.
+        first.fields = <uint32_t>py.PyDict_GET_SIZE(<PyObject *>document)
     _leave(r)
     if dollar and embedded:
-        return _as_dbref(document)
+        _resume(r)
+        document = _as_dbref(document)
+        _pause(r)
     return document
 
 
@@ -519,7 +560,20 @@ cdef object _read_plain(Reader *r, uint8_t kind, const uint8_t **at, const uint8
     return _read_rare(r, kind, at, end)
 
 
+# Classes written in Python make these values, or a late import.
 cdef object _read_rare(Reader *r, uint8_t kind, const uint8_t **at, const uint8_t *end):
+    cdef object value
+    cdef bint may_pause = r.may_pause
+    _resume(r)
+    # Not by text or a scope within the value either.
+    r.may_pause = False
+    value = _read_slowly(r, kind, at, end)
+    r.may_pause = may_pause
+    _pause(r)
+    return value
+
+
+cdef object _read_slowly(Reader *r, uint8_t kind, const uint8_t **at, const uint8_t *end):
     cdef const uint8_t *p = at[0]
     cdef int64_t checked
     cdef size_t size
@@ -652,8 +706,10 @@ cdef object _date(Reader *r, const uint8_t *p, int64_t ms):
     cdef int year, month, day, rest
     cdef int64_t days
     if context.conversion == DATETIME_MS:
+        _resume(r)
         value = mk_new_object(<PyTypeObject *>_DatetimeMS, _no_args)
         PyObject_SetAttr(value, _datetime_ms_value, PyLong_FromLongLong(ms))
+        _pause(r)
         return value
     # A time zone may bring a date that UTC can say out of range, or back: not done here.
     if context.tzinfo is None and _min_ms <= ms <= _max_ms and 1 <= context.conversion <= 4:
@@ -670,8 +726,11 @@ cdef object _date(Reader *r, const uint8_t *p, int64_t ms):
             rest % 1000 * 1000,
             _utc if context.tz_aware else None,
         )
+    _resume(r)
     try:
-        return _millis_to_datetime(ms, context.options)
+        value = _millis_to_datetime(ms, context.options)
+        _pause(r)
+        return value
     except (InvalidBSON, ArithmeticError, ValueError) as err:
         return _fail(r, p, str(err))
 
@@ -685,8 +744,9 @@ cdef object _raw_document(Reader *r, const uint8_t *p, size_t size):
 
 # ---- The door ----
 
+# `total`: the bytes of the whole batch that the document is one of.
 cdef inline int _start(
-    Reader *r, const uint8_t *data, size_t size, CodecContext context
+    Reader *r, const uint8_t *data, size_t size, CodecContext context, size_t total
 ) except -1:
     r.base = data
     r.limit = data + size
@@ -697,8 +757,12 @@ cdef inline int _start(
         NULL if context.plain_dict or context.raw else <PyObject *>context.document_class
     )
     r.decoders = NULL if context.decoders is None else <PyObject *>context.decoders
+    r.room = size // FIELD_SIZE
     r.depth = 0
     r.raw = context.raw
+    # Where each document or value goes through code of others, switching costs more than it saves.
+    r.may_pause = total >= PAUSE_FROM and context.plain_dict and context.decoders is None
+    r.paused = False
     if size < c.MK_BSON_MIN_SIZE:
         _fail(r, data, "not enough data for a BSON document")
     if mk_load_i32(data) < <int32_t>c.MK_BSON_MIN_SIZE:
@@ -707,65 +771,83 @@ cdef inline int _start(
         _fail(r, data, f"objsize too large: it says {mk_load_i32(data)} bytes, there are {size}")
     if data[size - 1]:
         _fail(r, data + size - 1, "bad eoo: a document must end in a NUL byte")
-    return 0
-
-
-cdef bint pause_collector(size_t size, CodecContext context) noexcept:
-    if (
-        size < PAUSE_FROM
-        or not context.plain_dict
-        or context.decoders is not None
-        or context.tzinfo is not None
-        or context.error_handler != NULL
-    ):
-        return False
-    # No code of others runs while such options decode, and nothing that is made can be garbage
-    # yet: the collector would walk it again and again.
-    return PyGC_Disable()
-
-
-cdef int resume_collector(bint paused) except -1:
-    if paused:
-        PyGC_Enable()
+    _pause(r)
     return 0
 
 
 cdef object read_document(const uint8_t *data, size_t size, CodecContext context):
     cdef Reader r
-    cdef bint paused
-    _start(&r, data, size, context)
+    _start(&r, data, size, context, size)
     if context.raw:
         return _raw_document(&r, data, size)
-    paused = pause_collector(size, context)
     try:
         return _read_elements(&r, data + 4, data + size - 1, False)
     finally:
-        resume_collector(paused)
+        _resume(&r)
+
+
+cdef list read_sequence(const uint8_t *data, size_t size, CodecContext context):
+    cdef Reader r
+    cdef list documents = []
+    cdef size_t position = 0, length
+    r.paused = False
+    try:
+        while position < size:
+            # Raising is Python code.
+            _resume(&r)
+            length = document_size(data, position, size)
+            _start(&r, data + position, length, context, size)
+            if context.raw:
+                document = _raw_document(&r, data + position, length)
+            else:
+                document = _read_elements(
+                    &r, data + position + 4, data + position + length - 1, False
+                )
+            documents.append(document)
+            position += length
+    finally:
+        _resume(&r)
+    return documents
+
+
+cdef Py_ssize_t document_size(
+    const uint8_t *data, Py_ssize_t position, Py_ssize_t size
+) except -1:
+    cdef Py_ssize_t length
+    if size - position < <Py_ssize_t>c.MK_BSON_MIN_SIZE:
+        raise InvalidBSON(
+            f"not enough data for a BSON document, at byte {position}", position
+        )
+    length = mk_load_i32(data + position)
+    if length < <Py_ssize_t>c.MK_BSON_MIN_SIZE:
+        raise InvalidBSON(f"invalid message size, at byte {position}", position)
+    if length > size - position:
+        raise InvalidBSON(f"objsize too large, at byte {position}", position)
+    return length
 
 
 cdef list read_array(const uint8_t *data, size_t size, CodecContext context):
     cdef Reader r
-    cdef bint paused
-    _start(&r, data, size, context)
-    paused = pause_collector(size, context)
+    _start(&r, data, size, context, size)
     try:
         return _read_items(&r, data + 4, data + size - 1)
     finally:
-        resume_collector(paused)
+        _resume(&r)
 
 
 cdef list read_documents(const uint8_t *data, size_t size, CodecContext context):
     cdef Reader r
-    cdef bint paused
-    _start(&r, data, size, context)
-    paused = pause_collector(size, context)
+    _start(&r, data, size, context, size)
     try:
         return _read_documents(&r, data + 4, data + size - 1)
     finally:
-        resume_collector(paused)
+        _resume(&r)
 
 
 cdef dict read_fields(const uint8_t *data, size_t size, CodecContext context):
     cdef Reader r
-    _start(&r, data, size, context)
-    return _read_elements(&r, data + 4, data + size - 1, False)
+    _start(&r, data, size, context, size)
+    try:
+        return _read_elements(&r, data + 4, data + size - 1, False)
+    finally:
+        _resume(&r)

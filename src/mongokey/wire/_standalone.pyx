@@ -6,7 +6,7 @@ path does not come through here, it frames straight into a connection's buffer.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
@@ -134,12 +134,21 @@ def decode_message(
     """The one complete message in `data`: a reply (OP_MSG, OP_REPLY) or a request."""
     cdef CodecContext context = context_of(codec_options)
     cdef Py_buffer view
+    cdef bytes message
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     try:
         _length(&view, max_message_size)
-        return _decode(<const uint8_t *>view.buf, <size_t>view.len, response_to, context)
+        # Document classes and type decoders run between the check of a length and its use: they
+        # must not be able to change the message.
+        if type(data) is bytes:
+            message = data
+        else:
+            message = PyBytes_FromStringAndSize(<const char *>view.buf, view.len)
     finally:
         PyBuffer_Release(&view)
+    return _decode(
+        <const uint8_t *>PyBytes_AS_STRING(message), <size_t>len(message), response_to, context
+    )
 
 
 cdef object _decode(const uint8_t *data, size_t size, response_to, CodecContext context):
