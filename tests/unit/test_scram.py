@@ -1,8 +1,6 @@
 """SCRAM conversations: the RFCs' and auth.md's vectors, and servers that break the rules."""
 
 import base64
-import threading
-import warnings
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +14,6 @@ from mongokey.auth import (
     open_conversation,
     run_blocking,
 )
-from mongokey.auth.kdf import HOLD_LOCK_ITERATIONS
 from mongokey.auth.registry import find_mechanism
 from mongokey.auth.scram import MAX_ITERATIONS, MIN_ITERATIONS, DeriveKeys
 from mongokey.errors import OperationFailure
@@ -427,151 +424,6 @@ def test_no_payload_whatever_is_taken_for_a_proof(payload, in_the_end):
     )
     with pytest.raises(OperationFailure):
         run_blocking(converse(user()), server.send)
-
-
-class TestKeys:
-    """Keys are derived once per credential, salt and count."""
-
-    @pytest.fixture
-    def derivations(self, monkeypatch):
-        from mongokey.auth import scram
-
-        calls = []
-        genuine = scram.pbkdf2
-
-        def counted(digest, password, salt, iterations):
-            calls.append((digest, salt, iterations))
-            return genuine(digest, password, salt, iterations)
-
-        monkeypatch.setattr(scram, "pbkdf2", counted)
-        return calls
-
-    def test_a_second_login_derives_nothing(self, derivations):
-        credential, scram = user(), ScramServer("SCRAM-SHA-256", "user", "pencil")
-        for _ in range(3):
-            run_blocking(converse(credential), Server(scram).send)
-        assert len(derivations) == 1
-
-    def test_another_salt_count_or_mechanism_derives_again(self, derivations):
-        credential = build_credential(None, "user", "pencil")
-        for mechanism, iterations, salt in (
-            ("SCRAM-SHA-256", 4096, b"0" * 16),
-            ("SCRAM-SHA-256", 4097, b"0" * 16),
-            ("SCRAM-SHA-256", 4096, b"1" * 16),
-            ("SCRAM-SHA-1", 4096, b"0" * 16),
-        ):
-            scram = ScramServer(mechanism, "user", "pencil", iterations, salt)
-            run_blocking(converse(credential, mechanism), Server(scram).send)
-        assert len(derivations) == 4
-
-    def test_a_hundred_logins_at_once_derive_once(self, derivations):
-        credential = user()
-        stored = ScramServer("SCRAM-SHA-256", "user", "pencil", 15000)
-        errors, gate = [], threading.Barrier(100)
-
-        def log_in():
-            scram = ScramServer("SCRAM-SHA-256", "user", "pencil", 15000, stored.salt)
-            gate.wait(60)
-            try:
-                run_blocking(converse(credential), Server(scram).send)
-            except Exception as error:
-                errors.append(error)
-
-        threads = [threading.Thread(target=log_in) for _ in range(100)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        assert not errors
-        assert derivations == [("sha256", stored.salt, 15000)]
-
-    def test_when_the_computing_thread_fails_the_next_one_tries(self, monkeypatch):
-        from mongokey.auth import scram
-
-        genuine, calls = scram.pbkdf2, []
-
-        def fails_once(*arguments):
-            calls.append(arguments)
-            if len(calls) == 1:
-                raise MemoryError("no memory for the derivation")
-            return genuine(*arguments)
-
-        monkeypatch.setattr(scram, "pbkdf2", fails_once)
-        credential, server = user(), ScramServer("SCRAM-SHA-256", "user", "pencil")
-        with pytest.raises(MemoryError):
-            run_blocking(converse(credential), Server(server).send)
-        run_blocking(converse(credential), Server(server).send)
-        assert len(calls) == 2
-
-    def test_salts_without_end_do_not_fill_the_memory(self):
-        from mongokey.auth.keycache import MAX_ENTRIES
-
-        credential = user()
-        for number in range(MAX_ENTRIES + 5):
-            salt = number.to_bytes(16, "big")
-            server = ScramServer("SCRAM-SHA-256", "user", "pencil", 4096, salt)
-            run_blocking(converse(credential), Server(server).send)
-        cache = converse(credential)._keys
-        assert len(cache._entries) == MAX_ENTRIES
-        assert not cache._flights
-
-    @pytest.mark.parametrize("mechanism", VECTORS)
-    @pytest.mark.parametrize("iterations", [HOLD_LOCK_ITERATIONS, HOLD_LOCK_ITERATIONS + 1])
-    def test_both_ways_to_derive_agree(self, mechanism, iterations, monkeypatch):
-        from mongokey.auth import kdf
-
-        monkeypatch.setattr(kdf, "IMPORT_AFTER", 0)
-        server = Server(ScramServer(mechanism, "user", "pencil", iterations))
-        run_blocking(converse(user(mechanism), mechanism), server.send)
-
-    def test_a_long_derivation_lets_other_threads_run(self):
-        from mongokey.auth.kdf import pbkdf2
-
-        done = threading.Event()
-
-        def derive():
-            pbkdf2("sha256", b"pencil", b"0" * 16, 1_000_000)
-            done.set()
-
-        thread = threading.Thread(target=derive)
-        thread.start()
-        turns = 0
-        while not done.wait(0.001):
-            turns += 1
-        thread.join(60)
-        assert turns > 20
-
-    def test_a_child_forked_during_a_derivation_derives_by_itself(self):
-        import os
-
-        if not hasattr(os, "fork"):
-            pytest.skip("no fork here")
-        from mongokey.auth.keycache import KeyCache
-
-        cache = KeyCache()
-        started, go_on = threading.Event(), threading.Event()
-
-        def slow():
-            started.set()
-            assert go_on.wait(60)
-            return "parent"
-
-        thread = threading.Thread(target=cache.derive, args=("key", slow))
-        thread.start()
-        assert started.wait(60)
-        with warnings.catch_warnings():
-            # Python 3.12 warns of what this test is about.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if pid == 0:
-            import faulthandler
-
-            faulthandler.dump_traceback_later(30, exit=True)
-            os._exit(0 if cache.derive("key", lambda: "child") == "child" else 1)
-        go_on.set()
-        thread.join(60)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-        assert cache.get("key") == "parent"
 
 
 def test_conversations_of_one_credential_do_not_share_nonces_or_state():

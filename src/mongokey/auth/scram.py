@@ -8,21 +8,21 @@ derived as `Work` and kept in the credential's shared state.
 
 from __future__ import annotations
 
-import hmac
 import os
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
+from mongokey._clock import monotonic_ns
 from mongokey.auth import sasl
 from mongokey.auth.conversation import Conversation, Document, Step, Work
-from mongokey.auth.errors import AuthenticationFailed, ServerProofError
-from mongokey.auth.kdf import HmacKey, pbkdf2
+from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError
 from mongokey.auth.keycache import KeyCache
 from mongokey.auth.mechanism import FIRST_STEP, REQUIRED, Mechanism
 from mongokey.auth.saslprep import saslprep
+from mongokey.auth.scram_keys import Keys, derive_keys, equal
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 # auth.md: a lower count is what a man in the middle would ask for.
 MIN_ITERATIONS = 4096
-# 10 million take this machine about 4 s, still inside connectTimeoutMS (20 s); a server that
-# could ask for more could keep a client's processor busy for minutes with one message.
+# What holds even without a deadline: one or two seconds of a processor with SHA instructions. A
+# server that could ask for more could keep it busy for minutes with one message. A login with a
+# deadline ends by that, and before the work where it cannot be done in time.
 MAX_ITERATIONS = 10_000_000
 # MongoDB's salts have 16 (SHA-1) and 28 (SHA-256) bytes. RFC 5802 sets no bounds; below 8 a
 # salt does not protect, above 1024 it is no salt.
@@ -59,53 +60,59 @@ _read_server_final = re.compile(
 ).fullmatch
 
 
-class Keys:
-    """What a login needs of the salted password (RFC 5802 section 3)."""
-
-    __slots__ = ("client_key", "server_key", "stored_key")
-
-    def __init__(self, client_key: int, stored_key: HmacKey, server_key: HmacKey) -> None:
-        self.client_key = client_key
-        self.stored_key = stored_key
-        self.server_key = server_key
-
-    def __repr__(self) -> str:
-        return "<Keys>"
-
-
 class _Hash:
     """What tells the two mechanisms apart."""
 
-    __slots__ = ("digest", "mechanism", "size")
+    __slots__ = ("digest", "mechanism")
 
-    def __init__(self, mechanism: str, digest: str, size: int) -> None:
+    def __init__(self, mechanism: str, digest: str) -> None:
         self.mechanism = mechanism
         self.digest = digest
-        self.size = size
 
 
-_SHA_256 = _Hash("SCRAM-SHA-256", "sha256", 32)
-_SHA_1 = _Hash("SCRAM-SHA-1", "sha1", 20)
+_SHA_256 = _Hash("SCRAM-SHA-256", "sha256")
+_SHA_1 = _Hash("SCRAM-SHA-1", "sha1")
 
 
 class DeriveKeys(Work):
-    """Turns the password into SCRAM keys; in the credential's cache afterwards."""
+    """Turns the password into SCRAM keys; in the credential's cache afterwards.
+
+    Ends by its deadline, whether it computes or waits for another login that does; a failure
+    leaves nothing in the cache.
+    """
 
     def __init__(
         self,
         cache: KeyCache,
         key: tuple[bytes, int],
-        compute: Any,
-        what: str,
+        compute: Callable[[int], Keys],
+        mechanism: str,
     ) -> None:
         self._cache = cache
         self._key = key
         self._compute = compute
-        self.what = what
+        self._deadline_ns = 0
+        self.what = f"deriving the {mechanism} key with {key[1]} iterations"
         self.keys: Keys | None = None
 
+    def run(self, within_s: float | None = None) -> None:
+        if within_s is not None:
+            self._deadline_ns = max(1, monotonic_ns() + int(within_s * 1e9))
+        super().run(within_s)
+
     def _work(self) -> None:
-        self.keys = self._cache.derive(self._key, self._compute)
+        deadline_ns = self._deadline_ns
+        try:
+            self.keys = self._cache.derive(
+                self._key, partial(self._compute, deadline_ns), deadline_ns
+            )
+        except TimeoutError as error:
+            raise LoginTimeout(
+                f"{self.what}, as the server asks, does not fit into the time this login has: "
+                f"{error}. Raise connectTimeoutMS (or timeoutMS, where that is shorter), or have "
+                "the user's password stored with fewer iterations; an impostor may ask for many "
+                "to keep this machine busy"
+            ) from None
 
 
 class ScramConversation(Conversation):
@@ -193,7 +200,7 @@ class ScramConversation(Conversation):
         nonce, salt, count = match.groups()
         iterations = int(count)
         own = self._nonce
-        if not hmac.compare_digest(nonce[: len(own)], own) or len(nonce) == len(own):
+        if not equal(nonce[: len(own)], own) or len(nonce) == len(own):
             raise ServerProofError(
                 f"{self.mechanism}: the server's nonce does not continue ours; the answer belongs "
                 "to another login or was made up"
@@ -214,8 +221,7 @@ class ScramConversation(Conversation):
         if keys is not None:
             return self._client_final(keys)
         compute = partial(_derive, self._hash, self._credential, self._salt(salt), iterations)
-        what = f"deriving the {self.mechanism} key with {iterations} iterations"
-        self._work = DeriveKeys(self._keys, (salt, iterations), compute, what)
+        self._work = DeriveKeys(self._keys, (salt, iterations), compute, self.mechanism)
         return self._work
 
     def _resumed(self, work: Work) -> Step:
@@ -228,13 +234,9 @@ class ScramConversation(Conversation):
         reply, nonce = self._pending
         without_proof = _CHANNEL + b"r=" + nonce
         message = b",".join((self._first_bare, reply.payload, without_proof))
-        signature = keys.stored_key.sign(message)
-        proof = (int.from_bytes(signature, "big") ^ keys.client_key).to_bytes(
-            self._hash.size, "big"
-        )
-        self._final = (keys.server_key, message)
+        self._final = (keys, message)
         self._state = ScramConversation._server_final
-        return sasl.proceed(reply, without_proof + b",p=" + b2a_base64(proof, newline=False))
+        return sasl.proceed(reply, without_proof + b",p=" + keys.prove(message))
 
     def _server_final(self, reply: sasl.SaslReply) -> Step:
         match = _read_server_final(reply.payload)
@@ -245,9 +247,8 @@ class ScramConversation(Conversation):
             )
         if match[2] is not None:
             raise self._server_error(match[2])
-        server_key, message = self._final
-        expected = b2a_base64(server_key.sign(message), newline=False)
-        if not hmac.compare_digest(match[1], expected):
+        keys, message = self._final
+        if not keys.verify(message, match[1]):
             raise ServerProofError(
                 f"{self.mechanism}: the server could not prove that it knows the password: its "
                 "signature is wrong. It may be an impostor; check the host and use TLS"
@@ -305,17 +306,11 @@ class ScramConversation(Conversation):
         )
 
 
-def _derive(hash_: _Hash, credential: MongoCredential, salt: bytes, iterations: int) -> Keys:
-    """RFC 5802 section 3, from SaltedPassword to the keys; the former is not kept."""
-    salted = HmacKey(
-        pbkdf2(hash_.digest, _password(hash_, credential), salt, iterations), hash_.digest
-    )
-    client_key = salted.sign(b"Client Key")
-    return Keys(
-        int.from_bytes(client_key, "big"),
-        HmacKey.of_digest(client_key, hash_.digest),
-        HmacKey(salted.sign(b"Server Key"), hash_.digest),
-    )
+def _derive(
+    hash_: _Hash, credential: MongoCredential, salt: bytes, iterations: int, deadline_ns: int
+) -> Keys:
+    # The password as the mechanism takes it is in no variable: error reports print those.
+    return derive_keys(hash_.digest, _password(hash_, credential), salt, iterations, deadline_ns)
 
 
 def _password(hash_: _Hash, credential: MongoCredential) -> bytes:

@@ -1,0 +1,23 @@
+from collections.abc import Callable, Hashable
+from typing import Any
+
+MAX_ENTRIES: int
+
+class KeyCache:
+    """Maps what identifies a derivation to what it gave; at most `limit` entries, oldest out."""
+
+    def __init__(self, limit: int = ...) -> None: ...
+    @property
+    def _entries(self) -> dict[Hashable, Any]: ...
+    @property
+    def _flights(self) -> dict[Hashable, Any]: ...
+    def after_fork(self) -> None:
+        """Forget who computed in the parent."""
+    def get(self, key: Hashable) -> Any:
+        """The cached value, or None."""
+    def derive(self, key: Hashable, compute: Callable[[], Any], deadline_ns: int = 0) -> Any:
+        """The cached value, or what `compute` gives; waits while another thread computes it.
+
+        Raises TimeoutError when `deadline_ns` (of `monotonic_ns`; 0 for none) passes while it
+        waits, and whatever `compute` raises; then nothing is kept.
+        """
