@@ -73,7 +73,7 @@ def bare(kind: type) -> Any:
     arguments = {"Attempts": [], "_View": b"", "CodecContext": CodecOptions()}
     if kind.__name__ in arguments:
         return kind.__new__(kind, arguments[kind.__name__])
-    if kind.__name__ in ("SocketStream", "OpenSSLStream"):
+    if kind.__name__ in ("SocketStream", "OpenSSLStream", "SSLStream"):
         import socket
 
         ours, theirs = socket.socketpair()

@@ -99,8 +99,7 @@ def test_other_formats_are_told_with_the_line_that_converts(client):
     assert "Java key store" in refusal(client.file(".jks", b"\xfe\xed\xfe\xed\0\0\0\2"))
     assert "it is empty" in refusal(client.file(".empty", b" \n"))
     assert "it is not PEM" in refusal(client.file(".txt", b"hello"))
-    utf16 = key_pem(client.key).decode().encode("utf-16")
-    assert "UTF-16" in refusal(client.file(".utf16", utf16))
+    assert "text in UTF-16 that is not PEM" in refusal(client.file(".16", "hi".encode("utf-16")))
     cut = certificate_pem(client.certificate)[:200]
     assert "cut short" in refusal(client.file(".cut", cut))
 
@@ -128,8 +127,10 @@ def test_a_bad_file_of_authorities(authority, client, bindings):
             ClientTLS(tls_options(**options), bindings=bindings)
         return str(caught.value)
 
-    der = authority.file(".cader", authority.certificate.public_bytes(Encoding.DER))
-    assert "is a certificate in DER" in told(tlsCAFile=der)
+    der = authority.file(
+        ".keyder", client.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    )
+    assert "is a private key in DER" in told(tlsCAFile=der)
     assert f"tlsCAFile={der!r}" in told(tlsCAFile=der)
     assert "no certificate in it can be read" in told(tlsCAFile=client.key_file)
     assert "cannot be read (No such file" in told(tlsCAFile="/nowhere/ca.pem")

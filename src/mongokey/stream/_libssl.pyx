@@ -62,8 +62,6 @@ _OTHERS = (
     "ERR_peek_error",
     "ERR_reason_error_string",
     "EVP_PKEY_free",
-    "PEM_read_bio_PrivateKey",
-    "PEM_read_bio_X509",
     "SSL_CIPHER_get_name",
     "SSL_CTX_add_extra_chain_cert",
     "SSL_CTX_check_private_key",
@@ -76,6 +74,7 @@ _OTHERS = (
     "SSL_CTX_set_mode",
     "SSL_CTX_set_options",
     "SSL_CTX_set_session_cache_mode",
+    "SSL_CTX_set_tlsext_status_cb",
     "SSL_CTX_set_verify",
     "SSL_CTX_use_PrivateKey",
     "SSL_CTX_use_certificate",
@@ -91,6 +90,7 @@ _OTHERS = (
     "X509_STORE_add_cert",
     "X509_STORE_set_flags",
     "X509_verify_cert_error_string",
+    "d2i_PrivateKey_bio",
     "d2i_X509_bio",
 )
 

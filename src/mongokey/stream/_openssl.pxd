@@ -11,19 +11,23 @@ cdef class OpenSSLContext:
     cdef readonly bint check_hosts
     cdef set plain_x25519                   # peers that agreed on keys of X25519 alone
     cdef dict sessions                      # peer -> list of TLSSession, the newest last
+    cdef dict names                         # host -> what its certificate must be for
     cdef int64_t pid                        # process that the sessions belong to
     cdef readonly int64_t full_handshakes
     cdef readonly int64_t resumed_handshakes
 
     cdef TLSSession take(self, str peer)
     cdef int keep(self, str peer, TLSSession session) except -1
+    cdef tuple certified(self, str host)
 
 
 cdef class TLSSession:
     # An SSL_SESSION: with TLS 1.3 a ticket, which is used once; with TLS 1.2 used until it fails.
     cdef void *pointer
     cdef bint once
-    cdef int64_t expires_s                  # Unix time at which it is dropped; 0: never
+    # Until when what its first handshake proved holds: both ends count, as clocks are set back.
+    cdef int64_t expires_s                  # Unix time
+    cdef int64_t limit_ns                   # monotonic
 
 
 cdef class OpenSSLStream(SocketStream):
@@ -33,7 +37,12 @@ cdef class OpenSSLStream(SocketStream):
     cdef void *source                       # BIO: bytes of the server's, not yet decrypted
     cdef void *sink                         # BIO: bytes for the server, encrypted
     cdef void *seen_session                 # the session last looked at; only its address counts
-    cdef int64_t expires_s                  # of the sessions that this connection makes
+    cdef int64_t expires_s                  # of the sessions that this connection makes, as
+    cdef int64_t limit_ns                   # TLSSession has them; 0: none is kept
+    cdef int64_t handshake_deadline_ns      # monotonic; 0: none
+    cdef list chain                         # verified, in DER, while the handshake lasts
+    cdef object answered_until              # Unix time to which an answer about it holds, or None
+    cdef object refusal                     # the error of a check inside the handshake
     cdef OpenSSLContext context
     cdef object tls                         # ClientTLS, for errors
     cdef str host
@@ -47,6 +56,9 @@ cdef class OpenSSLStream(SocketStream):
 
     cdef int _handshake(self, int64_t deadline_ns) except -1
     cdef int _start(self) except -1
+    cdef int _approve(self) except -1
+    cdef object _refused(self)
+    cdef int _send_alert(self) except -1
     cdef int _collect(self) except -1
     cdef int _flush(self, int64_t deadline_ns) except -1
     cdef int _fill(self, uint8_t *spare, size_t size, int64_t deadline_ns) except -1

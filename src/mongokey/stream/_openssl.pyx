@@ -21,7 +21,6 @@ expected (`_libssl`), and where one differs Python's ssl is used (`_tls`), as fo
 """
 
 import os
-import socket
 import time
 
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
@@ -43,9 +42,11 @@ from mongokey.stream._stream cimport (
     mk_socket,
 )
 
-from mongokey.errors import AutoReconnect
+from mongokey.errors import AutoReconnect, ConfigurationError
 from mongokey.stream._libssl import bindings
 from mongokey.stream.tls_errors import Facts, failure, silence
+from mongokey.stream.tls_hosts import certified_name
+from mongokey.stream.tls_trust import RESUMABLE_S
 
 cdef extern from "mongokey/net.h" nogil:
     void mk_send_last(mk_socket s, const void *data, size_t size)
@@ -75,6 +76,8 @@ cdef enum:
     # Tickets kept for one server: a server sends two, and maxConnecting bounds how many are
     # wanted at once.
     MOST_SESSIONS = 8
+    # Hosts whose names are remembered.
+    MOST_NAMES = 256
 
 
 # OpenSSL's own groups (3.5 and later), but a key share for X25519 alone. Making one for the hybrid
@@ -99,11 +102,16 @@ cdef class OpenSSLContext:
     def __init__(self, owner, uintptr_t address, bint check_hosts):
         if not loaded() or address == 0:
             raise ValueError("OpenSSL's functions are not loaded")
+        lib, ffi = bindings()
+        lib.SSL_CTX_set_tlsext_status_cb(
+            owner, ffi.cast("int(*)(SSL *, void *)", <uintptr_t>&check_server)
+        )
         self.owner = owner
         self.pointer = <void *>address
         self.check_hosts = check_hosts
         self.plain_x25519 = set()
         self.sessions = {}
+        self.names = {}
         self.pid = os.getpid()
 
     cdef TLSSession take(self, str peer):
@@ -117,7 +125,7 @@ cdef class OpenSSLContext:
         kept = self.sessions.get(peer)
         while kept:
             session = <TLSSession>kept[-1]
-            if session.expires_s and time.time() >= session.expires_s:
+            if time.time() >= session.expires_s or mk_monotonic_ns() >= session.limit_ns:
                 del kept[-1]
                 continue
             if session.once:
@@ -136,6 +144,15 @@ cdef class OpenSSLContext:
         if len(kept) > MOST_SESSIONS:
             del kept[0]
         return 0
+
+    cdef tuple certified(self, str host):
+        """What `certified_name` says of `host`."""
+        cdef tuple found = self.names.get(host)
+        if found is None:
+            if len(self.names) >= MOST_NAMES:
+                self.names.clear()
+            found = self.names[host] = certified_name(host)
+        return found
 
     def forget_sessions(self):
         """Have the next handshake with each server exchange certificates again."""
@@ -167,9 +184,9 @@ cdef class OpenSSLStream(SocketStream):
     cdef int _start(self) except -1:
         """Make the SSL, for this host: SNI, what its certificate must be for, and the staple."""
         cdef void *param
-        cdef bytes name
-        cdef bytes address = ip_bytes(self.host)
+        cdef bytes name, address
         cdef int done
+        text, address = self.context.certified(self.host)
         self.ssl = fn.SSL_new(self.context.pointer)
         if self.ssl == NULL:
             raise MemoryError("OpenSSL has no memory for a connection")
@@ -192,7 +209,7 @@ cdef class OpenSSLStream(SocketStream):
         param = fn.SSL_get0_param(self.ssl)
         name = b""
         if address is None:
-            name = server_name(self.host)
+            name = (<str>text).encode("ascii")
             fn.SSL_set_tlsext_host_name(self.ssl, name)
         if self.context.check_hosts:
             if address is not None:
@@ -202,7 +219,11 @@ cdef class OpenSSLStream(SocketStream):
                 done = fn.X509_VERIFY_PARAM_set1_host(param, name, len(name))
             # Without this the certificate of any host would do.
             if done != 1:
-                raise MemoryError("OpenSSL does not take the host name to check")
+                fn.ERR_clear_error()
+                raise ConfigurationError(
+                    f"{self.peer}: OpenSSL does not take {self.host!r} as a host to check a "
+                    "certificate against"
+                )
         if self.tls.revocation is not None:
             fn.SSL_set_tlsext_status_type(self.ssl, 1)
         return 0
@@ -213,8 +234,11 @@ cdef class OpenSSLStream(SocketStream):
         cdef const char *group
         cdef int rc, code
         cdef unsigned long error
+        cdef uintptr_t key = <uintptr_t>self.ssl
         if session is not None:
             fn.SSL_set_session(self.ssl, session.pointer)
+        self.handshake_deadline_ns = deadline_ns
+        in_handshake[key] = self
         try:
             while True:
                 # Others are let in where it takes long: for the server's certificates.
@@ -227,6 +251,8 @@ cdef class OpenSSLStream(SocketStream):
                 self._leave()
                 if rc == 1:
                     break
+                if self.refusal is not None:
+                    raise self._refused()
                 if code != SSL_ERROR_WANT_READ:
                     raise self._failure(code, error, 0)
                 self._flush(deadline_ns)
@@ -235,20 +261,50 @@ cdef class OpenSSLStream(SocketStream):
             # A session that the server chokes on is not tried again.
             self.context.sessions.pop(self.peer, None)
             raise
+        finally:
+            del in_handshake[key]
         self.shaken = True
         self.dry = False
         self.resumed = fn.SSL_session_reused(self.ssl) == 1
         if self.resumed:
             self.context.resumed_handshakes += 1
-            self.expires_s = session.expires_s if session is not None else 0
+            if session is not None:
+                self.expires_s, self.limit_ns = session.expires_s, session.limit_ns
         else:
             self.context.full_handshakes += 1
+            self.limit_ns = mk_monotonic_ns() + <int64_t>RESUMABLE_S * 1_000_000_000
+            self.expires_s = self.tls.trust.until(
+                self.verified_chain() if self.chain is None else self.chain, self.answered_until
+            )
+            self.chain = None
         group = fn.SSL_get0_group_name(self.ssl)
         if group != NULL and strcmp(group, b"x25519") == 0:
             self.context.plain_x25519.add(self.peer)
         else:
             self.context.plain_x25519.discard(self.peer)
         return 0
+
+    cdef int _approve(self) except -1:
+        """Check the server's certificate for revocation, while the handshake waits."""
+        revocation = self.tls.revocation
+        if revocation is None:
+            return 0
+        self.chain = self.verified_chain()
+        staple = self.stapled_response()
+        if staple is not None or not self.chain or self.chain[0] not in revocation.unasked:
+            self.answered_until = revocation.check(
+                self.peer, self.chain, staple, self.handshake_deadline_ns, stapling=True
+            )
+        return 0
+
+    cdef object _refused(self):
+        """Close with the alert that the failed check made, and return the check's error."""
+        refusal, self.refusal = self.refusal, None
+        self.broken = True
+        fn.ERR_clear_error()
+        self._send_alert()
+        self.close()
+        return refusal
 
     cdef bint _ticket(self) noexcept:
         """Whether a session is there that was not seen before."""
@@ -260,10 +316,12 @@ cdef class OpenSSLStream(SocketStream):
         if not self._ticket():
             return 0
         self.seen_session = fn.SSL_get_session(self.ssl)
+        if self.expires_s == 0:
+            return 0
         session = TLSSession.__new__(TLSSession)
         session.pointer = fn.SSL_get1_session(self.ssl)
         session.once = fn.SSL_version(self.ssl) >= TLS1_3_VERSION
-        session.expires_s = self.expires_s
+        session.expires_s, session.limit_ns = self.expires_s, self.limit_ns
         if session.pointer != NULL:
             self.context.keep(self.peer, session)
         return 0
@@ -457,8 +515,6 @@ cdef class OpenSSLStream(SocketStream):
         cdef str words = "", name = ""
         cdef bint ended = False
         cdef bytes shown = None
-        cdef char *data = NULL
-        cdef long size
         lib, ffi = bindings()
         self.broken = True
         if code == SSL_ERROR_ZERO_RETURN:
@@ -483,11 +539,7 @@ cdef class OpenSSLStream(SocketStream):
             ended = True
             words = error_text(system) if system else "connection closed by the server"
         fn.ERR_clear_error()
-        if self.ssl != NULL and self._socket != MK_NO_SOCKET and os.getpid() == self._pid:
-            # The alert that tells the server why; it is not worth waiting for.
-            size = fn.BIO_get_mem_data(self.sink, &data)
-            if size > 0:
-                mk_send_last(self._socket, data, <size_t>size)
+        self._send_alert()
         facts = Facts(
             self.peer,
             words,
@@ -502,6 +554,16 @@ cdef class OpenSSLStream(SocketStream):
         )
         self.close()
         return failure(facts, self.tls, self.host)
+
+    cdef int _send_alert(self) except -1:
+        """Send the alert that tells the server why; it is not worth waiting for."""
+        cdef char *data = NULL
+        cdef long size
+        if self.ssl != NULL and self._socket != MK_NO_SOCKET and os.getpid() == self._pid:
+            size = fn.BIO_get_mem_data(self.sink, &data)
+            if size > 0:
+                mk_send_last(self._socket, data, <size_t>size)
+        return 0
 
     # -- what was agreed ------------------------------------------------------------------------
 
@@ -577,20 +639,32 @@ cdef bytes to_der(void *certificate):
         fn.BIO_free(sink)
 
 
-cdef bytes ip_bytes(str host):
-    """The bytes of an IP literal, None for a name."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            return socket.inet_pton(family, host.partition("%")[0])
-        except (OSError, UnicodeError):
-            continue
-    return None
+# The streams whose handshake is under way, by the address of their SSL, which is what OpenSSL calls
+# back with.
+cdef dict in_handshake = {}
 
 
-cdef bytes server_name(str host):
-    """A host name as it is sent and compared: in ASCII, without the root's dot."""
-    name = host.rstrip(".")
-    return name.encode("ascii") if name.isascii() else name.encode("idna")
+cdef int check_server(void *ssl, void *_) noexcept nogil:
+    """Called by OpenSSL when the server has proved who it is, before anything is said to that: the
+    last messages of the handshake, and among them the client's certificate. 1 goes on, 0 sends
+    the alert bad_certificate_status_response in their place (RFC 6066, section 8)."""
+    if fn.SSL_session_reused(ssl) == 1:
+        return 1  # what was found out in the handshake that it goes back to holds still
+    with gil:
+        return approve(<uintptr_t>ssl)
+
+
+cdef int approve(uintptr_t key) noexcept:
+    cdef OpenSSLStream stream = in_handshake.get(key)
+    if stream is None:
+        return 0
+    try:
+        stream._approve()
+    except BaseException as error:
+        # There is OpenSSL between here and who called: the handshake raises it.
+        stream.refusal = error
+        return 0
+    return 1
 
 
 def wrap_openssl(
@@ -624,14 +698,6 @@ def wrap_openssl(
         wrapped._start()
         wrapped._handshake(deadline_ns)
         wrapped.held = True
-        revocation = tls.revocation
-        if revocation is not None and not wrapped.resumed:
-            staple = wrapped.stapled_response()
-            if staple is not None or wrapped.peer_certificate() not in revocation.unasked:
-                # Before the last message goes out, and with it our own certificate.
-                wrapped.expires_s = revocation.check(
-                    wrapped.peer, wrapped.verified_chain(), staple, deadline_ns, stapling=True
-                )
         if not hold:
             wrapped._flush(deadline_ns)
     except BaseException:

@@ -1,18 +1,19 @@
 import ssl
 
-from mongokey.stream._stream import SocketStream, Stream
+from mongokey.stream._stream import SocketStream
 from mongokey.stream.tls_context import ClientTLS
 
-class SSLStream(Stream):
+class SSLStream(SocketStream):
     """A TLS stream to a server; `wrap_tls` makes it."""
 
     @property
-    def ssl_socket(self) -> ssl.SSLSocket:
-        """The socket below, for its certificate and cipher; not for reading or writing."""
+    def ssl_object(self) -> ssl.SSLObject:
+        """What speaks TLS, for its certificate and cipher; not for reading or writing."""
 
     @property
     def resumed(self) -> bool:
         """Whether the handshake went on from an earlier one, without certificates."""
+
     def verified_chain(self) -> list[bytes]:
         """The chain from the server's certificate to the trusted authority, a list of DER."""
 
@@ -28,6 +29,9 @@ def wrap_tls(
 
     `stream` is closed afterwards, whatever happens. `deadline_ns` is a time of `monotonic_ns`, 0
     for none. `tls`, the client's, lets errors name its options, has revocation checked and keeps
-    sessions, which the next connection to the same peer resumes. Raises `NetworkTimeout` when it passes, and `AutoReconnect` (a `TLSError` where TLS itself is the
-    cause) when the handshake fails, with ssl's error as its cause.
+    sessions, which the next connection to the same peer resumes.
+
+    Raises `NetworkTimeout` when it passes, `AutoReconnect` (a `TLSError` where TLS itself is the
+    cause) when the handshake fails, and `ConfigurationError` for a `server_hostname` that is
+    neither a host name nor an address.
     """

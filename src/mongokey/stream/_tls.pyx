@@ -1,13 +1,17 @@
 """Streams over TLS, by Python's ssl: the same interface, deadlines and errors as plain ones.
 
-It knows how a non-blocking SSLSocket is driven, for a context of the user's own and where the
-faster way (`_openssl`, which says why) does not fit. It must not know how an SSLContext is made,
-nor load `ssl` before a stream becomes a TLS stream.
+It knows how an SSLObject is driven between two buffers in memory, for a context of the user's own
+and where the faster way (`_openssl`, which says why) does not fit. It must not know how an
+SSLContext is made, nor load `ssl` before a stream becomes a TLS stream.
+
+Between two buffers, because a socket given to ssl sends the handshake's last messages, and with
+them the client's certificate, before anybody could ask whether the server's is revoked.
 
 What it cannot do: ask for a stapled OCSP response (so a must-staple certificate without a staple
 passes unless its responder says that it is revoked), keep more than the last ticket of a connection
 (a burst of new connections exchanges certificates more often), send the handshake's last message
-together with the first command, or be free of the GIL where it encrypts.
+together with the first command, say in an alert why a revoked certificate is refused, or be free of
+the GIL where it encrypts.
 """
 
 import os
@@ -17,46 +21,62 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int64_t, uint8_t
 
 from mongokey.stream._stream cimport (
+    MK_EAGAIN,
+    MK_EINTR,
     MK_NO_SOCKET,
     POLLIN,
-    POLLOUT,
     SocketStream,
-    Stream,
+    error_text,
     mk_close,
     mk_monotonic_ns,
     mk_poll,
     mk_pollfd,
+    mk_receive,
     mk_socket,
 )
 
 from mongokey.errors import AutoReconnect
+from mongokey.stream.tls_hosts import certified_name
+from mongokey.stream.tls_trust import RESUMABLE_S
+
+cdef extern from "mongokey/net.h" nogil:
+    void mk_send_last(mk_socket s, const void *data, size_t size)
+
+cdef enum:
+    # What `_attempt` returns where bytes of the server's are needed first.
+    WANT_READ = -1
+    # So much is encrypted, then sent: it bounds the buffer.
+    CHUNK = 65536
+    # So much is received, then decrypted: a record and a bit.
+    RECEIVED = 20480
+    # So many of the server's first bytes tell what protocol they are of.
+    HEARD = 64
 
 
-cdef class SSLStream(Stream):
+cdef class SSLStream(SocketStream):
     """A TLS stream to a server; `wrap_tls` makes it."""
 
-    def __init__(self):
+    def __init__(self, *_):
         raise TypeError("an SSLStream is made by mongokey.stream.wrap_tls")
 
     def __del__(self):
-        # Without this, ssl would warn that its socket was left open.
         self.close()
 
-    cdef Py_ssize_t _attempt(self, method, argument) except? -32768:
+    cdef Py_ssize_t _attempt(self, method, first, second) except? -32768:
         cdef Py_ssize_t moved = 0
         cdef object lost = None
         self._inside += 1
         try:
-            if argument is None:
+            if first is None:
                 method()
+            elif second is None:
+                moved = method(first)
             else:
-                moved = method(argument)
+                moved = method(first, second)
         except self._want_read:
-            moved = -POLLIN
-        except self._want_write:
-            moved = -POLLOUT
+            moved = WANT_READ
         except (OSError, ValueError) as error:
-            # ssl.SSLError is an OSError; a socket that another thread closes gives either.
+            # ssl.SSLError is an OSError.
             lost = error
         except BaseException:
             # ssl has run a signal handler, which raised: the state of the stream is unknown.
@@ -67,14 +87,22 @@ cdef class SSLStream(Stream):
             raise
         self._leave()
         if lost is not None:
-            from mongokey.stream.tls_errors import facts_of, failure
-
-            self._broken = True
-            shown = self._shown() if getattr(lost, "verify_code", 0) else None
-            self.close()
-            facts = facts_of(lost, self.peer, shaken=self._shaken, certificate=shown)
-            raise failure(facts, self._tls, self._host) from lost
+            raise self._failure(lost) from lost
         return moved
+
+    cdef object _failure(self, error):
+        """Close, and make the exception that says why; `error` is ssl's."""
+        from mongokey.stream.tls_errors import facts_of, failure
+
+        self._broken = True
+        shown = self._shown() if getattr(error, "verify_code", 0) else None
+        # The alert that tells the server why.
+        self._send_last()
+        self.close()
+        facts = facts_of(
+            error, self.peer, shaken=self._shaken, certificate=shown, heard=self._heard
+        )
+        return failure(facts, self._tls, self._host)
 
     def _shown(self):
         """The certificate that the server showed, in DER, where its verification failed."""
@@ -82,122 +110,227 @@ cdef class SSLStream(Stream):
 
         # Public since Python 3.13, but only after a handshake; the object below has it before.
         try:
-            shown = self.ssl_socket._sslobj.get_unverified_chain()
+            shown = self.ssl_object._sslobj.get_unverified_chain()
             return ssl.PEM_cert_to_DER_cert(shown[0].public_bytes()) if shown else None
         except (AttributeError, ValueError, ssl.SSLError):
             return None
 
+    # -- handshake ----------------------------------------------------------------------------
+
     cdef int _handshake(self, int64_t deadline_ns) except -1:
-        cdef int64_t started = mk_monotonic_ns()
         cdef Py_ssize_t rc
         while True:
-            rc = self._attempt(self.ssl_socket.do_handshake, None)
-            if rc >= 0:
+            rc = self._attempt(self.ssl_object.do_handshake, None, None)
+            # Before anything is said to a server that has shown its certificate.
+            if not self._approved:
+                self._approve(rc != WANT_READ, deadline_ns)
+            self._flush(deadline_ns)
+            if rc != WANT_READ:
                 self._shaken = True
+                self._dry = False
                 return 0
-            self._wait(<short>-rc, deadline_ns, started, False)
+            self._fill(deadline_ns)
 
-    cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
-        cdef int64_t started, limit
-        cdef Py_ssize_t sent
-        if self.closed:
-            self._refuse()
-        if deadline_ns:
-            self._mark(deadline_ns)
-        while size:
-            view = PyMemoryView_FromMemory(<char *>data, <Py_ssize_t>size, PyBUF_READ)
-            try:
-                sent = self._attempt(self.ssl_socket.send, view)
-            finally:
-                # A traceback may keep the view; it must not keep pointing at this memory.
-                view.release()
-            if sent >= 0:
-                data += sent
-                size -= <size_t>sent
-                continue
-            started = mk_monotonic_ns()
-            limit = deadline_ns
-            if limit == 0 and self.timeout_ns:
-                limit = started + self.timeout_ns
-            self._wait(<short>-sent, limit, started, deadline_ns == 0)
+    cdef int _approve(self, bint over, int64_t deadline_ns) except -1:
+        """Check the server's certificate, once it is there, for revocation; `over`: the handshake
+        is, and there will be none (it is not verified)."""
+        cdef list chain
+        if self.ssl_object.session_reused:
+            # What was found out in the handshake that it goes back to holds still.
+            self._approved = True
+            return 0
+        chain = self.verified_chain()
+        if not chain and not over:
+            return 0
+        self._approved = True
+        if self._tls is None:
+            return 0
+        answered = None
+        if self._tls.revocation is not None:
+            self._broken = True
+            answered = self._tls.revocation.check(
+                self.peer, chain, None, deadline_ns, stapling=False
+            )
+            self._broken = False
+        self._expires_s = self._tls.trust.until(chain, answered)
+        self._limit_ns = mk_monotonic_ns() + <int64_t>RESUMABLE_S * 1_000_000_000
         return 0
-
-    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
-        cdef int64_t started = mk_monotonic_ns(), limit = deadline_ns
-        cdef Py_ssize_t got
-        if self.closed:
-            self._refuse()
-        if deadline_ns:
-            self._mark(deadline_ns)
-            if started >= deadline_ns:
-                self._timed_out(POLLIN, started, False)
-        if limit == 0 and self.timeout_ns:
-            limit = started + self.timeout_ns
-        while True:
-            view = PyMemoryView_FromMemory(<char *>into, <Py_ssize_t>capacity, PyBUF_WRITE)
-            try:
-                got = self._attempt(self.ssl_socket.recv_into, view)
-            finally:
-                view.release()
-            if got > 0:
-                if self._fresh:
-                    self._keep_session()
-                return got
-            if got == 0:
-                self._lost(0, "waiting for the server's answer")
-            self._wait(<short>-got, limit, started, deadline_ns == 0)
 
     cdef int _keep_session(self) except -1:
         """Leave the session for the next connection: of TLS 1.3 it came before the first data."""
         cdef bint once
         self._fresh = False
-        if self._tls is not None:
-            once = self.ssl_socket.version() == "TLSv1.3"
+        if self._tls is not None and self._expires_s:
+            once = self.ssl_object.version() == "TLSv1.3"
             # The one of TLS 1.2 that was resumed is kept still.
             if once or not self.resumed:
                 self._tls.sessions.keep(
-                    self.peer, self.ssl_socket.session, self._expires_s, once
+                    self.peer, self.ssl_object.session, self._expires_s, self._limit_ns, once
                 )
         return 0
 
+    # -- bytes --------------------------------------------------------------------------------
+
+    cdef int _flush(self, int64_t deadline_ns) except -1:
+        """Send what is encrypted."""
+        cdef bytes data = self._sink.read()
+        if data:
+            SocketStream.write(self, data, <size_t>len(data), deadline_ns)
+        return 0
+
+    cdef int _fill(self, int64_t deadline_ns) except -1:
+        """Wait for bytes of the server's."""
+        cdef uint8_t part[RECEIVED]
+        cdef Py_ssize_t got = SocketStream.read(self, part, RECEIVED, deadline_ns)
+        return self._take_in(part, <size_t>got)
+
+    cdef int _take_in(self, const uint8_t *data, size_t size) except -1:
+        if self._heard is None:
+            self._doubt = None
+            self._heard = (<const char *>data)[:size if size < HEARD else HEARD]
+        view = PyMemoryView_FromMemory(<char *>data, <Py_ssize_t>size, PyBUF_READ)
+        try:
+            self._source.write(view)
+        finally:
+            # A traceback may keep the view; it must not keep pointing at this memory.
+            view.release()
+        self._dry = False
+        return 0
+
+    cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
+        cdef Py_ssize_t sent
+        if self.closed:
+            self._refuse()
+        while size:
+            view = PyMemoryView_FromMemory(
+                <char *>data, <Py_ssize_t>(size if size < CHUNK else CHUNK), PyBUF_READ
+            )
+            try:
+                sent = self._attempt(self.ssl_object.write, view, None)
+            finally:
+                view.release()
+            self._flush(deadline_ns)
+            if sent == WANT_READ:
+                self._fill(deadline_ns)
+                continue
+            data += sent
+            size -= <size_t>sent
+        return 0
+
+    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
+        cdef Py_ssize_t got
+        cdef Py_ssize_t part = <Py_ssize_t>(capacity if capacity < CHUNK else CHUNK)
+        if self.closed:
+            self._refuse()
+        if deadline_ns:
+            self._mark(deadline_ns)
+            # Not even bytes that are there count then: a peer that drips would win for ever.
+            if mk_monotonic_ns() >= deadline_ns:
+                self._timed_out(POLLIN, self._began_ns, False)
+        while True:
+            if self._dry:
+                self._fill(deadline_ns)
+            view = PyMemoryView_FromMemory(<char *>into, part, PyBUF_WRITE)
+            try:
+                got = self._attempt(self.ssl_object.read, part, view)
+            finally:
+                view.release()
+            if got > 0:
+                # A record that was read in part, or bytes of the next.
+                self._dry = got < part and self._source.pending == 0
+                if self._fresh:
+                    self._keep_session()
+                return got
+            if got == 0:
+                self._lost(0, "waiting for the server's answer")
+            self._dry = True
+            self._flush(deadline_ns)
+
     cpdef bint stale(self) except -1:
         cdef mk_pollfd one
+        cdef uint8_t part[4096]
+        cdef int64_t got
         if self.closed:
             return True
-        one.fd = self._socket
-        one.events = POLLIN
-        one.revents = 0
-        if mk_poll(&one, 1, 0) == 0 and not self.ssl_socket.pending():
-            return False
         # TLS 1.3 sends session tickets unasked: only data, an end or an error is bad news.
-        try:
-            return self._attempt(self.ssl_socket.recv_into, bytearray(1)) >= 0
-        except AutoReconnect:
-            return True
+        while True:
+            if self._dry:
+                one.fd = self._socket
+                one.events = POLLIN
+                one.revents = 0
+                if mk_poll(&one, 1, 0) == 0:
+                    return False
+                got = mk_receive(self._socket, part, sizeof(part), False)
+                if got == -MK_EAGAIN or got == -MK_EINTR:
+                    return False
+                if got <= 0:
+                    self._broken = True
+                    return True
+                self._take_in(part, <size_t>got)
+            try:
+                if self._attempt(self.ssl_object.read, 1, bytearray(1)) >= 0:
+                    return True
+            except AutoReconnect:
+                return True
+            self._dry = True
+
+    # -- ends ---------------------------------------------------------------------------------
+
+    cdef int _lost(self, int64_t code, str doing) except -1:
+        """Close and raise; before the end of the handshake that is TLS's own failure."""
+        from mongokey.stream.tls_errors import Facts, failure
+
+        cdef uint8_t part[4096]
+        cdef int64_t got
+        if code != 0 and self.ssl_object is not None and not self.closed:
+            # A write that failed: the alert that says why may lie in the socket still.
+            got = mk_receive(self._socket, part, sizeof(part), False)
+            if got > 0:
+                self._take_in(part, <size_t>got)
+                # Raises what the alert comes to; without one the error of the write stands.
+                if self._shaken:
+                    self._attempt(self.ssl_object.read, 1, bytearray(1))
+                else:
+                    self._attempt(self.ssl_object.do_handshake, None, None)
+        self._broken = True
+        if self._shaken or self.closed:
+            return SocketStream._lost(self, code, doing)
+        self.lost = True
+        self.close()
+        facts = Facts(
+            self.peer,
+            error_text(code) if code else "connection closed by the server",
+            shaken=False,
+            ended=True,
+            heard=self._heard,
+        )
+        raise failure(facts, self._tls, self._host)
+
+    cdef int _send_last(self) except -1:
+        cdef bytes data
+        if self._sink is not None and self._socket != MK_NO_SOCKET and os.getpid() == self._pid:
+            data = self._sink.read()
+            if data:
+                mk_send_last(self._socket, <const char *>data, <size_t>len(data))
+        return 0
 
     cdef int _release(self) except -1:
-        cdef mk_socket s = self._socket
-        self._socket = MK_NO_SOCKET
-        if s != MK_NO_SOCKET:
-            if self._shaken and not self._broken and os.getpid() == self._pid:
-                # close_notify: the server can tell an end from a cut. Its own is not waited for.
+        if self._socket != MK_NO_SOCKET and self._shaken and not self._broken:
+            # close_notify: the server can tell an end from a cut. Its own is not waited for.
+            if os.getpid() == self._pid:
                 try:
-                    self.ssl_socket.unwrap()
+                    self.ssl_object.unwrap()
                 except (OSError, ValueError):
                     self._broken = True
-            self.ssl_socket.detach()
-            mk_close(s)
-        return 0
+                self._send_last()
+        return SocketStream._release(self)
 
     def verified_chain(self):
         """The chain from the server's certificate to the trusted authority, a list of DER."""
         import ssl
 
-        # Public since Python 3.13; before that the same function of the object below.
-        get = getattr(self.ssl_socket, "get_verified_chain", None)
-        if get is not None:
-            return list(get())
-        get = getattr(self.ssl_socket._sslobj, "get_verified_chain", None)
+        # Public since Python 3.13, but only after a handshake; the object below has it before.
+        get = getattr(self.ssl_object._sslobj, "get_verified_chain", None)
         if get is None:
             return []
         return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in get() or ()]
@@ -207,15 +340,19 @@ def wrap_tls(
     SocketStream stream not None, context, server_hostname, *, int64_t deadline_ns=0, tls=None
 ):
     """Do the TLS handshake on `stream` and return the SSLStream that takes its socket over."""
-    import socket
     import ssl
 
     from mongokey.stream.tls_errors import silence
 
-    cdef SSLStream wrapped = SSLStream.__new__(SSLStream)
+    cdef SSLStream wrapped
     cdef mk_socket fd
     kept = None
-    wrapped.peer = stream.peer
+    fd = stream._detach()
+    try:
+        wrapped = SSLStream.__new__(SSLStream, fd, stream.peer)
+    except BaseException:
+        mk_close(fd)
+        raise
     wrapped.timeout_ns = stream.timeout_ns
     wrapped.timeout_text = stream.timeout_text
     wrapped.deadline_text = stream.deadline_text
@@ -224,49 +361,33 @@ def wrap_tls(
     wrapped._tls = tls
     wrapped._host = server_hostname
     wrapped._want_read = ssl.SSLWantReadError
-    wrapped._want_write = ssl.SSLWantWriteError
-    fd = stream._detach()
+    wrapped._dry = wrapped._fresh = True
+    wrapped._source, wrapped._sink = ssl.MemoryBIO(), ssl.MemoryBIO()
+    wrapped._doubt = silence(tls)
+    stream._pass_on(wrapped)
     try:
-        plain = socket.socket(fileno=fd)
-    except BaseException:
-        mk_close(fd)
-        raise
-    try:
-        plain.setblocking(False)
-        wrapped.ssl_socket = context.wrap_socket(
-            plain, server_hostname=server_hostname, do_handshake_on_connect=False
+        if server_hostname is None and context.check_hostname:
+            # A socket's wrap minds that, this one does not.
+            raise ValueError("a context that checks host names needs a server_hostname")
+        name = None if server_hostname is None else certified_name(server_hostname)[0]
+        wrapped.ssl_object = context.wrap_bio(
+            wrapped._source, wrapped._sink, server_hostname=name
         )
         if tls is not None:
             kept = tls.sessions.take(wrapped.peer)
             if kept is not None:
-                wrapped.ssl_socket.session = kept.session
-    except OSError as error:
-        # The server can be gone by now: then the socket has no peer to wrap.
-        raise AutoReconnect(f"{wrapped.peer}: TLS handshake failed: {error}") from error
-    finally:
-        plain.close()
-    wrapped._socket = fd
-    wrapped.closed = False
-    wrapped._fresh = True
-    wrapped._doubt = silence(tls)
-    stream._pass_on(wrapped)
-    try:
+                wrapped.ssl_object.session = kept.session
+                wrapped._expires_s, wrapped._limit_ns = kept.expires_s, kept.limit_ns
         wrapped._handshake(deadline_ns)
     except AutoReconnect:
+        wrapped.close()
         # A session that the server chokes on is not tried again.
         if tls is not None:
             tls.sessions.forget(wrapped.peer)
         raise
+    except BaseException:
+        wrapped.close()
+        raise
     wrapped._doubt = None
-    wrapped.resumed = bool(wrapped.ssl_socket.session_reused)
-    if wrapped.resumed:
-        wrapped._expires_s = kept.expires_s if kept is not None else 0
-    elif tls is not None and tls.revocation is not None:
-        try:
-            wrapped._expires_s = tls.revocation.check(
-                wrapped.peer, wrapped.verified_chain(), None, deadline_ns, stapling=False
-            )
-        except BaseException:
-            wrapped.close()
-            raise
+    wrapped.resumed = bool(wrapped.ssl_object.session_reused)
     return wrapped

@@ -7,23 +7,30 @@ nobody answers. Knows certificates and HTTP; must not know how the handshake was
 from __future__ import annotations
 
 import datetime
-import http.client
-import threading
 import time
-from queue import Empty, SimpleQueue
-from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mongokey._clock import monotonic
 from mongokey.errors import TLSError
 from mongokey.stream._stream import monotonic_ns
+from mongokey.stream.tls_der import (
+    INTEGER,
+    OID,
+    SEQUENCE,
+    Malformed,
+    dotted,
+    elements,
+    extensions,
+    only,
+)
+from mongokey.stream.tls_responders import ask_responders
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -34,7 +41,21 @@ TIMEOUT_S = 5.0
 # For so long a responder that did not answer is not asked again, in seconds: it would hold up
 # every new connection.
 PAUSE_S = 30.0
-_LARGEST_RESPONSE = 64 * 1024
+# So many responders of one certificate are asked: each costs a thread.
+_MOST_RESPONDERS = 4
+_LONGEST_URL = 2048
+# An answer is kept no longer than this, in seconds, whatever its nextUpdate says, and believed no
+# longer where it has none.
+_KEPT_S = 7 * 24 * 3600
+# So many answers and certificates are remembered.
+_MOST_ANSWERS = 256
+_MOST_QUESTIONS = 64
+
+# RFC 5280, section 4.2.2.1, and RFC 7633.
+_ACCESS, _FEATURES = "1.3.6.1.5.5.7.1.1", "1.3.6.1.5.5.7.1.24"
+_BY_OCSP = "1.3.6.1.5.5.7.48.1"
+_URI = 0x86  # GeneralName: uniformResourceIdentifier [6]
+_STATUS_REQUEST = b"\5"
 _GOOD, _REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
 
 
@@ -44,33 +65,72 @@ class _Questions:
     __slots__ = ("certificate", "issuer", "key", "must_staple", "request", "urls")
 
     def __init__(self, chain: list[bytes]) -> None:
-        self.certificate = x509.load_der_x509_certificate(chain[0])
-        self.issuer = x509.load_der_x509_certificate(chain[1]) if len(chain) > 1 else None
-        features = _extension(self.certificate, x509.TLSFeature)
-        self.must_staple = features is not None and (
-            x509.TLSFeatureType.status_request in list(features)
-        )
-        access = _extension(self.certificate, x509.AuthorityInformationAccess)
-        self.urls = [
-            each.access_location.value
-            for each in access or ()
-            if each.access_method == AuthorityInformationAccessOID.OCSP
-            and isinstance(each.access_location, x509.UniformResourceIdentifier)
-        ]
+        """Raises `Malformed`, which says what of the certificate cannot be read."""
+        found = extensions(chain[0])
+        self.must_staple = _demands_staple(found.get(_FEATURES))
+        self.urls = _responders(found.get(_ACCESS))
+        self.certificate = _load(chain[0], "it")
+        self.issuer = _load(chain[1], "its issuer's certificate") if len(chain) > 1 else None
         # Made when it is needed: most certificates ask for no check at all.
         self.request: ocsp.OCSPRequest | None = None
         self.key: tuple[bytes, bytes, int] | None = None
         if self.issuer is not None:
-            self.request = _request(self.certificate, self.issuer, SHA1())  # noqa: S303
-            self.key = (
-                self.request.issuer_name_hash,
-                self.request.issuer_key_hash,
-                self.request.serial_number,
-            )
+            try:
+                self.request = _request(self.certificate, self.issuer, SHA1())  # noqa: S303
+                self.key = (
+                    self.request.issuer_name_hash,
+                    self.request.issuer_key_hash,
+                    self.request.serial_number,
+                )
+            except Exception as error:
+                raise Malformed(f"no OCSP request can be made of it ({error})") from None
+
+
+def _load(der: bytes, what: str) -> x509.Certificate:
+    # Besides ValueError, cryptography has exceptions without a common class for what is odd.
+    try:
+        return x509.load_der_x509_certificate(der)
+    except Exception as error:
+        raise Malformed(f"{what} cannot be read ({error})") from None
+
+
+def _demands_staple(extension: bytes | None) -> bool:
+    """Whether the TLS Feature extension asks for a stapled response (RFC 7633, section 4)."""
+    if extension is None:
+        return False
+    what = f"its extension TLS Feature ({_FEATURES})"
+    features = list(elements(only(extension, SEQUENCE, what), what))
+    if any(tag != INTEGER for tag, _ in features):
+        raise Malformed(f"{what} is not what it should be")
+    return any(number == _STATUS_REQUEST for _, number in features)
+
+
+def _responders(extension: bytes | None) -> list[str]:
+    """The addresses of OCSP responders in the Authority Information Access extension."""
+    if extension is None:
+        return []
+    what = f"its extension Authority Information Access ({_ACCESS})"
+    urls: list[str] = []
+    for tag, description in elements(only(extension, SEQUENCE, what), what):
+        parts = list(elements(description, what))
+        if tag != SEQUENCE or len(parts) != 2 or parts[0][0] != OID:
+            raise Malformed(f"{what} is not what it should be")
+        kind, location = parts[1]
+        if kind != _URI or dotted(parts[0][1]) != _BY_OCSP:
+            continue
+        if not location.isascii():
+            raise Malformed(f"{what} has an address that is not ASCII")
+        url = location.decode("ascii")
+        if len(url) <= _LONGEST_URL and url not in urls and len(urls) < _MOST_RESPONDERS:
+            urls.append(url)
+    return urls
 
 
 class _Answer:
-    """A conclusive answer: good or revoked, and until when (Unix time; 0: not to be kept)."""
+    """A conclusive answer: good or revoked, and until when (Unix time).
+
+    One without an end of its own ends at once: whoever wants to know later asks again.
+    """
 
     __slots__ = ("good", "until_s")
 
@@ -105,7 +165,7 @@ class Revocation:
         deadline_ns: int,
         *,
         stapling: bool,
-    ) -> int:
+    ) -> int | None:
         """Check a server's certificate.
 
         :param chain: DER, the server's certificate first, its issuer second
@@ -113,21 +173,13 @@ class Revocation:
         :param deadline_ns: when the connection must be ready, a time of `monotonic_ns`; 0: none
         :param stapling: whether a staple was asked for; False where that is not possible
 
-        Returns until when, in Unix time, the answer holds (0: it does not end). Raises
-        `TLSError` for a revoked certificate, a staple that is missing though the certificate
-        demands one, and a staple that is not valid.
+        Returns until when, in Unix time, the answer holds; None where nobody had to be asked.
+        Raises `TLSError` for a revoked certificate, a staple that is missing though the
+        certificate demands one, a staple that is not valid, and a certificate that cannot be read.
         """
         if not chain:
-            return 0
-        known = tuple(chain[:2])
-        asked = self._questions.get(known)
-        if asked is None:
-            if len(self._questions) > 64:
-                self._questions.clear()
-                self.unasked.clear()
-            asked = self._questions[known] = _Questions(chain)
-            if not asked.urls and not asked.must_staple:
-                self.unasked.add(chain[0])
+            return None
+        asked = self._ask_about(peer, chain)
         if staple is not None and asked.issuer is not None:
             try:
                 answer = read_response(staple, asked.certificate, asked.issuer)
@@ -149,20 +201,44 @@ class Revocation:
                 True,
             )
         if asked.key is None or not asked.urls:
-            return 0
+            return None
         kept = self._answers.get(asked.key)
         if kept is not None and time.time() < kept.until_s:
             return self._accept(peer, asked, kept, "an OCSP response seen before")
         if not self.endpoints:
-            return 0
+            return None
         answer = self._ask(asked, deadline_ns)
         if answer is None:
-            # Soft fail; a session resumed later than this is checked again.
-            return int(time.time() + PAUSE_S)
+            # Soft fail, until the responders are asked again.
+            again = min((self._silent.get(url, 0.0) for url in asked.urls), default=0.0)
+            return int(time.time() + min(max(again - monotonic(), 0.0), PAUSE_S))
         return self._accept(peer, asked, answer, f"the OCSP responder {asked.urls[0]}")
 
+    def _ask_about(self, peer: str, chain: list[bytes]) -> _Questions:
+        known = tuple(chain[:2])
+        asked = self._questions.get(known)
+        if asked is None:
+            if len(self._questions) >= _MOST_QUESTIONS:
+                self._questions.clear()
+                self.unasked.clear()
+            try:
+                asked = self._questions[known] = _Questions(chain)
+            except Malformed as error:
+                raise TLSError(
+                    f"{peer}: TLS handshake failed: whether the server's certificate is revoked "
+                    f"cannot be found out: {error}: have it issued anew "
+                    "[TLS-CERTIFICATE-UNREADABLE]",
+                    "TLS-CERTIFICATE-UNREADABLE",
+                    True,
+                ) from None
+            if not asked.urls and not asked.must_staple:
+                self.unasked.add(chain[0])
+        return asked
+
     def _accept(self, peer: str, asked: _Questions, answer: _Answer, who: str) -> int:
-        if asked.key is not None and answer.until_s:
+        if asked.key is not None and answer.until_s > time.time():
+            if len(self._answers) >= _MOST_ANSWERS:
+                self._answers.clear()
             self._answers[asked.key] = answer
         if not answer.good:
             raise TLSError(
@@ -184,52 +260,19 @@ class Revocation:
         if deadline_ns:
             # The login still needs some of the time.
             limit = min(limit, max(0.0, (deadline_ns - monotonic_ns()) / 2e9))
-        until = now + limit
-        body = asked.request.public_bytes(Encoding.DER)
-        answers: SimpleQueue[tuple[str, _Answer | None]] = SimpleQueue()
         certificate, issuer = asked.certificate, asked.issuer
-
-        def ask(url: str) -> None:
-            try:
-                found = read_response(_post(url, body, limit), certificate, issuer)
-            except (OSError, ValueError, http.client.HTTPException):
-                found = None  # no answer, or none to rely on: soft fail
-            answers.put((url, found))
-
-        for url in urls:
-            threading.Thread(target=ask, args=(url,), daemon=True, name="mongokey-ocsp").start()
-        waiting = set(urls)
-        while waiting:
-            try:
-                url, answer = answers.get(timeout=max(0.0, until - monotonic()))
-            except Empty:
-                break
-            if answer is not None:
-                return answer
-            waiting.discard(url)
-        for url in urls:
-            self._silent[url] = monotonic() + PAUSE_S
-        return None
-
-
-def _post(url: str, body: bytes, timeout: float) -> bytes:
-    parts = urlsplit(url)
-    # Over HTTPS the responder's own certificate would have to be asked about.
-    if parts.scheme != "http" or not parts.hostname:
-        raise ValueError(f"no http:// address: {url}")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout)
-    try:
-        connection.request("POST", path, body, {"Content-Type": "application/ocsp-request"})
-        response = connection.getresponse()
-        if response.status != 200:
-            raise ValueError(f"the responder answered HTTP {response.status}")
-        content = response.read(_LARGEST_RESPONSE + 1)
-    finally:
-        connection.close()
-    if len(content) > _LARGEST_RESPONSE:
-        raise ValueError("the responder's answer is too large")
-    return content
+        answer = ask_responders(
+            urls,
+            asked.request.public_bytes(Encoding.DER),
+            limit,
+            lambda response: read_response(response, certificate, issuer),
+        )
+        if answer is None:
+            if len(self._silent) >= _MOST_ANSWERS:
+                self._silent.clear()
+            for url in urls:
+                self._silent[url] = monotonic() + PAUSE_S
+        return answer
 
 
 def read_response(
@@ -246,10 +289,15 @@ def read_response(
             raise Unusable(f"its status is {response.response_status.name.lower()}")
         single = _find(response, certificate, issuer)
         _check_signature(response, issuer)
-    except (ValueError, UnsupportedAlgorithm, TypeError) as error:
-        if isinstance(error, Unusable):
-            raise
+    except Unusable:
+        raise
+    except Exception as error:
+        # cryptography's exceptions for what is odd have no common class.
         raise Unusable(f"it cannot be read ({error})") from None
+    return _judge(single)
+
+
+def _judge(single: Any) -> _Answer | None:
     now = datetime.datetime.now(datetime.timezone.utc)
     since, until = _utc(single, "this_update"), _utc(single, "next_update")
     if since is None or since > now:
@@ -259,7 +307,12 @@ def read_response(
     if single.certificate_status not in (_GOOD, _REVOKED):
         return None
     good = single.certificate_status == _GOOD
-    return _Answer(good, int(until.timestamp()) if until is not None else 0)
+    # RFC 6960, section 4.2.2.1: without nextUpdate there may be newer information at any time, so
+    # it is not kept; and an old one is somebody's who plays it again.
+    if until is None and now - since > datetime.timedelta(seconds=_KEPT_S):
+        raise Unusable(f"it is of {since:%Y-%m-%d} and does not say until when it holds")
+    end = now if until is None else min(until, now + datetime.timedelta(seconds=_KEPT_S))
+    return _Answer(good, int(end.timestamp()))
 
 
 def _find(response: Any, certificate: x509.Certificate, issuer: x509.Certificate) -> Any:
@@ -305,7 +358,10 @@ def _signer(response: Any, issuer: x509.Certificate) -> x509.Certificate:
             continue
         if candidate == issuer:
             return issuer
-        usage = _extension(candidate, x509.ExtendedKeyUsage)
+        try:
+            usage = _extension(candidate, x509.ExtendedKeyUsage)
+        except Exception:
+            raise Unusable("the certificate of who signed it cannot be read") from None
         if usage is None or ExtendedKeyUsageOID.OCSP_SIGNING not in usage:
             raise Unusable("who signed it may not sign OCSP responses")
         now = datetime.datetime.now(datetime.timezone.utc)
@@ -313,7 +369,7 @@ def _signer(response: Any, issuer: x509.Certificate) -> x509.Certificate:
             raise Unusable("the certificate of who signed it is not valid now")
         try:
             candidate.verify_directly_issued_by(issuer)
-        except (InvalidSignature, ValueError, TypeError):
+        except Exception:
             raise Unusable("who signed it was not told to by the issuer") from None
         return candidate
     raise Unusable("it does not have the certificate of who signed it")
@@ -325,6 +381,7 @@ def _request(certificate: x509.Certificate, issuer: x509.Certificate, algorithm:
 
 
 def _extension(certificate: Any, kind: Any) -> Any:
+    # Raises what cryptography finds odd; who calls says whose certificate that is.
     try:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:

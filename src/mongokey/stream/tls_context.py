@@ -7,12 +7,15 @@ know connections.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 import warnings
 
 from mongokey.errors import ConfigurationError
+from mongokey.stream._stream import monotonic_ns
+from mongokey.stream.tls_trust import Trust
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
     from mongokey.client_options import TLSOptions
     from mongokey.stream._stream import SocketStream, Stream
-    from mongokey.stream.tls_files import Identity
+    from mongokey.stream.tls_files import ClientFiles, Identity, Trusted
 
 
 # As many as `_openssl` keeps.
@@ -29,13 +32,15 @@ _MOST_SESSIONS = 8
 
 
 class _Kept:
-    """A session of Python's ssl, and when it is to be dropped (Unix time; 0: never)."""
+    """A session of Python's ssl, and until when what its first handshake proved holds: in Unix
+    time and in monotonic time (ns), as clocks are set back."""
 
-    __slots__ = ("expires_s", "once", "session")
+    __slots__ = ("expires_s", "limit_ns", "once", "session")
 
-    def __init__(self, session: ssl.SSLSession, expires_s: int, once: bool) -> None:
+    def __init__(self, session: ssl.SSLSession, expires_s: int, limit_ns: int, once: bool) -> None:
         self.session = session
         self.expires_s = expires_s
+        self.limit_ns = limit_ns
         self.once = once
 
 
@@ -55,20 +60,28 @@ class Sessions:
         kept = self._kept.get(peer)
         while kept:
             one = kept[-1]
-            if one.once or (one.expires_s and time.time() >= one.expires_s):
+            over = time.time() >= one.expires_s or monotonic_ns() >= one.limit_ns
+            if one.once or over:
                 del kept[-1]
-            if not one.expires_s or time.time() < one.expires_s:
+            if not over:
                 return one
         return None
 
-    def keep(self, peer: str, session: ssl.SSLSession | None, expires_s: int, once: bool) -> None:
+    def keep(
+        self,
+        peer: str,
+        session: ssl.SSLSession | None,
+        expires_s: int,
+        limit_ns: int,
+        once: bool,
+    ) -> None:
         """Leave `session` for a later connection; `once`: it serves one only (TLS 1.3)."""
-        if session is None or self._pid != os.getpid():
+        if session is None or expires_s == 0 or self._pid != os.getpid():
             return
         kept = self._kept.setdefault(peer, [])
         if not once:
             kept.clear()
-        kept.append(_Kept(session, expires_s, once))
+        kept.append(_Kept(session, expires_s, limit_ns, once))
         del kept[:-_MOST_SESSIONS]
 
     def forget(self, peer: str) -> None:
@@ -101,22 +114,24 @@ class ClientTLS:
                 UserWarning,
                 stacklevel=2,
             )
-        if options.ssl_context is None and options.certificate_key_file:
-            from mongokey.stream.tls_files import read_identity
+        own = options.ssl_context is not None
+        files: ClientFiles | None = None
+        if not own and (options.certificate_key_file or options.ca_file or options.crl_file):
+            from mongokey.stream.tls_files import ClientFiles
 
-            self.identity = read_identity(
-                options.certificate_key_file, options.certificate_key_file_password
-            )
-        if options.ssl_context is not None:
+            files = ClientFiles(options)
+            self.identity = files.identity
+        if own:
             self._context = options.ssl_context
         elif bindings:
             from mongokey.stream.tls_openssl import make_openssl_context
 
-            self._context = make_openssl_context(options, self.identity)
-        own = options.ssl_context is not None
+            self._context = make_openssl_context(options, files)
         self.engine = "ssl" if own or self._context is None else "openssl"
         if self._context is None:
-            self._context = make_context(options)
+            self._context = make_context(options, files)
+        if self.identity is not None:
+            self.identity.forget_key()
         self._wrap_openssl: Any = None
         if self.engine == "openssl":
             from mongokey.stream._openssl import wrap_openssl
@@ -132,6 +147,15 @@ class ClientTLS:
             from mongokey.stream.ocsp import Revocation
 
             self.revocation = Revocation(endpoints=not options.disable_ocsp_endpoint_check)
+        # VERIFY_CRL_CHECK_LEAF and VERIFY_CRL_CHECK_CHAIN: ssl does not show the lists it has.
+        unknown_lists = own and bool(self._context.verify_flags & 0xC)
+        lists: list[tuple[bytes, int | None]] = []
+        if files is not None and files.lists is not None:
+            for each in (files.authorities, files.lists):
+                if each is not None:
+                    lists += each.lists or ()
+                    unknown_lists = unknown_lists or each.lists is None
+        self.trust = Trust(verifies=verifies, lists=lists, unknown_lists=unknown_lists)
 
     @property
     def subject(self) -> str | None:
@@ -163,10 +187,11 @@ class ClientTLS:
         return wrap_tls(stream, self._context, host, deadline_ns=deadline_ns, tls=self)
 
 
-def make_context(options: TLSOptions) -> ssl.SSLContext:
-    """A context of Python's ssl for `options`: TLS 1.2 or newer, chain and host name checked
-    unless the options turn that off. Raises `ConfigurationError` naming the file that cannot be
-    used. VERIFY_X509_STRICT stays off as in PyMongo: home-made authorities do not pass it."""
+def make_context(options: TLSOptions, files: ClientFiles | None = None) -> ssl.SSLContext:
+    """A context of Python's ssl for `options` and their `files`: TLS 1.2 or newer, chain and host
+    name checked unless the options turn that off. Raises `ConfigurationError` naming the file that
+    cannot be used. VERIFY_X509_STRICT stays off as in PyMongo: home-made authorities do not pass
+    it."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -177,76 +202,69 @@ def make_context(options: TLSOptions) -> ssl.SSLContext:
         context.check_hostname = False
     if options.allow_invalid_certificates:
         context.verify_mode = ssl.CERT_NONE
-    if options.certificate_key_file:
-        password = options.certificate_key_file_password
-        try:
-            # Without a password an encrypted key would make OpenSSL ask at the terminal.
-            context.load_cert_chain(options.certificate_key_file, password=password or (lambda: ""))
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(
-                f"tlsCertificateKeyFile={options.certificate_key_file!r} cannot be used ({error})"
-            ) from None
-    if options.ca_file:
-        _load_authorities(context, options.ca_file, "tlsCAFile")
+    if files is None and (options.certificate_key_file or options.ca_file or options.crl_file):
+        from mongokey.stream.tls_files import ClientFiles
+
+        files = ClientFiles(options)
+    if files is not None and files.identity is not None:
+        _use_identity(context, files.identity)
+    if files is not None and files.authorities is not None:
+        _load_trusted(context, files.authorities)
     elif not options.allow_invalid_certificates:
         _load_default(context)
-    if options.crl_file:
-        _load_authorities(context, options.crl_file, "tlsCRLFile")
+    if files is not None and files.lists is not None:
+        _load_trusted(context, files.lists)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return context
+
+
+def _use_identity(context: ssl.SSLContext, identity: Identity) -> None:
+    """Give the client's certificate and key to ssl, which reads them from a file only: the key in
+    it is encrypted, with a password of this moment."""
+    import binascii
+
+    from mongokey.stream.tls_pem import as_file
+
+    password = binascii.hexlify(os.urandom(32))
+    try:
+        with as_file(identity.as_pem(password)) as path:
+            context.load_cert_chain(path, password=password)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"tlsCertificateKeyFile={identity.path!r} cannot be used ({error})"
+        ) from None
 
 
 def _load_default(context: ssl.SSLContext) -> None:
     import ssl
 
-    file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    if sys.platform == "win32" and (file or directory):
-        # There load_default_certs would add the system's store to those named.
-        context.load_verify_locations(cafile=file or None, capath=directory or None)
-    else:
+    from mongokey.stream.tls_system import DIRECTORY, FILE, SystemAuthorities, no_authorities
+
+    if sys.platform == "win32" and not (os.environ.get(FILE) or os.environ.get(DIRECTORY)):
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    if not context.cert_store_stats()["x509_ca"] and not has_hashed_files(
-        ssl.get_default_verify_paths().capath
-    ):
+    system = SystemAuthorities()
+    file = system.opened()
+    if file is not None:
+        # One that cannot be loaded is none: what is missing is said below, or by the handshake.
+        with file as name, contextlib.suppress(OSError, ValueError):
+            context.load_verify_locations(cafile=name)
+    for directory in system.directories:
+        context.load_verify_locations(capath=directory)
+    if not context.cert_store_stats()["x509_ca"] and not system.directories:
         raise no_authorities()
 
 
-def has_hashed_files(directory: str | None) -> bool:
-    """Whether a directory has certificates under the names OpenSSL looks them up by."""
-    if not directory:
-        return False
+def _load_trusted(context: ssl.SSLContext, trusted: Trusted) -> None:
     try:
-        with os.scandir(directory) as entries:
-            return any(len(e.name) == 10 and e.name[8] == "." for e in entries)
-    except OSError:
-        return False
-
-
-def no_authorities() -> ConfigurationError:
-    """The error for a machine that trusts no authority at all."""
-    how = (
-        "run 'Install Certificates.command' of that Python"
-        if sys.platform == "darwin"
-        else "install the system's ca-certificates"
-    )
-    return ConfigurationError(
-        "TLS: this machine has no certificate of any authority, so no server can be verified: "
-        f"{how}, or name a file with them (tlsCAFile=certifi.where(), SSL_CERT_FILE)"
-    )
-
-
-def _load_authorities(context: ssl.SSLContext, path: str, option: str) -> None:
-    from os.path import isdir
-
-    try:
-        if isdir(path):
-            context.load_verify_locations(capath=path)
-        else:
-            context.load_verify_locations(cafile=path)
+        with trusted.opened() as path:
+            if os.path.isdir(path):
+                context.load_verify_locations(capath=path)
+            else:
+                context.load_verify_locations(cafile=path)
     except (OSError, ValueError):
-        from mongokey.stream.tls_files import explain_authorities
+        from mongokey.stream.tls_files import explain_trusted
 
-        raise explain_authorities(path, option) from None
+        raise explain_trusted(trusted) from None
 
 
 __all__ = ["ClientTLS", "make_context"]

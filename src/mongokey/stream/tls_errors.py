@@ -172,9 +172,15 @@ class Facts:
 
 
 def facts_of(
-    error: BaseException, peer: str, *, shaken: bool, certificate: bytes | None = None
+    error: BaseException,
+    peer: str,
+    *,
+    shaken: bool,
+    certificate: bytes | None = None,
+    heard: bytes | None = None,
 ) -> Facts:
-    """The facts in an exception of Python's ssl module; `certificate` is the server's."""
+    """The facts in an exception of Python's ssl module; `certificate` is the server's, `heard` how
+    its answer begins."""
     reason = getattr(error, "reason", None) or ""
     alert = None
     if "_ALERT_" in reason:
@@ -188,6 +194,7 @@ def facts_of(
         alert=alert,
         verify_code=getattr(error, "verify_code", 0) or 0,
         ended=ended,
+        heard=heard,
         certificate=certificate,
     )
 
@@ -364,7 +371,10 @@ def plain_answer(peer: str, sure: bool) -> TLSError:
 def _trusted(tls: ClientTLS | None) -> str:
     if tls is not None and tls.options is not None and tls.options.ca_file:
         return f"(tlsCAFile={tls.options.ca_file!r})"
-    return "(those of the system)"
+    from mongokey.stream.tls_system import unheeded
+
+    in_vain = unheeded() if tls is not None and tls.options.ssl_context is None else ""
+    return f"(those of the system; {in_vain})" if in_vain else "(those of the system)"
 
 
 def _switched_on(tls: ClientTLS | None) -> str:

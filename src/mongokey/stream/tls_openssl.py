@@ -10,17 +10,19 @@ from __future__ import annotations
 import os
 import sys
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from mongokey.errors import ConfigurationError
 from mongokey.stream._libssl import load_functions
 from mongokey.stream._openssl import OpenSSLContext
-from mongokey.stream.tls_context import has_hashed_files, no_authorities
+from mongokey.stream.tls_system import DIRECTORY, FILE, SystemAuthorities, no_authorities
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
     from mongokey.client_options import TLSOptions
-    from mongokey.stream.tls_files import Identity
+    from mongokey.stream.tls_files import ClientFiles, Identity, Trusted
 
 _TLS_1_2 = 0x0303
 _VERIFY_NONE, _VERIFY_PEER = 0, 1
@@ -29,8 +31,8 @@ _CRL_CHECK = 0x4
 _CACHE_OFF = 0
 
 
-def make_openssl_context(options: TLSOptions, identity: Identity | None) -> OpenSSLContext | None:
-    """The context for `options`, or None where the bindings do not fit.
+def make_openssl_context(options: TLSOptions, files: ClientFiles | None) -> OpenSSLContext | None:
+    """The context for `options` with their `files`, or None where the bindings do not fit.
 
     TLS 1.2 or newer, chain and host name checked unless the options turn that off; neither
     compression nor renegotiation. Raises `ConfigurationError` for files that cannot be used.
@@ -55,23 +57,21 @@ def make_openssl_context(options: TLSOptions, identity: Identity | None) -> Open
     lib.SSL_CTX_set_session_cache_mode(owner, _CACHE_OFF)
     checked = not options.allow_invalid_certificates
     lib.SSL_CTX_set_verify(owner, _VERIFY_PEER if checked else _VERIFY_NONE, ffi.NULL)
-    if identity is not None:
-        _use_identity(lib, ffi, owner, identity, options.certificate_key_file_password)
-    if options.ca_file:
-        _load_file(lib, ffi, owner, options.ca_file, "tlsCAFile")
+    if files is not None and files.identity is not None:
+        _use_identity(lib, ffi, owner, files.identity)
+    if files is not None and files.authorities is not None:
+        _load_trusted(lib, ffi, owner, files.authorities)
     elif checked:
         _load_default(lib, ffi, owner)
-    if options.crl_file:
-        _load_file(lib, ffi, owner, options.crl_file, "tlsCRLFile")
+    if files is not None and files.lists is not None:
+        _load_trusted(lib, ffi, owner, files.lists)
         lib.X509_STORE_set_flags(lib.SSL_CTX_get_cert_store(owner), _CRL_CHECK)
     lib.ERR_clear_error()
     check_hosts = checked and not options.allow_invalid_hostnames
     return OpenSSLContext(owner, int(ffi.cast("uintptr_t", pointer)), check_hosts)
 
 
-def _use_identity(
-    lib: Any, ffi: Any, context: Any, identity: Identity, password: str | None
-) -> None:
+def _use_identity(lib: Any, ffi: Any, context: Any, identity: Identity) -> None:
     def refuse(what: str) -> ConfigurationError:
         number = lib.ERR_peek_error()
         said = ffi.string(lib.ERR_reason_error_string(number)).decode() if number else "no reason"
@@ -81,16 +81,13 @@ def _use_identity(
             f"({said})"
         )
 
-    memory = ffi.from_buffer(identity.pem)
-    # A password that is not NULL keeps OpenSSL from asking at the terminal.
-    secret = ffi.new("char[]", (password or "").encode())
-    source = ffi.gc(lib.BIO_new_mem_buf(memory, len(identity.pem)), lib.BIO_free)
-    first = True
-    while True:
-        certificate = lib.PEM_read_bio_X509(source, ffi.NULL, ffi.NULL, secret)
+    for number, each in enumerate(identity.chain):
+        der = each.public_bytes(Encoding.DER)
+        source = ffi.gc(lib.BIO_new_mem_buf(ffi.from_buffer(der), len(der)), lib.BIO_free)
+        certificate = lib.d2i_X509_bio(source, ffi.NULL)
         if certificate == ffi.NULL:
-            break
-        if first:
+            raise refuse("a certificate in it")
+        if number == 0:
             taken = lib.SSL_CTX_use_certificate(context, certificate)
             lib.X509_free(certificate)
         else:
@@ -100,11 +97,13 @@ def _use_identity(
                 lib.X509_free(certificate)
         if taken != 1:
             raise refuse("a certificate in it")
-        first = False
-    lib.ERR_clear_error()  # the last read ended at the end of the file
-    source = ffi.gc(lib.BIO_new_mem_buf(memory, len(identity.pem)), lib.BIO_free)
-    key = lib.PEM_read_bio_PrivateKey(source, ffi.NULL, ffi.NULL, secret)
-    ffi.memmove(secret, bytes(len(secret)), len(secret))
+    secret = _Wiped(identity.key_der())
+    try:
+        memory = ffi.from_buffer(secret.data)
+        source = ffi.gc(lib.BIO_new_mem_buf(memory, len(secret.data)), lib.BIO_free)
+        key = lib.d2i_PrivateKey_bio(source, ffi.NULL)
+    finally:
+        secret.wipe()
     if key == ffi.NULL:
         raise refuse("its private key")
     taken = lib.SSL_CTX_use_PrivateKey(context, key)
@@ -113,37 +112,48 @@ def _use_identity(
         raise refuse("its private key")
 
 
-def _load_file(lib: Any, ffi: Any, context: Any, path: str, option: str) -> None:
-    from mongokey.stream.tls_files import explain_authorities
+class _Wiped:
+    """Bytes of a private key, which no frame that shows its values shows."""
 
-    name = os.fsencode(path)
-    if b"\0" in name:
-        raise explain_authorities(path, option)
-    if os.path.isdir(path):
-        taken = lib.SSL_CTX_load_verify_locations(context, ffi.NULL, name)
-    else:
-        taken = lib.SSL_CTX_load_verify_locations(context, name, ffi.NULL)
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytearray) -> None:
+        self.data = data
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+    def wipe(self) -> None:
+        self.data[:] = bytes(len(self.data))
+
+
+def _load_trusted(lib: Any, ffi: Any, context: Any, trusted: Trusted) -> None:
+    with trusted.opened() as name:
+        if os.path.isdir(name):
+            taken = lib.SSL_CTX_load_verify_locations(context, ffi.NULL, os.fsencode(name))
+        else:
+            taken = lib.SSL_CTX_load_verify_locations(context, os.fsencode(name), ffi.NULL)
     lib.ERR_clear_error()
     if taken != 1:
-        raise explain_authorities(path, option)
+        from mongokey.stream.tls_files import explain_trusted
+
+        raise explain_trusted(trusted)
 
 
 def _load_default(lib: Any, ffi: Any, context: Any) -> None:
     """The authorities that Python's own OpenSSL trusts; the bindings' OpenSSL was built
     elsewhere and looks in places that are not this system's."""
-    import ssl
-
     loaded = False
-    file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    if sys.platform == "win32" and not (file or directory):
+    if sys.platform == "win32" and not (os.environ.get(FILE) or os.environ.get(DIRECTORY)):
         loaded = _load_windows(lib, ffi, context)
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile:
-        taken = lib.SSL_CTX_load_verify_locations(context, os.fsencode(paths.cafile), ffi.NULL)
+    system = SystemAuthorities()
+    file = system.opened()
+    if file is not None:
+        with file as name:
+            taken = lib.SSL_CTX_load_verify_locations(context, os.fsencode(name), ffi.NULL)
         loaded = taken == 1 or loaded
-    if has_hashed_files(paths.capath):
-        assert paths.capath is not None
-        taken = lib.SSL_CTX_load_verify_locations(context, ffi.NULL, os.fsencode(paths.capath))
+    for directory in system.directories:
+        taken = lib.SSL_CTX_load_verify_locations(context, ffi.NULL, os.fsencode(directory))
         loaded = taken == 1 or loaded
     lib.ERR_clear_error()
     if not loaded:
