@@ -506,7 +506,11 @@ cdef class Collection:
         operation.single_batch = True
         operation.first_only = True
         self._prepare_read(operation)
-        return self.executor.execute(operation)
+        document = self.executor.execute(operation)
+        if operation.opened:
+            # Asked for a single batch, no server should leave a cursor open.
+            self.executor._abandon_opened(operation)
+        return document
 
     def find(self, *args, **kwargs):
         """A `Cursor` over the documents that a filter matches; arguments as PyMongo's `find`."""

@@ -3,7 +3,13 @@ from libc.stdint cimport int64_t, uint64_t
 
 from mongokey.bson._codec cimport CodecContext
 from mongokey.operations._crud cimport Find
-from mongokey.operations._operation cimport Executor, Namespace, Operation, ServerSession
+from mongokey.operations._operation cimport (
+    AbandonedCursor,
+    Executor,
+    Namespace,
+    Operation,
+    ServerSession,
+)
 from mongokey.pool._pool cimport Pool
 
 
@@ -15,7 +21,7 @@ cdef class BatchCursor:
     cdef bytes read_preference              # the elements for commands, or None
     cdef bytes read_concern
     # The batch at hand: documents[index:size] are still to be handed out.
-    cdef list documents
+    cdef list documents                     # None: no batch
     cdef Py_ssize_t index, size
     # The cursor on the server.
     cdef int64_t id                         # 0: none, or exhausted
@@ -24,14 +30,21 @@ cdef class BatchCursor:
     cdef uint64_t forks                     # the executor's when it was opened
     cdef bint started                       # the first command was sent
     cdef bint closed
+    cdef bint fetching                      # a command of this cursor is on its way
     cdef int64_t batch_limit                # batchSize of getMore; 0: the server's choice
     cdef int64_t most                       # documents altogether; 0: all
     cdef readonly int64_t retrieved         # how many documents the server has sent so far
     cdef bint tailable
     cdef dict get_more_extras
+    cdef object __weakref__
 
+    cdef int _drop_batch(self) except -1
     cdef int _take(self, list documents) except -1
     cdef bint _fill(self) except -1
+    cdef int _claim(self) except -1
+    cdef int _adopt(self, Operation operation) except -1
+    cdef int _forget(self) except -1
+    cdef AbandonedCursor _release(self)
     cdef bint _get_more(self) except -1
     cdef bint _is_empty(self) noexcept
     cdef int _start(self) except -1

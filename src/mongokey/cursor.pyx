@@ -10,16 +10,11 @@ from libc.stdint cimport int64_t
 from mongokey.bson._codec cimport CodecContext
 from mongokey.operations._commands cimport Command
 from mongokey.operations._crud cimport Find, GetMore
-from mongokey.operations._operation cimport Executor, Namespace
+from mongokey.operations._operation cimport AbandonedCursor, Executor, Namespace, Operation
 
 from mongokey import _arguments as arguments
-from mongokey.errors import (
-    ConnectionFailure,
-    CursorNotFound,
-    InvalidOperation,
-    OperationFailure,
-)
-from mongokey.operations._commands import kill_cursors
+from mongokey.errors import CursorNotFound, InvalidOperation, OperationFailure
+from mongokey.operations._housekeeping import close_cursor
 
 
 class CursorType:
@@ -31,18 +26,39 @@ class CursorType:
     EXHAUST = 64
 
 
+# What a server says of a cursor that it has closed (src/mongo/base/error_codes.yml): there is
+# nothing to kill. CursorNotFound, QueryPlanKilled, CursorKilled.
+cdef frozenset CURSOR_IS_GONE = frozenset((43, 175, 237))
+
+
 cdef class BatchCursor:
-    """What all cursors share."""
+    """What all cursors share.
+
+    One fetch at a time: while one is on its way (`fetching`), whoever else needs the next batch,
+    another thread or a signal handler or destructor that runs meanwhile, is refused. Each method
+    leaves all fields in agreement before it calls what may run other people's code.
+    """
+
+    cdef int _drop_batch(self) except -1:
+        # Letting documents go may run destructors, which see a cursor without a batch: they go when
+        # this returns, and not while the fields are being set.
+        _documents, self.documents = self.documents, None
+        self.index = self.size = 0
+        return 0
 
     cdef int _take(self, list documents) except -1:
         """Make `documents` the batch at hand."""
-        self.documents = documents
-        self.index = 0
-        self.size = len(documents)
-        self.retrieved += self.size
+        cdef Py_ssize_t size = len(documents)
+        self._drop_batch()
+        self.retrieved += size
         if self.most and self.retrieved >= self.most:
-            self.size -= self.retrieved - self.most
-            self._end()
+            size -= self.retrieved - self.most
+        self.documents = documents
+        self.size = max(size, 0)
+        if self.closed or (self.most and self.retrieved >= self.most):
+            self._abandon()
+        if self.closed:  # while the batch was on its way
+            self._drop_batch()
         return 0
 
     cdef bint _is_empty(self) noexcept:
@@ -56,22 +72,36 @@ cdef class BatchCursor:
 
     cdef bint _fill(self) except -1:
         """Fetch until there is a document at hand; False when there are no more for now."""
-        if not self.started and not self.closed:
-            if self._is_empty():
-                return False
-            self._start()
-            if self.index < self.size:
-                return True
-        while self.id != 0 and not self.closed:
-            if not self._get_more():
+        self._claim()
+        try:
+            if not self.started and not self.closed:
+                if self._is_empty():
+                    return False
+                self._start()
+                if self.index < self.size:
+                    return True
+            while self.id != 0 and not self.closed:
+                if self._get_more():
+                    return True
                 # A tailable cursor has nothing now, and may have something later.
                 if self.tailable:
                     return False
-                continue
-            return True
-        return False
+            return False
+        finally:
+            self.fetching = False
+
+    cdef int _claim(self) except -1:
+        if self.fetching:
+            raise InvalidOperation(
+                "this cursor is fetching its next batch at this moment, in another thread or in "
+                "the code that a signal handler or destructor interrupted: a cursor is for one "
+                "user at a time"
+            )
+        self.fetching = True
+        return 0
 
     cdef bint _get_more(self) except -1:
+        """Ask for the next batch, once; whether it has documents."""
         cdef GetMore operation = GetMore.__new__(GetMore)
         operation.namespace = self.namespace
         operation.context = self.context
@@ -86,43 +116,72 @@ cdef class BatchCursor:
             operation.batch_size = self.most - self.retrieved
         try:
             documents = self.executor.execute(operation)
-        except (OperationFailure, ConnectionFailure) as error:
-            # The server has no use for a killCursors here, or cannot be reached for one.
-            self.id = 0
-            self._end()
-            if self.tailable and isinstance(error, CursorNotFound):
-                return False
-            raise
-        except BaseException:
-            # Ctrl-C does not wait for another answer: the next operation kills the cursor.
-            self._abandon()
+        except BaseException as error:
+            self.server_session = operation.session
+            if not operation.sent:
+                raise  # no connection was to be had: the cursor is where it was
+            if operation.cursor_id == 0 or (
+                isinstance(error, OperationFailure) and error.code in CURSOR_IS_GONE
+            ):
+                self._forget()
+                if self.tailable and isinstance(error, CursorNotFound):
+                    return False
+            else:
+                # What became of the batch is not known, so the cursor cannot go on.
+                self._abandon()
             raise
         self.id = operation.cursor_id
-        if self.id == 0:
-            self.server_session = None
+        self.server_session = operation.session if self.id != 0 else None
         self._take(documents)
         return self.index < self.size
 
-    cdef int _end(self) except -1:
-        """Close the cursor on the server, if it has one."""
-        cdef int64_t id = self.id
+    cdef int _adopt(self, Operation operation) except -1:
+        """Take over what the command has opened on the server."""
+        self.id = operation.opened
+        if self.id != 0:
+            self.server_session = operation.session
+            self.executor.expect_cursor()
+        return 0
+
+    cdef int _forget(self) except -1:
+        """The server has no cursor any more: give back its session."""
         session, self.server_session = self.server_session, None
         self.id = 0
-        if id != 0 and self.forks == self.executor.forks:
-            kill_cursors(self.executor, self.namespace, [id], session, self.pool)
-        elif session is not None:
+        if session is not None:
             self.executor.give_session(session)
         return 0
 
-    cdef int _abandon(self) except -1:
-        """Have the next operation close the cursor on the server, if it has one."""
+    cdef AbandonedCursor _release(self):
+        """What is open on the server, no longer ours; None for nothing."""
         cdef int64_t id = self.id
+        # A forked child leaves the parent its cursors.
+        if id == 0 or self.forks != self.executor.forks:
+            self._forget()
+            return None
         session, self.server_session = self.server_session, None
         self.id = 0
-        # A forked child leaves the parent its cursors.
-        if id != 0 and self.forks == self.executor.forks:
-            self.executor.abandon(self.namespace, id, session, self.pool)
+        return AbandonedCursor(self.namespace, id, session, self.pool)
+
+    cdef int _end(self) except -1:
+        """Close the cursor on the server now, if it has one."""
+        cdef AbandonedCursor cursor
+        if self.executor is not None:
+            cursor = self._release()
+            if cursor is not None:
+                close_cursor(self.executor, cursor)
         return 0
+
+    cdef int _abandon(self) except -1:
+        """Have the cursor closed on the server soon, if it has one; does no I/O."""
+        cdef AbandonedCursor cursor
+        if self.executor is not None:
+            cursor = self._release()
+            if cursor is not None:
+                self.executor.abandon(cursor)
+        return 0
+
+    def __cinit__(self, *args, **kwargs):
+        self.closed = True  # until there is a collection to read from
 
     def __del__(self):
         # A destructor may run anywhere, so it does no I/O.
@@ -147,34 +206,42 @@ cdef class BatchCursor:
 
     def to_list(self, length=None):
         """The remaining documents (at most `length` of them) as a list."""
-        cdef list result = []
-        cdef Py_ssize_t most
+        cdef list result = [], documents
+        cdef Py_ssize_t first, end
         if length is not None and length < 1:
             raise ValueError("to_list() length must be greater than 0")
         while self.index < self.size or self._fill():
-            if length is None:
-                if self.index == 0 and self.size == len(self.documents):
-                    result.extend(self.documents)
+            # Taken out of the cursor before anything else runs.
+            documents = self.documents
+            first, end = self.index, self.size
+            if length is not None:
+                end = min(end, first + <Py_ssize_t>length - len(result))
+            if end < self.size:
+                self.index = end
+                result.extend(documents[first:end])
+                documents[first:end] = [None] * (end - first)
+                break
+            self.documents = None
+            self.index = self.size = 0
+            if first == 0 and end == len(documents):
+                if result:
+                    result.extend(documents)
                 else:
-                    result.extend(self.documents[self.index:self.size])
-                self.index = self.size
-                self.documents = []
-                self.index = self.size = 0
+                    result = documents
             else:
-                most = length - len(result)
-                most = min(most, self.size - self.index)
-                result.extend(self.documents[self.index:self.index + most])
-                self.index += most
-                if len(result) == length:
-                    break
+                result.extend(documents[first:end])
+            if length is not None and len(result) >= length:
+                break
         return result
 
     def close(self):
-        """Close the cursor; the server forgets it at once."""
+        """Close the cursor. The server is told at once, and waited for 2 seconds at most; where no
+        connection is free at the moment, it is told later, beside the program."""
         self.closed = True
-        self.documents = []
-        self.index = self.size = 0
-        self._end()
+        self._drop_batch()
+        # A fetch that is on its way, in another thread, closes what it gets.
+        if not self.fetching:
+            self._end()
 
     def __enter__(self):
         return self
@@ -235,7 +302,6 @@ cdef class Cursor(BatchCursor):
         allow_disk_use=None,
         let=None,
     ):
-        self.closed = True  # until the arguments have proved good
         if filter is not None:
             arguments.check_mapping("filter", filter)
         arguments.refuse_session(session)
@@ -422,6 +488,10 @@ cdef class Cursor(BatchCursor):
         if self._batch_size == 1 and self.most != 1 and not self._single_batch:
             # Old servers take 1 to mean a single batch; PyMongo asks for 2 as well.
             operation.batch_size = 2
+        if self.most and operation.batch_size == self.most and not self._single_batch:
+            # A server that stops at the end of the batch does not see that it was the last, and
+            # would leave the cursor open: with one more to look for, it meets the limit.
+            operation.batch_size += 1
         extras = dict(self._options) if self._options else {}
         if self._hint is not None:
             extras["hint"] = self._hint
@@ -443,9 +513,7 @@ cdef class Cursor(BatchCursor):
         documents = self.executor.execute(operation)
         self.pool = operation.pool
         self.forks = self.executor.forks
-        self.id = operation.cursor_id
-        if operation.keeps_session:
-            self.server_session = operation.session
+        self._adopt(operation)
         self.batch_limit = self._batch_size
         if "comment" in self._options:
             self.get_more_extras = dict(
@@ -456,11 +524,16 @@ cdef class Cursor(BatchCursor):
 
     def rewind(self):
         """Start over; returns self."""
-        self._end()
-        self.documents = []
-        self.index = self.size = 0
-        self.retrieved = 0
-        self.started = self.closed = False
+        if self.executor is None:
+            raise InvalidOperation("this cursor was never given a collection")
+        self._claim()
+        try:
+            self._drop_batch()
+            self._end()
+            self.retrieved = 0
+            self.started = self.closed = False
+        finally:
+            self.fetching = False
         return self
 
     def clone(self):
@@ -553,24 +626,20 @@ cdef class CommandCursor(BatchCursor):
     ):
         """Run `command` and make the cursor of its reply."""
         cdef CommandCursor cursor = CommandCursor.__new__(CommandCursor)
-        id, name, documents = executor.execute(command)
+        documents = executor.execute(command)
         cursor._collection = collection
         cursor.executor = executor
-        # The server names the collection that getMore is to be sent for.
-        cursor.namespace = (
-            namespace
-            if not name or name == namespace.collection
-            else Namespace(namespace.database, name)
-        )
+        cursor.namespace = namespace
+        if command.opened_collection is not None:
+            cursor.namespace = Namespace(namespace.database, command.opened_collection)
         cursor.context = context
         cursor.started = True
+        cursor.closed = False
         cursor.pool = command.pool
         cursor.forks = executor.forks
-        cursor.id = id
         cursor.batch_limit = batch_size
         cursor.get_more_extras = get_more_extras
-        if command.keeps_session:
-            cursor.server_session = command.session
+        cursor._adopt(command)
         cursor._take(documents)
         return cursor
 
@@ -579,6 +648,7 @@ cdef class CommandCursor(BatchCursor):
         """A cursor over documents that are all here, such as those of `listDatabases`."""
         cdef CommandCursor cursor = CommandCursor.__new__(CommandCursor)
         cursor.started = True
+        cursor.closed = False
         cursor._take(documents)
         return cursor
 
@@ -594,6 +664,12 @@ cdef class CommandCursor(BatchCursor):
     def try_next(self):
         """The next document, or None if there is none after one more look."""
         if self.index >= self.size:
-            if self.id == 0 or self.closed or not self._get_more():
+            if self.id == 0 or self.closed:
                 return None
+            self._claim()
+            try:
+                if not self._get_more():
+                    return None
+            finally:
+                self.fetching = False
         return self.__next__()

@@ -27,13 +27,14 @@ class Connector:
 
     def __init__(self, options):
         self.options = options
+        # Weak references to what must not be kept alive from here.
         self.topology = None
+        self.executor = None
         self.on_login = None
         self._settings = None
         # Reentrant: a signal handler may use the client whose thread it interrupted.
         self._making = (getpid(), RLock())
         self._closed = False
-        self._keeper = None
 
     def discover(self):
         """Ask DNS, which was put off until the first operation: (seeds, replica set's name)."""
@@ -117,11 +118,21 @@ class Connector:
             max_idle_ms=milliseconds(pool_options.max_idle_time_ns),
             wait_queue_timeout_ms=milliseconds(pool_options.wait_queue_timeout_ns),
         )
-        if (pool_options.min_pool_size or pool_options.max_idle_time_ns) and self._keeper is None:
+        if pool_options.min_pool_size or pool_options.max_idle_time_ns:
+            self.keeper().prune()
+        return pool
+
+    def keeper(self):
+        """The client's maintenance thread, made when it is first needed."""
+        found = self.__dict__.get("_keeper")
+        if found is None:
             from mongokey.pool.keeper import Keeper
 
-            self._keeper = Keeper(self.topology())
-        return pool
+            # In one step: whoever makes one at the same time gets the same.
+            found = self.__dict__.setdefault(
+                "_keeper", Keeper(self.topology(), partial(tidy, self.executor), prunes=False)
+            )
+        return found
 
     def explain(self, answer, address, database):
         """What an error of a command most likely means, a hint or None."""
@@ -131,13 +142,13 @@ class Connector:
         return explain_command(answer, self.options.credential, address, database)
 
     def stop(self):
-        """End what connects or logs in now, and the thread that tends the pools."""
+        """End what connects or logs in now, and the maintenance thread."""
         self._closed = True
         if self._settings is not None:
             self._settings.openings.end()
-        if self._keeper is not None:
-            self._keeper.stop()
-            self._keeper = None
+        keeper = self.__dict__.get("_keeper")
+        if keeper is not None:
+            keeper.stop()
 
 
 cdef class MongoClient:
@@ -217,7 +228,9 @@ cdef class MongoClient:
             direct=bool(options.direct_connection),
             server_api=None if server_api is None else server_api_elements(server_api),
             explain=self._connector.explain,
+            make_keeper=self._connector.keeper,
         )
+        self._connector.executor = weakref.ref(self._executor)
 
     @property
     def options(self):
@@ -244,9 +257,14 @@ cdef class MongoClient:
         self._connector.settings().metadata.append(driver_info)
 
     def close(self):
-        """End the server sessions and close every connection. The client cannot be used again."""
-        self._connector.stop()
-        self._executor.close()
+        """End the server sessions and close every connection. The client cannot be used again.
+
+        What is told to servers that do not answer is given up after 3 seconds.
+        """
+        try:
+            self._executor.close()
+        finally:
+            self._connector.stop()
 
     def __enter__(self):
         return self
@@ -257,7 +275,13 @@ cdef class MongoClient:
     def __del__(self):
         if self._executor is None or self._executor.closed:
             return
-        # Sockets are closed; sessions are left to time out: a destructor must not wait.
+        # Sockets are closed; sessions are left to time out: a destructor must not wait. Cursors
+        # that were let go just before are killed, by a thread that may wait.
+        if self._executor.has_abandoned and self._connector.keeper().wake(
+            partial(finish, self._executor, self._topology)
+        ):
+            self._connector.stop()
+            return
         self._connector.stop()
         self._topology.close()
 
@@ -414,6 +438,24 @@ cdef class MongoClient:
         if comment is not None:
             document["comment"] = comment
         self[name]._write_command(document)
+
+
+def tidy(executor):
+    """Kill the cursors that were let go; False if some are left. `executor` is a weak reference."""
+    from mongokey.operations._housekeeping import kill_abandoned
+
+    executor = executor()
+    return executor is None or kill_abandoned(executor)
+
+
+def finish(executor, topology):
+    """The end of a client that nobody refers to any more."""
+    from mongokey.operations._housekeeping import kill_abandoned
+
+    try:
+        kill_abandoned(executor)
+    finally:
+        topology.close()
 
 
 cdef object check_supported(options):

@@ -1,7 +1,7 @@
 # Operations given as a whole command document, and the driver's own housekeeping.
 from mongokey.bson._codec cimport CodecContext
 from mongokey.connection._connection cimport Connection
-from mongokey.operations._operation cimport Operation, mk_command_reply
+from mongokey.operations._operation cimport Operation, mk_command_reply, mk_cursor_reply
 
 
 cdef class Command(Operation):
@@ -25,3 +25,4 @@ cdef class FieldCommand(Command):
 
 cdef class CursorCommand(Command):
     cdef bint needs_cursor                  # a reply without one is an error
+    cdef str _collection_of(self, mk_cursor_reply *cursor)

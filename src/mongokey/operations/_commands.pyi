@@ -2,8 +2,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from mongokey.bson.codec_options import CodecOptions
-from mongokey.operations._operation import Executor, Namespace, Operation, ServerSession
-from mongokey.pool._pool import Pool
+from mongokey.operations._operation import Namespace, Operation
 
 class Command(Operation):
     def __init__(
@@ -34,12 +33,3 @@ class FieldCommand(Command):
     ) -> None: ...
 
 class CursorCommand(Command): ...
-
-def kill_cursors(
-    executor: Executor,
-    namespace: Namespace,
-    ids: list[int],
-    session: ServerSession | None,
-    pool: Pool,
-) -> bool: ...
-def end_sessions(executor: Executor, ids: list[bytes], pool: Pool) -> bool: ...

@@ -1,11 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """Commands given as documents: everything that is not on the hot path.
 
-`Command` sends any document and hands its decoded reply to a function; killCursors and
-endSessions are made here. It must not know what the single commands mean to a collection.
+`Command` sends any document and hands its decoded reply to a function. It must not know what the
+single commands mean to a collection.
 """
-
-from libc.stdint cimport int64_t
 
 from mongokey._cdefs cimport MK_OK, mk_buffer
 from mongokey.bson._bson_c cimport (
@@ -20,7 +18,6 @@ from mongokey.bson._codec cimport context_of, read_array, read_document
 from mongokey.connection._connection cimport Connection
 from mongokey.operations._crud cimport decode_batch, raise_first_error
 from mongokey.operations._operation cimport (
-    Executor,
     Namespace,
     Operation,
     check,
@@ -31,13 +28,8 @@ from mongokey.operations._operation cimport (
     mk_read_cursor_reply,
     write_document_elements,
 )
-from mongokey.pool._pool cimport Pool
-from mongokey.stream._stream cimport monotonic_ns
 
-from mongokey.errors import DocumentTooLarge, InvalidBSON, InvalidOperation, MongoError, ProtocolError
-
-# How long housekeeping may wait for the server's answer.
-cdef int64_t HOUSEKEEPING_NS = 5 * 1_000_000_000
+from mongokey.errors import InvalidBSON, InvalidOperation, ProtocolError
 
 # What the executor sets itself, whatever the user gave: it would stand there twice.
 cdef tuple RESERVED = ("$db", "$clusterTime", "lsid")
@@ -167,10 +159,8 @@ cdef class FieldCommand(Command):
 
 
 cdef class CursorCommand(Command):
-    """A command whose reply opens a cursor: the result is ``(id, collection, first batch)``.
-
-    `collection` is the part of the cursor's namespace behind the database, "" if not told.
-    """
+    """A command whose reply opens a cursor: the result is its first batch, a list; `opened` and
+    `opened_collection` say where the next one is to be had."""
 
     cdef object read(self, Connection connection, mk_command_reply *reply):
         cdef mk_cursor_reply cursor
@@ -179,58 +169,29 @@ cdef class CursorCommand(Command):
             if self.needs_cursor:
                 raise InvalidOperation("Command does not return a cursor.")
             if "explain" not in self.document:
-                return 0, "", []  # $out with w=0
-            return 0, "", [
+                return []  # $out with w=0
+            return [
                 read_document(connection.reply.body, connection.reply.body_size, self.context)
             ]
         check(mk_read_cursor_reply(reply.cursor, reply.cursor_size, &cursor))
+        if cursor.id != 0:
+            self.opened_collection = self._collection_of(&cursor)
+        self.opened = cursor.id
         self.keeps_session = cursor.id != 0
         batch = []
         if cursor.batch != NULL:
             batch = decode_batch(cursor.batch, cursor.batch_size, self.context)
-        name = ""
+        return batch
+
+    cdef str _collection_of(self, mk_cursor_reply *cursor):
+        """The collection that getMore is to be sent for: the server names it."""
+        name, full = "", ""
         if cursor.ns != NULL:
             full = (<const char *>cursor.ns)[:cursor.ns_size].decode("utf-8", "replace")
             name = full.partition(".")[2]
-        return cursor.id, name, batch
-
-
-def kill_cursors(
-    Executor executor not None,
-    Namespace namespace not None,
-    list ids not None,
-    session,
-    Pool pool not None,
-):
-    """Have the server behind `pool` forget cursors; a failure is not worth an error: they
-    time out."""
-    cdef Command command = Command(
-        Namespace(namespace.database), {"killCursors": namespace.collection, "cursors": ids}
-    )
-    command.session = session
-    return keep_house(executor, command, pool)
-
-
-def end_sessions(Executor executor not None, list ids not None, Pool pool not None):
-    """Tell the server behind `pool` that sessions (16 bytes each) are over; True if it heard."""
-    from mongokey.bson.binary import Binary
-
-    if not ids:
-        return True
-    cdef Command command = Command(
-        Namespace("admin"), {"endSessions": [{"id": Binary(each, 4)} for each in ids]}
-    )
-    command.sessionless = True
-    return keep_house(executor, command, pool)
-
-
-cdef bint keep_house(Executor executor, Command command, Pool pool) except -1:
-    """Run `command` on the server behind `pool` and no other; False if it failed."""
-    command.pool = pool
-    command.pinned = True
-    command.deadline_ns = monotonic_ns() + HOUSEKEEPING_NS
-    try:
-        executor.execute(command)
-    except (MongoError, DocumentTooLarge):
-        return False
-    return True
+        if not name or "\0" in name:
+            raise ProtocolError(
+                f"the server's reply to {next(iter(self.document))!r} has a cursor whose ns is "
+                f"{full[:100]!r}, which is not database.collection: no more can be read from it"
+            )
+        return name

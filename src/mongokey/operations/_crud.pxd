@@ -17,7 +17,6 @@ cdef class Find(Operation):
     cdef bint single_batch
     cdef dict extras                        # further elements of the command, or None
     cdef bint first_only                    # the result is one document or None, not a batch
-    cdef int64_t cursor_id                  # after `read`
 
 
 cdef class GetMore(Operation):

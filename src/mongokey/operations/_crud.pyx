@@ -106,7 +106,7 @@ cdef class Find(Operation):
         cdef mk_cursor_reply cursor
         cdef mk_bson_iter it
         read_cursor(reply, &cursor)
-        self.cursor_id = cursor.id
+        self.opened = cursor.id
         self.keeps_session = cursor.id != 0
         if not self.first_only:
             return decode_batch(cursor.batch, cursor.batch_size, self.context)

@@ -79,6 +79,8 @@ cdef class Operation:
     cdef bint nothing_to_send               # after `write_sections`: there is no message after all
     cdef bint more                          # after `read`: another message is to be sent
     cdef bint keeps_session                 # after `read`: the session lives on in a cursor
+    cdef int64_t opened                     # after `read`: the id of the cursor it opened, or 0
+    cdef str opened_collection              # where that cursor reads; None: in the namespace
     cdef int64_t txn_number                 # of the message being sent; 0: none
 
     # Appends the command's elements, without `lsid`, `$db` and kin, to an open document.
@@ -96,6 +98,21 @@ cdef class Operation:
     cdef object finish(self, object result)
 
 
+cdef class LoginAsked:
+    # What `decode` returns for a reply that is error 391: log in again, then ask once more.
+    cdef dict answer
+
+
+cdef class AbandonedCursor:
+    # A cursor on a server that nobody here will ask any more.
+    cdef Namespace namespace
+    cdef int64_t id
+    cdef ServerSession session              # or None
+    cdef Pool pool                          # of its server
+    cdef int64_t since_ns
+    cdef int tries                          # failed attempts to have it killed
+
+
 cdef class Executor:
     cdef readonly object topology
     cdef Pool pool                          # the selected server's, None when one must be found
@@ -109,11 +126,16 @@ cdef class Executor:
     cdef list sessions                      # idle ServerSessions, last in, first out
     cdef mk_buffer cluster_time             # the latest `$clusterTime` document seen
     cdef uint64_t cluster_timestamp
-    # Cursors to be killed: (Namespace, cursor id, ServerSession, the Pool of its server).
-    cdef list abandoned
+    # Housekeeping (`_housekeeping`): cursors to be killed, as AbandonedCursor; and those for which
+    # no connection was idle, or which failed once.
+    cdef list abandoned, postponed
+    cdef object housekeeping                # held while one is killed: an RLock
+    cdef object keeper                      # its `wake()` has them killed beside the program
+    cdef object make_keeper                 # () -> keeper
     cdef uint64_t forks                     # how often the process forked, down to this one
     cdef object __weakref__
 
+    cdef int _forget(self) except -1
     cdef object execute(self, Operation operation)
     cdef object _once(self, Operation operation)
     cdef object _log_in_again(self, Operation operation, Connection connection, object asked)
@@ -127,10 +149,10 @@ cdef class Executor:
     cdef object decode(self, Operation operation, Connection connection)
     cdef ServerSession take_session(self)
     cdef int give_session(self, ServerSession session) except -1
-    cdef int abandon(
-        self, Namespace namespace, int64_t cursor_id, ServerSession session, Pool pool
-    ) except -1
-    cdef int _kill_abandoned(self) except -1
+    # There is a cursor on a server that may have to be killed one day.
+    cdef int expect_cursor(self) except -1
+    cdef int abandon(self, AbandonedCursor cursor) except -1
+    cdef int _abandon_opened(self, Operation operation) except -1
 
 
 cdef int check(int rc) except -1

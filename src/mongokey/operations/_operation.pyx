@@ -9,6 +9,7 @@ found or connections made.
 
 import os
 import weakref
+from _thread import RLock
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memmove
@@ -51,8 +52,6 @@ from mongokey.errors import (
 
 # driver-sessions: an idle session is not used again in its last minute.
 cdef int64_t MINUTE_NS = 60 * 1_000_000_000
-# driver-sessions, "endSessions": at most so many ids in one command.
-cdef Py_ssize_t END_SESSIONS_BATCH = 10000
 
 # The element `lsid: {id: <UUID>}` up to the 16 bytes of the UUID, and what follows them.
 cdef bytes LSID_HEAD = (
@@ -216,13 +215,26 @@ cdef class Operation:
         return result
 
 
-cdef class _LoginAsked:
-    """What `decode` returns for a reply that is error 391: log in again, then ask once more."""
-
-    cdef dict answer
+cdef class LoginAsked:
 
     def __init__(self, dict answer):
         self.answer = answer
+
+
+cdef class AbandonedCursor:
+
+    def __init__(
+        self,
+        Namespace namespace not None,
+        int64_t cursor_id,
+        ServerSession session,
+        Pool pool not None,
+    ):
+        self.namespace = namespace
+        self.id = cursor_id
+        self.session = session
+        self.pool = pool
+        self.since_ns = monotonic_ns()
 
 
 cdef class Executor:
@@ -243,6 +255,7 @@ cdef class Executor:
         bint direct=False,
         bytes server_api=None,
         explain=None,
+        make_keeper=None,
     ):
         self.topology = topology
         self.direct = direct
@@ -250,15 +263,22 @@ cdef class Executor:
         self.retry_writes = retry_writes
         self.server_api = server_api
         self.explain = explain
+        self.make_keeper = make_keeper
+        self._forget()
+        _executors.add(self)
+
+    cdef int _forget(self) except -1:
+        """Let go of sessions and cursors, without a word to the server."""
         self.sessions = []
         self.abandoned = []
-        _executors.add(self)
+        self.postponed = []
+        self.housekeeping = RLock()
+        return 0
 
     def _start_anew(self):
         """In a forked child: the parent's server sessions and cursors are not ours to use."""
         self.forks += 1
-        self.sessions = []
-        self.abandoned = []
+        self._forget()
         self.pool = None
         self.topology.start_anew()
 
@@ -267,24 +287,30 @@ cdef class Executor:
     cdef object execute(self, Operation operation):
         """Carry `operation` out, trying each of its messages once more where that is allowed."""
         cdef object first_error = None
-        if self.abandoned:
-            self._kill_abandoned()
+        cdef bint done = False
         try:
             while True:
                 try:
                     result = self._once(operation)
                 except MongoError as error:
+                    if operation.opened:
+                        self._abandon_opened(operation)
                     if self._give_up(operation, error, first_error):
                         raise
                     first_error = error
                     operation.retried = True
                     continue
                 if not operation.more:
-                    return operation.finish(result)
+                    result = operation.finish(result)
+                    done = True
+                    return result
                 operation.txn_number = 0
                 operation.retried = False
                 first_error = None
         finally:
+            if not done and operation.opened:
+                # It is open on the server, and the caller will not learn of it.
+                self._abandon_opened(operation)
             if operation.session is not None and not operation.keeps_session:
                 self.give_session(operation.session)
                 operation.session = None
@@ -310,7 +336,7 @@ cdef class Executor:
                 return operation.unread()
             connection.receive(operation.deadline_ns)
             result = self.decode(operation, connection)
-            if type(result) is _LoginAsked:
+            if type(result) is LoginAsked:
                 result = self._log_in_again(operation, connection, result)
             return result
         finally:
@@ -330,8 +356,8 @@ cdef class Executor:
         connection.send(operation.deadline_ns)
         connection.receive(operation.deadline_ns)
         result = self.decode(operation, connection)
-        if type(result) is _LoginAsked:
-            raise_command_error((<_LoginAsked>result).answer, connection.max_wire_version)
+        if type(result) is LoginAsked:
+            raise_command_error((<LoginAsked>result).answer, connection.max_wire_version)
         return result
 
     cdef Pool _select(self):
@@ -413,7 +439,7 @@ cdef class Executor:
                 and connection.login is not None
                 and not operation.sessionless  # endSessions: not worth a login
             ):
-                return _LoginAsked(answer)
+                return LoginAsked(answer)
             if operation.tolerates_errors and operation.tolerates(answer):
                 return operation.tolerated_reply(connection, answer)
             hint = None
@@ -501,41 +527,48 @@ cdef class Executor:
             self.sessions.append(session)
         return 0
 
-    cdef int abandon(
-        self, Namespace namespace, int64_t cursor_id, ServerSession session, Pool pool
-    ) except -1:
-        """Have a cursor killed before the next operation; safe in a destructor: no I/O here."""
+    cdef int expect_cursor(self) except -1:
+        # Made now, since a destructor is no place for imports.
+        if self.keeper is None and self.make_keeper is not None and not self.closed:
+            self.keeper = self.make_keeper()
+        return 0
+
+    cdef int abandon(self, AbandonedCursor cursor) except -1:
+        """Have a cursor killed beside the program, soon; safe in a destructor: no I/O here."""
         if not self.closed:
-            self.abandoned.append((namespace, cursor_id, session, pool))
+            self.abandoned.append(cursor)
+            if self.keeper is not None:
+                self.keeper.wake()
         return 0
 
-    cdef int _kill_abandoned(self) except -1:
-        from mongokey.operations._commands import kill_cursors
-
-        # Taken out first: killing one is an operation, which would look here again.
-        abandoned, self.abandoned = self.abandoned, []
-        for namespace, cursor_id, session, pool in abandoned:
-            if not kill_cursors(self, namespace, [cursor_id], session, pool):
-                break  # they time out by themselves; no need to wait for each here
-        return 0
+    cdef int _abandon_opened(self, Operation operation) except -1:
+        """The reply opened a cursor, and then the operation failed."""
+        cdef Namespace namespace = operation.namespace
+        cdef int64_t id = operation.opened
+        session, operation.session = operation.session, None
+        operation.keeps_session = False
+        operation.opened = 0
+        if operation.opened_collection is not None:
+            namespace = Namespace(namespace.database, operation.opened_collection)
+        self.expect_cursor()
+        return self.abandon(AbandonedCursor(namespace, id, session, operation.pool))
 
     def close(self):
         """End the server sessions, as far as the server still answers, and close the pools."""
-        cdef Pool pool = self.pool
+        from mongokey.operations._housekeeping import end
+
         if self.closed:
             return
-        if pool is not None and pool.idle_count:
-            from mongokey.operations._commands import end_sessions
+        try:
+            if self.sessions or self.has_abandoned:
+                end(self, self.pool)
+        finally:
+            self.closed = True
+            self._forget()
+            self.pool = None
+            self.topology.close()
 
-            # First the cursors: each gives its session back.
-            if self.abandoned:
-                self._kill_abandoned()
-            ids = [(<ServerSession>each).id[:16] for each in self.sessions]
-            for start in range(0, len(ids), END_SESSIONS_BATCH):
-                if not end_sessions(self, ids[start:start + END_SESSIONS_BATCH], pool):
-                    break
-        self.closed = True
-        self.sessions = []
-        self.abandoned = []
-        self.pool = None
-        self.topology.close()
+    @property
+    def has_abandoned(self):
+        """Whether there are cursors on servers that are still to be killed."""
+        return bool(self.abandoned or self.postponed)

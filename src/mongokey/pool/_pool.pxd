@@ -25,6 +25,7 @@ cdef class Pool:
     cdef object __weakref__
 
     cdef Connection checkout(self)
+    cdef Connection checkout_idle(self)
     cdef int checkin(self, Connection connection) except -1
     cdef Connection _checkout_slowly(self, int64_t started_ns)
     cdef Connection _open(self)

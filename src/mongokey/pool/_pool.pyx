@@ -107,6 +107,16 @@ cdef class Pool:
             return connection
         return self._checkout_slowly(now)
 
+    cdef Connection checkout_idle(self):
+        """A connection that nobody uses or waits for, or None; never waits and never opens one."""
+        cdef Connection connection
+        if self.closed or self.waiters:
+            return None
+        connection = self._fresh_idle(monotonic_ns())
+        if connection is not None:
+            self.in_use += 1
+        return connection
+
     cdef Connection _fresh_idle(self, int64_t now):
         """The most recently used idle connection that is still good, or None."""
         cdef Connection connection

@@ -1,0 +1,177 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""killCursors and endSessions: what the driver tells a server for good order, not for a caller.
+
+It uses connections that are idle anyway: it never opens one, logs in or waits for one, and every
+message has a short deadline. It must not know who owned a cursor, nor in which thread it runs.
+"""
+
+from libc.stdint cimport int64_t
+
+from mongokey.connection._connection cimport Connection
+from mongokey.operations._commands cimport Command
+from mongokey.operations._operation cimport (
+    AbandonedCursor,
+    Executor,
+    LoginAsked,
+    Namespace,
+    Operation,
+    ServerSession,
+)
+from mongokey.pool._pool cimport Pool
+from mongokey.stream._stream cimport monotonic_ns
+
+from mongokey.errors import AutoReconnect, MongoError, NetworkTimeout
+
+cdef int64_t SECOND_NS = 1_000_000_000
+# How long one message may take, and everything that closing a client sends.
+cdef int64_t MESSAGE_NS = 2 * SECOND_NS
+cdef int64_t CLOSING_NS = 3 * SECOND_NS
+# A server forgets a cursor that nobody asked for so long (cursorTimeoutMillis).
+cdef int64_t CURSOR_NS = 600 * SECOND_NS
+# A cursor whose killCursors failed so often is left to time out.
+cdef int MOST_TRIES = 2
+# driver-sessions, "endSessions": at most so many ids in one command.
+cdef Py_ssize_t END_SESSIONS_BATCH = 10000
+
+# What became of a message.
+cdef enum:
+    TOLD = 0
+    NOT_NOW = 1                             # nothing was sent: no connection is idle
+    FAILED = 2
+    SILENT = 3                              # the server did not answer in time
+
+
+cdef int tell(Executor executor, Operation operation, Pool pool, int64_t deadline_ns) except -1:
+    """Send `operation` to the server behind `pool` on an idle connection and read the answer."""
+    cdef Connection connection
+    cdef bint lost = False
+    while True:
+        connection = pool.checkout_idle()
+        if connection is None:
+            return FAILED if lost else NOT_NOW
+        try:
+            executor.encode(operation, connection)
+            connection.send(deadline_ns)
+            connection.receive(deadline_ns)
+            answer = executor.decode(operation, connection)
+        except NetworkTimeout:
+            return SILENT
+        except AutoReconnect:
+            # That connection was dead before; the others may still be good.
+            lost = True
+            continue
+        except MongoError:
+            return FAILED
+        finally:
+            if connection.stream.closed and operation.session is not None:
+                operation.session.dirty = True
+            pool.checkin(connection)
+        # A connection whose login has expired is left to those who will renew it.
+        return FAILED if type(answer) is LoginAsked else TOLD
+
+
+cdef int kill(Executor executor, AbandonedCursor cursor, int64_t deadline_ns) except -1:
+    """Have the server forget `cursor`; its session is free for others then."""
+    cdef Command command = Command(
+        Namespace(cursor.namespace.database),
+        {"killCursors": cursor.namespace.collection, "cursors": [cursor.id]},
+    )
+    cdef int outcome
+    # driver-sessions: in the cursor's session.
+    command.session = cursor.session
+    outcome = tell(executor, command, cursor.pool, deadline_ns)
+    cursor.session = command.session
+    if outcome == TOLD:
+        give_back(executor, cursor)
+    return outcome
+
+
+cdef int give_back(Executor executor, AbandonedCursor cursor) except -1:
+    session, cursor.session = cursor.session, None
+    if session is not None:
+        executor.give_session(session)
+    return 0
+
+
+def close_cursor(Executor executor not None, AbandonedCursor cursor not None):
+    """Have the server forget a cursor now, within `MESSAGE_NS`; later, beside the program, if no
+    connection is idle. A failure is not worth an error: cursors time out."""
+    if executor.closed:
+        return
+    if kill(executor, cursor, monotonic_ns() + MESSAGE_NS) == NOT_NOW:
+        executor.abandon(cursor)
+    else:
+        give_back(executor, cursor)
+
+
+def kill_abandoned(Executor executor not None):
+    """Kill the cursors that were let go; False if some are to be tried again in a second.
+
+    One that fails costs the others nothing, except that a server which is silent is asked once.
+    """
+    kill_until(executor, 0, [])
+    return not executor.postponed
+
+
+cdef int kill_until(Executor executor, int64_t deadline_ns, list silent) except -1:
+    """The same, with the `deadline_ns` (0: none) of everything; `silent` are pools not to ask,
+    and gets those that turn out to be."""
+    cdef AbandonedCursor cursor
+    cdef int64_t now, limit
+    cdef int outcome
+    postponed, executor.postponed = executor.postponed, []
+    executor.abandoned.extend(postponed)
+    while executor.abandoned:
+        # One by one, so that closing the client in another thread sees what is left. Whatever
+        # is appended meanwhile, even by a destructor in between, is taken too.
+        cursor = <AbandonedCursor>executor.abandoned.pop()
+        with executor.housekeeping:
+            if executor.closed:
+                return 0
+            now = monotonic_ns()
+            if deadline_ns and now >= deadline_ns:
+                return 0
+            limit = now + MESSAGE_NS
+            if deadline_ns and deadline_ns < limit:
+                limit = deadline_ns
+            outcome = NOT_NOW
+            if cursor.pool not in silent:
+                outcome = kill(executor, cursor, limit)
+        if outcome == TOLD:
+            continue
+        if outcome == SILENT:
+            silent.append(cursor.pool)
+        if outcome != NOT_NOW:
+            cursor.tries += 1
+        if cursor.tries < MOST_TRIES and now - cursor.since_ns < CURSOR_NS:
+            executor.postponed.append(cursor)
+        else:
+            give_back(executor, cursor)
+    return 0
+
+
+def end(Executor executor not None, Pool pool):
+    """For the end of a client: kill what was let go, then tell the server behind `pool` that the
+    sessions are over (driver-sessions, "endSessions"), all within `CLOSING_NS`."""
+    from mongokey.bson.binary import Binary
+
+    cdef Command command
+    cdef int64_t deadline = monotonic_ns() + CLOSING_NS
+    cdef list silent = []
+    # Who kills a cursor at this moment in another thread gives its session back first.
+    if not executor.housekeeping.acquire(timeout=CLOSING_NS / SECOND_NS):
+        return
+    try:
+        kill_until(executor, deadline, silent)
+        if pool is None or pool in silent:
+            return
+        ids = [{"id": Binary((<ServerSession>each).id[:16], 4)} for each in executor.sessions]
+        for start in range(0, len(ids), END_SESSIONS_BATCH):
+            command = Command(
+                Namespace("admin"), {"endSessions": ids[start:start + END_SESSIONS_BATCH]}
+            )
+            command.sessionless = True
+            if tell(executor, command, pool, deadline) != TOLD:
+                return
+    finally:
+        executor.housekeeping.release()
