@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -417,36 +416,8 @@ def test_a_cursor_stays_with_its_server_and_is_not_retried(server: Any) -> None:
         with pytest.raises(AutoReconnect):
             next(cursor)
         assert server.count("getMore") == 1
-        # Who lost the connection does not ask for a killCursors, and does not try again.
-        assert server.count("killCursors") == 0
         assert not cursor.alive
         assert list(cursor) == []
-
-
-def test_thousands_of_abandoned_cursors_are_no_trouble(server: Any) -> None:
-    with MongoClient(server.uri()) as client:
-        server.on["find"] = {"ok": 1.0, "cursor": {**CURSOR, "id": 7}}
-        cursors = [collection(client).find() for _ in range(3000)]
-        for cursor in cursors:
-            next(cursor)
-        del cursors, cursor
-        gc.collect()
-        client.admin.command("ping")
-        assert server.count("killCursors") == 3000
-        assert server.names()[-1] == "ping"
-
-
-def test_abandoned_cursors_of_a_server_that_has_gone_are_given_up(server: Any) -> None:
-    with MongoClient(server.uri()) as client:
-        server.on["find"] = {"ok": 1.0, "cursor": {**CURSOR, "id": 7}}
-        cursors = [collection(client).find() for _ in range(5)]
-        for cursor in cursors:
-            next(cursor)
-        server.on["killCursors"] = Close()
-        del cursors, cursor
-        gc.collect()
-        client.admin.command("ping")
-        assert server.count("killCursors") == 1
 
 
 def test_a_cursor_the_server_no_longer_has_is_not_killed(server: Any) -> None:

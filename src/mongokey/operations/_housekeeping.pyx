@@ -46,7 +46,7 @@ cdef int tell(Executor executor, Operation operation, Pool pool, int64_t deadlin
     cdef Connection connection
     cdef bint lost = False
     while True:
-        connection = pool.checkout_idle()
+        connection = pool.borrow()
         if connection is None:
             return FAILED if lost else NOT_NOW
         try:
@@ -65,7 +65,7 @@ cdef int tell(Executor executor, Operation operation, Pool pool, int64_t deadlin
         finally:
             if connection.stream.closed and operation.session is not None:
                 operation.session.dirty = True
-            pool.checkin(connection)
+            pool.give_back(connection)
         # A connection whose login has expired is left to those who will renew it.
         return FAILED if type(answer) is LoginAsked else TOLD
 
@@ -82,11 +82,11 @@ cdef int kill(Executor executor, AbandonedCursor cursor, int64_t deadline_ns) ex
     outcome = tell(executor, command, cursor.pool, deadline_ns)
     cursor.session = command.session
     if outcome == TOLD:
-        give_back(executor, cursor)
+        give_session_back(executor, cursor)
     return outcome
 
 
-cdef int give_back(Executor executor, AbandonedCursor cursor) except -1:
+cdef int give_session_back(Executor executor, AbandonedCursor cursor) except -1:
     session, cursor.session = cursor.session, None
     if session is not None:
         executor.give_session(session)
@@ -101,7 +101,7 @@ def close_cursor(Executor executor not None, AbandonedCursor cursor not None):
     if kill(executor, cursor, monotonic_ns() + MESSAGE_NS) == NOT_NOW:
         executor.abandon(cursor)
     else:
-        give_back(executor, cursor)
+        give_session_back(executor, cursor)
 
 
 def kill_abandoned(Executor executor not None):
@@ -116,37 +116,39 @@ def kill_abandoned(Executor executor not None):
 cdef int kill_until(Executor executor, int64_t deadline_ns, list silent) except -1:
     """The same, with the `deadline_ns` (0: none) of everything; `silent` are pools not to ask,
     and gets those that turn out to be."""
-    cdef AbandonedCursor cursor
-    cdef int64_t now, limit
-    cdef int outcome
+    cdef int64_t limit
     postponed, executor.postponed = executor.postponed, []
     executor.abandoned.extend(postponed)
+    # One by one, so that who closes the client in another thread need not wait for all. What is
+    # appended meanwhile, even by a destructor in between, is taken too.
     while executor.abandoned:
-        # One by one, so that closing the client in another thread sees what is left. Whatever
-        # is appended meanwhile, even by a destructor in between, is taken too.
-        cursor = <AbandonedCursor>executor.abandoned.pop()
         with executor.housekeeping:
-            if executor.closed:
-                return 0
-            now = monotonic_ns()
-            if deadline_ns and now >= deadline_ns:
-                return 0
-            limit = now + MESSAGE_NS
+            limit = monotonic_ns() + MESSAGE_NS
             if deadline_ns and deadline_ns < limit:
                 limit = deadline_ns
-            outcome = NOT_NOW
-            if cursor.pool not in silent:
-                outcome = kill(executor, cursor, limit)
-        if outcome == TOLD:
-            continue
-        if outcome == SILENT:
-            silent.append(cursor.pool)
-        if outcome != NOT_NOW:
-            cursor.tries += 1
-        if cursor.tries < MOST_TRIES and now - cursor.since_ns < CURSOR_NS:
-            executor.postponed.append(cursor)
-        else:
-            give_back(executor, cursor)
+            if executor.closed or limit <= monotonic_ns():
+                return 0
+            if executor.abandoned:
+                kill_one(executor, <AbandonedCursor>executor.abandoned.pop(), limit, silent)
+    return 0
+
+
+cdef int kill_one(
+    Executor executor, AbandonedCursor cursor, int64_t deadline_ns, list silent
+) except -1:
+    cdef int outcome = NOT_NOW
+    if cursor.pool not in silent:
+        outcome = kill(executor, cursor, deadline_ns)
+    if outcome == TOLD:
+        return 0
+    if outcome == SILENT:
+        silent.append(cursor.pool)
+    if outcome != NOT_NOW:
+        cursor.tries += 1
+    if cursor.tries < MOST_TRIES and monotonic_ns() - cursor.since_ns < CURSOR_NS:
+        executor.postponed.append(cursor)
+    else:
+        give_session_back(executor, cursor)
     return 0
 
 

@@ -560,7 +560,8 @@ cdef class Executor:
         if self.closed:
             return
         try:
-            if self.sessions or self.has_abandoned:
+            # With a keeper, a cursor may be on its way to be killed, its session with it.
+            if self.sessions or self.keeper is not None:
                 end(self, self.pool)
         finally:
             self.closed = True

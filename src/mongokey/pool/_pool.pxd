@@ -18,6 +18,7 @@ cdef class Pool:
     cdef list idle                          # last in, first out
     cdef readonly Py_ssize_t in_use
     cdef readonly Py_ssize_t connecting
+    cdef Py_ssize_t borrowed                # of those in use: by housekeeping
     cdef readonly uint64_t generation       # connections of an older one are closed at checkin
     cdef readonly bint closed
     cdef object waiters                     # deque of _Waiter, oldest first; None until needed
@@ -25,7 +26,8 @@ cdef class Pool:
     cdef object __weakref__
 
     cdef Connection checkout(self)
-    cdef Connection checkout_idle(self)
+    cdef Connection borrow(self)
+    cdef int give_back(self, Connection connection) except -1
     cdef int checkin(self, Connection connection) except -1
     cdef Connection _checkout_slowly(self, int64_t started_ns)
     cdef Connection _open(self)

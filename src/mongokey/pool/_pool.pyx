@@ -22,6 +22,9 @@ from mongokey.errors import InvalidOperation, OperationFailure, WaitQueueTimeout
 # used again; sooner, the question would cost more than the rare retry it saves.
 cdef int64_t CHECK_AFTER_NS = 1_000_000_000
 
+# How long a caller waits for a connection that housekeeping has; then it opens another.
+cdef double GIVE_BACK_S = 0.1
+
 _pools = weakref.WeakSet()
 
 
@@ -86,7 +89,7 @@ cdef class Pool:
             (<Connection>connection).close()
         self.idle = []
         self.waiters = None
-        self.in_use = self.connecting = 0
+        self.in_use = self.connecting = self.borrowed = 0
         self.generation += 1
 
     @property
@@ -107,15 +110,22 @@ cdef class Pool:
             return connection
         return self._checkout_slowly(now)
 
-    cdef Connection checkout_idle(self):
-        """A connection that nobody uses or waits for, or None; never waits and never opens one."""
+    cdef Connection borrow(self):
+        """For housekeeping: a connection that nobody uses or waits for, or None; never waits and
+        never opens one. To be given back by `give_back`, soon."""
         cdef Connection connection
         if self.closed or self.waiters:
             return None
         connection = self._fresh_idle(monotonic_ns())
         if connection is not None:
             self.in_use += 1
+            self.borrowed += 1
         return connection
+
+    cdef int give_back(self, Connection connection) except -1:
+        if self.borrowed > 0:
+            self.borrowed -= 1
+        return self.checkin(connection)
 
     cdef Connection _fresh_idle(self, int64_t now):
         """The most recently used idle connection that is still good, or None."""
@@ -139,6 +149,8 @@ cdef class Pool:
         cdef Connection connection
         cdef int64_t left
         cdef bint first_time = True
+        cdef bint asked_back = False
+        cdef bint opens
         if self.waiters is None:
             self.waiters = deque()
         while True:
@@ -151,9 +163,10 @@ cdef class Pool:
             if connection is not None:
                 self.in_use += 1
                 return connection
-            if self.connecting < self.max_connecting and (
+            opens = self.connecting < self.max_connecting and (
                 self.max_size == 0 or self.in_use + self.connecting < self.max_size
-            ):
+            )
+            if opens and (asked_back or not self.borrowed):
                 return self._open()
             # Who was given a turn and found nothing keeps the place at the front.
             if first_time:
@@ -162,7 +175,11 @@ cdef class Pool:
             else:
                 self.waiters.appendleft(waiter)
             try:
-                if self.wait_queue_timeout_ns == 0:
+                if opens:
+                    # What housekeeping has comes back sooner than another can be opened.
+                    asked_back = True
+                    woken = waiter.lock.acquire(True, GIVE_BACK_S)
+                elif self.wait_queue_timeout_ns == 0:
                     woken = waiter.lock.acquire()
                 else:
                     left = self.wait_queue_timeout_ns - (monotonic_ns() - started_ns)
@@ -180,6 +197,9 @@ cdef class Pool:
                 connection = self._abandon(waiter)
                 if connection is not None:
                     return connection
+                if opens:
+                    first_time = True
+                    continue
                 raise WaitQueueTimeoutError(
                     f"no connection to {self._peer()} became free within waitQueueTimeoutMS="
                     f"{self.wait_queue_timeout_ns // 1000000}: all {self.in_use} of maxPoolSize="
