@@ -143,6 +143,31 @@ def test_the_session_of_a_killed_cursor_is_used_again(server: ScriptedServer) ->
         assert len({bytes(find["lsid"]["id"]) for find in server.commands("find")}) <= 2
 
 
+def test_a_pool_that_is_always_busy_spares_a_connection_for_old_cursors(
+    server: ScriptedServer,
+) -> None:
+    stop = threading.Event()
+    with MongoClient(server.uri(maxPoolSize=1)) as client:
+
+        def work() -> None:
+            while not stop.is_set():
+                client.admin.command("ping")
+
+        opened(client, 2)
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            # After 5 seconds; the thread's period is one.
+            assert server.wait_for(lambda: server.count("killCursors") == 2, PATIENCE)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(PATIENCE)
+        assert client._pool().in_use == 0
+        assert server.accepted == 1
+
+
 # Explicit ends
 
 

@@ -26,6 +26,9 @@ cdef int64_t SECOND_NS = 1_000_000_000
 # How long one message may take, and everything that closing a client sends.
 cdef int64_t MESSAGE_NS = 2 * SECOND_NS
 cdef int64_t CLOSING_NS = 3 * SECOND_NS
+# A cursor that so long found no connection idle is worth one of those that others wait for.
+cdef int64_t PATIENCE_NS = 5 * SECOND_NS
+cdef double QUEUE_S = 0.5
 # A server forgets a cursor that nobody asked for so long (cursorTimeoutMillis).
 cdef int64_t CURSOR_NS = 600 * SECOND_NS
 # A cursor whose killCursors failed so often is left to time out.
@@ -41,12 +44,17 @@ cdef enum:
     SILENT = 3                              # the server did not answer in time
 
 
-cdef int tell(Executor executor, Operation operation, Pool pool, int64_t deadline_ns) except -1:
-    """Send `operation` to the server behind `pool` on an idle connection and read the answer."""
+cdef int tell(
+    Executor executor, Operation operation, Pool pool, int64_t deadline_ns, double wait_s
+) except -1:
+    """Send `operation` to the server behind `pool` on an idle connection and read the answer.
+
+    With `wait_s` it queues for so many seconds with those who wait for a connection.
+    """
     cdef Connection connection
     cdef bint lost = False
     while True:
-        connection = pool.borrow()
+        connection = pool.borrow(wait_s)
         if connection is None:
             return FAILED if lost else NOT_NOW
         try:
@@ -70,7 +78,9 @@ cdef int tell(Executor executor, Operation operation, Pool pool, int64_t deadlin
         return FAILED if type(answer) is LoginAsked else TOLD
 
 
-cdef int kill(Executor executor, AbandonedCursor cursor, int64_t deadline_ns) except -1:
+cdef int kill(
+    Executor executor, AbandonedCursor cursor, int64_t deadline_ns, double wait_s
+) except -1:
     """Have the server forget `cursor`; its session is free for others then."""
     cdef Command command = Command(
         Namespace(cursor.namespace.database),
@@ -79,7 +89,7 @@ cdef int kill(Executor executor, AbandonedCursor cursor, int64_t deadline_ns) ex
     cdef int outcome
     # driver-sessions: in the cursor's session.
     command.session = cursor.session
-    outcome = tell(executor, command, cursor.pool, deadline_ns)
+    outcome = tell(executor, command, cursor.pool, deadline_ns, wait_s)
     cursor.session = command.session
     if outcome == TOLD:
         give_session_back(executor, cursor)
@@ -98,7 +108,7 @@ def close_cursor(Executor executor not None, AbandonedCursor cursor not None):
     connection is idle. A failure is not worth an error: cursors time out."""
     if executor.closed:
         return
-    if kill(executor, cursor, monotonic_ns() + MESSAGE_NS) == NOT_NOW:
+    if kill(executor, cursor, monotonic_ns() + MESSAGE_NS, 0) == NOT_NOW:
         executor.abandon(cursor)
     else:
         give_session_back(executor, cursor)
@@ -137,8 +147,11 @@ cdef int kill_one(
     Executor executor, AbandonedCursor cursor, int64_t deadline_ns, list silent
 ) except -1:
     cdef int outcome = NOT_NOW
+    cdef double wait_s = 0
+    if monotonic_ns() - cursor.since_ns > PATIENCE_NS:
+        wait_s = QUEUE_S
     if cursor.pool not in silent:
-        outcome = kill(executor, cursor, deadline_ns)
+        outcome = kill(executor, cursor, deadline_ns, wait_s)
     if outcome == TOLD:
         return 0
     if outcome == SILENT:
@@ -173,7 +186,7 @@ def end(Executor executor not None, Pool pool):
                 Namespace("admin"), {"endSessions": ids[start:start + END_SESSIONS_BATCH]}
             )
             command.sessionless = True
-            if tell(executor, command, pool, deadline) != TOLD:
+            if tell(executor, command, pool, deadline, 0) != TOLD:
                 return
     finally:
         executor.housekeeping.release()

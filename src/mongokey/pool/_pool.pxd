@@ -26,7 +26,7 @@ cdef class Pool:
     cdef object __weakref__
 
     cdef Connection checkout(self)
-    cdef Connection borrow(self)
+    cdef Connection borrow(self, double wait_s)
     cdef int give_back(self, Connection connection) except -1
     cdef int checkin(self, Connection connection) except -1
     cdef Connection _checkout_slowly(self, int64_t started_ns)

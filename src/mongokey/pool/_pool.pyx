@@ -110,15 +110,29 @@ cdef class Pool:
             return connection
         return self._checkout_slowly(now)
 
-    cdef Connection borrow(self):
-        """For housekeeping: a connection that nobody uses or waits for, or None; never waits and
-        never opens one. To be given back by `give_back`, soon."""
-        cdef Connection connection
-        if self.closed or self.waiters:
+    cdef Connection borrow(self, double wait_s):
+        """For housekeeping: a connection that nobody uses, or None; never opens one. To be given
+        back by `give_back`, soon. Where others wait for one already, None at once, or, with
+        `wait_s`, one that comes back within so many seconds, in turn."""
+        cdef Connection connection = None
+        cdef _Waiter waiter
+        if self.closed:
             return None
-        connection = self._fresh_idle(monotonic_ns())
+        if not self.waiters:
+            connection = self._fresh_idle(monotonic_ns())
+            if connection is not None:
+                self.in_use += 1
+        elif wait_s > 0:
+            waiter = _Waiter()
+            self.waiters.append(waiter)
+            try:
+                waiter.lock.acquire(True, wait_s)
+            finally:
+                connection = waiter.connection
+                if connection is None:
+                    # Neither a place in the queue nor a turn to open one is for housekeeping.
+                    connection = self._abandon(waiter)
         if connection is not None:
-            self.in_use += 1
             self.borrowed += 1
         return connection
 

@@ -27,6 +27,7 @@ _PERIOD_S = 1.0
 # try may count against an account that locks, or ask a person again.
 _FIRST_REST, _LONGEST_REST = 4, 256
 
+
 class Keeper:
     """Prunes the pools of `topology` once a second, if `prunes`; and calls `tidy` after each
     `wake`, then once a second for as long as that returns False: not all is done yet.
@@ -96,7 +97,8 @@ class Keeper:
         try:
             self._tend(self._calls)
         finally:
-            unstarted.append(True)  # after an error that nobody foresaw the next call starts another
+            # After an error that nobody foresaw the next call starts another.
+            unstarted.append(True)
 
     def _tend(self, calls: SimpleQueue[Callable[[], object] | None]) -> None:
         rests: weakref.WeakKeyDictionary[Pool, _Rest] = weakref.WeakKeyDictionary()
