@@ -20,7 +20,7 @@ from mongokey.operations._operation cimport (
 from mongokey.pool._pool cimport Pool
 from mongokey.stream._stream cimport monotonic_ns
 
-from mongokey.errors import AutoReconnect, MongoError, NetworkTimeout
+from mongokey.errors import AutoReconnect, DocumentTooLarge, MongoError, NetworkTimeout
 
 cdef int64_t SECOND_NS = 1_000_000_000
 # How long one message may take, and everything that closing a client sends.
@@ -68,7 +68,7 @@ cdef int tell(
             # That connection was dead before; the others may still be good.
             lost = True
             continue
-        except MongoError:
+        except (MongoError, DocumentTooLarge):
             return FAILED
         finally:
             if connection.stream.closed and operation.session is not None:
