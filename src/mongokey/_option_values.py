@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mongokey._escapes import unquote_plus
+from mongokey._secrets import Secret
 from mongokey._uri_errors import InvalidOption, InvalidOptionType
 from mongokey.errors import ConfigurationError, InvalidURI
 
@@ -271,7 +272,7 @@ def mechanism_properties(name: str, value: Any) -> dict[str, Any]:
                 key = unquote_plus(key, f"name of pair {number} of {name}")
             properties[key] = text
         if wrong is not None:
-            wrong.kept = properties or None
+            wrong.kept = Secret(properties) if properties else None
             raise wrong
         return properties
     if not hasattr(value, "items"):
@@ -346,7 +347,7 @@ def read_preference_tags(name: str, value: Any) -> list[dict[str, str]]:
         else:
             tag_sets.append(tags)
     if wrong is not None:
-        wrong.kept = tag_sets or None
+        wrong.kept = Secret(tag_sets) if tag_sets else None
         raise wrong
     return tag_sets
 

@@ -15,6 +15,8 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._secrets import Secret
+
 WARNING = "warning"
 DEPRECATED = "deprecated"
 ADVICE = "advice"
@@ -37,11 +39,11 @@ class InvalidHost(InvalidURI, ValueError):
 class InvalidOption(ConfigurationError, ValueError):
     """The value of an option is out of its range or not one of its words.
 
-    `kept` is what of a list of values could be read all the same, for those who only warn of the
-    rest; None where nothing could.
+    `kept` is what of a list of values could be read all the same, as a Secret, for those who only
+    warn of the rest; None where nothing could.
     """
 
-    kept: Any = None
+    kept: Secret[Any] | None = None
 
 
 class InvalidOptionType(ConfigurationError, TypeError):

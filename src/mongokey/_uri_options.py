@@ -101,7 +101,7 @@ def read_options(
             options.pop(name, None)
             kept = getattr(error, "kept", None)
             if kept is not None:
-                options[name] = kept
+                options[name] = kept.reveal()
             findings.append(_invalid(error, name))
         else:
             if option.advise is not None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from mongokey._reprs import with_safe_repr
+from mongokey._secrets import Secret, keeps_secrets
 from mongokey._uri_errors import (
     DEPRECATED,
     Finding,
@@ -120,7 +121,7 @@ class ClientOptions(Frozen):
     _options: dict[str, Any]
     _codec_options: CodecOptions[Any] | None
     # Of `build`, while DNS is still to be asked; else None.
-    _arguments: tuple[Any, ...] | None
+    _arguments: Secret[tuple[Any, ...]] | None
     # The seeds in the order given, each once; the port of a Unix socket is None.
     hosts: tuple[Host, ...]
     # The string among the hosts, or None where there were only host names.
@@ -162,6 +163,7 @@ class ClientOptions(Frozen):
     findings: tuple[Finding, ...]
 
     @classmethod
+    @keeps_secrets
     def build(
         cls,
         host: str | Iterable[str] | None = None,
@@ -195,7 +197,7 @@ class ClientOptions(Frozen):
         arguments = None
         if string is not None and string.is_srv:
             if _may_defer and _connects_later(string, named):
-                arguments = (host, port, keywords)
+                arguments = Secret((host, port, keywords))
                 string = string.with_dns(())
             else:
                 resolve = _resolve or named.get("srv_resolver")
@@ -229,7 +231,7 @@ class ClientOptions(Frozen):
         set_once(self, "findings", tuple(findings))
         set_once(self, "_arguments", arguments)
         if _stacklevel:
-            emit(findings, True, _stacklevel)
+            emit(findings, True, _stacklevel + 1)  # the decorator's
         return self
 
     @property
@@ -244,8 +246,10 @@ class ClientOptions(Frozen):
         """
         if self._arguments is None:
             return self
-        host, port, keywords = self._arguments
-        return type(self).build(host, port, _stacklevel=0, **keywords)
+        given = self._arguments
+        return type(self).build(
+            given.reveal()[0], given.reveal()[1], _stacklevel=0, **given.reveal()[2]
+        )
 
     @property
     def codec_options(self) -> CodecOptions[Any]:

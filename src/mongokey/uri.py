@@ -14,6 +14,7 @@ from mongokey import _uri_errors as say
 from mongokey._escapes import unquote_plus
 from mongokey._hostnames import host_problem
 from mongokey._reprs import with_safe_repr
+from mongokey._secrets import Secret, keeps_secrets
 from mongokey._uri_errors import ADVICE, Finding
 from mongokey._uri_options import options_are_meant, read_options
 from mongokey.errors import ConfigurationError, InvalidURI
@@ -136,7 +137,7 @@ class ConnectionString:
 
     _hosts: tuple[Host, ...]
     _username: str | None
-    _password: str | None
+    _password: Secret[str] | None
     _database: str | None
     _collection: str | None
     _options: dict[str, Any]
@@ -164,7 +165,7 @@ class ConnectionString:
     @property
     def password(self) -> str | None:
         """The password, decoded; "" if it was given empty, None if it was not given."""
-        return self._password
+        return None if self._password is None else self._password.reveal()
 
     @property
     def database(self) -> str | None:
@@ -227,6 +228,7 @@ class ConnectionString:
         """Whether a `+` in the user information was read as a blank."""
         return self._raw_plus
 
+    @keeps_secrets
     def with_dns(self, hosts: Iterable[Host], txt: str | None = None) -> ConnectionString:
         """This mongodb+srv string with what DNS said about it, as a new ConnectionString.
 
@@ -313,6 +315,7 @@ class ConnectionString:
 _new = object.__new__
 
 
+@keeps_secrets
 def ask_dns(
     string: ConnectionString, resolve: Resolve, keywords: Mapping[str, Any] | None = None
 ) -> ConnectionString:
@@ -374,6 +377,7 @@ def show_host(host: Host) -> str:
     return name if port is None else f"{name}:{port}"
 
 
+@keeps_secrets
 def parse(
     uri: str,
     default_port: int | None = DEFAULT_PORT,
@@ -483,7 +487,7 @@ def parse(
     string = _new(ConnectionString)
     string._hosts = seeds
     string._username = username
-    string._password = password
+    string._password = None if password is None else Secret(password)
     string._database = database
     string._collection = collection
     string._options = options

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from mongokey import _uri_errors as say
 from mongokey._escapes import unquote_plus
 from mongokey._reprs import with_safe_repr
+from mongokey._secrets import keeps_secrets
 from mongokey._uri_errors import Finding, emit
 from mongokey._uri_options import read_options
 from mongokey.errors import ConfigurationError
@@ -63,6 +64,7 @@ _INSECURE_PARTS = (
 )
 
 
+@keeps_secrets
 def parse_uri(
     uri: str,
     default_port: int | None = DEFAULT_PORT,
@@ -103,7 +105,7 @@ def parse_uri(
         raise TypeError(f"uri must be a str, not {type(uri).__name__}")
     string = parse(uri, default_port, validate=validate, lenient=warn)
     if string._findings:
-        emit(string._findings, False, 2)
+        emit(string._findings, False, 3)
     if string._fqdn is not None:
         keywords = {
             "connectTimeoutMS": connect_timeout,
@@ -124,7 +126,7 @@ def parse_uri(
             f"srv_max_hosts and srv_host_validator only go with a {SRV_SCHEME} string"
         )
     username = string._username
-    password = string._password
+    password = string.password
     return {
         "nodelist": list(string._hosts),
         "username": username,
@@ -159,6 +161,7 @@ def _key(name: str) -> str:
     return name if option is None else option.key
 
 
+@keeps_secrets
 def parse_userinfo(userinfo: str) -> tuple[str, str]:
     """The decoded (user name, password) of `user:password`; the password is "" if there is none.
 
@@ -181,6 +184,7 @@ def parse_ipv6_literal_host(entity: str, default_port: int | None) -> tuple[str,
     return address, after[1:] if after.startswith(":") else default_port
 
 
+@keeps_secrets
 def parse_host(entity: str, default_port: int | None = DEFAULT_PORT) -> Host:
     """The (host, port) of `host` or `host:port`, the host in lower case.
 
@@ -191,6 +195,7 @@ def parse_host(entity: str, default_port: int | None = DEFAULT_PORT) -> Host:
     return read_host(entity, default_port)
 
 
+@keeps_secrets
 def split_hosts(hosts: str, default_port: int | None = DEFAULT_PORT) -> list[Host]:
     """The (host, port) pairs of hosts with commas between them; a Unix socket's port is None.
 
@@ -205,6 +210,7 @@ def split_hosts(hosts: str, default_port: int | None = DEFAULT_PORT) -> list[Hos
     return nodes
 
 
+@keeps_secrets
 def split_options(
     opts: str, validate: bool = True, warn: bool = False, normalize: bool = True
 ) -> MutableMapping[str, Any]:
@@ -217,7 +223,7 @@ def split_options(
     options, given, spelled, rules = read_options(opts, validate, warn, findings, False)
     check_rules(rules & (TLS_RULES | PROXY_RULES), options, given, 1, False)
     if findings:
-        emit(findings, False, 2)
+        emit(findings, False, 3)
     if normalize:
         if "tlsInsecure" in options:
             for part in _INSECURE_PARTS:
@@ -227,6 +233,7 @@ def split_options(
     return _AnyCase(options)
 
 
+@keeps_secrets
 def validate_options(opts: Mapping[str, Any], warn: bool = False) -> MutableMapping[str, Any]:
     """A copy of `opts` with checked values, under the names given.
 
@@ -245,7 +252,7 @@ def validate_options(opts: Mapping[str, Any], warn: bool = False) -> MutableMapp
             if not warn:
                 raise
             findings.append(Finding("OPTION-INVALID", f"{error}; it is ignored"))
-    emit(findings, False, 2)
+    emit(findings, False, 3)
     return _AnyCase(checked) if isinstance(opts, _AnyCase) else checked
 
 

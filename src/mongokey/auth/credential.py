@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from mongokey._reprs import with_safe_repr
+from mongokey._secrets import Secret, keeps_secrets
 from mongokey.auth.mechanism import FROM_DEFAULT
 from mongokey.auth.registry import DEFAULT, find_rules
 from mongokey.auth.turns import LoginTurns
@@ -97,9 +98,9 @@ class MongoCredential:
     """
 
     __slots__ = (
+        "_password",
         "mechanism",
         "mechanism_properties",
-        "password",
         "source",
         "source_origin",
         "state",
@@ -109,11 +110,12 @@ class MongoCredential:
     mechanism: str | None
     source: str
     username: str | None
-    password: str | None
+    _password: Secret[str] | None
     mechanism_properties: MechanismProperties
     source_origin: str
     state: CredentialState
 
+    @keeps_secrets
     def __init__(
         self,
         mechanism: str | None,
@@ -133,7 +135,7 @@ class MongoCredential:
         fill(self, "mechanism", mechanism)
         fill(self, "source", source)
         fill(self, "username", username)
-        fill(self, "password", password)
+        fill(self, "_password", None if password is None else Secret(password))
         fill(self, "mechanism_properties", MechanismProperties(properties, secret))
         fill(self, "source_origin", source_origin)
         fill(self, "state", CredentialState())
@@ -143,6 +145,11 @@ class MongoCredential:
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"MongoCredential is immutable: {name} cannot be deleted")
+
+    @property
+    def password(self) -> str | None:
+        """The password, or None."""
+        return None if self._password is None else self._password.reveal()
 
     @property
     def shown_user(self) -> str | None:
@@ -156,7 +163,7 @@ class MongoCredential:
         properties = tuple(
             sorted((name, _hashable(v)) for name, v in self.mechanism_properties.items())
         )
-        return (self.mechanism, self.source, self.username, self.password, properties)
+        return (self.mechanism, self.source, self.username, self._password, properties)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MongoCredential):
@@ -173,7 +180,7 @@ class MongoCredential:
         parts = [f"mechanism={self.mechanism!r}", f"source={self.source!r}"]
         if self.username is not None:
             parts.append(f"username={self.shown_user!r}")
-        if self.password is not None:
+        if self._password is not None:
             parts.append("password=<hidden>")
         if self.mechanism_properties:
             parts.append(f"mechanism_properties={self.mechanism_properties!r}")
@@ -208,6 +215,7 @@ class ShownCredential:
         }
 
 
+@keeps_secrets
 def build_credential(
     mechanism: str | None,
     username: str | None,

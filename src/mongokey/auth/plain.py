@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from mongokey._secrets import keeps_secrets
 from mongokey.auth import sasl
 from mongokey.auth.conversation import Conversation, Step
 from mongokey.auth.credential import MongoCredential
@@ -33,13 +34,17 @@ class PlainConversation(Conversation):
         self._credential = credential
 
     def start(self, speculative_reply: Mapping[str, Any] | None = None) -> Step:
-        user, password = self._credential.username, self._credential.password
-        return sasl.start("PLAIN", f"\0{user}\0{password}".encode())
+        return sasl.start("PLAIN", _message(self._credential))
 
     def _next(self, reply: Mapping[str, Any]) -> Step:
         if not sasl.read(reply, "PLAIN").done:
             raise ServerProofError("PLAIN: the server wants to go on, but PLAIN is one message")
         return None
+
+
+@keeps_secrets
+def _message(credential: MongoCredential) -> bytes:
+    return f"\0{credential.username}\0{credential.password}".encode()
 
 
 def _check(username: str | None, password: str | None, properties: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from mongokey._clock import monotonic_ns
+from mongokey._secrets import keeps_secrets
 from mongokey.auth import sasl
 from mongokey.auth.conversation import Conversation, Document, Step, Work
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError
@@ -306,6 +307,7 @@ class ScramConversation(Conversation):
         )
 
 
+@keeps_secrets
 def _derive(
     hash_: _Hash, credential: MongoCredential, salt: bytes, iterations: int, deadline_ns: int
 ) -> Keys:

@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mongokey import _option_values as v
+from mongokey._secrets import keeps_secrets
 from mongokey.auth.credential import MongoCredential
 from mongokey.auth.registry import FALLBACK, PREFERRED, find_rules
 from mongokey.cli.mistakes import Mistake, find_mistakes
@@ -118,6 +119,7 @@ class Explanation(NamedTuple):
         return plain
 
 
+@keeps_secrets
 def explain(
     uri: str,
     *,

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import quote_plus, unquote_plus
 
 from mongokey import _uri_errors as say
+from mongokey._secrets import keeps_secrets
 from mongokey.auth.mechanism import EXTERNAL
 from mongokey.auth.registry import DEFAULT, find_rules, property_names
 from mongokey.errors import ConfigurationError
@@ -99,6 +100,7 @@ class _Text(NamedTuple):
         return f"{self.scheme}{userinfo}@..." if self.unsure else self._join(userinfo, query)
 
 
+@keeps_secrets
 def find_mistakes(uri: str, *, from_shell: bool = False) -> list[Mistake]:
     """What is, or most likely is, not meant so in `uri`; the surest comes first.
 

@@ -14,6 +14,7 @@ from copy import copy
 from datetime import datetime, timedelta
 
 from mongokey._reprs import with_safe_repr
+from mongokey._secrets import keeps_secrets
 from mongokey.auth.aws.problems import AwsProblem
 from mongokey.auth.forks import renew_in_children
 
@@ -59,6 +60,7 @@ class AwsKeys:
 
     __slots__ = ("access_key", "expires", "keep", "origin", "secret_key", "token", "unchanged")
 
+    @keeps_secrets
     def __init__(
         self,
         access_key: str,

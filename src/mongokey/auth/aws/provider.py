@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
+from mongokey._secrets import keeps_secrets
 from mongokey.auth.aws.keys import AwsKeys
 from mongokey.auth.aws.problems import AwsProblem, clean
 from mongokey.auth.aws.times import parse_time
@@ -25,6 +26,7 @@ _TOKEN = ("token", "SessionToken", "Token", "aws_session_token", "session_token"
 _EXPIRES = ("expires", "Expiration", "expiry_time", "expiration", "_expiry_time")
 
 
+@keeps_secrets
 def ask_provider(provider: Any) -> AwsKeys:
     """Call the provider and read what it gives: `load()` of an object, or the callable itself.
 

@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.credentials import EnvProvider
 from botocore.session import Session
 
+from mongokey._secrets import keeps_secrets
 from mongokey.auth.aws.keys import AwsKeys
 from mongokey.auth.aws.problems import AwsProblem, clean
 from mongokey.auth.aws.times import parse_time
@@ -32,6 +33,7 @@ ENVIRONMENT = "the environment (AWS_ACCESS_KEY_ID)"
 _IMDS_ROLE = "/iam/security-credentials/"
 
 
+@keeps_secrets
 def from_environment() -> AwsKeys | None:
     """The keys in the environment variables as they are now, None when there are none.
 
@@ -55,6 +57,7 @@ class Search:
         self.place = ENVIRONMENT
         self.tried: list[tuple[str, str]] = []
 
+    @keeps_secrets
     def run(self, within_s: float | None) -> AwsKeys:
         """The first keys found. Waits for metadata services and STS, about as long as `within_s`.
 

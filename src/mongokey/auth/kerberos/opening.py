@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from mongokey._secrets import keeps_secrets
 from mongokey.auth.kerberos.adapter import Context, Service
 from mongokey.auth.kerberos.canonical import canonicalize
 from mongokey.auth.kerberos.hints import Evidence
@@ -15,6 +16,7 @@ from mongokey.auth.kerberos.libraries import find_library
 from mongokey.auth.kerberos.tickets import PasswordTickets
 
 
+@keeps_secrets
 def open_context(
     service: Service,
     canonicalize_host_name: str,

@@ -1,0 +1,121 @@
+"""Secrets in memory: held where a `repr` does not show them, and gone from frames that failed.
+
+Crash reporters and `unittest --locals` print the variables of each frame that an exception came
+through, so a function that is given a secret must not be left by one with the secret in them.
+Knows nothing of what the secrets are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
+
+    _T = TypeVar("_T")
+    _P = ParamSpec("_P")
+
+    class _Held(Generic[_T]):
+        __slots__ = ()
+
+else:
+
+    class _Held:
+        __slots__ = ()
+
+        def __class_getitem__(cls, item: object) -> type:
+            return cls
+
+
+class Secret(_Held["_T"]):
+    """Holds a value, which `reveal` gives and no `repr` shows. Equal where the values are."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: _T) -> None:
+        self._value = value
+
+    def reveal(self) -> _T:
+        """The value; it is not to be kept in a variable of a function that can fail."""
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return self._value == other._value if isinstance(other, Secret) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret cannot be pickled or copied")
+
+
+def keeps_secrets(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """A decorator of functions that are given secrets or make them: an exception that leaves them
+    takes none along in the variables of the frames it came through."""
+
+    @wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        held = (Secret(args), Secret(kwargs))
+        del args, kwargs
+        with _Forgetting():
+            return function(*held[0].reveal(), **held[1].reveal())
+
+    return call
+
+
+class _Forgetting:
+    """Empties the frames below the one that enters it when an exception comes out of them."""
+
+    __slots__ = ("_outer",)
+
+    def __enter__(self) -> None:
+        import sys
+
+        # What is being handled already is not below, and may be the caller's own.
+        self._outer = sys.exc_info()[1]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            _forget(error, self._outer)
+
+
+def _forget(error: BaseException, outer: BaseException | None) -> None:
+    seen: set[int] = set() if outer is None else {id(outer)}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        traceback = each.__traceback__
+        while traceback is not None:
+            _empty(traceback.tb_frame)
+            traceback = traceback.tb_next
+        waiting += [each.__cause__, each.__context__]
+
+
+def _empty(frame: Any) -> None:
+    import sys
+
+    # The frames of a callback are the user's, who may want to see them.
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    if package != "mongokey" and package not in sys.stdlib_module_names:
+        return
+    try:
+        frame.clear()
+    except RuntimeError:  # it runs still, so it is above, or of another thread
+        return
+
+
+__all__ = ["Secret", "keeps_secrets"]
