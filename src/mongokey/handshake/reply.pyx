@@ -74,7 +74,8 @@ cdef class HelloReply:
     has to make sense, else `ProtocolError` names the field; it names an address too that is a path,
     since a server must not lead a client to the files of its machine. Anything else that makes none
     counts as not said: imitations of MongoDB are careless there, and no login needs it. Limits
-    above this driver's own are lowered to those. `document` is the whole answer. Sizes are in bytes.
+    above this driver's own are lowered to those. `document` is the whole answer. Sizes are in
+    bytes.
     """
 
     def __reduce__(self):
