@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from mongokey._reprs import with_safe_repr
 from mongokey.certificates import subject_name
 from mongokey.errors import ConfigurationError
 from mongokey.stream.tls_der import Malformed, revocation_list
@@ -62,6 +63,7 @@ class _Hidden:
         return self._value.encode("utf-8", "surrogatepass") if self._value else None
 
 
+@with_safe_repr
 class _Content:
     """A file's bytes on their way, which may be a private key."""
 

@@ -13,6 +13,7 @@ import contextlib
 import os
 import re
 
+from mongokey._reprs import with_safe_repr
 from mongokey.stream.tls_der import Malformed, first_element
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -31,6 +32,7 @@ _ENCRYPTION = re.compile(r"\s*Proc-Type:\s*4,\s*ENCRYPTED\s+DEK-Info:\s*([A-Z0-9
 _LITERAL_ENDS = re.compile(r"\\r|\\n")
 
 
+@with_safe_repr
 class Block:
     """One PEM block. `der` is what its base64 stands for, None where that is damaged; encrypted as
     `encryption` says (the DEK-Info of the old form), None where it is not."""
@@ -68,6 +70,7 @@ class Block:
         return b"\n".join([b"-----BEGIN %b-----" % label, *lines, b"-----END %b-----\n" % label])
 
 
+@with_safe_repr
 class File:
     """What one file holds: its blocks, and whether OpenSSL reads the same in it (`plain`).
 
