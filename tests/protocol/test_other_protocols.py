@@ -17,6 +17,7 @@ import trustme
 
 from mongokey import MongoClient
 from mongokey.client_options import ClientOptions
+from mongokey.connection._connection import Connection
 from mongokey.connection.establish import ConnectionSettings, open_connection
 from mongokey.errors import AutoReconnect, MongoError, ProtocolError, TLSError
 from mongokey.stream import tls_errors
@@ -149,13 +150,11 @@ def test_a_greeting_is_heard_though_the_connection_is_cut_before_we_speak(
     """The greeting lies in the socket when the write fails."""
     from mongokey.connection import establish
 
-    log_in = establish.log_in
-
-    def late(*arguments: Any) -> Any:
+    def late(*arguments: Any) -> Connection:
         time.sleep(0.5)
-        return log_in(*arguments)
+        return Connection(*arguments)
 
-    monkeypatch.setattr(establish, "log_in", late)
+    monkeypatch.setattr(establish, "Connection", late)
     with Port(b"SSH-2.0-OpenSSH_9.2\r\n", first=True, end="reset") as other:
         error = refused(other.port)
     assert "speaks SSH" in str(error)

@@ -15,6 +15,8 @@ cdef class Connection:
     cdef Py_ssize_t message_start           # where in `out` the message under construction starts
     cdef mk_reply reply                     # pointers into `incoming`, valid until the next receive
     cdef int32_t request_id                 # of the message in `out`
+    cdef uint32_t flags                     # and its flags
+    cdef bint awaiting                      # a reply, or the rest of a stream of them, is to come
 
     cdef readonly Stream stream
     cdef readonly tuple address             # (host, port or None)
@@ -44,5 +46,7 @@ cdef class Connection:
     cdef int _reserve(self, size_t extra) except -1
     cdef int roundtrip(self, int64_t deadline_ns) except -1
     cdef int settle(self) except -1
+    # Whether another command may be sent: it is open, and nothing is left to be read.
+    cdef bint reusable(self) except -1
     cpdef object command(self, str database, object command, int64_t deadline_ns=*)
     cpdef close(self)

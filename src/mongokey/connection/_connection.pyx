@@ -19,10 +19,12 @@ from mongokey._cdefs cimport (
     mk_store_i32,
 )
 from mongokey.bson._codec cimport context_of, read_document, write_document
-from mongokey.stream._stream cimport Stream
+from mongokey.stream._stream cimport Stream, expect_message
 from mongokey.wire._message cimport (
+    MK_EXHAUST_ALLOWED,
     MK_HEADER_SIZE,
     MK_MORE_TO_COME,
+    MK_OP_MSG,
     begin_message,
     check_header,
     end_message,
@@ -87,6 +89,7 @@ cdef class Connection:
     cdef int begin(self, uint32_t flags) except -1:
         """Start a message; the caller appends its body to `out`, then calls `finish`."""
         self.out.size = 0
+        self.flags = flags
         self.request_id = next_request_id()
         self.message_start = begin_message(&self.out, self.request_id, flags)
         return 0
@@ -102,6 +105,7 @@ cdef class Connection:
             self.close()
             raise
         self.out.size = 0
+        self.awaiting = not self.flags & MK_MORE_TO_COME
         return 0
 
     cdef int receive(self, int64_t deadline_ns) except -1:
@@ -122,6 +126,7 @@ cdef class Connection:
             memmove(self.incoming.data, self.incoming.data + self.message_size, left)
         self.incoming.size = left
         self.message_size = 0
+        expect_message(self.stream)
         while True:
             if length == 0:
                 if self.incoming.size >= <size_t>MK_HEADER_SIZE:
@@ -138,14 +143,26 @@ cdef class Connection:
             )
         self.message_size = length
         parse_reply(self.incoming.data, length, self.request_id, &self.reply)
+        if self.reply.opcode != MK_OP_MSG:
+            raise ProtocolError(
+                f"{self.stream.peer}: the server answered an OP_MSG with opcode "
+                f"{self.reply.opcode}"
+            )
         if self.reply.flags & MK_MORE_TO_COME:
+            if not self.flags & MK_EXHAUST_ALLOWED:
+                raise ProtocolError(
+                    f"{self.stream.peer}: the server announces more replies (moreToCome), which "
+                    "nobody asked for"
+                )
             # The next reply of the stream answers this one.
             self.request_id = self.reply.request_id
-        elif self.incoming.size > length:
+            return 0
+        if self.incoming.size > length:
             raise ProtocolError(
                 f"{self.stream.peer}: the server sent {self.incoming.size - length} bytes "
                 f"after its reply that nobody asked for"
             )
+        self.awaiting = False
         return 0
 
     cdef int _check_beginning(self) except -1:
@@ -179,6 +196,11 @@ cdef class Connection:
         self.send(deadline_ns)
         self.receive(deadline_ns)
         return 0
+
+    cdef bint reusable(self) except -1:
+        """Whether another command may be sent: open, and nothing left to be read."""
+        cdef Stream stream = self.stream
+        return not (stream.closed or self.awaiting or (stream.unread and stream.stale()))
 
     cdef int settle(self) except -1:
         """Give back what memory a large message took; for the end of a use."""

@@ -256,7 +256,11 @@ cdef class Pool:
     cdef int checkin(self, Connection connection) except -1:
         """Take back a connection; one that is closed or of an older generation is dropped."""
         cdef _Waiter waiter
-        if connection.stream.closed or connection.generation != self.generation or self.closed:
+        if (
+            connection.generation != self.generation
+            or self.closed
+            or not connection.reusable()
+        ):
             connection.close()
             if self.in_use > 0:
                 self.in_use -= 1

@@ -60,7 +60,7 @@ cdef class OpenSSLStream(SocketStream):
     cdef object _refused(self)
     cdef int _send_alert(self) except -1
     cdef int _collect(self) except -1
-    cdef int _flush(self, int64_t deadline_ns) except -1
+    cdef int _flush(self, int64_t limit_ns, bint own) except -1
     cdef int _fill(self, uint8_t *spare, size_t size, int64_t deadline_ns) except -1
     cdef int _take_in(self, const uint8_t *data, size_t size) except -1
     cdef bint _ticket(self) noexcept

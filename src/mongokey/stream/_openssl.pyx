@@ -34,6 +34,7 @@ from mongokey.stream._stream cimport (
     POLLIN,
     SocketStream,
     error_text,
+    expect_message,
     mk_close,
     mk_monotonic_ns,
     mk_poll,
@@ -239,6 +240,7 @@ cdef class OpenSSLStream(SocketStream):
             fn.SSL_set_session(self.ssl, session.pointer)
         self.handshake_deadline_ns = deadline_ns
         in_handshake[key] = self
+        expect_message(self)  # all of the handshake has one deadline
         try:
             while True:
                 # Others are let in where it takes long: for the server's certificates.
@@ -255,7 +257,7 @@ cdef class OpenSSLStream(SocketStream):
                     raise self._refused()
                 if code != SSL_ERROR_WANT_READ:
                     raise self._failure(code, error, 0)
-                self._flush(deadline_ns)
+                self._flush(deadline_ns if deadline_ns else self._limit_ns, deadline_ns == 0)
                 self._fill(spare, SMALL, deadline_ns)
         except AutoReconnect:
             # A session that the server chokes on is not tried again.
@@ -328,8 +330,8 @@ cdef class OpenSSLStream(SocketStream):
 
     # -- bytes --------------------------------------------------------------------------------
 
-    cdef int _flush(self, int64_t deadline_ns) except -1:
-        """Send what is encrypted."""
+    cdef int _flush(self, int64_t limit_ns, bint own) except -1:
+        """Send what is encrypted, until `limit_ns`; `own`: that is by `timeout_ns`."""
         cdef uint8_t copy[SMALL]
         cdef char *data = NULL
         cdef long size = fn.BIO_get_mem_data(self.sink, &data)
@@ -340,9 +342,9 @@ cdef class OpenSSLStream(SocketStream):
         if size <= SMALL:
             got = fn.BIO_read(self.sink, copy, SMALL)
             if got > 0:
-                SocketStream.write(self, copy, <size_t>got, deadline_ns)
+                SocketStream._put(self, copy, <size_t>got, limit_ns, own)
             return 0
-        SocketStream.write(self, <const uint8_t *>data, <size_t>size, deadline_ns)
+        SocketStream._put(self, <const uint8_t *>data, <size_t>size, limit_ns, own)
         # The bindings have no BIO_reset.
         while self.ssl != NULL and fn.BIO_read(self.sink, copy, SMALL) > 0:
             pass
@@ -370,8 +372,13 @@ cdef class OpenSSLStream(SocketStream):
     cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
         cdef int rc, part, code
         cdef bint big = size >= CHUNK
+        cdef int64_t limit = deadline_ns
         if self.closed:
             self._refuse()
+        if deadline_ns:
+            self._mark(deadline_ns)
+        else:
+            limit = self._own_limit()
         while size:
             part = <int>size if size < CHUNK else CHUNK
             if big:
@@ -388,22 +395,24 @@ cdef class OpenSSLStream(SocketStream):
                 raise self._failure(code, fn.ERR_get_error(), 0)
             data += rc
             size -= <size_t>rc
-            self._flush(deadline_ns)
+            self._flush(limit, deadline_ns == 0)
         return 0
 
     cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
         cdef int rc, code
         cdef int part = <int>capacity if capacity < CHUNK else CHUNK
+        cdef int64_t limit = deadline_ns if deadline_ns else self._limit_ns
+        cdef bint own = deadline_ns == 0
         cdef char *_
         if self.closed:
             self._refuse()
-        if self.held:
-            self._flush(deadline_ns)
         if deadline_ns:
             self._mark(deadline_ns)
-            # Not even bytes that are there count then: a peer that drips would win for ever.
-            if mk_monotonic_ns() >= deadline_ns:
-                self._timed_out(POLLIN, self._began_ns, False)
+        if self.held:
+            self._flush(limit, own)
+        # Not even bytes that are there count then: a peer that drips would win for ever.
+        if limit and mk_monotonic_ns() >= limit:
+            self._timed_out(POLLIN, limit - self.timeout_ns, own)
         while True:
             if self.dry:
                 self._fill(into, capacity, deadline_ns)
@@ -413,6 +422,7 @@ cdef class OpenSSLStream(SocketStream):
                 self.greeted = True
                 # A record that was read in part, or bytes of the next.
                 self.dry = rc < part and fn.BIO_get_mem_data(self.source, &_) <= 0
+                self.unread = not self.dry
                 if self._ticket():
                     self._collect()
                 return rc
@@ -424,7 +434,7 @@ cdef class OpenSSLStream(SocketStream):
             if self._ticket():
                 self._collect()
             elif fn.BIO_get_mem_data(self.sink, &_) > 0:
-                self._flush(deadline_ns)
+                self._flush(limit, own)
 
     cpdef bint stale(self) except -1:
         cdef mk_pollfd one
@@ -434,8 +444,6 @@ cdef class OpenSSLStream(SocketStream):
         cdef int rc
         if self.closed:
             return True
-        if self.held:
-            self._flush(0)
         # TLS 1.3 sends tickets unasked: only data, an end or an error is bad news.
         while True:
             if self.dry:
@@ -699,7 +707,7 @@ def wrap_openssl(
         wrapped._handshake(deadline_ns)
         wrapped.held = True
         if not hold:
-            wrapped._flush(deadline_ns)
+            wrapped._flush(deadline_ns if deadline_ns else wrapped._limit_ns, deadline_ns == 0)
     except BaseException:
         wrapped.close()
         raise

@@ -29,13 +29,16 @@ cdef extern from "mongokey/net.h" nogil:
 
 cdef class Stream:
     # Times are CLOCK_MONOTONIC nanoseconds; a deadline of 0 means "no deadline of this call":
-    # then the stream's own `timeout_ns` (socketTimeoutMS; 0: wait for ever) bounds each wait.
+    # then the stream's own `timeout_ns` (socketTimeoutMS; 0: wait for ever) bounds each write, and
+    # all reads together since `expect_message`.
     cdef readonly str peer                  # "host:port" or the Unix socket's path, for errors
     cdef readonly int64_t timeout_ns
     cdef readonly bint closed
     cdef readonly bint lost                 # the server, or the network, ended it
     # What the server had said, unread, when a write to it failed; b"": nothing, or not known.
     cdef readonly bytes last_words
+    # Whether the last read may have left bytes behind that are at hand already.
+    cdef readonly bint unread
     # Where the times come from, for errors: "socketTimeoutMS=5000", "connectTimeoutMS=20000".
     cdef public str timeout_text            # of timeout_ns; None: not known
     cdef public str deadline_text           # of the deadlines given to calls
@@ -52,6 +55,9 @@ cdef class Stream:
     # says to have waited, however many calls that took.
     cdef int64_t _deadline_ns
     cdef int64_t _began_ns
+    # The end of the message being read by `timeout_ns` (0: none); nothing of it was read yet.
+    cdef int64_t _limit_ns
+    cdef bint _first
 
     # Sends all of data[0:size]. Raises NetworkTimeout or AutoReconnect, and then is closed.
     cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1
@@ -79,13 +85,22 @@ cdef class SocketStream(Stream):
     cdef bint _detached                     # its socket was given away, to `_successor` if known
     cdef bint _unwanted                     # it was closed before the successor was known
     cdef Stream _successor
+    cdef int64_t _own_limit(self) noexcept
+    # As `write`, until `limit_ns` (0: for ever); `own`: that is by `timeout_ns`.
+    cdef int _put(self, const uint8_t *data, size_t size, int64_t limit_ns, bint own) except -1
     cdef int _write_rest(
-        self, const uint8_t *data, size_t size, int64_t sent, int64_t deadline_ns
+        self, const uint8_t *data, size_t size, int64_t sent, int64_t limit_ns, bint own
     ) except -1
     # Gives the socket away; the stream is closed then, the socket is not. `_pass_on` tells to whom,
     # so that a thread that closes this stream ends a TLS handshake too.
     cdef mk_socket _detach(self) except? -1
     cdef int _pass_on(self, Stream successor) except -1
+
+
+# A message is read from here on: `timeout_ns` bounds all of it, however many reads it takes.
+cdef inline void expect_message(Stream stream) noexcept:
+    stream._first = True
+    stream._limit_ns = mk_monotonic_ns() + stream.timeout_ns if stream.timeout_ns else 0
 
 
 cpdef int64_t monotonic_ns() noexcept nogil

@@ -1,5 +1,5 @@
 # cython: boundscheck=False, wraparound=False
-"""Connected byte streams: all bytes out, some bytes in, each wait bounded and interruptible.
+"""Connected byte streams: all bytes out, some bytes in, each message bounded and interruptible.
 
 It knows sockets (through include/mongokey/net.h), deadlines, signals, threads and forks, and the
 errors that a lost connection becomes. It must not know what the bytes mean, how a connection was
@@ -58,7 +58,7 @@ cdef class Stream:
         return self._refuse()
 
     cpdef int set_timeout(self, int64_t timeout_ns) except -1:
-        """Bound each wait of calls without a deadline to `timeout_ns` (0: not bounded)."""
+        """Bound each call without a deadline to `timeout_ns` (0: not bounded)."""
         if timeout_ns < 0:
             raise ValueError(f"a timeout is 0 or more nanoseconds, not {timeout_ns}")
         if self.closed:
@@ -103,6 +103,7 @@ cdef class Stream:
         if max < 1:
             raise ValueError(f"at least 1 byte must be asked for, not {max}")
         into = PyBytes_FromStringAndSize(NULL, max)
+        expect_message(self)
         got = self.read(<uint8_t *>PyBytes_AS_STRING(into), <size_t>max, deadline_ns)
         return into if got == max else PyBytes_FromStringAndSize(PyBytes_AS_STRING(into), got)
 
@@ -214,8 +215,22 @@ cdef class SocketStream(Stream):
             self._refuse()
         if deadline_ns:
             self._mark(deadline_ns)
+            return self._put(data, size, deadline_ns, False)
         if size < BIG_WRITE:
             # Returns at once, so the GIL is kept: releasing it costs more than the call.
+            sent = mk_send_now(self._socket, data, size)
+            if sent == <int64_t>size:
+                return 0
+            return self._write_rest(data, size, sent, self._own_limit(), True)
+        return self._put(data, size, self._own_limit(), True)
+
+    cdef int64_t _own_limit(self) noexcept:
+        """When a call that begins now is over by `timeout_ns`; 0: never."""
+        return mk_monotonic_ns() + self.timeout_ns if self.timeout_ns else 0
+
+    cdef int _put(self, const uint8_t *data, size_t size, int64_t limit_ns, bint own) except -1:
+        cdef int64_t sent
+        if size < BIG_WRITE:
             sent = mk_send_now(self._socket, data, size)
         else:
             self._inside += 1
@@ -224,12 +239,11 @@ cdef class SocketStream(Stream):
             self._leave()
         if sent == <int64_t>size:
             return 0
-        return self._write_rest(data, size, sent, deadline_ns)
+        return self._write_rest(data, size, sent, limit_ns, own)
 
     cdef int _write_rest(
-        self, const uint8_t *data, size_t size, int64_t sent, int64_t deadline_ns
+        self, const uint8_t *data, size_t size, int64_t sent, int64_t limit_ns, bint own
     ) except -1:
-        cdef int64_t started, limit
         while True:
             if sent >= 0:
                 data += sent
@@ -238,11 +252,7 @@ cdef class SocketStream(Stream):
                     return 0
             elif sent != -MK_EAGAIN and sent != -MK_EINTR:
                 self._lost(sent, "sending")
-            started = mk_monotonic_ns()
-            limit = deadline_ns
-            if limit == 0 and self.timeout_ns:
-                limit = started + self.timeout_ns
-            self._wait(POLLOUT, limit, started, deadline_ns == 0)
+            self._wait(POLLOUT, limit_ns, limit_ns - self.timeout_ns, own)
             self._inside += 1
             with nogil:
                 sent = mk_send_now(self._socket, data, size)
@@ -259,41 +269,47 @@ cdef class SocketStream(Stream):
         return Stream._lost(self, code, doing)
 
     cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
-        cdef int64_t got, limit = deadline_ns, started = 0
+        cdef int64_t got
+        cdef int64_t limit = deadline_ns if deadline_ns else self._limit_ns
+        cdef bint own = deadline_ns == 0
+        cdef bint first = self._first
         if self.closed:
             self._refuse()
-        if deadline_ns:
+        self._first = False
+        if not own:
             self._mark(deadline_ns)
-        if deadline_ns or self.timeout_ns:
-            started = mk_monotonic_ns()
-        if deadline_ns == 0:
-            if self.timeout_ns:
-                limit = started + self.timeout_ns
-            if MK_KERNEL_WAITS:
-                # A signal that came while the message was sent would be heard only at the end.
+        elif MK_KERNEL_WAITS and (first or limit == 0):
+            # A signal that came while the message was sent would be heard only at the end.
+            self._interrupted()
+            # The hot path: the kernel waits, and minds timeout_ns, in one system call. A
+            # policy that looks (or spins) before it waits would stand here.
+            self._inside += 1
+            with nogil:
+                got = mk_receive(self._socket, into, capacity, True)
+            self._leave()
+            if got > 0:
+                self.unread = <size_t>got == capacity
+                return <Py_ssize_t>got
+            if got == -MK_EINTR:
                 self._interrupted()
-                # The hot path: the kernel waits, and minds timeout_ns, in one system call. A
-                # policy that looks (or spins) before it waits would stand here.
-                self._inside += 1
-                with nogil:
-                    got = mk_receive(self._socket, into, capacity, True)
-                self._leave()
-                if got > 0:
-                    return <Py_ssize_t>got
-                if got == -MK_EINTR:
-                    self._interrupted()
-                elif got != -MK_EAGAIN:
-                    self._lost(got, "waiting for the server's answer")
+            elif got != -MK_EAGAIN:
+                self._lost(got, "waiting for the server's answer")
+        if first or limit == 0:
+            self._wait(POLLIN, limit, limit - self.timeout_ns, own)
+        elif mk_monotonic_ns() >= limit:
+            # Not even bytes that are there count now: a peer that drips would win for ever.
+            self._timed_out(POLLIN, limit - self.timeout_ns, own)
         while True:
-            self._wait(POLLIN, limit, started, deadline_ns == 0)
             self._inside += 1
             with nogil:
                 got = mk_receive(self._socket, into, capacity, False)
             self._leave()
             if got > 0:
+                self.unread = <size_t>got == capacity
                 return <Py_ssize_t>got
             if got != -MK_EAGAIN and got != -MK_EINTR:
                 self._lost(got, "waiting for the server's answer")
+            self._wait(POLLIN, limit, limit - self.timeout_ns, own)
 
     cpdef int set_timeout(self, int64_t timeout_ns) except -1:
         cdef int rc

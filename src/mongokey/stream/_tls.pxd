@@ -20,13 +20,13 @@ cdef class SSLStream(SocketStream):
     cdef bint _broken                       # an error was met: no close_notify any more
     cdef bint _fresh                        # no session was kept of this connection yet
     cdef int64_t _expires_s                 # of the sessions that this connection makes: Unix
-    cdef int64_t _limit_ns                  # time, and monotonic; 0: none is kept
+    cdef int64_t _resumable_until_ns        # time, and monotonic; 0: none is kept
     cdef readonly bint resumed              # the handshake was an abbreviated one
 
     cdef int _keep_session(self) except -1
     cdef int _handshake(self, int64_t deadline_ns) except -1
     cdef int _approve(self, bint over, int64_t deadline_ns) except -1
-    cdef int _flush(self, int64_t deadline_ns) except -1
+    cdef int _flush(self, int64_t limit_ns, bint own) except -1
     cdef int _fill(self, int64_t deadline_ns) except -1
     cdef int _take_in(self, const uint8_t *data, size_t size) except -1
     cdef int _send_last(self) except -1

@@ -27,6 +27,7 @@ from mongokey.stream._stream cimport (
     POLLIN,
     SocketStream,
     error_text,
+    expect_message,
     mk_close,
     mk_monotonic_ns,
     mk_poll,
@@ -119,12 +120,13 @@ cdef class SSLStream(SocketStream):
 
     cdef int _handshake(self, int64_t deadline_ns) except -1:
         cdef Py_ssize_t rc
+        expect_message(self)  # all of the handshake has one deadline
         while True:
             rc = self._attempt(self.ssl_object.do_handshake, None, None)
             # Before anything is said to a server that has shown its certificate.
             if not self._approved:
                 self._approve(rc != WANT_READ, deadline_ns)
-            self._flush(deadline_ns)
+            self._flush(deadline_ns if deadline_ns else self._limit_ns, deadline_ns == 0)
             if rc != WANT_READ:
                 self._shaken = True
                 self._dry = False
@@ -153,7 +155,7 @@ cdef class SSLStream(SocketStream):
             )
             self._broken = False
         self._expires_s = self._tls.trust.until(chain, answered)
-        self._limit_ns = mk_monotonic_ns() + <int64_t>RESUMABLE_S * 1_000_000_000
+        self._resumable_until_ns = mk_monotonic_ns() + <int64_t>RESUMABLE_S * 1_000_000_000
         return 0
 
     cdef int _keep_session(self) except -1:
@@ -165,17 +167,21 @@ cdef class SSLStream(SocketStream):
             # The one of TLS 1.2 that was resumed is kept still.
             if once or not self.resumed:
                 self._tls.sessions.keep(
-                    self.peer, self.ssl_object.session, self._expires_s, self._limit_ns, once
+                    self.peer,
+                    self.ssl_object.session,
+                    self._expires_s,
+                    self._resumable_until_ns,
+                    once,
                 )
         return 0
 
     # -- bytes --------------------------------------------------------------------------------
 
-    cdef int _flush(self, int64_t deadline_ns) except -1:
-        """Send what is encrypted."""
+    cdef int _flush(self, int64_t limit_ns, bint own) except -1:
+        """Send what is encrypted, until `limit_ns`; `own`: that is by `timeout_ns`."""
         cdef bytes data = self._sink.read()
         if data:
-            SocketStream.write(self, data, <size_t>len(data), deadline_ns)
+            SocketStream._put(self, data, <size_t>len(data), limit_ns, own)
         return 0
 
     cdef int _fill(self, int64_t deadline_ns) except -1:
@@ -199,8 +205,13 @@ cdef class SSLStream(SocketStream):
 
     cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
         cdef Py_ssize_t sent
+        cdef int64_t limit = deadline_ns
         if self.closed:
             self._refuse()
+        if deadline_ns:
+            self._mark(deadline_ns)
+        else:
+            limit = self._own_limit()
         while size:
             view = PyMemoryView_FromMemory(
                 <char *>data, <Py_ssize_t>(size if size < CHUNK else CHUNK), PyBUF_READ
@@ -209,8 +220,9 @@ cdef class SSLStream(SocketStream):
                 sent = self._attempt(self.ssl_object.write, view, None)
             finally:
                 view.release()
-            self._flush(deadline_ns)
+            self._flush(limit, deadline_ns == 0)
             if sent == WANT_READ:
+                self._limit_ns = limit
                 self._fill(deadline_ns)
                 continue
             data += sent
@@ -220,13 +232,15 @@ cdef class SSLStream(SocketStream):
     cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
         cdef Py_ssize_t got
         cdef Py_ssize_t part = <Py_ssize_t>(capacity if capacity < CHUNK else CHUNK)
+        cdef int64_t limit = deadline_ns if deadline_ns else self._limit_ns
+        cdef bint own = deadline_ns == 0
         if self.closed:
             self._refuse()
         if deadline_ns:
             self._mark(deadline_ns)
-            # Not even bytes that are there count then: a peer that drips would win for ever.
-            if mk_monotonic_ns() >= deadline_ns:
-                self._timed_out(POLLIN, self._began_ns, False)
+        # Not even bytes that are there count then: a peer that drips would win for ever.
+        if limit and mk_monotonic_ns() >= limit:
+            self._timed_out(POLLIN, limit - self.timeout_ns, own)
         while True:
             if self._dry:
                 self._fill(deadline_ns)
@@ -238,13 +252,14 @@ cdef class SSLStream(SocketStream):
             if got > 0:
                 # A record that was read in part, or bytes of the next.
                 self._dry = got < part and self._source.pending == 0
+                self.unread = not self._dry
                 if self._fresh:
                     self._keep_session()
                 return got
             if got == 0:
                 self._lost(0, "waiting for the server's answer")
             self._dry = True
-            self._flush(deadline_ns)
+            self._flush(limit, own)
 
     cpdef bint stale(self) except -1:
         cdef mk_pollfd one
@@ -377,7 +392,8 @@ def wrap_tls(
             kept = tls.sessions.take(wrapped.peer)
             if kept is not None:
                 wrapped.ssl_object.session = kept.session
-                wrapped._expires_s, wrapped._limit_ns = kept.expires_s, kept.limit_ns
+                wrapped._expires_s = kept.expires_s
+                wrapped._resumable_until_ns = kept.limit_ns
         wrapped._handshake(deadline_ns)
     except AutoReconnect:
         wrapped.close()

@@ -54,7 +54,8 @@ cdef extern from "mongokey/wire.h" nogil:
     bint mk_next_section(const mk_reply *reply, size_t *at, mk_section *section)
 
 
-# The next request id of this process: 1..2^31-1, then 1 again. Called under the GIL.
+# The next request id of this process, from a random one on: up to 2^31-1, then from 1. Called
+# under the GIL.
 cdef int32_t next_request_id() noexcept
 
 # Starts an OP_MSG at the end of `out`: header, flags and the kind byte 0. The caller appends

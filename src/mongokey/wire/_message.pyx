@@ -5,6 +5,8 @@ It knows the layout of the MongoDB wire protocol (OP_MSG specification) and the 
 into. It must not know BSON beyond a document's length, nor sockets, nor what commands mean.
 """
 
+import os
+
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport strlen
 
@@ -29,7 +31,19 @@ cdef extern from *:
     """
     const char *MK_QUERY_NAMESPACE
 
+# Ids begin at random, so that nobody from outside knows which one a reply has to answer.
 cdef int32_t _last_request_id = 0
+
+
+def _start_anew():
+    """Begin at another id; in a forked child too, or it would go on with its parent's."""
+    global _last_request_id
+    _last_request_id = int.from_bytes(os.urandom(4), "little") & 0x7FFFFFFF
+
+
+_start_anew()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 cdef int32_t next_request_id() noexcept:

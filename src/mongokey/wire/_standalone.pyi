@@ -18,7 +18,7 @@ SECONDARY_OK: Final = 4
 QUERY_FAILURE: Final = 2
 
 def next_request_id() -> int:
-    """The next request id of this process: 1 to 2**31 - 1, then 1 again."""
+    """The next request id of this process, from a random one on: up to 2**31 - 1, then from 1."""
 
 def crc32c(data: _Bytes, value: int = 0) -> int:
     """The CRC-32C of `data`; `value` is the checksum of what came before it (0: nothing)."""
