@@ -36,6 +36,7 @@ RETRYABLE_CODES = STATE_CHANGE_CODES | {6, 7, 64, 89, 134, 262, 9001}
 
 REAUTHENTICATION_REQUIRED = 391
 _DUPLICATE_KEY_CODES = frozenset({11000, 11001, 12582})
+_ILLEGAL_OPERATION = 20
 _MAX_TIME_EXPIRED = 50
 _CURSOR_NOT_FOUND = 43
 
@@ -52,6 +53,11 @@ def raise_command_error(
     message = reply.get("errmsg") or reply.get("$err") or "the server gave no error message"
     if not isinstance(message, str):
         message = repr(message)
+    if code == _ILLEGAL_OPERATION and message.startswith("Transaction numbers"):
+        message = (
+            f"{message}; this deployment does not support retryable writes: add "
+            f"retryWrites=false to the connection string"
+        )
     if hint is not None:
         message = f"{message}; {hint}"
     if code in STATE_CHANGE_CODES or (

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import decimal
+import uuid
+
 import pymongo
 import pymongo.errors
 import pytest
 
 import mongokey
 from mongokey import operations as ours
-from mongokey.errors import BulkWriteError, InvalidOperation
+from mongokey.errors import BulkWriteError, InvalidDocument, InvalidOperation
 
 pytestmark = pytest.mark.live
 
@@ -119,3 +122,56 @@ def test_what_is_no_list_of_requests(both, requests, error):
     mine, _ = both
     with pytest.raises(error):
         mine.bulk_write(requests)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_one_document_above_16_megabytes_does_not_take_the_others_along(both, ordered):
+    mine, _ = both
+    big = {"_id": 1, "text": "x" * (16 * 1024 * 1024)}
+    with pytest.raises(BulkWriteError) as caught:
+        mine.insert_many([{"_id": 0}, big, {"_id": 2}], ordered=ordered)
+    details = caught.value.details
+    assert [each["_id"] for each in mine.find().sort("_id")] == ([0] if ordered else [0, 2])
+    assert details["nInserted"] == (1 if ordered else 2)
+    (error,) = details["writeErrors"]
+    assert (error["index"], error["code"], error["op"]) == (1, 10334, big)
+
+
+def test_nothing_is_deleted_for_a_bulk_with_a_request_that_cannot_be_sent(both):
+    mine, theirs = both
+    for collection, module in ((mine, ours), (theirs, pymongo)):
+        collection.insert_one({"_id": 1})
+        with pytest.raises(TypeError):
+            collection.bulk_write([module.DeleteMany({}), module.InsertOne(None)])
+    for wrong in ({"price": decimal.Decimal("1.50")}, {"a": object()}, {1: 2}):
+        with pytest.raises(InvalidDocument):
+            mine.bulk_write([ours.DeleteMany({}), ours.InsertOne(wrong)])
+    assert mine.count_documents({}) == theirs.count_documents({}) == 1
+
+
+def test_an_ordered_bulk_without_answers_stops_before_it_deletes(both):
+    for collection, module, concern in (
+        (both[0], ours, mongokey.WriteConcern(w=0)),
+        (both[1], pymongo, pymongo.WriteConcern(w=0)),
+    ):
+        collection.insert_many([{"_id": 1}, {"_id": 2}])
+        quiet = collection.with_options(write_concern=concern)
+        result = quiet.bulk_write([module.InsertOne({"_id": 1}), module.DeleteMany({})])
+        assert not result.acknowledged
+        assert collection.count_documents({}) == 2
+
+
+def test_upserted_ids_are_the_users_values(both):
+    mine, theirs = both
+    identifier = uuid.UUID(int=5)
+    found = []
+    for collection, module in ((mine, ours), (theirs, pymongo)):
+        options = collection.codec_options.with_options(uuid_representation=4)
+        things = collection.with_options(codec_options=options)
+        request = module.UpdateOne({"_id": identifier}, {"$set": {"a": 1}}, upsert=True)
+        found.append(things.bulk_write([request]).upserted_ids)
+        things.drop()
+        found.append(
+            things.update_one({"_id": identifier}, {"$set": {"a": 1}}, upsert=True).upserted_id
+        )
+    assert found == [{0: identifier}, identifier] * 2

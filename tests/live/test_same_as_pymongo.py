@@ -383,15 +383,65 @@ len(d.client.nodes)
 d.client.server_info()["ok"]
 d.with_options().name
 c.with_options().name
-c.with_options(write_concern=p.WriteConcern(w=0)).insert_one({"_id": 60})
-c.with_options(write_concern=p.WriteConcern(w=0)).update_one({}, {"$set": {"a": 1}})
-c.with_options(write_concern=p.WriteConcern(w=0)).delete_one({}).deleted_count
-c.with_options(write_concern=p.WriteConcern(w=0)).insert_many([{"_id": 60}])
-c.with_options(write_concern=p.WriteConcern(w=0)).update_one({}, {"$set": {"a": 1}}, hint="_id_")
+QUIET.insert_one({"_id": 60})
+QUIET.update_one({}, {"$set": {"a": 1}})
+QUIET.delete_one({}).deleted_count
+QUIET.insert_many([{"_id": 60}])
+QUIET.update_one({}, {"$set": {"a": 1}}, hint="_id_")
 c.with_options(codec_options=b.codec_options.CodecOptions(tz_aware=True)).find_one()
 c.with_options(codec_options=b.codec_options.CodecOptions(document_class=b.son.SON)).find_one()
 c.with_options(codec_options=b.codec_options.CodecOptions(b.raw_bson.RawBSONDocument)).find_one()
+c.insert_many([{"_id": 60}, 5])
+c.insert_many([{"_id": 60}, {"a": object()}])
+c.insert_many({"_id": i} if i < 62 else 1 // 0 for i in range(60, 65))
+c.bulk_write([p.DeleteMany({}), p.InsertOne(None)])
+c.bulk_write([p.DeleteMany({}), p.InsertOne([])])
+c.bulk_write([p.DeleteMany({}), 5])
+c.bulk_write([p.DeleteMany({}), p.UpdateOne({}, {"a": 1})])
+c.bulk_write([p.DeleteMany({}), p.ReplaceOne({}, {"$set": {"a": 1}})])
+c.bulk_write([p.DeleteMany({}), p.UpdateOne({}, [])])
+c.bulk_write([p.DeleteMany({}), p.UpdateOne({}, {"$set": {"a": 1}}, upsert=1)])
+c.bulk_write([p.DeleteMany({})], let=5)
+c.bulk_write([p.InsertOne({"_id": 1}), p.DeleteMany({})], ordered=False)
+c.update_one({}, {"$set": {"a": 1}}, upsert=0)
+c.update_one({}, {"$set": {"a": 1}}, upsert=None)
+c.update_many({}, {"$set": {"a": 1}}, upsert=1)
+c.replace_one({}, {}, upsert=None)
+c.update_one({}, {"$set": {"a": 1}}, let=5)
+c.replace_one({}, {}, let=5)
+c.delete_many({}, let=5)
+c.delete_many({}, hint=5)
+c.delete_many({}, collation=5)
+c.find_one_and_update({}, {"$set": {"a": 1}}, let=5)
+c.find_one_and_update({}, {"$set": {"a": 1}}, return_document=1)
+c.find_one_and_update({}, {"$set": {"a": 1}}, upsert=1)
+c.find_one_and_update({}, {"$set": {"a": 1}}, array_filters={})
+c.find_one_and_delete({"$ref": 1})
+c.aggregate([{"$match": {"m": 1}}], aggregate="secrets")
+c.aggregate([{"$match": {"m": 1}}], let=5)
+c.aggregate([{"$match": {"m": 1}}], batchSize=-3)
+c.aggregate([5])
+c.distinct("n", {"m": 1}, query={})
+c.distinct("n", query={"m": 77})
+d.create_collection("x2", collation=5)
+QUIET.bulk_write([p.InsertOne({})]).inserted_count
+QUIET.bulk_write([p.InsertOne({})]).bulk_api_result
+QUIET.update_one({}, {"$set": {"a": 1}}).raw_result
+QUIET.update_one({}, {"$set": {"a": 1}}).upserted_id
+c.find_one_and_update({}, {"$set": {"a": 1}}, array_filters=[{"e": 1}], writeConcern={"w": 0})
+QUIET.delete_one({}, collation={"locale": "en"})
+d.command({"count": "things", "limit": 2}, limit=1)["n"]
+QUIET.bulk_write([p.InsertOne({"_id": 1}), p.DeleteMany({})])
+QUIET.insert_many([{"_id": 70}, {"_id": 1}, {"_id": 71}])
+QUIET.bulk_write([p.UpdateOne({}, {"$set": {"a": 1}}, collation={"locale": "en"})])
+QUIET.bulk_write([p.UpdateOne({}, {"$set": {"a": 1}}, array_filters=[{"e": 1}])])
+QUIET.bulk_write([p.DeleteMany({})], bypass_document_validation=True)
+QUIET.find_one_and_update({}, {"$set": {"a": 1}}, array_filters=[{"e": 1}])
+c.bulk_write([p.UpdateOne({"_id": 1}, {"$inc": {"t": 1}}), p.DeleteMany({})])
 """.strip().splitlines()
+# A collection whose writes are not acknowledged.
+QUIET = "c.with_options(write_concern=p.WriteConcern(w=0))"
+CALLS = [each.replace("QUIET.", f"{QUIET}.") for each in CALLS]
 
 
 # Where mongokey knowingly differs: it takes what PyMongo does not, or refuses before asking the

@@ -241,3 +241,21 @@ def test_the_time_to_wait_goes_with_each_getmore(server: ScriptedServer, things:
     assert "maxAwaitTimeMS" not in server.commands("aggregate")[0]
     assert server.commands("getMore")[0]["maxTimeMS"] == 50
     assert server.commands("getMore")[0]["comment"] == "why"
+
+
+class StableApi:
+    """What `server_api` takes."""
+
+    version, strict, deprecation_errors = "1", True, None
+
+
+def test_a_command_that_declares_a_stable_api_itself_has_it_once(server: ScriptedServer) -> None:
+    with MongoClient(server.uri(), server_api=StableApi()) as client:
+        client["x"].command("find", "y", apiVersion="1")
+        client["x"].command("find", "y")
+        list(client["x"]["y"].aggregate([], apiVersion="1"))
+    own, inherited = (each for each in server.requests if each.name == "find")
+    assert times(own, "apiVersion") == times(inherited, "apiVersion") == 1
+    assert "apiStrict" not in own.document
+    assert inherited.document["apiStrict"] is True
+    assert times(next(e for e in server.requests if e.name == "aggregate"), "apiVersion") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from mongokey.errors import (
     OperationFailure,
     ProtocolError,
     ServerSelectionTimeoutError,
+    WaitQueueTimeoutError,
     WriteConcernError,
     WTimeoutError,
 )
@@ -187,6 +189,51 @@ def test_a_second_failure_that_wrote_nothing_shows_the_first(server: Any) -> Non
         )
         with pytest.raises(NotPrimaryError, match="the first"):
             collection(client).insert_one({})
+
+
+def test_a_second_attempt_that_never_began_shows_the_first_failure(server: Any) -> None:
+    """retryable-writes, "Determining Which Error to Return": the first perhaps wrote."""
+    labels = ["RetryableWriteError"]
+    for again in (Error(code=18, message="who are you"), Close()):
+        with MongoClient(server.uri(serverSelectionTimeoutMS=500)) as client:
+            client.admin.command("ping")
+            server.on["insert"] = Error(code=91, message="the first", labels=labels)
+            server.on["hello"] = again
+            with pytest.raises(NotPrimaryError, match="the first"):
+                collection(client).insert_one({})
+            server.on.pop("hello")
+            client.admin.command("ping")
+    # A pool without a free connection for the second attempt.
+    with MongoClient(server.uri(maxPoolSize=1, waitQueueTimeoutMS=1500)) as client:
+        client.admin.command("ping")
+        go = threading.Event()
+
+        def refuse(request: Any) -> Any:
+            taker.start()
+            time.sleep(0.3)  # it stands in the queue, and gets the only connection
+            return Error(code=8000, message="the first", labels=labels)
+
+        def hold(request: Any) -> Any:
+            go.wait(10)
+            return {"ok": 1.0}
+
+        taker = threading.Thread(target=client.admin.command, args=("hold",))
+        server.on.update(insert=refuse, hold=hold)
+        with pytest.raises(OperationFailure, match="the first") as caught:
+            collection(client).insert_one({})
+        assert isinstance(caught.value.__cause__, WaitQueueTimeoutError)
+        go.set()
+        taker.join(10)
+
+
+def test_a_deployment_without_retryable_writes_is_told_what_to_do(server: Any) -> None:
+    message = "Transaction numbers are only allowed on a replica set member or mongos"
+    server.on["insert"] = Error(code=20, message=message)
+    with MongoClient(server.uri()) as client:
+        for call in (lambda c: c.insert_one({}), lambda c: c.insert_many([{}])):
+            with pytest.raises(OperationFailure, match="add retryWrites=false") as caught:
+                call(collection(client))
+            assert caught.value.code == 20
 
 
 def test_when_no_server_is_left_the_first_failure_is_shown(server: Any) -> None:

@@ -158,7 +158,7 @@ cdef class Batch(Operation):
         return self.result
 
     cdef int settle(self) except -1:
-        """Count what a reply said whose batch could not be repeated; for the end after a failure."""
+        """Count what the reply said whose batch could not be repeated, when a failure ends all."""
         if self.unsettled is not None:
             answer, n = self.unsettled
             self.unsettled = None

@@ -64,6 +64,7 @@ cdef class Command(Operation):
                 document = {k: v for k, v in document.items() if k not in RESERVED}
                 break
         self.document = document
+        self.own_api = "apiVersion" in document
         self.set_elements(None, None, None)
         return 0
 

@@ -1,13 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""find, getMore, and single inserts, updates and deletes: straight from arguments to the outgoing buffer, and
-from the reply's bytes to documents.
+"""find, getMore, and single inserts, updates and deletes: straight from arguments to the outgoing
+buffer, and from the reply's bytes to documents.
 
 It knows these commands of the crud and find/getMore/killCursors specifications. It must not
-know connections' lives, retries or sessions (`_operation`), nor how arguments are checked
-(`_validate`).
+know connections' lives, retries or sessions (`_operation`), batches of writes (`_bulk`), nor how
+arguments are checked (`_arguments`).
 """
-
-from libc.stdint cimport int64_t
 
 from mongokey._cdefs cimport (
     MK_OK,

@@ -62,6 +62,7 @@ cdef class Operation:
     cdef bytes read_preference
     cdef bytes read_concern
     cdef bytes write_concern
+    cdef bint own_api                       # the command declares a stable API itself
     # Kinds of operation.
     cdef bint retryable_read
     cdef bint retryable_write

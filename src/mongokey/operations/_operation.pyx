@@ -319,10 +319,10 @@ cdef class Executor:
         """Send the operation's next message and take in the reply."""
         cdef Connection connection
         cdef Pool pool = operation.pool if operation.pinned else self.pool
+        operation.sent = False
         if pool is None:
             pool = self._select()
         operation.pool = pool
-        operation.sent = False
         operation.generation = pool.generation
         connection = pool.checkout()
         operation.generation = connection.generation
@@ -395,7 +395,7 @@ cdef class Executor:
             put(out, operation.read_preference)
         elif self.direct and connection.is_member and not operation.writes:
             put(out, PRIMARY_PREFERRED)
-        if self.server_api is not None:
+        if self.server_api is not None and not operation.own_api:
             put(out, self.server_api)
         put(out, operation.namespace.db_element)
         check(mk_bson_end(out, body))
@@ -459,7 +459,9 @@ cdef class Executor:
         cdef bint network = isinstance(error, ConnectionFailure)
         cdef bint retryable
         if isinstance(error, (WaitQueueTimeoutError, ServerSelectionTimeoutError)):
-            if first_error is not None and isinstance(error, ServerSelectionTimeoutError):
+            if first_error is not None and (
+                operation.retryable_write or isinstance(error, ServerSelectionTimeoutError)
+            ):
                 raise first_error from error
             return True
         if network and operation.pool is not None:
@@ -467,7 +469,11 @@ cdef class Executor:
         if operation.txn_number and must_label(error, operation.pool):
             error._add_error_label("RetryableWriteError")
         if first_error is not None:
-            if error.has_error_label("NoWritesPerformed"):
+            # retryable-writes, "Determining Which Error to Return": what did not even begin to
+            # write may not hide what perhaps wrote.
+            if error.has_error_label("NoWritesPerformed") or (
+                operation.retryable_write and not operation.sent
+            ):
                 raise first_error from error
             return True
         if self.closed or operation.unacknowledged or operation.pinned:
