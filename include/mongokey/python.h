@@ -95,6 +95,44 @@ static inline PyObject *mk_type_attribute(PyTypeObject *type, PyObject *name) {
     return _PyType_Lookup(type, name);
 }
 
+/* ---- Values of a dict, put where they belong without a search ----
+ *
+ * A copy of a dict has its values at the same places of its table as the dict. Where those are is
+ * found out by looking for known values, within the size that the dict says its table has: no
+ * layout is assumed. NULL where a version (or a build without the GIL) is not known to do so. */
+static inline char *mk_dict_table(PyObject *dict) {
+#if PY_VERSION_HEX < 0x030f0000 && !defined(Py_GIL_DISABLED)
+    const PyDictObject *d = (const PyDictObject *)dict;
+    return d->ma_values == NULL ? (char *)d->ma_keys : NULL;
+#else
+    (void)dict;
+    return NULL;
+#endif
+}
+
+/* The place in the table, of `size` bytes, that holds `value`; 0 unless there is exactly one. */
+static inline uint32_t mk_find_in_table(const char *table, size_t size, PyObject *value) {
+    uint32_t found = 0;
+    size_t at;
+    for (at = sizeof(PyObject *); at + sizeof(PyObject *) <= size; at += sizeof(PyObject *)) {
+        if (*(PyObject *const *)(table + at) != value) continue;
+        if (found) return 0;
+        found = (uint32_t)at;
+    }
+    return found;
+}
+
+/* Replaces the None at that place; 0 if something else is there. `value` must be of a type that
+ * the garbage collector does not track: for others it has to hear of the dict. */
+static inline int mk_put_in_table(char *table, uint32_t at, PyObject *value) {
+    PyObject **place = (PyObject **)(table + at);
+    if (*place != Py_None) return 0;
+    Py_INCREF(value);
+    *place = value;
+    Py_DECREF(Py_None);
+    return 1;
+}
+
 static inline int mk_is_compact_ascii(PyObject *o) { return PyUnicode_IS_COMPACT_ASCII(o); }
 
 /* The characters of a compact ASCII string. */

@@ -30,7 +30,7 @@ from mongokey.bson.tz_util import utc
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.datetime cimport datetime_new, import_datetime
-from cpython.dict cimport PyDict_SetItem
+from cpython.dict cimport PyDict_Copy, PyDict_SetItem
 from cpython.float cimport PyFloat_FromDouble
 from cpython.list cimport PyList_Append
 from cpython.long cimport PyLong_FromLong, PyLong_FromLongLong, PyLong_FromUnsignedLongLong
@@ -43,6 +43,7 @@ from mongokey._cdefs cimport mk_load_f64, mk_load_i32, mk_load_i64, mk_load_u32,
 from mongokey.bson cimport _bson_c as c
 from mongokey.bson cimport _python as py
 from mongokey.bson._context cimport CodecContext
+from mongokey.bson._shape cimport Name, Shape, is_next, shape_of, without_rest
 from mongokey.bson.objectid cimport objectid_from_bytes
 
 import_datetime()
@@ -95,6 +96,12 @@ cdef enum:
     PAUSE_FROM = 16 * 1024
 
 cdef enum:
+    SCORE_MOST = 15
+    # A document that has not the shape it was read by costs more than one that has it saves.
+    SCORE_OF_MISS = 4
+    SHAPE_WAIT = 256
+
+cdef enum:
     DATETIME = 1                            # DatetimeConversion's numbers
     DATETIME_CLAMP = 2
     DATETIME_MS = 3
@@ -143,9 +150,11 @@ cdef struct Reader:
 
 cdef struct Key:
     PyObject *text                          # owned
+    PyObject *shape                         # owned, of documents that begin with it; or NULL
     uint64_t start                          # its first eight bytes, zeros behind its end
     uint32_t size
     uint32_t fields                         # of the last document that began with this name
+    uint32_t wait                           # so many documents pass before a shape is tried again
 
 
 cdef Key[KEY_SLOTS] _keys
@@ -264,6 +273,14 @@ cdef inline Py_ssize_t _scan_key(
             return -1
 
 
+cdef inline int _drop_shape(Key *slot) noexcept:
+    cdef PyObject *shape = slot.shape
+    if shape != NULL:
+        slot.shape = NULL
+        py.Py_DECREF(shape)
+    return 0
+
+
 cdef object _key(Reader *r, const uint8_t *p, size_t n, uint64_t start, uint64_t mix):
     cdef Key *slot = &_keys[mix >> KEY_SLOT_SHIFT]
     cdef object text
@@ -276,6 +293,8 @@ cdef object _key(Reader *r, const uint8_t *p, size_t n, uint64_t start, uint64_t
         py.Py_INCREF(<PyObject *>text)
         if slot.text != NULL:
             py.Py_DECREF(slot.text)
+            _drop_shape(slot)
+            slot.wait = 0
         slot.text = <PyObject *>text
         slot.start = start
         slot.size = <uint32_t>n
@@ -353,21 +372,138 @@ cdef inline dict _new_dict(Reader *r, Key *slot, object name, Py_ssize_t size):
     return mk_new_dict(fields)
 
 
-# The elements between p and the terminator at `end`.
-cdef object _read_elements(Reader *r, const uint8_t *p, const uint8_t *end, bint embedded):
+# What a document that began with the name in `slot` says about the next one. `shape`: the one it
+# was read by, if any, and `had_it`: whether that was right.
+cdef int _learn(Key *slot, dict document, Py_ssize_t fields, Shape shape, bint had_it) except -1:
+    cdef uint32_t size = <uint32_t>py.PyDict_GET_SIZE(<PyObject *>document)
+    if shape is not None:
+        if had_it:
+            if shape.score < SCORE_MOST:
+                shape.score += 1
+        else:
+            shape.score -= SCORE_OF_MISS
+            if shape.score < 0 and slot.shape == <PyObject *>shape:
+                _drop_shape(slot)
+                slot.wait = SHAPE_WAIT
+    elif slot.fields == size == fields and slot.shape == NULL:
+        # Two in a row with as many fields.
+        if slot.wait:
+            slot.wait -= 1
+        else:
+            shape = shape_of(document)
+            if shape is None:
+                slot.wait = SHAPE_WAIT
+            else:
+                py.Py_INCREF(<PyObject *>shape)
+                slot.shape = <PyObject *>shape
+    # Not `fields`: the same name may stand there many times.
+    slot.fields = size
+    return 0
+
+
+# The elements between p and the terminator at `end`, into a dict.
+cdef object _read_dict(Reader *r, const uint8_t *p, const uint8_t *end, bint embedded):
     cdef Frame frame
-    cdef object document = None, key, value
-    cdef Py_ssize_t n, fields = 0
+    cdef dict document = None
+    cdef object key, value
+    cdef Shape shape = None
+    cdef const Name *name
+    cdef char *table = NULL                 # of `document`, while it is a copy of a template
+    cdef Py_ssize_t n, fields = 0, expected = 0
     cdef uint64_t start = 0, mix = 0
     cdef uint8_t kind
     cdef Key *first = NULL
     cdef PyObject *first_name = NULL
-    cdef bint plain = r.document_class == NULL, dollar = False
+    cdef bint dollar = False, had_it
     _enter(r, &frame, False, p - 4)
-    if not plain:
-        document = (<object>r.document_class)()
-    elif p == end:
-        document = {}
+    if p == end:
+        _leave(r)
+        return {}
+    while p < end:
+        kind = p[0]
+        p += 1
+        if fields < expected:
+            name = &shape.names[fields]
+            if is_next(name, p, end, r.limit):
+                frame.key = p
+                frame.key_len = name.size
+                p += name.size + 1
+                value = _read_value(r, kind, &p, end)
+                # The table is another one if somebody has found the dict and changed it.
+                if (
+                    table == NULL
+                    or py.PyObject_IS_GC(<PyObject *>value)
+                    or py.mk_dict_table(<PyObject *>document) != table
+                    or not py.mk_put_in_table(table, name.at, <PyObject *>value)
+                ):
+                    PyDict_SetItem(document, <object>name.text, value)
+                fields += 1
+                continue
+            document = without_rest(shape, document, fields)
+            r.room += expected
+            expected = 0
+        n = _scan_key(r, p, end, &start, &mix)
+        if n < 0:
+            _fail(r, p, "a field name does not end")
+        frame.key = p
+        frame.key_len = n
+        if p[0] == c'$':
+            dollar = True
+        if fields < KEYS_LOOKED_UP:
+            key = _key(r, p, n, start, mix)
+        else:
+            key = _text(r, p, n)
+        if fields == 0:
+            first = &_keys[mix >> KEY_SLOT_SHIFT]
+            first_name = <PyObject *>key
+            if first.shape != NULL and first.text == first_name:
+                shape = <Shape>first.shape
+                if end - p >= shape.bytes - 1 and shape.count <= r.room:
+                    document = PyDict_Copy(shape.template)
+                    if shape.direct:
+                        table = py.mk_dict_table(<PyObject *>document)
+                    expected = shape.count
+                    r.room -= expected
+                else:
+                    shape = None
+            if shape is None:
+                document = _new_dict(r, first, key, end - p)
+        elif fields == FIELDS_COUNTED and first.fields <= FIELDS_COUNTED:
+            document = _with_room(r, document, _count_elements(p - 1, end))
+        fields += 1
+        p += n + 1
+        value = _read_value(r, kind, &p, end)
+        PyDict_SetItem(document, key, value)
+    if p != end:
+        _fail(r, end, "an element reaches beyond its document")
+    had_it = fields == expected
+    if fields < expected:
+        document = without_rest(shape, document, fields)
+        r.room += expected
+    # Only compared: the name may have given its place to another.
+    if first.text == first_name:
+        _learn(first, document, fields, shape, had_it)
+    _leave(r)
+    if dollar and embedded:
+        _resume(r)
+        value = _as_dbref(document)
+        _pause(r)
+        return value
+    return document
+
+
+# The elements between p and the terminator at `end`, into a document of the class asked for.
+cdef object _read_elements(Reader *r, const uint8_t *p, const uint8_t *end, bint embedded):
+    cdef Frame frame
+    cdef object document, key, value
+    cdef Py_ssize_t n, fields = 0
+    cdef uint64_t start = 0, mix = 0
+    cdef uint8_t kind
+    cdef bint dollar = False
+    if r.document_class == NULL:
+        return _read_dict(r, p, end, embedded)
+    _enter(r, &frame, False, p - 4)
+    document = (<object>r.document_class)()
     while p < end:
         kind = p[0]
         p += 1
@@ -382,32 +518,14 @@ cdef object _read_elements(Reader *r, const uint8_t *p, const uint8_t *end, bint
             key = _key(r, p, n, start, mix)
         else:
             key = _text(r, p, n)
-        if plain:
-            if fields == 0:
-                first = &_keys[mix >> KEY_SLOT_SHIFT]
-                first_name = <PyObject *>key
-                document = _new_dict(r, first, key, end - p)
-            elif fields == FIELDS_COUNTED and first.fields <= FIELDS_COUNTED:
-                document = _with_room(r, document, _count_elements(p - 1, end))
         fields += 1
         p += n + 1
         value = _read_value(r, kind, &p, end)
-        if plain:
-            PyDict_SetItem(document, key, value)
-        else:
-            document[key] = value
+        document[key] = value
     if p != end:
         _fail(r, end, "an element reaches beyond its document")
-    # Only compared: the name may have given its place to another.
-    if first != NULL and first.text == first_name:
-        # Not `fields`: the same name may stand there many times.
-        first.fields = <uint32_t>py.PyDict_GET_SIZE(<PyObject *>document)
     _leave(r)
-    if dollar and embedded:
-        _resume(r)
-        document = _as_dbref(document)
-        _pause(r)
-    return document
+    return _as_dbref(document) if dollar and embedded else document
 
 
 cdef object _as_dbref(object document):

@@ -10,6 +10,7 @@ cdef extern from "Python.h":
     PyObject *Py_True
 
     PyTypeObject *Py_TYPE(PyObject *o)
+    bint PyObject_IS_GC(PyObject *o)
     void Py_INCREF(PyObject *o)
     void Py_DECREF(PyObject *o)
     Py_ssize_t Py_SIZE(PyObject *o)
@@ -43,6 +44,9 @@ cdef extern from "mongokey/python.h":
     PyObject *mk_type_attribute(PyTypeObject *type, PyObject *name)
     bint mk_is_compact_ascii(PyObject *o)
     uint8_t *mk_ascii_data(PyObject *o)
+    char *mk_dict_table(PyObject *d)
+    uint32_t mk_find_in_table(const char *table, size_t size, PyObject *value)
+    bint mk_put_in_table(char *table, uint32_t at, PyObject *value)
 
 
 cdef extern from "mongokey/utf8.h" nogil:
