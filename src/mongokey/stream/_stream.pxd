@@ -26,6 +26,10 @@ cdef extern from "mongokey/net.h" nogil:
     int64_t mk_receive(mk_socket s, void *data, size_t size, bint wait)
     int mk_set_receive_timeout(mk_socket s, int64_t timeout_ns)
 
+cdef extern from "mongokey/turn.h" nogil:
+    int mk_current_core()
+    void mk_let_holder_run(const int *holder)
+
 
 cdef class Stream:
     # Times are CLOCK_MONOTONIC nanoseconds; a deadline of 0 means "no deadline of this call":

@@ -15,6 +15,10 @@ from libc.stdint cimport int64_t, uint8_t
 
 from mongokey.errors import AutoReconnect, NetworkTimeout
 
+# The core of a thread that came back from a wait of a stream and holds the GIL since (turn.h); -1
+# once it, or another one, begins to wait. Guarded by the GIL, read without it.
+cdef int holder_core = -1
+
 # From this size on a copy into the kernel takes longer than winning the GIL back.
 cdef enum:
     BIG_WRITE = 65536
@@ -121,6 +125,7 @@ cdef class Stream:
             self._began_ns = mk_monotonic_ns()
 
     cdef int _wait(self, short events, int64_t limit_ns, int64_t started_ns, bint own) except -1:
+        global holder_core
         cdef mk_pollfd one
         cdef int64_t left = -1
         cdef int rc
@@ -136,8 +141,11 @@ cdef class Stream:
             one.events = events
             one.revents = 0
             self._inside += 1
+            holder_core = -1
             with nogil:
                 rc = mk_poll(&one, 1, left)
+                mk_let_holder_run(&holder_core)
+            holder_core = mk_current_core()
             self._leave()
             if rc > 0:
                 return 0
@@ -269,6 +277,7 @@ cdef class SocketStream(Stream):
         return Stream._lost(self, code, doing)
 
     cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
+        global holder_core
         cdef int64_t got
         cdef int64_t limit = deadline_ns if deadline_ns else self._limit_ns
         cdef bint own = deadline_ns == 0
@@ -284,8 +293,11 @@ cdef class SocketStream(Stream):
             # The hot path: the kernel waits, and minds timeout_ns, in one system call. A
             # policy that looks (or spins) before it waits would stand here.
             self._inside += 1
+            holder_core = -1
             with nogil:
                 got = mk_receive(self._socket, into, capacity, True)
+                mk_let_holder_run(&holder_core)
+            holder_core = mk_current_core()
             self._leave()
             if got > 0:
                 self.unread = <size_t>got == capacity
