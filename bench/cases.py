@@ -122,11 +122,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Case:
-    """One question. `target` is mongokey's share of PyMongo's client CPU that issue 5 asks for.
-
-    `floor` is the mode of the C loop beside it (`floor.c`). `own_core` has the server run on a core
-    of its own, where there is one.
-    """
+    """One question. `target` is mongokey's share of PyMongo's client CPU that issue 5 asks for."""
 
     name: str
     title: str
@@ -136,7 +132,6 @@ class Case:
     login: bool = False
     plain: bool = False
     floor: str | None = None
-    own_core: bool = False
 
 
 def _repeat(function: Callable[[], Any]) -> Operation:
@@ -426,17 +421,13 @@ CASES = [
         threads(16),
         0.2,
         Seen({"ping": 1}, connections_at_most=16),
-        floor="16",
-        own_core=True,
     ),
     Case(
         "threads64",
         "64 threads on one client, ping",
         threads(64),
-        0.2,
+        None,
         Seen({"ping": 1}, connections_at_most=64),
-        floor="64",
-        own_core=True,
     ),
     Case("import", "import MongoClient", import_driver, 0.25),
     Case("parse_uri", "parse_uri, login, 2 hosts, 5 options", parse_uri, 0.2),

@@ -116,19 +116,12 @@ def about(api: str, core: int, python: str) -> dict[str, Any]:
     return versions
 
 
-def note_threads(results: dict[str, Result]) -> None:
-    """Say what a command of 64 threads costs beside one of 16, for each that takes part: for
-    mongokey at most 1.2 times as much."""
+def note_threads(results: dict[str, Result], subject: str) -> None:
+    """Say what a command of 64 threads costs beside one of 16: it should cost no more."""
     few, many = results.get("threads16"), results.get("threads64")
-    if few is None or many is None:
-        return
-    shares = [
-        f"{name} {many.figures[name].cpu / few.figures[name].cpu:.2f}"
-        for name in many.figures
-        if name in few.figures
-    ]
-    if shares:
-        many.notes.append(f"CPU of a command beside that with 16 threads: {', '.join(shares)}")
+    if few is not None and many is not None and subject in few.figures and subject in many.figures:
+        share = many.figures[subject].cpu / few.figures[subject].cpu
+        many.notes.append(f"{share:.2f} of what it is with 16 threads")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -195,7 +188,7 @@ def main() -> int:
                 result = measure_memory(name, title, server, [subject, baseline], core, python)
             results.append((result, second))
             print(row(result, second, subject, baseline), flush=True)
-    note_threads({result.name: result for result, _ in results})
+    note_threads({result.name: result for result, _ in results}, subject)
     for result, _ in results:
         for text in [*result.problems, *result.notes]:
             print(f"{result.name}: {text}")

@@ -4,8 +4,7 @@
  *
  * RECORD is what the canned server wrote: a row of request size, reply size (uint32 each) and the
  * request. One operation sends each request with one send() and receives its reply into one
- * buffer. MODE "keep" uses one connection, "reconnect" opens one for each operation, and a number
- * has so many threads do N operations each, on a connection of its own for each. It obeys
+ * buffer. MODE "keep" uses one connection, "reconnect" opens one for each operation. It obeys
  * lines on standard input: "N SLICES" runs SLICES slices of N operations each, and prints them as
  * [[cpu_ns, wall_ns, calibration_ns before, calibration_ns after], ...]. */
 #define _GNU_SOURCE
@@ -13,7 +12,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,10 +27,8 @@ typedef struct {
 
 static exchange *exchanges;
 static size_t exchange_count;
-static uint32_t largest;
+static uint8_t *reply;
 static struct sockaddr_in address;
-static pthread_barrier_t begins, ends;
-static int operations;
 
 static void die(const char *what) {
     perror(what);
@@ -47,7 +43,7 @@ static int open_connection(void) {
     return fd;
 }
 
-static void operate(int fd, uint8_t *reply) {
+static void operate(int fd) {
     for (size_t i = 0; i < exchange_count; i++) {
         const exchange *e = &exchanges[i];
         for (size_t sent = 0; sent < e->request_size;) {
@@ -65,7 +61,7 @@ static void operate(int fd, uint8_t *reply) {
 
 static void load_record(const char *path) {
     FILE *f = fopen(path, "rb");
-    uint32_t sizes[2];
+    uint32_t sizes[2], largest = 0;
     if (!f) die(path);
     while (fread(sizes, sizeof sizes, 1, f) == 1) {
         exchange e = {sizes[0], sizes[1], malloc(sizes[0])};
@@ -75,65 +71,31 @@ static void load_record(const char *path) {
         if (e.reply_size > largest) largest = e.reply_size;
     }
     fclose(f);
-}
-
-static uint8_t *new_buffer(void) {
-    uint8_t *buffer = malloc(largest + 1);
-    if (!buffer) die("malloc");
-    memset(buffer, 0, largest + 1);
-    return buffer;
-}
-
-static void *work(void *unused) {
-    int fd = open_connection();
-    uint8_t *reply = new_buffer();
-    (void)unused;
-    for (;;) {
-        pthread_barrier_wait(&begins);
-        for (int i = 0; i < operations; i++) operate(fd, reply);
-        pthread_barrier_wait(&ends);
-    }
-    return NULL;
-}
-
-static void start_threads(unsigned count) {
-    if (pthread_barrier_init(&begins, NULL, count + 1) != 0 ||
-        pthread_barrier_init(&ends, NULL, count + 1) != 0)
-        die("pthread_barrier_init");
-    for (unsigned i = 0; i < count; i++) {
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, work, NULL) != 0) die("pthread_create");
-    }
+    if (!(reply = malloc(largest + 1))) die("malloc");
+    memset(reply, 0, largest + 1);
 }
 
 int main(int argc, char **argv) {
     int slices, n;
     if (argc != 4) {
-        fprintf(stderr, "floor PORT RECORD keep|reconnect|THREADS\n");
+        fprintf(stderr, "floor PORT RECORD keep|reconnect\n");
         return 2;
     }
-    int reconnect = !strcmp(argv[3], "reconnect"), threads = atoi(argv[3]);
+    int reconnect = !strcmp(argv[3], "reconnect");
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons((uint16_t)atoi(argv[1]));
     load_record(argv[2]);
-    uint8_t *reply = new_buffer();
-    int fd = reconnect || threads ? -1 : open_connection();
-    if (threads > 0) start_threads((unsigned)threads);
+    int fd = reconnect ? -1 : open_connection();
     while (scanf("%d %d", &n, &slices) == 2) {
         int64_t before = calibrate_work();
         printf("[");
         for (int slice = 0; slice < slices; slice++) {
             int64_t cpu = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
             int64_t wall = nanoseconds(CLOCK_MONOTONIC);
-            if (threads > 0) {
-                operations = n;
-                pthread_barrier_wait(&begins);
-                pthread_barrier_wait(&ends);
-            }
-            for (int i = 0; i < n && threads <= 0; i++) {
+            for (int i = 0; i < n; i++) {
                 if (reconnect) fd = open_connection();
-                operate(fd, reply);
+                operate(fd);
                 if (reconnect) close(fd);
             }
             wall = nanoseconds(CLOCK_MONOTONIC) - wall;

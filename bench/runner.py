@@ -167,14 +167,12 @@ class Floor(Participant):
     def __init__(self, port: int, record: Path, mode: str, core: int) -> None:
         super().__init__("floor", _Process([str(compiled("floor")), str(port), str(record), mode]))
         self.process.pin(core)
-        # So many threads do each operation once.
-        self._threads = int(mode) if mode.isdigit() else 1
 
     def set_up(self, n: int) -> None:
         # The floor is several times faster than a driver: as many again make a slice as long.
         wall = min(s.wall for s in self._slices(n, 3))
         more = max(1, int(3_000_000 / max(wall / n, 1)))
-        self.set_sizes(more, self._threads, int(more * wall / n))
+        self.set_sizes(more, 1, int(more * wall / n))
 
     def _slices(self, n: int, slices: int) -> list[Slice]:
         return [Slice(*s) for s in self.process.exchange(f"{n} {slices}")]
@@ -263,19 +261,15 @@ def check_counts(counts: Counts, seen: Seen, operations: int) -> list[str]:
     return problems
 
 
-def _without_hellos(record: Path, most: int | None = None) -> None:
-    """Leave out of a record the hellos: on a connection that is kept they are not repeated. `most`
-    messages are kept: several threads' record holds the same operation several times."""
-    data, kept, at, count = record.read_bytes(), b"", 0, 0
+def _without_hellos(record: Path) -> None:
+    """Leave out of a record the hellos: on a connection that is kept they are not repeated."""
+    data, kept, at = record.read_bytes(), b"", 0
     while at < len(data):
         size = 8 + int.from_bytes(data[at : at + 4], "little")
         message = data[at + 8 : at + size]
         name = message[26:].split(b"\0", 1)[0].lower()
         if name not in (b"hello", b"ismaster") and message[12:16] != (2004).to_bytes(4, "little"):
             kept += data[at : at + size]
-            count += 1
-        if count == most:
-            break
         at += size
     record.write_bytes(kept)
 
@@ -321,8 +315,8 @@ class Runner:
                     record = temporary(f"record-{case.name}")
                     with self.server.recording(record):
                         driver.ask("run", n=1)
-                    if case.floor != "reconnect":
-                        _without_hellos(record, 1 if case.floor != "keep" else None)
+                    if case.floor == "keep":
+                        _without_hellos(record)
                     floor = Floor(self.server.port, record, case.floor, self.core)
                     stack.callback(floor.process.close)
                     floor.set_up(driver.n)
@@ -333,9 +327,6 @@ class Runner:
     def measure(self, case: Case, *, server_core: int | None = None) -> Result:
         """Measure a case; with `server_core` the server runs there meanwhile."""
         result = Result(case.name, case.title, case.target)
-        if server_core is None and case.own_core:
-            # Else the threads of the client wait for the server instead of for one another.
-            server_core = next((c for c in sorted(os.sched_getaffinity(0)) if c != self.core), None)
         self.server.pin(self.core if server_core is None else server_core)
         try:
             with self.participants(case) as taking_part:
