@@ -68,7 +68,9 @@ def host_names(der: bytes) -> list[str] | None:
         if not names:
             common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
             names = [f"{each.value!s} (its CN)" for each in common]
-    except ValueError:
+    except Exception:
+        # cryptography's exceptions for what is odd (doubled extensions, names of unknown kinds)
+        # have no common class.
         return None
     return names + addresses
 

@@ -7,6 +7,7 @@ connection. Must not connect; no key and no password comes out of here.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cryptography import x509
@@ -84,9 +85,18 @@ def _describe(certificate: x509.Certificate) -> Certificate:
 
     until = certificate.not_valid_after_utc
     return Certificate(
-        subject_name(certificate),
-        distinguished_name(certificate.issuer),
+        _in_words(lambda: subject_name(certificate)),
+        _in_words(lambda: distinguished_name(certificate.issuer)),
         certificate.not_valid_before_utc.isoformat(),
         until.isoformat(),
         until < datetime.datetime.now(datetime.timezone.utc),
     )
+
+
+def _in_words(name: Callable[[], str]) -> str:
+    """A name, or that it cannot be read: that of an authority need not be."""
+    try:
+        return name()
+    except Exception as error:
+        # cryptography's exceptions for what is odd have no common class.
+        return f"(a name that cannot be read: {error})"

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mongokey._reprs import with_safe_repr
+from mongokey._secrets import Secret
 from mongokey.certificates import subject_name
 from mongokey.errors import ConfigurationError
 from mongokey.stream.tls_der import Malformed, revocation_list
@@ -43,24 +44,6 @@ PASSWORD = "tlsCertificateKeyFilePassword"  # noqa: S105  (an option's name)
 _JKS = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
 _LARGEST = 16 * 1024 * 1024
 _MOST_BLOCKS = 10_000
-
-
-class _Hidden:
-    """A password on its way: frames and messages that show their values do not show this one."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str | None) -> None:
-        self._value = value
-
-    def __repr__(self) -> str:
-        return "<hidden>"
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def encoded(self) -> bytes | None:
-        return self._value.encode("utf-8", "surrogatepass") if self._value else None
 
 
 @with_safe_repr
@@ -122,7 +105,7 @@ def read_identity(path: str, password: str | None) -> Identity:
     no key, an encrypted key without or with a wrong password, a key of another certificate,
     the leaf not first, a certificate that is expired or not yet valid.
     """
-    secret = _Hidden(password)
+    secret = Secret(password)
     password = None  # frames are shown with what their names stand for
     content = _read(path, KEY_FILE)
     if content.binary:
@@ -130,7 +113,7 @@ def read_identity(path: str, password: str | None) -> Identity:
     return _read_pem(path, File(content.data), content, secret)
 
 
-def _read_pem(path: str, file: File, content: _Content, secret: _Hidden) -> Identity:
+def _read_pem(path: str, file: File, content: _Content, secret: Secret[str | None]) -> Identity:
     chain = file.of(CERTIFICATES)
     keys = [block for block in file.blocks if block.label.endswith("PRIVATE KEY")]
     if file.cut is not None:
@@ -149,15 +132,15 @@ def _read_pem(path: str, file: File, content: _Content, secret: _Hidden) -> Iden
     return _identity(path, [_load_certificate(path, KEY_FILE, block) for block in chain], key)
 
 
-def _read_store(path: str, content: _Content, secret: _Hidden) -> Identity:
+def _read_store(path: str, content: _Content, secret: Secret[str | None]) -> Identity:
     """PKCS#12, which has no other reading; other binary files lack one half or the other."""
     if b"\x02\x01\x03" not in content.data[:8]:
         raise _unusable(KEY_FILE, path, _foreign_format(content.data, client=True))
     convert = "or convert it with `openssl pkcs12 -in … -out client.pem -nodes`"
     try:
-        key, leaf, others = pkcs12.load_key_and_certificates(content.data, secret.encoded())
+        key, leaf, others = pkcs12.load_key_and_certificates(content.data, _encoded(secret))
     except Exception:
-        why = f"{PASSWORD} is wrong" if secret else f"give its password as {PASSWORD}"
+        why = f"{PASSWORD} is wrong" if secret.reveal() else f"give its password as {PASSWORD}"
         raise _unusable(
             KEY_FILE,
             path,
@@ -443,7 +426,7 @@ def _der_format(content: bytes, *, client: bool) -> str:
     return "it is binary (DER or PKCS#12), and PEM is needed"
 
 
-def _load_key(path: str, block: Block, secret: _Hidden) -> Any:
+def _load_key(path: str, block: Block, secret: Secret[str | None]) -> Any:
     encrypted = block.encryption is not None or block.label == "ENCRYPTED PRIVATE KEY"
     if block.label == "OPENSSH PRIVATE KEY":
         raise _unusable(
@@ -452,12 +435,12 @@ def _load_key(path: str, block: Block, secret: _Hidden) -> Any:
             "its private key is in the form of OpenSSH: convert it with "
             "`ssh-keygen -p -m PKCS8 -f …`",
         )
-    if encrypted and not secret:
+    if encrypted and not secret.reveal():
         raise _unusable(
             KEY_FILE, path, f"its private key is encrypted: give its password as {PASSWORD}"
         )
     try:
-        return load_pem_private_key(block.text(), secret.encoded() if encrypted else None)
+        return load_pem_private_key(block.text(), _encoded(secret) if encrypted else None)
     except UnsupportedAlgorithm as error:
         raise _unusable(
             KEY_FILE, path, f"its private key is of an unknown kind ({error})"
@@ -470,6 +453,12 @@ def _load_key(path: str, block: Block, secret: _Hidden) -> Any:
         )
         # From None: what cryptography says helps nobody, and may tell of the key.
         raise _unusable(KEY_FILE, path, why) from None
+
+
+def _encoded(secret: Secret[str | None]) -> bytes | None:
+    # Half a surrogate pair is no text, and the error about it would hold the password.
+    password = secret.reveal()
+    return password.encode("utf-8", "surrogatepass") if password else None
 
 
 def _load_certificate(path: str, option: str, block: Block) -> x509.Certificate:

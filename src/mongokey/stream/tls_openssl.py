@@ -12,6 +12,7 @@ import sys
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mongokey._secrets import Secret
 from mongokey.errors import ConfigurationError
 from mongokey.stream._libssl import load_functions
 from mongokey.stream._openssl import OpenSSLContext
@@ -97,34 +98,19 @@ def _use_identity(lib: Any, ffi: Any, context: Any, identity: Identity) -> None:
                 lib.X509_free(certificate)
         if taken != 1:
             raise refuse("a certificate in it")
-    secret = _Wiped(identity.key_der())
+    secret = Secret(identity.key_der())
     try:
-        memory = ffi.from_buffer(secret.data)
-        source = ffi.gc(lib.BIO_new_mem_buf(memory, len(secret.data)), lib.BIO_free)
+        memory = ffi.from_buffer(secret.reveal())
+        source = ffi.gc(lib.BIO_new_mem_buf(memory, len(memory)), lib.BIO_free)
         key = lib.d2i_PrivateKey_bio(source, ffi.NULL)
     finally:
-        secret.wipe()
+        secret.reveal()[:] = bytes(len(secret.reveal()))
     if key == ffi.NULL:
         raise refuse("its private key")
     taken = lib.SSL_CTX_use_PrivateKey(context, key)
     lib.EVP_PKEY_free(key)
     if taken != 1 or lib.SSL_CTX_check_private_key(context) != 1:
         raise refuse("its private key")
-
-
-class _Wiped:
-    """Bytes of a private key, which no frame that shows its values shows."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytearray) -> None:
-        self.data = data
-
-    def __repr__(self) -> str:
-        return "<hidden>"
-
-    def wipe(self) -> None:
-        self.data[:] = bytes(len(self.data))
 
 
 def _load_trusted(lib: Any, ffi: Any, context: Any, trusted: Trusted) -> None:
