@@ -44,7 +44,7 @@ cdef class Connection:
     cdef int _receive(self, int64_t deadline_ns) except -1
     cdef int _check_beginning(self) except -1
     cdef int _reserve(self, size_t extra) except -1
-    cdef int roundtrip(self, int64_t deadline_ns) except -1
+    cdef int _write(self, str database, object command, object context) except -1
     cdef int settle(self) except -1
     # Whether another command may be sent: it is open, and nothing is left to be read.
     cdef bint reusable(self) except -1

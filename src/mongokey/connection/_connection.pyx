@@ -15,6 +15,7 @@ from mongokey._cdefs cimport (
     mk_buffer_init,
     mk_buffer_reserve,
     mk_buffer_shrink,
+    mk_buffer_wipe,
     mk_load_i32,
     mk_store_i32,
 )
@@ -49,6 +50,9 @@ cdef int DEFAULT_MAX_BATCH = 100000
 cdef size_t READ_AHEAD = 16 * 1024
 # Buffers that grew past this are given back between commands, so that idle pools stay small.
 cdef size_t KEEP = 256 * 1024
+
+# More than a handshake's command has beside a login's payload: metadata has 512 bytes at most.
+cdef size_t HANDSHAKE = 3072
 
 # Database name -> the element `$db` and the end of a command document.
 cdef dict db_endings = {}
@@ -191,12 +195,6 @@ cdef class Connection:
             raise MemoryError(f"no memory for a reply of {self.incoming.size + extra} bytes")
         return 0
 
-    cdef int roundtrip(self, int64_t deadline_ns) except -1:
-        """Send what is in `out`, receive the reply."""
-        self.send(deadline_ns)
-        self.receive(deadline_ns)
-        return 0
-
     cdef bint reusable(self) except -1:
         """Whether another command may be sent: open, and nothing left to be read."""
         cdef Stream stream = self.stream
@@ -219,8 +217,27 @@ cdef class Connection:
         when the connection fails, `ProtocolError` when the reply is none; it is closed then.
         """
         cdef object context = context_of(LENIENT)
+        try:
+            self._write(database, command, context)
+            self.send(deadline_ns)
+        finally:
+            # It may hold a password or a token, and is kept as long as the connection is.
+            mk_buffer_wipe(&self.out)
+        self.receive(deadline_ns)
+        try:
+            return read_document(self.reply.body, self.reply.body_size, context)
+        except InvalidBSON as error:
+            # Whoever answers a handshake like that speaks another language.
+            self.close()
+            raise ProtocolError(f"{self.stream.peer}: {error}") from error
+
+    cdef int _write(self, str database, object command, object context) except -1:
+        """The message of `command` into `out`."""
         cdef Py_ssize_t body
         self.begin(0)
+        # So that it need not move once a secret is in it: what it left behind would not be wiped.
+        if mk_buffer_reserve(&self.out, <size_t>payload_size(command) + HANDSHAKE) != MK_OK:
+            raise MemoryError("no memory for a command")
         body = <Py_ssize_t>self.out.size
         write_document(&self.out, command, context, False, False)
         # Reopen the document: over its final NUL comes `$db`.
@@ -234,14 +251,7 @@ cdef class Connection:
         if mk_buffer_append(&self.out, <const char *>name, len(name)) != MK_OK:
             raise MemoryError("no memory for a command")
         mk_store_i32(self.out.data + body, <int>(self.out.size - <size_t>body))
-        self.finish()
-        self.roundtrip(deadline_ns)
-        try:
-            return read_document(self.reply.body, self.reply.body_size, context)
-        except InvalidBSON as error:
-            # Whoever answers a handshake like that speaks another language.
-            self.close()
-            raise ProtocolError(f"{self.stream.peer}: {error}") from error
+        return self.finish()
 
     cpdef close(self):
         """Close the stream; more than once is allowed."""
@@ -262,3 +272,14 @@ cdef class Connection:
         if self.stream is None:
             return "<Connection, not initialized>"
         return f"<Connection to {self.stream.peer}{', closed' if self.stream.closed else ''}>"
+
+
+cdef Py_ssize_t payload_size(object command) except -1:
+    """The bytes of a login's message in a command, and in a hello that begins the login."""
+    if type(command) is not dict:
+        return 0
+    payload = (<dict>command).get("payload")
+    if payload is None:
+        begun = (<dict>command).get("speculativeAuthenticate")
+        payload = (<dict>begun).get("payload") if type(begun) is dict else None
+    return len(<bytes>payload) if type(payload) is bytes else 0
