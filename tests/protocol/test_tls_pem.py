@@ -333,6 +333,7 @@ def test_a_directory_without_hashed_names_is_told(authority: Authority, tmp_path
         assert "openssl rehash" in text
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_can_be_named_as_a_file(
     authority: Authority, client: Any, server: TLSServer, tmp_path: Path
 ) -> None:

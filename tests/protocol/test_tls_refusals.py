@@ -216,6 +216,7 @@ def test_nothing_leaves_while_the_responder_is_asked(
     assert CERTIFICATE not in server.messages
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals of POSIX")
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("bindings", [True, False])
 def test_a_signal_in_the_middle_of_the_check_ends_the_connection_with_its_own_error(

@@ -264,7 +264,9 @@ cdef class OpenSSLStream(SocketStream):
             self.context.sessions.pop(self.peer, None)
             raise
         finally:
-            del in_handshake[key]
+            # A close from another thread has freed the SSL; the next may have its address by now.
+            if in_handshake.get(key) is self:
+                del in_handshake[key]
         self.shaken = True
         self.dry = False
         self.resumed = fn.SSL_session_reused(self.ssl) == 1
