@@ -72,13 +72,16 @@ class LoginResult:
 
 
 class Greeting:
-    """A server's answer to hello, and what `authenticate` needs to go on from there."""
+    """A server's answer to hello, and what `authenticate` needs to go on from there.
+
+    `hello` is None only where one logs in again without saying it.
+    """
 
     __slots__ = ("address", "conversation", "credential", "hello", "reply", "server_api", "subject")
 
     def __init__(
         self,
-        hello: HelloReply,
+        hello: HelloReply | None,
         credential: MongoCredential | None,
         address: Address,
         server_api: ServerApiLike | None,
@@ -197,6 +200,7 @@ def authenticate(greeting: Greeting) -> Steps:
     """Log in on a connection whose server has said hello (`greet`). Yields, returns and raises what
     `login` does."""
     hello, credential, address = greeting.hello, greeting.credential, greeting.address
+    assert hello is not None, "a server that is greeted has answered"
     if not hello.is_compatible:
         hello.check_compatible(format_address(address))
     if credential is None or hello.is_arbiter:
@@ -210,11 +214,7 @@ def authenticate(greeting: Greeting) -> Steps:
     if conversation is None or chosen != conversation.mechanism:
         # Nothing was speculated, or for a mechanism that this user will not log in with.
         conversation, reply = _open(credential, chosen, address, greeting.subject), None
-    facts = LoginFacts(credential, address, chosen, hello)
-    facts.subject = greeting.subject or None
-    if credential.mechanism is None:
-        facts.offered = hello.sasl_supported_mechs
-    commands = yield from _converse(conversation, reply, facts, greeting.server_api)
+    commands = yield from _converse(conversation, reply, greeting)
     if credential.mechanism is None:
         state.mechanism = chosen
     state.logged_in = True
@@ -239,8 +239,8 @@ def reauthenticate(
     chosen = mechanism or credential.mechanism or credential.state.mechanism or negotiate(None)
     conversation = open_conversation(credential, chosen, address)
     conversation.renew(memory)
-    facts = LoginFacts(credential, address, chosen, None)
-    yield from _converse(conversation, None, facts, server_api)
+    greeting = Greeting(None, credential, address, server_api, None, None, None)
+    yield from _converse(conversation, None, greeting)
     credential.state.reauthentications += 1
     return conversation.memory()
 
@@ -259,8 +259,7 @@ def _open(
 def _converse(
     conversation: Conversation,
     speculative_reply: Mapping[str, Any] | None,
-    facts: LoginFacts,
-    server_api: ServerApiLike | None,
+    greeting: Greeting,
 ) -> Generator[Command | Work, Mapping[str, Any] | None, int]:
     """Hold the conversation; returns how many commands it took. Explains its failures.
 
@@ -268,23 +267,25 @@ def _converse(
     """
     commands = 0
     database = conversation.source
-    always = api_fields(server_api)
-    turns = facts.credential.state.turns
+    always = api_fields(greeting.server_api)
+    credential = greeting.credential
+    assert credential is not None, "somebody logs in"
+    turns = credential.state.turns
     turn: Flight | None = None
     try:
         step = conversation.start(speculative_reply)
         while step is not None:
-            if isinstance(step, Work) and step.patient:
+            # Whether it is a dict costs less to ask than whether it is a Work.
+            patient = not isinstance(step, dict) and step.patient
+            if patient:
                 # It waits for a person, not for the server: others may wait for the same one.
                 turns.leave(turn)
                 turn = None
             elif turn is None and not turns.proven:
                 turn = yield from _take_turn(turns)
-            if isinstance(step, Work):
-                yield step
-                step = conversation.resume(step)
-            else:
-                step.update(always)
+            if isinstance(step, dict):
+                if always:
+                    step.update(always)
                 command = Command(database, step)
                 commands += 1
                 # In no variable: tools that report errors print those, and it may hold a secret.
@@ -292,6 +293,9 @@ def _converse(
                 reply = yield command
                 assert reply is not None, "a Command is answered with its reply"
                 step = conversation.step(reply)
+            else:
+                yield step
+                step = conversation.resume(step)
         turns.succeeded(turn)
     except NotPrimaryError:
         # The server is going down or changing its role: not the credential's fault.
@@ -299,20 +303,32 @@ def _converse(
     except _RefusedBefore as other:
         raise own_copy(other.error) from other.error.__cause__
     except OperationFailure as error:
-        facts.credential.state.mechanism = None
-        facts.told = conversation.told()
+        credential.state.mechanism = None
+        facts = _facts(conversation, greeting, credential)
         facts.evidence = conversation.evidence()
         refusal = _explained(error, facts)
         turns.refused(turn, refusal)
         # A cause that is given on purpose (a callback's own error) stays to be seen.
         raise refusal from error.__cause__
     except ConfigurationError as error:
-        facts.told = conversation.told()
+        facts = _facts(conversation, greeting, credential)
         raise ConfigurationError(f"{facts.tried()}: {error}") from error.__cause__
     finally:
         # Also for a login that is given up: whoever drives this closes it then.
         turns.leave(turn)
     return commands
+
+
+def _facts(
+    conversation: Conversation, greeting: Greeting, credential: MongoCredential
+) -> LoginFacts:
+    """What a failed login's error tells; most logins do not fail."""
+    facts = LoginFacts(credential, greeting.address, conversation.mechanism, greeting.hello)
+    facts.subject = greeting.subject or None
+    if credential.mechanism is None and greeting.hello is not None:
+        facts.offered = greeting.hello.sasl_supported_mechs
+    facts.told = conversation.told()
+    return facts
 
 
 class _RefusedBefore(Portable, Exception):

@@ -198,9 +198,11 @@ def _log_in(
         to_be_used=to_be_used,
     )
     greeting: Greeting = _drive(steps, connection, settings, deadline_ns)
-    connection.accept_hello(greeting.hello)
+    hello = greeting.hello
+    assert hello is not None, "it was greeted"
+    connection.accept_hello(hello)
     if judge is not None:
-        judge(greeting.hello)
+        judge(hello)
     if exposure is not None and not to_be_used:
         exposure.warn(connection.stream, connection.address)
     result: LoginResult = _drive(authenticate(greeting), connection, settings, deadline_ns)
