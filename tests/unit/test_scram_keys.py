@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mongokey._clock import monotonic_ns
+from mongokey._waiting import Cancelled
 from mongokey.auth import AuthenticationFailed, build_credential, run_blocking, scram
 from mongokey.auth.errors import LoginTimeout
 from mongokey.auth.keycache import MAX_ENTRIES, KeyCache
@@ -190,6 +191,14 @@ class TestDeadline:
         work.run()
         assert conversation.resume(work)["payload"].startswith(b"c=biws,")
 
+    def test_a_derivation_ends_soon_after_it_is_cancelled(self):
+        closed = threading.Event()
+        thread = Thread(derive_keys, "sha256", b"x", b"salt", ENDLESS, 0, closed.is_set)
+        time.sleep(0.05)
+        assert thread.is_alive()
+        closed.set()
+        assert isinstance(thread.end().error, Cancelled)
+
     def test_a_long_derivation_lets_other_threads_run(self):
         done = threading.Event()
 
@@ -214,9 +223,9 @@ class TestKeys:
         calls = []
         genuine = scram.derive_keys
 
-        def counted(digest, password, salt, iterations, deadline_ns):
+        def counted(digest, password, salt, iterations, deadline_ns, cancelled):
             calls.append((digest, salt, iterations))
-            return genuine(digest, password, salt, iterations, deadline_ns)
+            return genuine(digest, password, salt, iterations, deadline_ns, cancelled)
 
         monkeypatch.setattr(scram, "derive_keys", counted)
         return calls
@@ -353,6 +362,18 @@ class TestWaiters:
         assert owner.end().value == "value"
         assert cache.get("key") == "value"
         assert not cache._flights
+
+    def test_a_waiter_is_woken_by_the_end_of_the_client(self):
+        cache, slow, closed = KeyCache(), Slow("value"), threading.Event()
+        owner = Thread(cache.derive, "key", slow)
+        assert slow.began.wait(60)
+        waiter = Thread(cache.derive, "key", pytest.fail, 0, closed.is_set)
+        wait_until(lambda: waiting(cache) == 1)
+        closed.set()
+        assert isinstance(waiter.end().error, Cancelled)
+        assert waiting(cache) == 0
+        slow.go_on.set()
+        assert owner.end().value == "value"
 
     def test_waiters_inherit_in_the_order_in_which_they_came(self):
         cache, first = KeyCache(), Slow(ValueError("first"))

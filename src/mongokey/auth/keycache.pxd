@@ -22,8 +22,9 @@ cdef class KeyCache:
     cdef Py_ssize_t _limit
 
     cpdef object get(self, object key)
-    cpdef object derive(self, object key, object compute, int64_t deadline_ns=*)
+    cpdef object derive(self, object key, object compute, int64_t deadline_ns=*, object cancelled=*)
     cdef int _keep(self, object key, object value) except -1
     cdef int _pass_on(self, object key, _Flight flight) except -1
     cdef int _end(self, object key, _Flight flight) except -1
-    cdef bint _wait(self, object key, _Flight flight, int64_t deadline_ns) except -1
+    cdef bint _wait(
+        self, object key, _Flight flight, int64_t deadline_ns, object cancelled) except -1

@@ -15,9 +15,16 @@ class KeyCache:
         """Forget who computed in the parent."""
     def get(self, key: Hashable) -> Any:
         """The cached value, or None."""
-    def derive(self, key: Hashable, compute: Callable[[], Any], deadline_ns: int = 0) -> Any:
+    def derive(
+        self,
+        key: Hashable,
+        compute: Callable[[], Any],
+        deadline_ns: int = 0,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Any:
         """The cached value, or what `compute` gives; waits while another thread computes it.
 
         Raises TimeoutError when `deadline_ns` (of `monotonic_ns`; 0 for none) passes while it
-        waits, and whatever `compute` raises; then nothing is kept.
+        waits, `Cancelled` soon after `cancelled()` has become true, and whatever `compute` raises;
+        then nothing is kept.
         """

@@ -11,6 +11,7 @@ from threading import Lock, get_ident
 
 from libc.stdint cimport int64_t
 
+from mongokey._waiting import Cancelled
 from mongokey.auth.forks import renew_in_children
 
 
@@ -20,6 +21,9 @@ cdef extern from "mongokey/clock.h" nogil:
 # One credential sees one salt per mechanism and deployment, and a new one after each change of
 # the password; more than this is a server making salts up.
 MAX_ENTRIES = 8
+
+# So often a waiter looks whether it is still to wait.
+cdef int64_t LOOK_EVERY_NS = 250_000_000
 
 
 cdef class _Flight:
@@ -58,11 +62,14 @@ cdef class KeyCache:
         """The cached value, or None."""
         return self._entries.get(key)
 
-    cpdef object derive(self, object key, object compute, int64_t deadline_ns=0):
+    cpdef object derive(
+        self, object key, object compute, int64_t deadline_ns=0, object cancelled=None
+    ):
         """The cached value, or what `compute` gives; waits while another thread computes it.
 
         Raises TimeoutError when `deadline_ns` (of `monotonic_ns`; 0 for none) passes while it
-        waits, and whatever `compute` raises; then nothing is kept. A thread that computes the key
+        waits, `Cancelled` soon after `cancelled()` has become true, and whatever `compute` raises;
+        then nothing is kept. A thread that computes the key
         and is interrupted by a handler which needs it too does not wait for itself.
         """
         cdef _Flight mine, flight
@@ -76,7 +83,7 @@ cdef class KeyCache:
                 break
             if flight.owner == <unsigned long>get_ident():
                 return compute()
-            if self._wait(key, flight, deadline_ns):
+            if self._wait(key, flight, deadline_ns, cancelled):
                 break
         try:
             value = compute()
@@ -113,20 +120,27 @@ cdef class KeyCache:
             (<_Waiter>flight.waiting.popleft()).lock.release()
         return 0
 
-    cdef bint _wait(self, object key, _Flight flight, int64_t deadline_ns) except -1:
+    cdef bint _wait(
+        self, object key, _Flight flight, int64_t deadline_ns, object cancelled
+    ) except -1:
         """Wait for the flight's end; True when the computation became this thread's."""
         cdef _Waiter waiter = _Waiter()
-        cdef int64_t left
+        cdef int64_t left, now
         if flight.ended:
             return False
         flight.waiting.append(waiter)
         try:
-            if deadline_ns:
-                left = max(0, deadline_ns - mk_monotonic_ns())
-                if not waiter.lock.acquire(timeout=left / 1e9):
+            while True:
+                if cancelled is not None and cancelled():
+                    raise Cancelled
+                left = LOOK_EVERY_NS
+                if deadline_ns:
+                    now = mk_monotonic_ns()
+                    left = max(0, min(left, deadline_ns - now))
+                if waiter.lock.acquire(timeout=left / 1e9):
+                    break
+                if deadline_ns and mk_monotonic_ns() >= deadline_ns:
                     raise TimeoutError("another connection was still at it when the time was over")
-            else:
-                waiter.lock.acquire()
         except BaseException:
             # Its turn may have come at the same moment: then it is the next one's.
             if waiter.inherits:

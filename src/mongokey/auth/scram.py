@@ -86,7 +86,7 @@ class DeriveKeys(Work):
         self,
         cache: KeyCache,
         key: tuple[bytes, int],
-        compute: Callable[[int], Keys],
+        compute: Callable[[int, Callable[[], bool]], Keys],
         mechanism: str,
     ) -> None:
         self._cache = cache
@@ -105,7 +105,10 @@ class DeriveKeys(Work):
         deadline_ns = self._deadline_ns
         try:
             self.keys = self._cache.derive(
-                self._key, partial(self._compute, deadline_ns), deadline_ns
+                self._key,
+                partial(self._compute, deadline_ns, self.cancelled),
+                deadline_ns,
+                self.cancelled,
             )
         except TimeoutError as error:
             raise LoginTimeout(
@@ -309,10 +312,17 @@ class ScramConversation(Conversation):
 
 @keeps_secrets
 def _derive(
-    hash_: _Hash, credential: MongoCredential, salt: bytes, iterations: int, deadline_ns: int
+    hash_: _Hash,
+    credential: MongoCredential,
+    salt: bytes,
+    iterations: int,
+    deadline_ns: int,
+    cancelled: Callable[[], bool],
 ) -> Keys:
     # The password as the mechanism takes it is in no variable: error reports print those.
-    return derive_keys(hash_.digest, _password(hash_, credential), salt, iterations, deadline_ns)
+    return derive_keys(
+        hash_.digest, _password(hash_, credential), salt, iterations, deadline_ns, cancelled
+    )
 
 
 def _password(hash_: _Hash, credential: MongoCredential) -> bytes:

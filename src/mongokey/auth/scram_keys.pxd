@@ -40,5 +40,6 @@ cdef class Keys:
 
 
 cpdef Keys derive_keys(
-    str digest, bytes password, bytes salt, uint64_t iterations, int64_t deadline_ns=*)
+    str digest, bytes password, bytes salt, uint64_t iterations, int64_t deadline_ns=*,
+    object cancelled=*)
 cpdef bint equal(bytes one, bytes two)

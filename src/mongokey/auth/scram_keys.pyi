@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 class Keys:
     """The keys of RFC 5802 section 3, made by `derive_keys` only; may be shared by threads."""
 
@@ -7,12 +9,17 @@ class Keys:
         """Whether `signature` is the ServerSignature for `message`, in base64."""
 
 def derive_keys(
-    digest: str, password: bytes, salt: bytes, iterations: int, deadline_ns: int = 0
+    digest: str,
+    password: bytes,
+    salt: bytes,
+    iterations: int,
+    deadline_ns: int = 0,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Keys:
     """The keys for a password as the mechanism takes it; `digest` is "sha256" or "sha1".
 
     `deadline_ns` is of `monotonic_ns`, 0 for none. Raises TimeoutError when it passes, or as soon
-    as it is certain that it will.
+    as it is certain that it will, and `Cancelled` soon after `cancelled()` has become true.
     """
 
 def equal(one: bytes, two: bytes) -> bool:

@@ -10,6 +10,8 @@ from binascii import b2a_base64
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from mongokey._waiting import Cancelled
+
 cdef enum:
     # How long a derivation may hold the interpreter lock: others bear a few milliseconds, and to
     # get the lock back from a busy thread takes 5 ms.
@@ -66,9 +68,10 @@ cdef int advance(
 
 cdef int derive(
     const mk_hash *hash, int kind, bytes password, bytes salt, uint64_t iterations,
-    int64_t deadline_ns, uint8_t *out
+    int64_t deadline_ns, object cancelled, uint8_t *out
 ) except -1:
-    """PBKDF2's first block into `out`. Raises TimeoutError when the deadline does not allow it."""
+    """PBKDF2's first block into `out`. Raises TimeoutError when the deadline does not allow it,
+    `Cancelled` when `cancelled()` is true meanwhile."""
     cdef mk_pbkdf2 p
     cdef double best = best_ns[kind]
     cdef int64_t pause_ns
@@ -86,6 +89,8 @@ cdef int derive(
             with nogil:
                 state = advance(&p, &best, deadline_ns, mk_monotonic_ns() + SIGNALS_NS)
             PyErr_CheckSignals()
+            if state == PAUSED and cancelled is not None and cancelled():
+                raise Cancelled
         if best > 0 and (best_ns[kind] == 0 or best < best_ns[kind]):
             best_ns[kind] = best
         if state == LATE:
@@ -159,13 +164,15 @@ cdef class Keys:
 
 
 cpdef Keys derive_keys(
-    str digest, bytes password, bytes salt, uint64_t iterations, int64_t deadline_ns=0
+    str digest, bytes password, bytes salt, uint64_t iterations, int64_t deadline_ns=0,
+    object cancelled=None
 ):
     """The keys for a password as the mechanism takes it; `digest` is "sha256" or "sha1".
 
     `deadline_ns` is of `monotonic_ns`, 0 for none. Computes without the interpreter lock unless it
     is done in a few milliseconds; signal handlers run meanwhile. Raises TimeoutError when the
-    deadline passes, or as soon as it is certain that it will.
+    deadline passes, or as soon as it is certain that it will, and `Cancelled` soon after
+    `cancelled()` has become true.
     """
     cdef uint8_t salted[32]
     cdef int kind = kind_of(digest)
@@ -174,7 +181,7 @@ cpdef Keys derive_keys(
     if password is None or salt is None or iterations < 1:
         raise ValueError("a derivation needs a password, a salt and at least one iteration")
     try:
-        derive(hash, kind, password, salt, iterations, deadline_ns, salted)
+        derive(hash, kind, password, salt, iterations, deadline_ns, cancelled, salted)
         keys._fill(hash, salted)
     finally:
         mk_wipe(salted, sizeof(salted))
@@ -208,7 +215,7 @@ def pbkdf2(
     if iterations < 1:
         raise ValueError("a derivation needs at least one iteration")
     try:
-        derive(hash, kind, password, salt, iterations, deadline_ns, salted)
+        derive(hash, kind, password, salt, iterations, deadline_ns, None, salted)
         return (<const char *>salted)[:hash.words * 4]
     finally:
         mk_wipe(salted, sizeof(salted))
