@@ -17,6 +17,7 @@ from mongokey.errors import (
     MongoError,
     NetworkTimeout,
     OperationFailure,
+    ProtocolError,
     ServerSelectionTimeoutError,
 )
 from mongokey.topology import _topology
@@ -169,8 +170,14 @@ BROKEN: dict[str, Any] = {
 def test_a_broken_reply_is_a_clean_error(step: str, fault: str) -> None:
     with ScriptedServer(login=Login(**LONG), on={step: BROKEN[fault]}) as server:
         error = fail_to_log_in(server)
-        # A hello that says nothing is one of a server too old: ConfigurationError.
-        expected = (ServerSelectionTimeoutError, OperationFailure, ConfigurationError)
+        # A hello that says nothing is one of a server too old: ConfigurationError; what is not the
+        # wire protocol at all is told at once: ProtocolError.
+        expected = (
+            ServerSelectionTimeoutError,
+            OperationFailure,
+            ConfigurationError,
+            ProtocolError,
+        )
         assert isinstance(error, expected)
         assert str(server.port) in str(error)
         assert server.names()[-1] == step
