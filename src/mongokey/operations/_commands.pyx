@@ -59,22 +59,28 @@ cdef class Command(Operation):
         self.check_write_concern = check_write_concern
 
     cdef int set_document(self, object document) except -1:
+        self.document = document
+        if len(document) == 1:
+            return 0  # only the command's name, as in {"ping": 1}
         for name in RESERVED:
             if name in document:
-                document = {k: v for k, v in document.items() if k not in RESERVED}
+                self.document = {k: v for k, v in document.items() if k not in RESERVED}
                 break
-        self.document = document
         self.own_api = "apiVersion" in document
-        self.set_elements(None, None, None)
+        if "$readPreference" in document:
+            self.read_preference = b""
         return 0
 
     cdef int set_elements(
         self, bytes read_preference, bytes read_concern, bytes write_concern
     ) except -1:
         # What the document has itself goes before what is inherited: one field in the bytes.
-        self.read_preference = b"" if "$readPreference" in self.document else read_preference
-        self.read_concern = None if "readConcern" in self.document else read_concern
-        self.write_concern = None if "writeConcern" in self.document else write_concern
+        if self.read_preference is None:
+            self.read_preference = read_preference
+        if read_concern is not None and "readConcern" not in self.document:
+            self.read_concern = read_concern
+        if write_concern is not None and "writeConcern" not in self.document:
+            self.write_concern = write_concern
         return 0
 
     def allow_errors(self, errors):
