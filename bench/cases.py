@@ -53,6 +53,8 @@ URIS = {
     ),
 }
 DOCUMENTS = 10_000
+#: The least and the most documents of a `find`.
+FEW, MOST = 100, 100_000
 
 
 @dataclass(frozen=True)
@@ -189,14 +191,18 @@ def insert_many(api: Api, uri: str) -> Iterator[Operation]:
 
 
 @contextlib.contextmanager
-def find_many(api: Api, uri: str) -> Iterator[Operation]:
+def _find_many(api: Api, uri: str, count: int) -> Iterator[Operation]:
     with api.client(uri) as client:
-        collection = client["bench"][f"docs{DOCUMENTS}"]
+        collection = client["bench"][f"docs{count}"]
         found = list(collection.find())
-        if [document["n"] for document in found] != list(range(DOCUMENTS)):
+        if [document["n"] for document in found] != list(range(count)):
             raise AssertionError(f"find gave {len(found)} documents, not those that were sent")
         del found
         yield _repeat(lambda: list(collection.find()))
+
+
+def find_many(count: int) -> Callable[[Api, str], AbstractContextManager[Operation]]:
+    return lambda api, uri: _find_many(api, uri, count)
 
 
 @contextlib.contextmanager
@@ -384,9 +390,26 @@ CASES = [
     Case(
         "find_many",
         "find, 10 000 x 250 B",
-        find_many,
+        find_many(DOCUMENTS),
         0.5,
         Seen({"find": 1, "getMore": 1}),
+        floor="keep",
+    ),
+    # What a document costs of these two must be much the same: see `compare.note_growth`.
+    Case(
+        "find_few",
+        f"find, {FEW} x 250 B",
+        find_many(FEW),
+        0.5,
+        Seen({"find": 1}),
+        floor="keep",
+    ),
+    Case(
+        "find_most",
+        "find, 100 000 x 250 B",
+        find_many(MOST),
+        0.5,
+        Seen({"find": 1, "getMore": 2}),
         floor="keep",
     ),
     Case(

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.cases import APIS, BY_NAME
+from bench.cases import APIS, BY_NAME, FEW, MOST
 from bench.memory import QUESTIONS
 from bench.runner import Driver, Failed, Ratio, Result, Runner, measure_memory
 from bench.server import CannedServer
@@ -124,6 +124,20 @@ def note_threads(results: dict[str, Result], subject: str) -> None:
         many.notes.append(f"{share:.2f} of what it is with 16 threads")
 
 
+def note_growth(results: dict[str, Result], subject: str, baseline: str) -> None:
+    """Say what a document costs among many, beside one among few: it should cost little more."""
+    few, most = results.get("find_few"), results.get("find_most")
+    if few is None or most is None or few.problems or most.problems:
+        return
+    for name in (subject, baseline, "floor"):
+        if name in few.figures and name in most.figures:
+            cost = few.figures[name].cpu / FEW, most.figures[name].cpu / MOST
+            most.notes.append(
+                f"{name}: {cost[1]:.2f} us for a document among {MOST}, {cost[0]:.2f} us among"
+                f" {FEW}: {cost[1] / cost[0]:.2f} times"
+            )
+
+
 def parse_arguments() -> argparse.Namespace:
     names = [*BY_NAME, *QUESTIONS]
     parser = argparse.ArgumentParser(
@@ -189,9 +203,16 @@ def main() -> int:
             results.append((result, second))
             print(row(result, second, subject, baseline), flush=True)
     note_threads({result.name: result for result, _ in results}, subject)
-    for result, _ in results:
+    note_growth({result.name: result for result, _ in results}, subject, baseline)
+    # With the server on a core of its own nothing but the client's work is in the figures.
+    note_growth(
+        {second.name: second for _, second in results if second is not None}, subject, baseline
+    )
+    for result, second in results:
         for text in [*result.problems, *result.notes]:
             print(f"{result.name}: {text}")
+        for text in second.notes if second is not None else []:
+            print(f"{result.name}, 2 cores: {text}")
     if arguments.json is not None:
         report = {
             "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -40,7 +40,7 @@ FIRST_BATCH = 101
 #: What a server puts into one getMore batch at most.
 BATCH_BYTES = 16 * 1024 * 1024
 #: The collections whose `find` answers many documents, by name: how many.
-MANY = {"docs10000": 10_000, "docs100000": 100_000}
+MANY = {"docs100": 100, "docs10000": 10_000, "docs100000": 100_000}
 
 #: The server puts its port here. Ephemeral ports have five digits.
 _OWN_ADDRESS = "127.0.0.1:00000"
@@ -94,7 +94,11 @@ def _batch(name: str, cursor: int, collection: str, batch: list[bytes]) -> bytes
 def _cursor_replies(collection: str, count: int, cursor: int) -> Iterator[tuple[str, bytes]]:
     """`find` and the `getMore`s of a collection: 101 documents, then batches of up to 16 MB."""
     stored = [_stored(number) for number in range(count)]
-    yield f"find/{collection}", _batch("firstBatch", cursor, collection, stored[:FIRST_BATCH])
+    first = stored[:FIRST_BATCH]
+    yield (
+        f"find/{collection}",
+        _batch("firstBatch", cursor if count > FIRST_BATCH else 0, collection, first),
+    )
     size = BATCH_BYTES // (DOCUMENT_SIZE + 8)
     for start in range(FIRST_BATCH, count, size):
         following = cursor + 1 if start + size < count else 0
