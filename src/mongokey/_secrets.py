@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from sys import exc_info
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
     _T = TypeVar("_T")
@@ -61,33 +61,19 @@ def keeps_secrets(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
     @wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        held = (Secret(args), Secret(kwargs))
+        held = Secret((args, kwargs))
         del args, kwargs
-        with _Forgetting():
-            return function(*held[0].reveal(), **held[1].reveal())
+        # What is being handled already is not below, and may be the caller's own.
+        outer = exc_info()[1]
+        try:
+            return function(*held._value[0], **held._value[1])
+        except BaseException as error:
+            _forget(error, outer)
+            raise
+        finally:
+            del outer
 
     return call
-
-
-class _Forgetting:
-    """Empties the frames below the one that enters it when an exception comes out of them."""
-
-    __slots__ = ("_outer",)
-
-    def __enter__(self) -> None:
-        import sys
-
-        # What is being handled already is not below, and may be the caller's own.
-        self._outer = sys.exc_info()[1]
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            _forget(error, self._outer)
 
 
 def _forget(error: BaseException, outer: BaseException | None) -> None:
