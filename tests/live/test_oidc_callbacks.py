@@ -273,7 +273,8 @@ def test_calls_are_at_least_100_ms_apart_and_never_two_at_once(
     with connect(server, callback) as client:
 
         def work() -> None:
-            for _ in range(2):
+            # Threads that wait for a login that is refused share its refusal.
+            for _ in range(3):
                 failure(client, OperationFailure)
 
         assert in_threads(4, work) == [None] * 4
