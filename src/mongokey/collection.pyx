@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, nonecheck=True
 """A collection, under PyMongo's name: reads, writes, and what else one does to a collection.
 
 It knows arguments and turns each call into one operation. How operations travel, and what
@@ -7,6 +7,7 @@ the asyncio face can use the same methods with an executor of its own.
 """
 
 from collections.abc import Iterable, Mapping, MutableMapping
+from types import GenericAlias
 
 from cpython.dict cimport PyDict_CheckExact, PyDict_GetItem, PyDict_SetItem
 from cpython.object cimport PyObject
@@ -19,6 +20,7 @@ from mongokey.operations._crud cimport Find, InsertOne, WriteOne, unanswered_nee
 from mongokey.operations._operation cimport Namespace, Operation
 
 from mongokey import _arguments as arguments
+from mongokey import _not_yet as not_yet
 from mongokey.bson.objectid import ObjectId
 from mongokey.cursor import CommandCursor, Cursor
 from mongokey.errors import (
@@ -27,6 +29,8 @@ from mongokey.errors import (
     OperationFailure,
 )
 from mongokey.results import BulkWriteResult, InsertManyResult
+
+cdef frozenset NOT_YET = not_yet.NOT_YET["Collection"]
 
 # src/mongo/base/error_codes.yml
 NAMESPACE_NOT_FOUND = 26
@@ -152,7 +156,17 @@ cdef class Collection:
                 f"{type(self).__name__} has no attribute {name!r}. To access the "
                 f"{self.name}.{name} collection, use database[{f'{self.name}.{name}'!r}]."
             )
+        if name in NOT_YET:
+            raise not_yet.refuse("Collection", name, "collection")
         return self[name]
+
+    @classmethod
+    def __class_getitem__(cls, document_class):
+        return GenericAlias(cls, document_class)
+
+    def next(self):
+        """Always a TypeError: a collection is nothing to iterate over; `find` is."""
+        return self.__iter__()
 
     def __call__(self, *args, **kwargs):
         raise TypeError(

@@ -1,9 +1,11 @@
-# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True
 """Cursors, under PyMongo's names: `Cursor` of `find`, `CommandCursor` of aggregate and kin.
 
 They know how a cursor is opened, continued and closed (find/getMore/killCursors
 specification), and hand out documents. How a batch is fetched and decoded is `operations`'.
 """
+
+from types import GenericAlias
 
 from libc.stdint cimport int64_t
 
@@ -187,6 +189,10 @@ cdef class BatchCursor:
         # A destructor may run anywhere, so it does no I/O.
         if self.id != 0:
             self._abandon()
+
+    @classmethod
+    def __class_getitem__(cls, document_class):
+        return GenericAlias(cls, document_class)
 
     def __iter__(self):
         return self
@@ -393,13 +399,16 @@ cdef class Cursor(BatchCursor):
     def sort(self, key_or_list, direction=None):
         """Sort by a key and a direction, or a list of both."""
         self._check_not_started()
-        self._sort = arguments.index_document(arguments.index_pairs(key_or_list, direction))
+        sort = arguments.index_document(arguments.index_pairs(key_or_list, direction))
+        # The old one goes when this returns: its destructors see the new one.
+        _old, self._sort = self._sort, sort
         return self
 
     def hint(self, index):
         """Have the server use an index, by its name or its keys; None takes a hint back."""
         self._check_not_started()
-        self._hint = arguments.hint_value(index)
+        hint = arguments.hint_value(index)
+        _old, self._hint = self._hint, hint
         return self
 
     def comment(self, comment):
@@ -446,7 +455,7 @@ cdef class Cursor(BatchCursor):
         self._check_not_started()
         filter = dict(self._filter or {})
         filter["$where"] = code if isinstance(code, Code) else Code(code)
-        self._filter = filter
+        _old, self._filter = self._filter, filter
         return self
 
     def _set(self, name, value):

@@ -1,18 +1,22 @@
-# cython: language_level=3
+# cython: language_level=3, nonecheck=True
 """A database, under PyMongo's name: commands, and the way to collections.
 
 It knows names, options and the commands about a database. How a command travels is
 `operations`'.
 """
 
+from types import GenericAlias
+
 from mongokey.bson._codec cimport context_of
 from mongokey.operations._commands cimport Command, CursorCommand
 from mongokey.operations._operation cimport Namespace
 
 from mongokey import _arguments as arguments
+from mongokey import _not_yet as not_yet
 from mongokey.cursor import CommandCursor
 from mongokey.errors import CollectionInvalid, ConfigurationError
 
+cdef frozenset NOT_YET = not_yet.NOT_YET["Database"]
 
 cdef object _collection_class = None
 
@@ -132,7 +136,17 @@ cdef class Database:
                 f"{type(self).__name__} has no attribute {name!r}. To access the {name} "
                 f"collection, use database[{name!r}]."
             )
+        if name in NOT_YET:
+            raise not_yet.refuse("Database", name, "collection")
         return collection_class()(self, name)
+
+    @classmethod
+    def __class_getitem__(cls, document_class):
+        return GenericAlias(cls, document_class)
+
+    def next(self):
+        """Always a TypeError: a database is nothing to iterate over."""
+        return self.__iter__()
 
     def __eq__(self, other):
         if isinstance(other, Database):
@@ -277,7 +291,8 @@ cdef class Database:
         operation.set_elements(read_preference_bytes, read_concern, write_concern)
         operation.writes = writes
         return CommandCursor._open(
-            collection,
+            # What keeps the client alive while the cursor is used.
+            self if collection is None else collection,
             self.executor,
             self.namespace,
             context_of(codec_options),

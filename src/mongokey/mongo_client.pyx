@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, nonecheck=True
 """`MongoClient`, under PyMongo's name: one deployment, its options, its databases.
 
 It puts the rooms together: options, metadata, connections, pools, topology and the executor.
@@ -9,16 +9,20 @@ import weakref
 from functools import partial
 from os import getpid
 from threading import RLock
+from types import GenericAlias
 
 from mongokey.database cimport Database, Inherited
 from mongokey.operations._operation cimport Executor
 from mongokey.pool._pool cimport Pool
 
 from mongokey import _arguments as arguments
+from mongokey import _not_yet as not_yet
 from mongokey._clock import monotonic
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, InvalidOperation
 from mongokey.topology._topology import Topology, format_address
+
+cdef frozenset NOT_YET = not_yet.NOT_YET["MongoClient"]
 
 
 class Connector:
@@ -321,7 +325,17 @@ cdef class MongoClient:
                 f"{type(self).__name__} has no attribute {name!r}. To access the {name} database, "
                 f"use client[{name!r}]."
             )
+        if name in NOT_YET:
+            raise not_yet.refuse("MongoClient", name, "database")
         return Database(self, name)
+
+    @classmethod
+    def __class_getitem__(cls, document_class):
+        return GenericAlias(cls, document_class)
+
+    def next(self):
+        """Always a TypeError: a client is nothing to iterate over."""
+        return self.__iter__()
 
     def __iter__(self):
         raise TypeError(f"{type(self).__name__!r} object is not iterable")

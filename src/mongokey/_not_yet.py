@@ -1,0 +1,43 @@
+"""PyMongo's names that mongokey does not have yet, for the classes whose unknown attributes are
+databases or collections: without this list `client.watch` would silently be a database.
+
+It knows names only. `tests/unit/test_not_yet.py` keeps it true, by comparing both packages.
+"""
+
+from __future__ import annotations
+
+NOT_YET = {
+    "MongoClient": frozenset(
+        {
+            "arbiters",
+            "bulk_write",
+            "eq_props",
+            "secondaries",
+            "start_session",
+            "topology_description",
+            "watch",
+        }
+    ),
+    "Database": frozenset({"validate_collection", "watch"}),
+    "Collection": frozenset(
+        {
+            "aggregate_raw_batches",
+            "create_search_index",
+            "create_search_indexes",
+            "drop_search_index",
+            "find_raw_batches",
+            "list_search_indexes",
+            "update_search_index",
+            "watch",
+        }
+    ),
+}
+
+
+def refuse(owner: str, name: str, kind: str) -> AttributeError:
+    """The error for `name` of class `owner`, whose unknown attributes are of `kind`."""
+    return AttributeError(
+        f"{owner}.{name} is part of PyMongo's API and not there yet in this version of mongokey. "
+        f"To access the {name} {kind}, use [{name!r}].",
+        name=name,
+    )
