@@ -102,7 +102,11 @@ def test_a_hundred_threads_try_a_wrong_password_once_or_twice(
 
 
 def test_scram_s_too() -> None:
-    with ScriptedServer(hello=primary(), login=Login(), on={"find": FOUND}) as server:
+    def late(request: Request) -> None:
+        time.sleep(0.2)  # so long that all hundred threads have begun, also on a busy machine
+
+    on: Any = {"find": FOUND, "saslContinue": late}
+    with ScriptedServer(hello=primary(), login=Login(), on=on) as server:
         with MongoClient(server.uri(password="wrong"), maxConnecting=50) as client:
             errors = outcomes(100, client["x"]["y"].find_one)
         assert {type(each) for each in errors} == {AuthenticationFailed}
