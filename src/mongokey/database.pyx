@@ -218,7 +218,8 @@ cdef class Database:
         reply is returned and not raised. Raises `OperationFailure` and kin.
         """
         cdef Command operation = Command.__new__(Command)
-        arguments.refuse_session(session)
+        if session is not None:
+            arguments.refuse_session(session)
         operation.namespace = self.namespace
         # run-command: neither the database's codec options nor its read preference apply. The
         # whole reply is the caller's, and read by the caller's options.

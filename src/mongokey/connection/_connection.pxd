@@ -23,6 +23,8 @@ cdef class Connection:
     cdef readonly object hello              # HelloReply, None until the handshake is over
     # The server's limits, in bytes and documents, from its hello.
     cdef readonly size_t max_message_size
+    cdef size_t max_reply_size
+    cdef int64_t session_timeout_ns         # an idle session is forgotten by the server then
     cdef readonly int32_t max_bson_size
     cdef readonly int32_t max_write_batch_size
     cdef readonly int32_t max_wire_version

@@ -46,6 +46,9 @@ LENIENT = CodecOptions(
 cdef size_t DEFAULT_MAX_MESSAGE = 48000000
 cdef int DEFAULT_MAX_BSON = 16 * 1024 * 1024
 cdef int DEFAULT_MAX_BATCH = 100000
+# The longest answer to hello, which is kept: a set has 50 members at most, and nobody has proved
+# who it is yet.
+cdef size_t MAX_HELLO = 1024 * 1024
 # First size of the read buffer: most replies come whole in one read of it.
 cdef size_t READ_AHEAD = 16 * 1024
 # Buffers that grew past this are given back between commands, so that idle pools stay small.
@@ -73,6 +76,7 @@ cdef class Connection:
         self.stream = stream
         self.address = address
         self.max_message_size = DEFAULT_MAX_MESSAGE
+        self.max_reply_size = MAX_HELLO
         self.max_bson_size = DEFAULT_MAX_BSON
         self.max_write_batch_size = DEFAULT_MAX_BATCH
 
@@ -80,11 +84,13 @@ cdef class Connection:
         """Take over the limits and abilities in `hello` (a `HelloReply`)."""
         self.hello = hello
         self.max_bson_size = hello.max_bson_size
-        self.max_message_size = hello.max_message_size
+        self.max_message_size = self.max_reply_size = hello.max_message_size
         self.max_write_batch_size = hello.max_write_batch_size
         self.max_wire_version = hello.max_wire_version
         # sessions: a server that does not time sessions out does not have them.
-        self.supports_sessions = hello.logical_session_timeout_minutes is not None
+        minutes = hello.logical_session_timeout_minutes
+        self.supports_sessions = minutes is not None
+        self.session_timeout_ns = <int64_t>(minutes or 0) * 60_000_000_000
         self.is_member = hello.is_replica_set_member or hello.is_ghost
         clustered = hello.is_replica_set_member or hello.is_mongos
         self.gossips_cluster_time = clustered
@@ -134,7 +140,7 @@ cdef class Connection:
         while True:
             if length == 0:
                 if self.incoming.size >= <size_t>MK_HEADER_SIZE:
-                    length = <size_t>check_header(self.incoming.data, self.max_message_size)
+                    length = <size_t>check_header(self.incoming.data, self.max_reply_size)
                 elif self.hello is None:
                     self._check_beginning()
             if length and self.incoming.size >= length:
@@ -183,7 +189,7 @@ cdef class Connection:
             1 <= data[5] <= 2
         ):
             raise ProtocolError(f"{self.stream.peer}: the server answered with an alert of TLS")
-        if length < MK_HEADER_SIZE or <size_t>length > self.max_message_size:
+        if length < MK_HEADER_SIZE or <size_t>length > self.max_reply_size:
             raise ProtocolError(
                 f"{self.stream.peer}: invalid wire message: it begins with "
                 f"{self.unread(16).hex(' ')}, which is no length of a message"

@@ -180,7 +180,8 @@ def end(Executor executor not None, Pool pool):
         kill_until(executor, deadline, silent)
         if pool is None or pool in silent:
             return
-        ids = [{"id": Binary((<ServerSession>each).id[:16], 4)} for each in executor.sessions]
+        idle = executor.idle_sessions()
+        ids = [{"id": Binary((<ServerSession>each).id[:16], 4)} for each in idle]
         for start in range(0, len(ids), END_SESSIONS_BATCH):
             command = Command(
                 Namespace("admin"), {"endSessions": ids[start:start + END_SESSIONS_BATCH]}

@@ -29,6 +29,7 @@ cdef extern from "mongokey/reply.h" nogil:
         size_t batch_size
 
     int mk_read_command_reply(const uint8_t *doc, size_t size, mk_command_reply *out)
+    int mk_write_cluster_time(mk_buffer *out, const uint8_t *doc, size_t size)
     int mk_read_cursor_reply(const uint8_t *doc, size_t size, mk_cursor_reply *out)
 
 
@@ -124,7 +125,9 @@ cdef class Executor:
     cdef bytes server_api                   # elements of the stable API, or None
     # (answer, address, database) -> a hint for the error's message, or None; or None
     cdef object explain
-    cdef list sessions                      # idle ServerSessions, last in, first out
+    # Idle ServerSessions, last in, first out: the latest one, and those before it.
+    cdef ServerSession latest
+    cdef list sessions
     cdef mk_buffer cluster_time             # the latest `$clusterTime` document seen
     cdef uint64_t cluster_timestamp
     # Housekeeping (`_housekeeping`): cursors to be killed, as AbandonedCursor; and those for which
@@ -148,8 +151,11 @@ cdef class Executor:
     ) except -1
     cdef int encode(self, Operation operation, Connection connection) except -1
     cdef object decode(self, Operation operation, Connection connection)
-    cdef ServerSession take_session(self)
+    # An idle session, which a server forgets after `timeout_ns`, or a new one.
+    cdef ServerSession take_session(self, int64_t timeout_ns)
     cdef int give_session(self, ServerSession session) except -1
+    # All idle sessions; they stay idle.
+    cdef list idle_sessions(self)
     # There is a cursor on a server that may have to be killed one day.
     cdef int expect_cursor(self) except -1
     cdef int abandon(self, AbandonedCursor cursor) except -1

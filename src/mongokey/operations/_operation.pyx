@@ -269,6 +269,7 @@ cdef class Executor:
 
     cdef int _forget(self) except -1:
         """Let go of sessions and cursors, without a word to the server."""
+        self.latest = None
         self.sessions = []
         self.abandoned = []
         self.postponed = []
@@ -382,7 +383,7 @@ cdef class Executor:
         ):
             session = operation.session
             if session is None:
-                session = operation.session = self.take_session()
+                session = operation.session = self.take_session(connection.session_timeout_ns)
             self._write_session(out, operation, session, connection)
         if connection.gossips_cluster_time and self.cluster_time.size:
             check(mk_buffer_append(out, b"\x03$clusterTime\0", 14))
@@ -427,11 +428,12 @@ cdef class Executor:
         cdef mk_command_reply reply
         check(mk_read_command_reply(connection.reply.body, connection.reply.body_size, &reply))
         if reply.cluster_timestamp > self.cluster_timestamp:
+            # Written anew, of its known fields: what else a server put in is not passed on.
             self.cluster_time.size = 0
-            check(mk_buffer_append(
+            self.cluster_timestamp = reply.cluster_timestamp
+            check(mk_write_cluster_time(
                 &self.cluster_time, reply.cluster_time, reply.cluster_time_size
             ))
-            self.cluster_timestamp = reply.cluster_timestamp
         if not reply.ok:
             answer = decode_reply(connection, _default)
             if (
@@ -510,27 +512,34 @@ cdef class Executor:
 
     # -- sessions and cursors -------------------------------------------------------------------
 
-    cdef ServerSession take_session(self):
+    cdef ServerSession take_session(self, int64_t timeout_ns):
         """An idle server session, or a new one (driver-sessions, "Server Session Pool")."""
-        cdef ServerSession session
-        cdef int64_t timeout = 30 * MINUTE_NS
-        if self.pool is not None and self.pool.description is not None:
-            minutes = self.pool.description.logical_session_timeout_minutes
-            if minutes is not None:
-                timeout = <int64_t>minutes * MINUTE_NS
-        while self.sessions:
-            session = <ServerSession>self.sessions.pop()
-            if monotonic_ns() - session.last_used_ns < timeout - MINUTE_NS:
+        cdef ServerSession session = self.latest
+        self.latest = None
+        while session is not None or self.sessions:
+            if session is None:
+                session = <ServerSession>self.sessions.pop()
+            if monotonic_ns() - session.last_used_ns < timeout_ns - MINUTE_NS:
                 return session
+            session = None
         session = ServerSession()
         session.forks = self.forks
         return session
+
+    cdef list idle_sessions(self):
+        if self.latest is not None:
+            self.sessions.append(self.latest)
+            self.latest = None
+        return self.sessions
 
     cdef int give_session(self, ServerSession session) except -1:
         # What a cursor brought along from before a fork is the parent's to use again.
         if not session.dirty and not self.closed and session.forks == self.forks:
             session.last_used_ns = monotonic_ns()
-            self.sessions.append(session)
+            # A list that goes from empty to one and back is allocated each time.
+            if self.latest is not None:
+                self.sessions.append(self.latest)
+            self.latest = session
         return 0
 
     cdef int expect_cursor(self) except -1:
@@ -567,7 +576,7 @@ cdef class Executor:
             return
         try:
             # With a keeper, a cursor may be on its way to be killed, its session with it.
-            if self.sessions or self.keeper is not None:
+            if self.idle_sessions() or self.keeper is not None:
                 end(self, self.pool)
         finally:
             self.closed = True

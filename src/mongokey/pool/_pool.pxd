@@ -15,7 +15,9 @@ cdef class Pool:
     cdef int64_t max_idle_ns
     cdef int64_t wait_queue_timeout_ns
     # State.
-    cdef list idle                          # last in, first out
+    # Idle connections, last in, first out: the latest one, and those before it.
+    cdef Connection latest
+    cdef list idle
     cdef readonly Py_ssize_t in_use
     cdef readonly Py_ssize_t connecting
     cdef Py_ssize_t borrowed                # of those in use: by housekeeping
@@ -32,6 +34,8 @@ cdef class Pool:
     cdef Connection _checkout_slowly(self, int64_t started_ns)
     cdef Connection _open(self)
     cdef Connection _fresh_idle(self, int64_t now)
+    # All idle connections; none is idle any more in the pool's eyes.
+    cdef list _take_idle(self)
     cdef int _wake(self) except -1
     cdef int _fail(self, object error) except -1
     cpdef clear(self)

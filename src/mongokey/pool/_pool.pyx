@@ -85,9 +85,8 @@ cdef class Pool:
 
     def _start_anew(self):
         """In a forked child: let go of the parent's connections without touching them."""
-        for connection in self.idle:
+        for connection in self._take_idle():
             (<Connection>connection).close()
-        self.idle = []
         self.waiters = None
         self.in_use = self.connecting = self.borrowed = 0
         self.generation += 1
@@ -95,7 +94,15 @@ cdef class Pool:
     @property
     def idle_count(self):
         """How many connections wait to be used."""
-        return len(self.idle)
+        return len(self.idle) + (self.latest is not None)
+
+    cdef list _take_idle(self):
+        cdef list idle = self.idle
+        self.idle = []
+        if self.latest is not None:
+            idle.append(self.latest)
+            self.latest = None
+        return idle
 
     cdef Connection checkout(self):
         """A connection for the caller alone, until `checkin`.
@@ -145,8 +152,14 @@ cdef class Pool:
         """The most recently used idle connection that is still good, or None."""
         cdef Connection connection
         cdef int64_t idle_for
-        while self.idle:
-            connection = <Connection>self.idle.pop()
+        while True:
+            connection = self.latest
+            if connection is not None:
+                self.latest = None
+            elif self.idle:
+                connection = <Connection>self.idle.pop()
+            else:
+                return None
             idle_for = now - connection.idle_since_ns
             if idle_for > CHECK_AFTER_NS and (
                 (self.max_idle_ns and idle_for > self.max_idle_ns) or connection.stream.stale()
@@ -156,7 +169,6 @@ cdef class Pool:
                 connection.close()
             else:
                 return connection
-        return None
 
     cdef Connection _checkout_slowly(self, int64_t started_ns):
         cdef _Waiter waiter
@@ -275,7 +287,10 @@ cdef class Pool:
             return 0
         self.in_use -= 1
         connection.idle_since_ns = monotonic_ns()
-        self.idle.append(connection)
+        # A list that goes from empty to one and back is allocated each time.
+        if self.latest is not None:
+            self.idle.append(self.latest)
+        self.latest = connection
         return 0
 
     cdef int _wake(self) except -1:
@@ -307,7 +322,7 @@ cdef class Pool:
         """Put in a connection that was made outside, such as the one that found the server."""
         connection.generation = self.generation
         self.description = connection.hello
-        if self.max_size and len(self.idle) + self.in_use + self.connecting >= self.max_size:
+        if self.max_size and self.idle_count + self.in_use + self.connecting >= self.max_size:
             connection.close()
             return
         self.in_use += 1
@@ -321,6 +336,9 @@ cdef class Pool:
         cdef Connection connection
         cdef int64_t now = monotonic_ns()
         if self.max_idle_ns:
+            if self.latest is not None:
+                self.idle.append(self.latest)
+                self.latest = None
             for connection in list(self.idle):
                 if now - connection.idle_since_ns > self.max_idle_ns:
                     # Oldest first; a checkout may have taken it in the meantime.
@@ -329,7 +347,7 @@ cdef class Pool:
                         connection.close()
         while (
             not self.closed
-            and len(self.idle) + self.in_use + self.connecting < self.min_size
+            and self.idle_count + self.in_use + self.connecting < self.min_size
             and self.connecting < self.max_connecting
         ):
             self.checkin(self._open())
@@ -337,8 +355,7 @@ cdef class Pool:
     cpdef clear(self):
         """Close what is idle, and let what is in use be closed when it comes back."""
         self.generation += 1
-        idle, self.idle = self.idle, []
-        for connection in idle:
+        for connection in self._take_idle():
             (<Connection>connection).close()
         self._wake()
 
@@ -353,6 +370,6 @@ cdef class Pool:
         if self.address is None:
             return "<Pool, not initialized>"
         return (
-            f"<Pool of {self._peer()}: {self.in_use} in use, {len(self.idle)} idle, "
+            f"<Pool of {self._peer()}: {self.in_use} in use, {self.idle_count} idle, "
             f"{self.connecting} connecting>"
         )

@@ -6,6 +6,7 @@ stream.
 """
 
 import _thread
+import sys
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint16_t
@@ -19,6 +20,7 @@ from mongokey.stream._stream cimport (
     MK_UNIX_SOCKETS,
     POLLOUT,
     SocketStream,
+    cooperative_wait,
     error_text,
     mk_address,
     mk_close,
@@ -67,6 +69,8 @@ def connect(
     """Connect to `host` and return a SocketStream."""
     cdef int64_t started = mk_monotonic_ns()
     cdef SocketStream stream
+    if cooperative_wait is None and "gevent.monkey" in sys.modules:
+        _see_gevent()
     if timeout is not None:
         if deadline_ns:
             raise ValueError("give a timeout or a deadline, not both")
@@ -82,6 +86,8 @@ def connect(
         if port is None or not 0 < port < 65536:
             raise ConfigurationError(f"{port} is no port: ports are 1 to 65535")
         peer = _host_and_port(host, port)
+        if resolver is None and cooperative_wait is not None and not _is_literal(host):
+            resolver = _gevent().resolve
         addresses = _addresses_of(
             host, port, peer, started, deadline_ns, limit_text, resolver, cancelled
         )
@@ -90,6 +96,25 @@ def connect(
     stream._deadline_ns = deadline_ns
     stream._began_ns = started
     return stream
+
+
+cdef int _see_gevent() except -1:
+    """Wait as gevent does where it has patched `socket`: a wait in C would stop all greenlets."""
+    if sys.modules["gevent.monkey"].is_module_patched("socket"):
+        _gevent()
+    return 0
+
+
+def _gevent():
+    from mongokey.stream import gevent_waits
+
+    return gevent_waits
+
+
+cdef bint _is_literal(str host) except -1:
+    cdef mk_address at
+    cdef bytes name = _encoded(host)
+    return mk_literal_address(name, 1, &at) or (b"%" in name and b":" in name)
 
 
 cdef str _host_and_port(str host, port):
@@ -382,6 +407,12 @@ cdef class Attempts:
                 self.polls[running].events = POLLOUT
                 self.polls[running].revents = 0
                 running += 1
+        if cooperative_wait is not None:
+            _gevent().wait_for_any(
+                [self.polls[i].fd for i in range(<int>running)],
+                None if wait_ns < 0 else wait_ns / 1e9,
+            )
+            wait_ns = 0
         with nogil:
             rc = mk_poll(self.polls, running, wait_ns)
         if rc == -MK_EINTR:

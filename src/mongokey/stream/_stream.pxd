@@ -75,6 +75,7 @@ cdef class Stream:
     cdef void _mark(self, int64_t deadline_ns) noexcept
     # Waits for POLLIN or POLLOUT until `limit_ns` (0: for ever), the GIL released.
     cdef int _wait(self, short events, int64_t limit_ns, int64_t started_ns, bint own) except -1
+    cdef bint _wait_cooperatively(self, short events, int64_t left_ns) except -1
     cdef int _leave(self) except -1
     cdef int _interrupted(self) except -1
     cdef int _refuse(self) except -1
@@ -108,4 +109,7 @@ cdef inline void expect_message(Stream stream) noexcept:
 
 
 cpdef int64_t monotonic_ns() noexcept nogil
+# Waits until the socket of a number is ready, while others run: (number, events, seconds or None)
+# -> whether it is. None in a program that has threads of the system.
+cdef object cooperative_wait
 cdef str error_text(int64_t code)

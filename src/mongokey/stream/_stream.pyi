@@ -1,8 +1,17 @@
+from collections.abc import Callable
+
 # Anything with the buffer protocol and contiguous bytes.
 _Bytes = bytes | bytearray | memoryview
 
 def monotonic_ns() -> int:
     """The clock of all deadlines, in nanoseconds; the same as `time.monotonic_ns` on POSIX."""
+
+def wait_cooperatively(wait: Callable[[int, int, float | None], bool] | None) -> None:
+    """Have every wait for a socket done by `wait`; None: by the system, as at first.
+
+    `wait` gets the socket's number, POLLIN or POLLOUT, and the seconds it may take (None: any), and
+    returns whether the socket is ready.
+    """
 
 class Stream:
     """A connected stream to a server; its errors close it.

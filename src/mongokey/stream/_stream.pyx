@@ -34,6 +34,15 @@ cpdef int64_t monotonic_ns() noexcept nogil:
     return mk_monotonic_ns()
 
 
+cdef object cooperative_wait = None
+
+
+def wait_cooperatively(wait):
+    """Have every wait for a socket done by `wait`; None: by the system, as at first."""
+    global cooperative_wait
+    cooperative_wait = wait
+
+
 cdef str error_text(int64_t code):
     """The system's words for a negated error number."""
     cdef object number = int(-code)
@@ -137,6 +146,10 @@ cdef class Stream:
                 # Not even bytes that are there count now: a peer that drips would win for ever.
                 if left <= 0:
                     self._timed_out(events, started_ns, own)
+            if cooperative_wait is not None:
+                if self._wait_cooperatively(events, left):
+                    return 0
+                continue
             one.fd = self._socket
             one.events = events
             one.revents = 0
@@ -151,6 +164,22 @@ cdef class Stream:
                 return 0
             if rc < 0 and rc != -MK_EINTR:
                 self._lost(rc, "waiting")
+
+    cdef bint _wait_cooperatively(self, short events, int64_t left_ns) except -1:
+        self._inside += 1
+        try:
+            ready = cooperative_wait(
+                self._socket, events, None if left_ns < 0 else left_ns / 1e9
+            )
+        except BaseException:
+            # A greenlet that was killed: half a message may have been read.
+            self._inside -= 1
+            if self.closed and self._inside == 0:
+                self._release()
+            self.close()
+            raise
+        self._leave()
+        return ready
 
     cdef int _leave(self) except -1:
         """Ends a stay inside a system call, that `_inside += 1` began."""
@@ -287,7 +316,7 @@ cdef class SocketStream(Stream):
         self._first = False
         if not own:
             self._mark(deadline_ns)
-        elif MK_KERNEL_WAITS and (first or limit == 0):
+        elif MK_KERNEL_WAITS and (first or limit == 0) and cooperative_wait is None:
             # A signal that came while the message was sent would be heard only at the end.
             self._interrupted()
             # The hot path: the kernel waits, and minds timeout_ns, in one system call. A
