@@ -68,7 +68,7 @@ class LoginTurns:
 
     def after_fork(self) -> None:
         """In a forked child: whose login was in flight was a thread of the parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._flight: Flight | None = None
 
     @property

@@ -24,11 +24,11 @@ class Patience:
 
     def _start(self) -> None:
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._inside = 0
         self._began_s = 0.0
 
-    def _enter_lock(self) -> threading.Lock:
+    def _enter_lock(self) -> threading.RLock:
         if self._pid != os.getpid():
             self._start()  # a forked child: who waited was a thread of the parent
         return self._lock

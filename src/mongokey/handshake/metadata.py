@@ -62,7 +62,7 @@ class ClientMetadata:
             _check_app_name(app_name)
         self._app_name = app_name
         self._env = describe_environment(env, docker)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._infos: tuple[_Info, ...] = ()
         if driver_info is not None:
             self._infos = (_read_info(driver_info),)

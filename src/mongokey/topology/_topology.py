@@ -177,7 +177,7 @@ class Topology:
         """In a forked child: who held the lock, or was connecting, was a thread of the parent."""
         # Reentrant: a signal handler may use the client whose thread it interrupted.
         self._changed = threading.Condition(threading.RLock())
-        self._discovering = threading.Lock()
+        self._discovering = threading.RLock()
         self._round: _Round | None = None
         # Servers that are being connected and logged in to, each with the thread that selects and
         # does so itself, 0 where it is a thread of its own; and the one that is logged in to.
