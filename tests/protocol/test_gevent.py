@@ -107,6 +107,27 @@ print("connected")
         assert run(server, work.format(port=server.port)) == "connected\n"
 
 
+def test_importing_the_waits_changes_nothing_and_needs_no_gevent() -> None:
+    """Whatever walks the package, as documentation tools do, imports them."""
+    program = (
+        "import sys\n"
+        "import mongokey.stream.gevent_waits\n"
+        "from mongokey.stream import connect\n"
+        "connect('127.0.0.1', {port}, timeout=10).close()\n"
+        "print('gevent' in sys.modules)\n"
+    )
+    with ScriptedServer() as server:
+        done = subprocess.run(
+            [sys.executable, "-c", program.format(port=server.port)],
+            capture_output=True,
+            text=True,
+            timeout=FAR_S,
+            check=True,
+            cwd=Path(__file__).parents[2],
+        )
+    assert done.stdout == "False\n"
+
+
 def test_a_program_that_is_not_patched_waits_in_c() -> None:
     need_gevent()
     program = (

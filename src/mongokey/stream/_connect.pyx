@@ -101,7 +101,7 @@ def connect(
 cdef int _see_gevent() except -1:
     """Wait as gevent does where it has patched `socket`: a wait in C would stop all greenlets."""
     if sys.modules["gevent.monkey"].is_module_patched("socket"):
-        _gevent()
+        _gevent().install()
     return 0
 
 
