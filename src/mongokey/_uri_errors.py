@@ -205,8 +205,9 @@ def _masked(scheme: str, rest: str, at: int, unsure: bool) -> str:
     odd = any(char in RESERVED for char in user) and not (colon and is_mail_address(user))
     name = "***" if odd else quote_plus(user, errors="replace")
     shown = f"{scheme}{name}{':***' if colon else ''}@"
-    # Another '@' further on may still belong to the password, so what stands before it is hidden.
-    if unsure or rest.rfind("@") != at:
+    # Another '@' further on, escaped or not, may still belong to the password, so what stands
+    # before it is hidden.
+    if unsure or rest.rfind("@") != at or "%40" in rest[at:]:
         return shown + "..."
     tail, query, _ = rest[at + 1 :].partition("?")
     return shown + tail + (query and "?...")

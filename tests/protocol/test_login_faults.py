@@ -220,7 +220,7 @@ SLOW: dict[str, Any] = {
     "silence": Silence(),
     "half a header and silence": Reply(keep=7, then_close=False),
     "half a document and silence": Reply({"ok": 1, "x": 1}, keep=30, then_close=False),
-    "a large length and silence": Reply(length=40_000_000),
+    "a large length and silence": Reply(length=1_000_000),
     "a late answer": Delay(5.0, Reply({"ok": 1})),
 }
 
