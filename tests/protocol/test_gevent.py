@@ -146,3 +146,16 @@ def test_a_program_that_is_not_patched_waits_in_c() -> None:
             cwd=Path(__file__).parents[2],
         )
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("limits", [{"maxPoolSize": 1}, {"maxConnecting": 1}])
+def test_greenlets_of_one_thread_wait_for_each_other_s_connection(limits: dict[str, int]) -> None:
+    work = """
+client.admin.command("ping")
+client._pool().clear()
+jobs = [gevent.spawn(client.admin.command, "ping") for _ in range(5)]
+gevent.joinall(jobs, raise_error=True)
+print([job.value["ok"] for job in jobs])
+"""
+    with ScriptedServer(on={"ping": Delay(0.1)}) as server:
+        assert run(server, work, **limits).strip() == "[1.0, 1.0, 1.0, 1.0, 1.0]"

@@ -23,6 +23,8 @@ cdef class Pool:
     cdef Py_ssize_t borrowed                # of those in use: by housekeeping
     cdef readonly uint64_t generation       # connections of an older one are closed at checkin
     cdef readonly bint closed
+    cdef list opened                        # every connection, idle or in use, that is not dropped
+    cdef list opening                       # threads that open a connection now: identifiers
     cdef object waiters                     # deque of _Waiter, oldest first; None until needed
     cdef object connect                     # () -> Connection
     cdef object __weakref__
@@ -33,6 +35,9 @@ cdef class Pool:
     cdef int checkin(self, Connection connection) except -1
     cdef Connection _checkout_slowly(self, int64_t started_ns)
     cdef Connection _open(self)
+    cdef bint _only_held_by(self, unsigned long thread) except -1
+    cdef int _enqueue(self, object waiter) except -1
+    cdef int _drop(self, Connection connection) except -1
     cdef Connection _fresh_idle(self, int64_t now)
     # All idle connections; none is idle any more in the pool's eyes.
     cdef list _take_idle(self)

@@ -10,6 +10,7 @@ import os
 import weakref
 from collections import deque
 
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t
 
 from mongokey.connection._connection cimport Connection
@@ -46,11 +47,17 @@ cdef class _Waiter:
     cdef object lock
     cdef Connection connection
     cdef object error                       # what to raise instead, or None
+    cdef unsigned long thread
+    # Whether the wait stops the whole thread. Under gevent or eventlet it does not: other
+    # greenlets of the thread go on, and may give back what the thread holds.
+    cdef bint stops_thread
 
     def __init__(self):
         from _thread import allocate_lock
 
         self.lock = allocate_lock()
+        self.thread = PyThread_get_thread_ident()
+        self.stops_thread = type(self.lock).__module__ == "_thread"
         self.lock.acquire()
 
 
@@ -81,6 +88,8 @@ cdef class Pool:
             <int64_t>(wait_queue_timeout_ms * 1e6) if wait_queue_timeout_ms is not None else 0
         )
         self.idle = []
+        self.opened = []
+        self.opening = []
         _pools.add(self)
 
     def _start_anew(self):
@@ -88,6 +97,8 @@ cdef class Pool:
         for connection in self._take_idle():
             (<Connection>connection).close()
         self.waiters = None
+        self.opened = []
+        self.opening = []
         self.in_use = self.connecting = self.borrowed = 0
         self.generation += 1
 
@@ -107,7 +118,8 @@ cdef class Pool:
     cdef Connection checkout(self):
         """A connection for the caller alone, until `checkin`.
 
-        Raises `WaitQueueTimeoutError`, or what making a connection raises.
+        Raises `WaitQueueTimeoutError`, `InvalidOperation` where only the caller's own thread could
+        give one back, or what making a connection raises.
         """
         cdef Connection connection
         cdef int64_t now = monotonic_ns()
@@ -131,7 +143,7 @@ cdef class Pool:
                 self.in_use += 1
         elif wait_s > 0:
             waiter = _Waiter()
-            self.waiters.append(waiter)
+            self._enqueue(waiter)
             try:
                 waiter.lock.acquire(True, wait_s)
             finally:
@@ -164,10 +176,11 @@ cdef class Pool:
             if idle_for > CHECK_AFTER_NS and (
                 (self.max_idle_ns and idle_for > self.max_idle_ns) or connection.stream.stale()
             ):
-                connection.close()
+                self._drop(connection)
             elif self.max_idle_ns and idle_for > self.max_idle_ns:
-                connection.close()
+                self._drop(connection)
             else:
+                connection.held_by = PyThread_get_thread_ident()
                 return connection
 
     cdef Connection _checkout_slowly(self, int64_t started_ns):
@@ -194,9 +207,11 @@ cdef class Pool:
             )
             if opens and (asked_back or not self.borrowed):
                 return self._open()
+            if not opens and waiter.stops_thread and self._only_held_by(waiter.thread):
+                raise InvalidOperation(self._held_by_caller())
             # Who was given a turn and found nothing keeps the place at the front.
             if first_time:
-                self.waiters.append(waiter)
+                self._enqueue(waiter)
                 first_time = False
             else:
                 self.waiters.appendleft(waiter)
@@ -233,6 +248,53 @@ cdef class Pool:
                     f"raise maxPoolSize, or share connections for a shorter time"
                 )
 
+    cdef int _enqueue(self, object newcomer) except -1:
+        """Put a waiter at the end of the queue, but before those of its own thread: that wait was
+        interrupted by a signal handler or a destructor, and goes on only after this one.
+
+        Makes no object that the garbage collector knows, so nothing changes meanwhile.
+        """
+        cdef _Waiter waiter = <_Waiter?>newcomer
+        cdef Py_ssize_t place
+        if waiter.stops_thread:
+            for place in range(len(self.waiters)):
+                if (<_Waiter>self.waiters[place]).thread == waiter.thread:
+                    self.waiters.insert(place, waiter)
+                    return 0
+        self.waiters.append(waiter)
+        return 0
+
+    cdef bint _only_held_by(self, unsigned long thread) except -1:
+        """Whether all connections that are in use or being opened are those of `thread`, which
+        is the caller's: to wait for one would be to wait for oneself. Makes no object either."""
+        cdef Py_ssize_t place
+        cdef unsigned long holder
+        cdef bint held = False
+        for place in range(len(self.opened)):
+            holder = (<Connection>self.opened[place]).held_by
+            if holder == thread:
+                held = True
+            elif holder != 0:
+                return False
+        for place in range(len(self.opening)):
+            if <unsigned long>self.opening[place] != thread:
+                return False
+            held = True
+        return held
+
+    def _held_by_caller(self):
+        """Why the caller gets no connection, where only its own thread could give one back."""
+        if self.max_size and self.in_use + self.connecting >= self.max_size:
+            limit = f"maxPoolSize={self.max_size}"
+        else:
+            limit = f"maxConnecting={self.max_connecting}"
+        return (
+            f"no connection to {self._peer()} can become free: this thread itself holds all that "
+            f"{limit} allows, for an operation that this one has interrupted (it began in a signal "
+            f"handler, in __del__, or in other code that runs in the middle of an operation); "
+            f"raise {limit.partition('=')[0]}, or do not use the client there"
+        )
+
     def _abandon(self, _Waiter waiter):
         """Take `waiter` out of the queue; what it was handed meanwhile is returned or passed on."""
         try:
@@ -245,21 +307,29 @@ cdef class Pool:
 
     cdef Connection _open(self):
         cdef Connection connection
+        cdef object thread = PyThread_get_thread_ident()
         generation = self.generation
         self.connecting += 1
+        self.opening.append(thread)
         try:
             connection = self.connect()
         except BaseException as error:
             # After a fork in the meantime the counters were set anew.
             if self.connecting > 0:
                 self.connecting -= 1
+            if thread in self.opening:
+                self.opening.remove(thread)
             if isinstance(error, OperationFailure):
                 self._fail(error)
             self._wake()
             raise
         if self.connecting > 0:
             self.connecting -= 1
+        if thread in self.opening:
+            self.opening.remove(thread)
         connection.generation = generation
+        connection.held_by = PyThread_get_thread_ident()
+        self.opened.append(connection)
         self.description = connection.hello
         self.in_use += 1
         self._wake()
@@ -273,7 +343,7 @@ cdef class Pool:
             or self.closed
             or not connection.reusable()
         ):
-            connection.close()
+            self._drop(connection)
             if self.in_use > 0:
                 self.in_use -= 1
             self._wake()
@@ -282,15 +352,27 @@ cdef class Pool:
         if self.waiters:
             # Handed over directly, so that no newcomer gets in between.
             waiter = <_Waiter>self.waiters.popleft()
+            connection.held_by = waiter.thread
             waiter.connection = connection
             waiter.lock.release()
             return 0
         self.in_use -= 1
+        connection.held_by = 0
         connection.idle_since_ns = monotonic_ns()
         # A list that goes from empty to one and back is allocated each time.
         if self.latest is not None:
             self.idle.append(self.latest)
         self.latest = connection
+        return 0
+
+    cdef int _drop(self, Connection connection) except -1:
+        """Close a connection, which is then no longer one of the pool's."""
+        cdef Py_ssize_t place
+        connection.close()
+        for place in range(len(self.opened)):
+            if self.opened[place] is connection:
+                del self.opened[place]
+                break
         return 0
 
     cdef int _wake(self) except -1:
@@ -326,6 +408,8 @@ cdef class Pool:
             connection.close()
             return
         self.in_use += 1
+        connection.held_by = PyThread_get_thread_ident()
+        self.opened.append(connection)
         self.checkin(connection)
 
     def prune(self):
@@ -344,7 +428,7 @@ cdef class Pool:
                     # Oldest first; a checkout may have taken it in the meantime.
                     if connection in self.idle:
                         self.idle.remove(connection)
-                        connection.close()
+                        self._drop(connection)
         while (
             not self.closed
             and self.idle_count + self.in_use + self.connecting < self.min_size
@@ -356,7 +440,7 @@ cdef class Pool:
         """Close what is idle, and let what is in use be closed when it comes back."""
         self.generation += 1
         for connection in self._take_idle():
-            (<Connection>connection).close()
+            self._drop(<Connection>connection)
         self._wake()
 
     cpdef close(self):

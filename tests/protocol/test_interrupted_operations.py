@@ -1,0 +1,296 @@
+"""Operations that begin in the middle of another one of the same thread: in a signal handler, in a
+destructor, in a weak reference's callback. None of them waits for what its own thread holds."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import weakref
+from collections import UserDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from mongokey import MongoClient
+from mongokey.errors import InvalidOperation
+from tests.servers.scripted import Hold, Login, Reply, ScriptedServer, in_turn
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(signal, "pthread_kill"), reason="needs signals to threads"
+)
+
+#: What waits for ever is ended after so many seconds; what is right takes a fraction of one.
+FAR_S = 30
+
+
+class Hung(BaseException):
+    """The wait was ended by the test, not by the library."""
+
+
+@pytest.fixture(autouse=True)
+def _no_endless_wait() -> Iterator[None]:
+    def end(*_: object) -> None:
+        raise Hung
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, FAR_S)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def held() -> Iterator[tuple[ScriptedServer, Hold]]:
+    """A server that answers a `hold` command only once the `Hold`'s event is set."""
+    hold = Hold(answer=Reply({"ok": 1.0, "held": True}))
+    with ScriptedServer(on={"hold": hold}) as server:
+        yield server, hold
+        hold.event.set()
+
+
+@contextmanager
+def interrupted(when: Callable[[], object], action: Callable[[], object]) -> Iterator[None]:
+    """Have the main thread's block run `action` in a signal handler, soon after `when` returns."""
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def send() -> None:
+        when()
+        time.sleep(0.1)  # until the main thread waits
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: action())
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def dropped(action: Callable[[], object]) -> Callable[[], object]:
+    """`action` in a destructor."""
+
+    class Dying:
+        def __del__(self) -> None:
+            action()
+
+    last = [Dying()]
+    return last.clear
+
+
+def forgotten(action: Callable[[], object]) -> Callable[[], object]:
+    """`action` in the callback of a weak reference."""
+
+    class Dying:
+        pass
+
+    last = [Dying()]
+    reference = weakref.ref(last[0], lambda _: action())
+
+    def forget() -> None:
+        last.clear()
+        assert reference() is None
+
+    return forget
+
+
+def as_it_is(action: Callable[[], object]) -> Callable[[], object]:
+    return action
+
+
+class Told:
+    """Calls `ping` and keeps what it returned or was refused with."""
+
+    def __init__(self, client: Any, then: Callable[[], object] = lambda: None) -> None:
+        self.client = client
+        self.then = then
+        self.outcomes: list[Any] = []
+
+    def __call__(self) -> None:
+        try:
+            self.outcomes.append(self.client.admin.command("ping")["ok"])
+        except InvalidOperation as error:
+            self.outcomes.append(str(error))
+        finally:
+            self.then()
+
+
+def assert_refused(outcomes: list[Any], limit: str) -> None:
+    (outcome,) = outcomes
+    assert isinstance(outcome, str)
+    for part in ("this thread itself holds", limit, f"raise {limit.partition('=')[0]}", "__del__"):
+        assert part in outcome
+
+
+@pytest.mark.parametrize("way", [as_it_is, dropped, forgotten])
+def test_the_only_connection_is_held_by_the_interrupted_operation(
+    held: tuple[ScriptedServer, Hold], way: Callable[..., Callable[[], object]]
+) -> None:
+    server, hold = held
+    with MongoClient(server.uri(maxPoolSize=1)) as client:
+        told = Told(client, hold.event.set)
+        with interrupted(lambda: server.wait_for(lambda: server.count("hold") == 1), way(told)):
+            assert client.admin.command("hold")["held"]
+        assert_refused(told.outcomes, "maxPoolSize=1")
+        assert client._pool().in_use == 0
+        assert client.admin.command("ping")["ok"] == 1
+        assert server.accepted == 1
+
+
+def test_the_refusal_does_not_wait_for_the_queue_s_timeout(
+    held: tuple[ScriptedServer, Hold],
+) -> None:
+    server, hold = held
+    with MongoClient(server.uri(maxPoolSize=1, waitQueueTimeoutMS=600_000)) as client:
+        told = Told(client, hold.event.set)
+        with interrupted(lambda: server.wait_for(lambda: server.count("hold") == 1), told):
+            assert client.admin.command("hold")["held"]
+        assert_refused(told.outcomes, "maxPoolSize=1")
+
+
+def test_those_who_wait_for_the_interrupted_operation_still_get_its_connection(
+    held: tuple[ScriptedServer, Hold],
+) -> None:
+    server, hold = held
+    with MongoClient(server.uri(maxPoolSize=1)) as client:
+        others = [threading.Thread(target=client.admin.command, args=("ping",)) for _ in range(3)]
+
+        def ready() -> None:
+            server.wait_for(lambda: server.count("hold") == 1)
+            for other in others:
+                other.start()
+
+        told = Told(client, hold.event.set)
+        with interrupted(ready, told):
+            assert client.admin.command("hold")["held"]
+        for other in others:
+            other.join(FAR_S)
+        assert_refused(told.outcomes, "maxPoolSize=1")
+        assert server.count("ping") == 3
+
+
+def test_a_second_connection_is_enough(held: tuple[ScriptedServer, Hold]) -> None:
+    server, hold = held
+    with MongoClient(server.uri(maxPoolSize=2)) as client:
+        told = Told(client, hold.event.set)
+        with interrupted(lambda: server.wait_for(lambda: server.count("hold") == 1), told):
+            assert client.admin.command("hold")["held"]
+        assert told.outcomes == [1]
+
+
+def test_a_connection_of_another_thread_is_waited_for() -> None:
+    mine, other_s = Hold(), Hold()
+    with ScriptedServer(on={"mine": mine, "other": other_s}) as server:
+        with MongoClient(server.uri(maxPoolSize=2)) as client:
+            other = threading.Thread(target=client.admin.command, args=("other",))
+            other.start()
+            assert server.wait_for(lambda: server.count("other") == 1)
+            told = Told(client, mine.event.set)
+
+            def action() -> None:
+                threading.Timer(0.2, other_s.event.set).start()
+                told()
+
+            with interrupted(lambda: server.wait_for(lambda: server.count("mine") == 1), action):
+                assert client.admin.command("mine")["ok"] == 1
+            other.join(FAR_S)
+            assert told.outcomes == [1]
+            assert client._pool().in_use == 0
+
+
+@pytest.mark.parametrize("way", [as_it_is, dropped])
+def test_an_operation_in_the_queue_lets_the_one_that_interrupts_it_go_first(
+    held: tuple[ScriptedServer, Hold], way: Callable[..., Callable[[], object]]
+) -> None:
+    server, hold = held
+    order: list[str] = []
+    server.on["ping"] = lambda _: order.append("ping")
+    server.on["outer"] = lambda _: order.append("outer") or {"ok": 1.0}
+    with MongoClient(server.uri(maxPoolSize=1)) as client:
+        busy = threading.Thread(target=client.admin.command, args=("hold",))
+        busy.start()
+        assert server.wait_for(lambda: server.count("hold") == 1)
+        told = Told(client)
+
+        def action() -> None:
+            threading.Timer(0.2, hold.event.set).start()
+            told()
+
+        with interrupted(lambda: None, way(action)):
+            assert client.admin.command("outer")["ok"] == 1
+        busy.join(FAR_S)
+        assert told.outcomes == [1]
+        assert order == ["ping", "outer"]
+        assert client._pool().in_use == 0
+        assert server.accepted == 1
+
+
+def test_an_operation_that_opens_the_only_connection_is_not_waited_for() -> None:
+    go = threading.Event()
+    on = {"saslContinue": in_turn(None, lambda _: go.wait(FAR_S) and None, None)}
+    with ScriptedServer(login=Login(), on=on) as server:
+        with MongoClient(server.uri(maxConnecting=1)) as client:
+            client.admin.command("ping")
+            client._pool().clear()
+            told = Told(client, go.set)
+            with interrupted(
+                lambda: server.wait_for(lambda: server.count("saslContinue") == 2), told
+            ):
+                assert client.admin.command("ping")["ok"] == 1
+            assert_refused(told.outcomes, "maxConnecting=1")
+            assert (client._pool().in_use, client._pool().connecting) == (0, 0)
+            assert client.admin.command("ping")["ok"] == 1
+
+
+@pytest.mark.parametrize("during", ["clear", "close"])
+def test_a_pool_that_is_cleared_or_closed_meanwhile(
+    held: tuple[ScriptedServer, Hold], during: str
+) -> None:
+    server, hold = held
+    with MongoClient(server.uri(maxPoolSize=1)) as client:
+        pool = client._pool()
+        told = Told(client, hold.event.set)
+
+        def action() -> None:
+            getattr(pool, during)()
+            told()
+
+        with interrupted(lambda: server.wait_for(lambda: server.count("hold") == 1), action):
+            assert client.admin.command("hold")["held"]
+        assert pool.in_use == 0
+        if during == "close":
+            assert "after close" in told.outcomes[0]
+        else:
+            assert_refused(told.outcomes, "maxPoolSize=1")
+            assert client.admin.command("ping")["ok"] == 1
+
+
+def test_a_thread_without_signals_is_told_too(held: tuple[ScriptedServer, Hold]) -> None:
+    # What encodes a document may run anything: here the last reference goes while it is written.
+    server, _ = held
+    server.on["outer"] = {"ok": 1.0}
+    with MongoClient(server.uri(maxPoolSize=1)) as client:
+        client.admin.command("ping")
+        told = Told(client)
+        drop = dropped(told)
+
+        class Dropping(UserDict[str, int]):
+            def __iter__(self) -> Iterator[str]:
+                drop()
+                return super().__iter__()
+
+        outcome: list[Any] = []
+        thread = threading.Thread(
+            target=lambda: outcome.append(client.admin.command("outer", x=Dropping(a=1))),
+            daemon=True,
+        )
+        thread.start()
+        thread.join(FAR_S / 2)
+        assert not thread.is_alive()
+        assert_refused(told.outcomes, "maxPoolSize=1")
+        assert outcome[0]["ok"] == 1
