@@ -228,6 +228,7 @@ def test_ctrl_c_in_a_get_more_has_the_cursor_killed(server: ScriptedServer, clie
 
     def interrupt() -> None:
         server.wait_for(lambda: server.count("getMore") == 1)
+        time.sleep(0.2)  # until the main thread waits
         signal.pthread_kill(main, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)

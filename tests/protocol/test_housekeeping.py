@@ -268,6 +268,7 @@ def test_ctrl_c_ends_a_close_that_waits_and_the_sockets_are_closed(
 
     def interrupt() -> None:
         server.wait_for(lambda: server.count("endSessions") == 1)
+        time.sleep(0.2)  # until the main thread waits
         signal.pthread_kill(main, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
