@@ -83,7 +83,7 @@ class Api:
         """What `parse_uri` does before it asks DNS."""
         if self.module == "pymongo":
             return importlib.import_module("pymongo.uri_parser_shared")._validate_uri
-        return importlib.import_module("mongokey.uri").parse
+        return importlib.import_module("mongokey.options.connection_string").parse
 
 
 APIS = {

@@ -112,7 +112,7 @@ def connection(port: int, pem: str, ca: str, *, resume: bool) -> Callable[[], No
     from mongokey.client_options import ClientOptions
     from mongokey.connection.establish import ConnectionSettings, open_connection
     from mongokey.handshake import ClientMetadata
-    from mongokey.stream.tls_context import ClientTLS
+    from mongokey.transport.tls.context import ClientTLS
 
     given = ClientOptions.build("h", tls=True, tlsCAFile=ca, tlsCertificateKeyFile=pem).tls
     tls: Any = ClientTLS(given)
@@ -239,7 +239,7 @@ def measure_commands(version: str, folder: Path, rounds: int, commands: int) -> 
         return client
 
     try:
-        with patch("mongokey.stream.tls_openssl.load_functions", lambda lib, ffi: False):
+        with patch("mongokey.transport.tls.openssl_context.load_functions", lambda lib, ffi: False):
             by_ssl = connect(mongokey, True)
         clients = {
             "openssl": connect(mongokey, True),

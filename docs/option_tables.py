@@ -1,4 +1,4 @@
-"""Writes the option tables of connection-strings.md from `mongokey.options`.
+"""Writes the option tables of connection-strings.md from `mongokey.options.table`.
 
 `python docs/option_tables.py` rewrites the page in place; `--check` only says whether it would
 change. What an option is for stands here; names, kinds, defaults and sources come from the table
@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mongokey import _option_values as v
-from mongokey.options import KEYWORD, OPTIONS, TXT, URI, Option
+from mongokey.options import validators as v
+from mongokey.options.table import KEYWORD, OPTIONS, TXT, URI, Option
 
 PAGE = Path(__file__).with_name("connection-strings.md")
 
@@ -136,7 +136,7 @@ _KINDS = {
     v.uuid_representation: ", ".join(f"`{word}`" for word in v.UUID_REPRESENTATIONS),
     v.datetime_conversion: "name or number",
     v.callable_or_none: "callable",
-    v.resolver_or_none: "`mongokey.srv.Resolver` or `dns.resolver.Resolver`",
+    v.resolver_or_none: "`mongokey.dns.Resolver` or `dns.resolver.Resolver`",
     v.listeners: "list",
     v.anything: "object",
 }

@@ -5,40 +5,40 @@ Names are loaded when they are first used, so that importing the package costs l
 
 from __future__ import annotations
 
-from mongokey._lazy import loader
+from mongokey._support.lazy import loader
 from mongokey._version import __version__
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    import mongokey._support.certificates
     import mongokey.auth
     import mongokey.auth_oidc
     import mongokey.bson
-    import mongokey.certificates
     import mongokey.client_options
     import mongokey.collection
     import mongokey.connection
     import mongokey.cursor
     import mongokey.database
+    import mongokey.dns
     import mongokey.driver_info
     import mongokey.errors
     import mongokey.handshake
     import mongokey.mongo_client
     import mongokey.operations
-    import mongokey.options
+    import mongokey.options.connection_string
+    import mongokey.options.table
     import mongokey.pool
     import mongokey.pool_options
     import mongokey.read_concern
     import mongokey.read_preferences
     import mongokey.results
-    import mongokey.srv
-    import mongokey.stream
     import mongokey.topology
-    import mongokey.uri
+    import mongokey.transport
     import mongokey.uri_parser
     import mongokey.wire
     import mongokey.write_concern  # noqa: F401 - for the checker
-    from mongokey._arguments import ASCENDING, DESCENDING
     from mongokey.collection import ReturnDocument
+    from mongokey.commands.arguments import ASCENDING, DESCENDING
     from mongokey.cursor import CursorType
     from mongokey.mongo_client import MongoClient
     from mongokey.operations import (
@@ -60,8 +60,8 @@ TEXT = "text"
 
 # Name -> the module it is loaded from.
 _HOMES = {
-    "ASCENDING": "mongokey._arguments",
-    "DESCENDING": "mongokey._arguments",
+    "ASCENDING": "mongokey.commands.arguments",
+    "DESCENDING": "mongokey.commands.arguments",
     "CursorType": "mongokey.cursor",
     "IndexModel": "mongokey.operations",
     "DeleteMany": "mongokey.operations",
@@ -81,14 +81,16 @@ _SUBMODULES = (
     "auth",
     "auth_oidc",
     "bson",
-    "certificates",
     "client_options",
     "collection",
+    "commands",
     "connection",
     "cursor",
     "database",
+    "dns",
     "driver_info",
     "errors",
+    "execution",
     "handshake",
     "mongo_client",
     "operations",
@@ -98,10 +100,8 @@ _SUBMODULES = (
     "read_concern",
     "read_preferences",
     "results",
-    "srv",
-    "stream",
     "topology",
-    "uri",
+    "transport",
     "uri_parser",
     "wire",
     "write_concern",

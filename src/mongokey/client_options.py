@@ -10,17 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from mongokey._reprs import with_safe_repr
-from mongokey._secrets import Secret, keeps_secrets
-from mongokey._uri_errors import (
-    DEPRECATED,
-    Finding,
-    emit,
-    holds_a_login,
-    lint_secret,
-)
+from mongokey._support.reprs import with_safe_repr
+from mongokey._support.secrets import Secret, keeps_secrets
 from mongokey.errors import ConfigurationError
-from mongokey.options import (
+from mongokey.options.connection_string import (
+    DEFAULT_PORT,
+    ConnectionString,
+    Host,
+    Resolve,
+    ask_dns,
+    lint,
+    parse,
+    show_host,
+    split_hosts,
+)
+from mongokey.options.table import (
     FROM_DEFAULT,
     FROM_KEYWORD,
     FROM_TXT,
@@ -29,6 +33,13 @@ from mongokey.options import (
     check_rules,
     find,
     unknown_option,
+)
+from mongokey.options.uri_errors import (
+    DEPRECATED,
+    Finding,
+    emit,
+    holds_a_login,
+    lint_secret,
 )
 from mongokey.pool_options import (
     Frozen,
@@ -44,17 +55,6 @@ from mongokey.read_preferences import (
     _ServerMode,
     make_read_preference,
     read_pref_mode_from_name,
-)
-from mongokey.uri import (
-    DEFAULT_PORT,
-    ConnectionString,
-    Host,
-    Resolve,
-    ask_dns,
-    lint,
-    parse,
-    show_host,
-    split_hosts,
 )
 from mongokey.write_concern import WriteConcern
 
@@ -178,8 +178,8 @@ class ClientOptions(Frozen):
         :param host: a host name, `host:port`, a connection string, the path of a Unix socket, or
             several host names of which one may be a connection string; None is localhost
         :param port: the port of hosts that name none; None is 27017
-        :param _resolve: what asks DNS, see `mongokey.uri.Resolve`; None is the keyword
-            `srv_resolver`, or else `mongokey.srv.Resolver()`
+        :param _resolve: what asks DNS (`Resolve` of `mongokey.options.connection_string`); None is the
+            keyword `srv_resolver`, or else `mongokey.dns.Resolver()`
         :param _stacklevel: which caller warnings point at, as in `warnings.warn`; 0 gives none
         :param _may_defer: True leaves DNS to `resolved` where a client is not to connect at once
         :param keywords: options by any spelling; they go before the connection string's. None
@@ -201,10 +201,10 @@ class ClientOptions(Frozen):
                 string = string.with_dns(())
             else:
                 resolve = _resolve or named.get("srv_resolver")
-                if resolve is None:
-                    from mongokey.srv import Resolver
+                if not callable(resolve):  # none, or a resolver of dnspython's
+                    from mongokey.dns import Resolver
 
-                    resolve = Resolver()
+                    resolve = Resolver(resolve)
                 string = ask_dns(string, resolve, named)
                 seeds += string.hosts
         options: dict[str, Any] = {}

@@ -1,8 +1,8 @@
 # A collection: names and options turned into bytes once, operations made from them.
-from mongokey.bson._codec cimport CodecContext
+from mongokey.bson.codec cimport CodecContext
 from mongokey.database cimport Database
-from mongokey.operations._crud cimport WriteOne
-from mongokey.operations._operation cimport Executor, Namespace, Operation
+from mongokey.commands.crud cimport WriteOne
+from mongokey.execution.operation cimport Executor, Namespace, Operation
 
 
 cdef class Collection:

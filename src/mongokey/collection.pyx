@@ -12,15 +12,15 @@ from types import GenericAlias
 from cpython.dict cimport PyDict_CheckExact, PyDict_GetItem, PyDict_SetItem
 from cpython.object cimport PyObject
 
-from mongokey.bson._codec cimport context_of
+from mongokey.bson.codec cimport context_of
 from mongokey.database cimport Database
-from mongokey.operations._commands cimport Command, FieldCommand
-from mongokey.operations._bulk cimport Batch, check_statements, new_result
-from mongokey.operations._crud cimport Find, InsertOne, WriteOne, unanswered_needs
-from mongokey.operations._operation cimport Namespace, Operation
+from mongokey.commands.command cimport Command, FieldCommand
+from mongokey.commands.bulk cimport Batch, check_statements, new_result
+from mongokey.commands.crud cimport Find, InsertOne, WriteOne, unanswered_needs
+from mongokey.execution.operation cimport Namespace, Operation
 
-from mongokey import _arguments as arguments
-from mongokey import _not_yet as not_yet
+from mongokey.commands import arguments as arguments
+from mongokey._support import not_yet as not_yet
 from mongokey.bson.objectid import ObjectId
 from mongokey.cursor import CommandCursor, Cursor
 from mongokey.errors import (
@@ -260,7 +260,7 @@ cdef class Collection:
         With `ordered`, the first error stops it. Returns an `InsertManyResult`; raises
         `BulkWriteError` with the counts and every error in `details`.
         """
-        from mongokey.operations._requests import Run
+        from mongokey.commands.write_requests import Run
 
         arguments.refuse_session(session)
         if isinstance(documents, Mapping) or not isinstance(documents, Iterable):
@@ -294,7 +294,7 @@ cdef class Collection:
         kind go together. Returns a `BulkWriteResult`; raises `BulkWriteError` with the counts
         and every error in `details`.
         """
-        from mongokey.operations._requests import runs
+        from mongokey.commands.write_requests import runs
 
         arguments.refuse_session(session)
         arguments.check_list("requests", requests)
@@ -592,7 +592,7 @@ cdef class Collection:
 
     def aggregate(self, pipeline, session=None, let=None, comment=None, **kwargs):
         """Run an aggregation; returns a `CommandCursor` over its result."""
-        from mongokey.operations._aggregate import aggregate_command
+        from mongokey.commands.aggregate import aggregate_command
 
         arguments.refuse_session(session)
         document, batch_size, writes, extras = aggregate_command(

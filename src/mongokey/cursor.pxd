@@ -1,16 +1,16 @@
 # Cursors: batches of documents, and getMore for the next one.
 from libc.stdint cimport int64_t, uint64_t
 
-from mongokey.bson._codec cimport CodecContext
-from mongokey.operations._crud cimport Find
-from mongokey.operations._operation cimport (
+from mongokey.bson.codec cimport CodecContext
+from mongokey.commands.crud cimport Find
+from mongokey.execution.operation cimport (
     AbandonedCursor,
     Executor,
     Namespace,
     Operation,
     ServerSession,
 )
-from mongokey.pool._pool cimport Pool
+from mongokey.pool.pool cimport Pool
 
 
 cdef class BatchCursor:

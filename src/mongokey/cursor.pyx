@@ -9,14 +9,14 @@ from types import GenericAlias
 
 from libc.stdint cimport int64_t
 
-from mongokey.bson._codec cimport CodecContext
-from mongokey.operations._commands cimport Command
-from mongokey.operations._crud cimport Find, GetMore
-from mongokey.operations._operation cimport AbandonedCursor, Executor, Namespace, Operation
+from mongokey.bson.codec cimport CodecContext
+from mongokey.commands.command cimport Command
+from mongokey.commands.crud cimport Find, GetMore
+from mongokey.execution.operation cimport AbandonedCursor, Executor, Namespace, Operation
 
-from mongokey import _arguments as arguments
+from mongokey.commands import arguments as arguments
 from mongokey.errors import CursorNotFound, InvalidOperation, OperationFailure
-from mongokey.operations._housekeeping import close_cursor
+from mongokey.commands.housekeeping import close_cursor
 
 
 class CursorType:

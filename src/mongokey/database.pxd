@@ -1,6 +1,6 @@
 # A database: its options, inherited by the collections made from it.
-from mongokey.bson._codec cimport CodecContext
-from mongokey.operations._operation cimport Executor, Namespace
+from mongokey.bson.codec cimport CodecContext
+from mongokey.execution.operation cimport Executor, Namespace
 
 
 cdef class Inherited:

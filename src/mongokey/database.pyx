@@ -7,12 +7,12 @@ It knows names, options and the commands about a database. How a command travels
 
 from types import GenericAlias
 
-from mongokey.bson._codec cimport context_of
-from mongokey.operations._commands cimport Command, CursorCommand
-from mongokey.operations._operation cimport Namespace
+from mongokey.bson.codec cimport context_of
+from mongokey.commands.command cimport Command, CursorCommand
+from mongokey.execution.operation cimport Namespace
 
-from mongokey import _arguments as arguments
-from mongokey import _not_yet as not_yet
+from mongokey.commands import arguments as arguments
+from mongokey._support import not_yet as not_yet
 from mongokey.cursor import CommandCursor
 from mongokey.errors import CollectionInvalid, ConfigurationError
 
@@ -304,7 +304,7 @@ cdef class Database:
 
     def aggregate(self, pipeline, session=None, **kwargs):
         """Run an aggregation over the database (``$currentOp``, ``$documents``…)."""
-        from mongokey.operations._aggregate import aggregate_command
+        from mongokey.commands.aggregate import aggregate_command
 
         arguments.refuse_session(session)
         document, batch_size, writes, extras = aggregate_command(1, pipeline, kwargs)

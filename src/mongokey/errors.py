@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from mongokey._portable import Portable
+from mongokey._support.portable import Portable
 from mongokey.bson.errors import (
     BSONError,
     InvalidBSON,

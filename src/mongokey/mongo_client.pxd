@@ -1,5 +1,5 @@
 # The client: options, topology and executor of one deployment.
-from mongokey.operations._operation cimport Executor
+from mongokey.execution.operation cimport Executor
 
 
 cdef class MongoClient:

@@ -10,7 +10,7 @@ from mongokey.database import Database
 from mongokey.driver_info import DriverInfo
 from mongokey.read_concern import ReadConcern
 from mongokey.read_preferences import _ServerMode
-from mongokey.stream.tls_context import ClientTLS
+from mongokey.transport.tls.context import ClientTLS
 from mongokey.write_concern import WriteConcern
 
 _Document = TypeVar("_Document", bound=Mapping[str, Any])

@@ -12,15 +12,15 @@ from threading import RLock
 from types import GenericAlias
 
 from mongokey.database cimport Database, Inherited
-from mongokey.operations._operation cimport Executor
-from mongokey.pool._pool cimport Pool
+from mongokey.execution.operation cimport Executor
+from mongokey.pool.pool cimport Pool
 
-from mongokey import _arguments as arguments
-from mongokey import _not_yet as not_yet
-from mongokey._clock import monotonic
+from mongokey.commands import arguments as arguments
+from mongokey._support import not_yet as not_yet
+from mongokey._support.clock import monotonic
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, InvalidOperation
-from mongokey.topology._topology import Topology, format_address
+from mongokey.topology.topology import Topology, format_address
 
 cdef frozenset NOT_YET = not_yet.NOT_YET["MongoClient"]
 
@@ -64,7 +64,7 @@ class Connector:
         pool_options = self.options.pool_options
         tls = None
         if pool_options.tls is not None:
-            from mongokey.stream.tls_context import ClientTLS
+            from mongokey.transport.tls.context import ClientTLS
 
             tls = ClientTLS(pool_options.tls)
         settings = ConnectionSettings(
@@ -130,7 +130,7 @@ class Connector:
         """The client's maintenance thread, made when it is first needed."""
         found = self.__dict__.get("_keeper")
         if found is None:
-            from mongokey.pool.keeper import Keeper
+            from mongokey.pool.maintenance import Keeper
 
             # In one step: whoever makes one at the same time gets the same.
             found = self.__dict__.setdefault(
@@ -456,7 +456,7 @@ cdef class MongoClient:
 
 def tidy(executor):
     """Kill the cursors that were let go; False if some are left. `executor` is a weak reference."""
-    from mongokey.operations._housekeeping import kill_abandoned
+    from mongokey.commands.housekeeping import kill_abandoned
 
     executor = executor()
     return executor is None or kill_abandoned(executor)
@@ -464,7 +464,7 @@ def tidy(executor):
 
 def finish(executor, topology):
     """The end of a client that nobody refers to any more."""
-    from mongokey.operations._housekeeping import kill_abandoned
+    from mongokey.commands.housekeeping import kill_abandoned
 
     try:
         kill_abandoned(executor)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mongokey._reprs import with_safe_repr
+from mongokey._support.reprs import with_safe_repr
 from mongokey.errors import ConfigurationError
-from mongokey.options import OPTIONS
+from mongokey.options.table import OPTIONS
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

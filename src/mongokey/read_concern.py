@@ -6,7 +6,7 @@ connections. Levels are not checked, the server knows which it has.
 
 from __future__ import annotations
 
-from mongokey._reprs import with_safe_repr
+from mongokey._support.reprs import with_safe_repr
 
 __all__ = ["DEFAULT_READ_CONCERN", "ReadConcern"]
 

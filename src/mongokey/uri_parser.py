@@ -1,31 +1,18 @@
 """PyMongo's `uri_parser`: its function names and the shapes they return.
 
-A thin face on `mongokey.uri`, which does the reading; see there for what is accepted. Does no
-I/O of its own: the hosts of mongodb+srv strings come from `mongokey.srv` or a resolver handed in.
+A thin face on `mongokey.options.connection_string`, which does the reading; see there for what is
+accepted. Does no I/O of its own: the hosts of mongodb+srv strings come from `mongokey.dns` or a resolver handed in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
-from mongokey import _uri_errors as say
-from mongokey._escapes import unquote_plus
-from mongokey._reprs import with_safe_repr
-from mongokey._secrets import keeps_secrets
-from mongokey._uri_errors import Finding, emit
-from mongokey._uri_options import read_options
+from mongokey._support.reprs import with_safe_repr
+from mongokey._support.secrets import keeps_secrets
 from mongokey.errors import ConfigurationError
-from mongokey.options import (
-    LOOKUP,
-    OPTIONS,
-    PROXY_RULES,
-    TLS_RULES,
-    URI,
-    check_rules,
-    find,
-    unknown_option,
-)
-from mongokey.uri import (
+from mongokey.options import uri_errors as say
+from mongokey.options.connection_string import (
     DEFAULT_PORT,
     SCHEME,
     SRV_SCHEME,
@@ -36,6 +23,19 @@ from mongokey.uri import (
     parse,
     read_host,
 )
+from mongokey.options.escapes import unquote_plus
+from mongokey.options.table import (
+    LOOKUP,
+    OPTIONS,
+    PROXY_RULES,
+    TLS_RULES,
+    URI,
+    check_rules,
+    find,
+    unknown_option,
+)
+from mongokey.options.uri_errors import Finding, emit
+from mongokey.options.uri_options import read_options
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def parse_uri(
     :param srv_allowed_hosts_suffix: goes before srvAllowedHostsSuffix
     :param srv_host_validator: says whether a host that DNS names may be connected to
     :param resolve: what asks DNS for the hosts of a mongodb+srv string; default
-        `mongokey.srv.Resolver()`
+        `mongokey.dns.Resolver()`
 
     Raises InvalidURI or ConfigurationError; errors about hosts and option values are ValueError
     or TypeError too. No message holds a password.
@@ -115,7 +115,7 @@ def parse_uri(
             "srv_host_validator": srv_host_validator,
         }
         if resolve is None:
-            from mongokey.srv import Resolver
+            from mongokey.dns import Resolver
 
             resolve = Resolver()
         string = ask_dns(

@@ -6,7 +6,7 @@ nothing of commands or connections.
 
 from __future__ import annotations
 
-from mongokey._reprs import with_safe_repr
+from mongokey._support.reprs import with_safe_repr
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

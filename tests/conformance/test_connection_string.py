@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mongokey.errors import ConfigurationError
-from mongokey.uri import parse
+from mongokey.options.connection_string import parse
 from mongokey.uri_parser import parse_uri
 
 from ._uri_suite import need, read_cases

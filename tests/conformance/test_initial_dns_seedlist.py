@@ -15,10 +15,10 @@ import pytest
 
 import mongokey
 from mongokey.client_options import ClientOptions
+from mongokey.dns import Resolver, SRVError
 from mongokey.errors import ConfigurationError, InvalidURI
-from mongokey.options import find
-from mongokey.srv import Resolver, SRVError
-from mongokey.uri import parse
+from mongokey.options.connection_string import parse
+from mongokey.options.table import find
 from mongokey.uri_parser import parse_uri
 from tests import specifications
 from tests.servers.dns import HOST, DNSServer, require, suite_server

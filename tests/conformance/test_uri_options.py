@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mongokey._uri_errors import WARNING, Finding
 from mongokey.errors import ConfigurationError
-from mongokey.options import OPTIONS
-from mongokey.uri import SRVQuestion, parse
+from mongokey.options.connection_string import SRVQuestion, parse
+from mongokey.options.table import OPTIONS
+from mongokey.options.uri_errors import WARNING, Finding
 from mongokey.uri_parser import parse_uri
 
 from ._uri_suite import need, read_cases

@@ -22,7 +22,7 @@ import pytest
 from mongokey.client_options import ClientOptions
 from mongokey.connection.establish import ConnectionSettings, open_connection
 from mongokey.errors import MongoError
-from mongokey.stream.tls_context import ClientTLS
+from mongokey.transport.tls.context import ClientTLS
 from tests.servers.certificates import Authority
 from tests.servers.tls_server import TLSServer
 

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from mongokey._escapes import unquote_plus as our_unquote_plus
 from mongokey.cli.explain import explain
 from mongokey.cli.mistakes import find_mistakes
 from mongokey.client_options import ClientOptions
+from mongokey.dns import exchange
 from mongokey.errors import ConfigurationError, InvalidURI
-from mongokey.options import OPTIONS
-from mongokey.srv import exchange
-from mongokey.uri import SRVQuestion, parse
+from mongokey.options.connection_string import SRVQuestion, parse
+from mongokey.options.escapes import unquote_plus as our_unquote_plus
+from mongokey.options.table import OPTIONS
 from mongokey.uri_parser import parse_uri
 
 # MONGOKEY_FUZZ=100 looks a hundred times as long.

@@ -18,7 +18,8 @@ import pymongo
 import pytest
 
 from mongokey import MongoClient
-from mongokey.auth.kerberos import canonical, libraries
+from mongokey.auth.kerberos import canonical_host as canonical
+from mongokey.auth.kerberos import libraries
 from mongokey.errors import ConfigurationError, OperationFailure
 from tests.servers.kdc import OTHER_REALM, PASSWORD, REALM, USER, World
 from tests.servers.mechanism import MechanismServer

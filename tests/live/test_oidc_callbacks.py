@@ -20,7 +20,8 @@ import pytest
 
 from mongokey import MongoClient
 from mongokey.auth.errors import LoginTimeout
-from mongokey.auth.oidc import providers, tokens
+from mongokey.auth.oidc import token_source as providers
+from mongokey.auth.oidc import tokens
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.errors import ConfigurationError, MongoError, OperationFailure
 from tests.servers.mechanism import MechanismServer

@@ -34,7 +34,7 @@ from mongokey.errors import (
     ServerSelectionTimeoutError,
     TLSError,
 )
-from mongokey.stream.tls_context import ClientTLS
+from mongokey.transport.tls.context import ClientTLS
 from tests.servers.certificates import (
     Authority,
     Pair,
@@ -145,7 +145,9 @@ def test_x509_without_a_user_name(
 ) -> None:
     if not bindings:
         # As where the bindings of cryptography are not what is expected.
-        monkeypatch.setattr("mongokey.stream.tls_openssl.load_functions", lambda lib, ffi: False)
+        monkeypatch.setattr(
+            "mongokey.transport.tls.openssl_context.load_functions", lambda lib, ffi: False
+        )
     with connected(server, authMechanism="MONGODB-X509", **options(world)) as (client, logins):
         assert client._tls.engine == ("openssl" if bindings else "ssl")
         assert [login.mechanism for login in logins] == ["MONGODB-X509"]
@@ -269,7 +271,9 @@ def test_a_host_name_and_an_address_that_are_not_in_the_certificate(
     assert "not made for the host name 'localhost' but for db.example.com, 10.1.2.3: " in text
     text = tls_refused(named, "TLS-HOST-NAME", **options(world))
     assert "not made for the address 127.0.0.1 but for db.example.com, 10.1.2.3: " in text
-    monkeypatch.setattr("mongokey.stream.tls_openssl.load_functions", lambda lib, ffi: False)
+    monkeypatch.setattr(
+        "mongokey.transport.tls.openssl_context.load_functions", lambda lib, ffi: False
+    )
     for host, what in (("localhost", "the host name 'localhost'"), (named.host, "the address")):
         text = tls_refused(named, "TLS-HOST-NAME", **options(world), host=host)
         assert f"not made for {what}" in text

@@ -16,7 +16,7 @@ from mongokey import MongoClient
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.connection import establish
 from mongokey.errors import InvalidOperation
-from mongokey.stream import tls_context
+from mongokey.transport.tls import context as tls_context
 from tests.servers.certificates import Authority
 from tests.servers.scripted import Login, ScriptedServer, Silence, primary, secondary
 from tests.threads import in_threads

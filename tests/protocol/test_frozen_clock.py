@@ -42,8 +42,8 @@ def freeze():
 IMPORT = """
 import mongokey
 import mongokey.auth.oidc.metadata, mongokey.auth.oidc.tokens
-import mongokey.connection.establish, mongokey.srv.resolver, mongokey.srv.exchange
-import mongokey.stream.ocsp, mongokey.topology._topology
+import mongokey.connection.establish, mongokey.dns.resolver, mongokey.dns.exchange
+import mongokey.transport.tls.ocsp, mongokey.topology.topology
 """
 
 ATTEMPTS = {
@@ -67,7 +67,7 @@ metadata.get(("127.0.0.1", {silent}), "/", {{}}, 0.3, "start it")
 """,
     "name server": """
 from dns.message import make_query
-from mongokey.srv.exchange import Server
+from mongokey.dns.exchange import Server
 attempts, question = [], make_query("x.test", "SRV")
 assert Server("127.0.0.1", {deaf}).ask(question, "x", 0.3, attempts.append) is None
 raise TimeoutError(attempts)

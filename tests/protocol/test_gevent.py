@@ -99,7 +99,7 @@ print(client.admin.command("count"))
 
 def test_a_host_name_is_resolved() -> None:
     work = """
-from mongokey.stream import connect
+from mongokey.transport import connect
 connect("localhost", {port}, timeout=10).close()
 print("connected")
 """
@@ -111,8 +111,8 @@ def test_importing_the_waits_changes_nothing_and_needs_no_gevent() -> None:
     """Whatever walks the package, as documentation tools do, imports them."""
     program = (
         "import sys\n"
-        "import mongokey.stream.gevent_waits\n"
-        "from mongokey.stream import connect\n"
+        "import mongokey.transport.gevent_waits\n"
+        "from mongokey.transport import connect\n"
         "connect('127.0.0.1', {port}, timeout=10).close()\n"
         "print('gevent' in sys.modules)\n"
     )
@@ -132,9 +132,9 @@ def test_a_program_that_is_not_patched_waits_in_c() -> None:
     need_gevent()
     program = (
         "import gevent, gevent.monkey, sys\n"
-        "from mongokey.stream import connect\n"
+        "from mongokey.transport import connect\n"
         "connect('127.0.0.1', {port}, timeout=10).close()\n"
-        "print('mongokey.stream.gevent_waits' in sys.modules)\n"
+        "print('mongokey.transport.gevent_waits' in sys.modules)\n"
     )
     with ScriptedServer() as server:
         done = subprocess.run(

@@ -20,7 +20,7 @@ import pytest
 import mongokey
 from mongokey import MongoClient
 from mongokey.errors import AutoReconnect
-from mongokey.pool import keeper
+from mongokey.pool import maintenance as keeper
 from tests.servers.scripted import (
     Close,
     Error,

@@ -20,7 +20,7 @@ from mongokey.errors import (
     ProtocolError,
     ServerSelectionTimeoutError,
 )
-from mongokey.topology import _topology
+from mongokey.topology import topology as _topology
 from tests.servers.scripted import (
     Close,
     Delay,

@@ -23,10 +23,10 @@ from cryptography.x509 import ocsp
 
 from mongokey.client_options import ClientOptions
 from mongokey.errors import TLSError
-from mongokey.stream import connect, monotonic_ns
-from mongokey.stream import ocsp as ocsp_room
-from mongokey.stream.ocsp import Revocation, Unusable, read_response
-from mongokey.stream.tls_context import ClientTLS
+from mongokey.transport import connect, monotonic_ns
+from mongokey.transport.tls import ocsp as ocsp_room
+from mongokey.transport.tls.context import ClientTLS
+from mongokey.transport.tls.ocsp import Revocation, Unusable, read_response
 from tests.servers.certificates import Authority, Pair, utc_now
 
 lib, ffi = _openssl.lib, _openssl.ffi

@@ -17,12 +17,12 @@ import trustme
 
 from mongokey import MongoClient
 from mongokey.client_options import ClientOptions
-from mongokey.connection._connection import Connection
+from mongokey.connection.connection import Connection
 from mongokey.connection.establish import ConnectionSettings, open_connection
 from mongokey.errors import AutoReconnect, MongoError, ProtocolError, TLSError
-from mongokey.stream import tls_errors
-from mongokey.stream.other_protocols import name_of, recognize
-from mongokey.stream.tls_context import ClientTLS
+from mongokey.transport.other_protocols import name_of, recognize
+from mongokey.transport.tls import errors as tls_errors
+from mongokey.transport.tls.context import ClientTLS
 
 # "At once" beside the 20 seconds that a wrong guess would wait for.
 SOON_S = 6.0

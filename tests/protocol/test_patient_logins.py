@@ -16,11 +16,11 @@ import pytest
 from mongokey import MongoClient
 from mongokey.auth import AuthenticationFailed
 from mongokey.auth.errors import LoginTimeout
-from mongokey.auth.oidc import providers
+from mongokey.auth.oidc import token_source as providers
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
-from mongokey.connection.patience import Patience
+from mongokey.connection.pausable_clock import Patience
 from mongokey.errors import ServerSelectionTimeoutError
-from mongokey.pool import keeper
+from mongokey.pool import maintenance as keeper
 from tests.servers.scripted import Reply, Request, ScriptedServer, primary, secondary
 from tests.threads import in_threads
 

@@ -21,11 +21,11 @@ import pytest
 
 import mongokey
 from mongokey import MongoClient
-from mongokey.connection import exposed
+from mongokey.connection import plaintext_secrets as exposed
 from mongokey.connection.establish import ConnectionSettings
 from mongokey.errors import AutoReconnect, InsecureConnectionWarning
-from mongokey.pool import keeper
-from mongokey.stream import connect
+from mongokey.pool import maintenance as keeper
+from mongokey.transport import connect
 from tests.protocol.test_stream_connect import IPV6
 from tests.servers.certificates import Authority
 from tests.servers.mechanism import MechanismServer

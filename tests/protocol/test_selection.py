@@ -18,7 +18,7 @@ from mongokey.errors import (
     ServerSelectionTimeoutError,
 )
 from mongokey.read_preferences import ReadPreference
-from mongokey.topology import _topology
+from mongokey.topology import topology as _topology
 from tests.servers.scripted import (
     Close,
     Error,

@@ -16,10 +16,10 @@ import trustme
 
 from mongokey import MongoClient
 from mongokey.client_options import ClientOptions
-from mongokey.connection._connection import Connection
+from mongokey.connection.connection import Connection
 from mongokey.errors import NetworkTimeout
-from mongokey.stream import connect, monotonic_ns
-from mongokey.stream.tls_context import ClientTLS
+from mongokey.transport import connect, monotonic_ns
+from mongokey.transport.tls.context import ClientTLS
 from tests.servers.scripted import Drip, Reply, ScriptedServer
 
 TIMEOUT_MS = 400

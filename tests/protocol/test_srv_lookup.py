@@ -19,9 +19,9 @@ import pytest
 
 import mongokey
 from mongokey.client_options import ClientOptions
+from mongokey.dns import Attempt, Resolver, SRVError, poll_interval_s
 from mongokey.errors import ConfigurationError
-from mongokey.srv import Attempt, Resolver, SRVError, poll_interval_s
-from mongokey.uri import DNSAnswer, SRVQuestion
+from mongokey.options.connection_string import DNSAnswer, SRVQuestion
 from mongokey.uri_parser import parse_uri
 from tests.servers import dns_script as script
 from tests.servers.dns import HOST, DNSServer, require

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout
-from mongokey.stream import connect, monotonic_ns
+from mongokey.transport import connect, monotonic_ns
 
 FAR = 20.0
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="a full backlog hangs only on Linux")
@@ -337,7 +337,7 @@ def test_look_up_and_race_share_one_deadline():
 
 def test_importing_the_room_loads_neither_ssl_nor_socket():
     script = (
-        "import sys, mongokey.stream\n"
+        "import sys, mongokey.transport\n"
         "print(sorted({'ssl', '_ssl', 'socket', '_socket', 'asyncio'} & set(sys.modules)))"
     )
     done = subprocess.run(

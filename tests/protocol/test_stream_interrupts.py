@@ -14,7 +14,7 @@ import time
 import pytest
 
 from mongokey.errors import AutoReconnect, NetworkTimeout
-from mongokey.stream import SocketStream, connect, monotonic_ns
+from mongokey.transport import SocketStream, connect, monotonic_ns
 
 MS = 1_000_000
 FAR = 20.0
@@ -101,7 +101,7 @@ def test_a_write_goes_on_after_signals(alarms):
 def test_control_c_ends_a_wait_at_once(what, tmp_path):
     script = """
         import os, signal, socket, sys, threading, time
-        from mongokey.stream import SocketStream, connect, monotonic_ns
+        from mongokey.transport import SocketStream, connect, monotonic_ns
 
         signal.signal(signal.SIGINT, signal.default_int_handler)
         what = sys.argv[1]
@@ -264,7 +264,7 @@ def test_closing_from_many_threads_releases_the_socket_once():
 def test_a_close_in_a_forked_child_leaves_the_parents_connection_alone():
     script = """
         import os, socket
-        from mongokey.stream import SocketStream
+        from mongokey.transport import SocketStream
         with socket.create_server(("127.0.0.1", 0)) as listener:
             near = socket.create_connection(listener.getsockname(), timeout=10)
             far, _ = listener.accept()
@@ -295,7 +295,7 @@ def test_a_close_in_a_forked_child_leaves_the_parents_connection_alone():
 def test_a_fork_while_another_thread_reads_leaves_that_read_alone():
     script = """
         import os, socket, threading, time, warnings
-        from mongokey.stream import SocketStream
+        from mongokey.transport import SocketStream
         near, far = socket.socketpair()
         far.settimeout(10)
         number = near.fileno()

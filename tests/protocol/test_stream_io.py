@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from mongokey.errors import AutoReconnect, NetworkTimeout
-from mongokey.stream import SocketStream, monotonic_ns
+from mongokey.transport import SocketStream, monotonic_ns
 
 MS = 1_000_000
 # A wait that is bounded must end well before this; a wait that is not would reach it.

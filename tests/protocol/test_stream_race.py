@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mongokey.stream._race import HEAD_START_NS, Race, interleave
+from mongokey.transport.happy_eyeballs import HEAD_START_NS, Race, interleave
 
 
 def test_families_take_turns_and_the_first_choice_stays_first():

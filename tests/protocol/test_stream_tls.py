@@ -18,9 +18,9 @@ import trustme
 
 from mongokey.client_options import ClientOptions
 from mongokey.errors import AutoReconnect, NetworkTimeout, TLSError
-from mongokey.stream import SocketStream, SSLStream, connect, monotonic_ns, wrap_tls
-from mongokey.stream._openssl import OpenSSLStream
-from mongokey.stream.tls_context import ClientTLS
+from mongokey.transport import SocketStream, SSLStream, connect, monotonic_ns, wrap_tls
+from mongokey.transport.tls.context import ClientTLS
+from mongokey.transport.tls.openssl_stream import OpenSSLStream
 
 MS = 1_000_000
 FAR = 20.0
@@ -288,8 +288,8 @@ def test_a_close_in_a_forked_child_leaves_the_parents_connection_alone(certifica
     script = f"""
 import os, socket, ssl, threading, warnings
 from mongokey.client_options import ClientOptions
-from mongokey.stream import connect
-from mongokey.stream.tls_context import ClientTLS
+from mongokey.transport import connect
+from mongokey.transport.tls.context import ClientTLS
 options = ClientOptions.build("localhost", tls=True, tlsCAFile={certificate!r}).tls
 client = ClientTLS(options, bindings={engine == "openssl"})
 server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

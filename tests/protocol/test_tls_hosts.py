@@ -10,9 +10,9 @@ import pytest
 
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, TLSError
-from mongokey.stream import SocketStream, monotonic_ns
-from mongokey.stream.tls_context import ClientTLS
-from mongokey.stream.tls_hosts import certified_name
+from mongokey.transport import SocketStream, monotonic_ns
+from mongokey.transport.tls.context import ClientTLS
+from mongokey.transport.tls.hosts import certified_name
 from tests.servers.certificates import Authority
 from tests.servers.tls_server import TLSServer
 from tests.unit.test_hostnames import BAD

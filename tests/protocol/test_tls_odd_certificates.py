@@ -20,15 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from mongokey.certificates import host_names
+from mongokey._support.certificates import host_names
 from mongokey.cli.explain_tls import describe_tls
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, MongoError, TLSError
-from mongokey.stream import connect, monotonic_ns, tls_responders
-from mongokey.stream import ocsp as ocsp_room
-from mongokey.stream.ocsp import Revocation, Unusable, read_response
-from mongokey.stream.tls_context import ClientTLS
-from mongokey.stream.tls_der import (
+from mongokey.transport import connect, monotonic_ns
+from mongokey.transport.tls import ocsp as ocsp_room
+from mongokey.transport.tls import responders as tls_responders
+from mongokey.transport.tls.context import ClientTLS
+from mongokey.transport.tls.der import (
     DoubledExtension,
     Malformed,
     elements,
@@ -37,7 +37,8 @@ from mongokey.stream.tls_der import (
     not_after,
     revocation_list,
 )
-from mongokey.stream.tls_files import read_identity
+from mongokey.transport.tls.files import read_identity
+from mongokey.transport.tls.ocsp import Revocation, Unusable, read_response
 from tests.protocol.test_ocsp import FAR, REVOKED, respond
 from tests.servers.certificates import Authority, Pair, certificate_pem, key_pem, make_name
 from tests.servers.tls_server import TLSServer

@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.serialization import (
 from mongokey.cli.explain import explain
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, TLSError
-from mongokey.stream import connect, monotonic_ns
-from mongokey.stream.tls_context import ClientTLS
-from mongokey.stream.tls_files import read_identity
-from mongokey.stream.tls_pem import Block, File, as_file, text_of
+from mongokey.transport import connect, monotonic_ns
+from mongokey.transport.tls.context import ClientTLS
+from mongokey.transport.tls.files import read_identity
+from mongokey.transport.tls.pem import Block, File, as_file, text_of
 from tests.servers.certificates import Authority, certificate_pem, key_pem
 from tests.servers.needs import need_program
 from tests.servers.tls_server import TLSServer

@@ -19,8 +19,8 @@ import pytest
 
 from mongokey.client_options import ClientOptions
 from mongokey.errors import AutoReconnect, TLSError
-from mongokey.stream import connect, monotonic_ns
-from mongokey.stream.tls_context import ClientTLS
+from mongokey.transport import connect, monotonic_ns
+from mongokey.transport.tls.context import ClientTLS
 from tests.protocol.test_ocsp import FAR, REVOKED, Responder, respond
 from tests.servers.certificates import Authority, Pair
 

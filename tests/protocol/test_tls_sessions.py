@@ -19,8 +19,8 @@ from mongokey.auth.credential import MongoCredential
 from mongokey.client_options import ClientOptions
 from mongokey.connection.establish import ConnectionSettings, open_connection
 from mongokey.errors import AutoReconnect
-from mongokey.stream import connect, monotonic_ns
-from mongokey.stream.tls_context import ClientTLS
+from mongokey.transport import connect, monotonic_ns
+from mongokey.transport.tls.context import ClientTLS
 from tests.servers.certificates import Authority, Pair
 from tests.servers.tls_server import TLSServer
 

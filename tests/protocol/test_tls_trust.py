@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mongokey.client_options import ClientOptions
 from mongokey.errors import TLSError
-from mongokey.stream import connect, monotonic_ns, tls_trust
-from mongokey.stream.tls_context import ClientTLS
-from mongokey.stream.tls_trust import RESUMABLE_S, Trust
+from mongokey.transport import connect, monotonic_ns
+from mongokey.transport.tls import trust as tls_trust
+from mongokey.transport.tls.context import ClientTLS
+from mongokey.transport.tls.trust import RESUMABLE_S, Trust
 from tests.protocol.test_ocsp import FAR, HOUR, REVOKED, Responder, StaplingServer, respond
 from tests.servers.certificates import Authority, Pair, utc_now
 from tests.servers.tls_server import TLSServer
@@ -201,7 +202,8 @@ def test_there_is_a_fixed_bound_by_either_clock(
 def test_a_clock_that_is_set_back_does_not_move_the_bound(
     authority: Authority, clock: Clock, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    from mongokey.stream import _openssl, _tls
+    from mongokey.transport.tls import openssl_stream as _openssl
+    from mongokey.transport.tls import ssl_stream as _tls
 
     pair = authority.issue("set-back", "127.0.0.1")
     for module in (_openssl, _tls):

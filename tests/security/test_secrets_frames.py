@@ -19,17 +19,17 @@ import pytest
 
 import mongokey
 from mongokey import MongoClient, uri_parser
-from mongokey._secrets import Secret, keeps_secrets
+from mongokey._support.secrets import Secret, keeps_secrets
 from mongokey.auth import MongoCredential, build_credential, open_conversation, plain, scram
+from mongokey.auth.aws.custom_provider import ask_provider
 from mongokey.auth.aws.keys import AwsKeys
 from mongokey.auth.aws.problems import AwsProblem
-from mongokey.auth.aws.provider import ask_provider
 from mongokey.auth.login import login
 from mongokey.cli.explain import explain
 from mongokey.cli.mistakes import find_mistakes
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, MongoError
-from mongokey.uri import SRVQuestion, parse
+from mongokey.options.connection_string import SRVQuestion, parse
 from tests.logins import drive
 from tests.servers.login_server import LoginServer
 
@@ -130,7 +130,7 @@ STRINGS = [
 
 
 def fails_in_dns(question: SRVQuestion) -> Any:
-    raise mongokey.srv.SRVError("DNS-TIMEOUT", "no answer", question.fqdn)
+    raise mongokey.dns.SRVError("DNS-TIMEOUT", "no answer", question.fqdn)
 
 
 @pytest.mark.parametrize("uri", STRINGS)
@@ -366,7 +366,7 @@ def test_frames_of_the_user_s_stay_as_they_are() -> None:
         here = "kept too"
         raise KeyError(here)
     except KeyError as handled:
-        with pytest.raises(mongokey.srv.SRVError) as caught:
+        with pytest.raises(mongokey.dns.SRVError) as caught:
             _ask(callback)
         before = handled
     frames = [frame.f_locals for frame, _ in traceback.walk_tb(before.__traceback__)]
@@ -379,7 +379,7 @@ def test_frames_of_the_user_s_stay_as_they_are() -> None:
 
 @keeps_secrets
 def _ask(validator: Callable[[str], bool]) -> None:
-    from mongokey.srv.names import make_host_check
+    from mongokey.dns.names import make_host_check
 
     make_host_check(SRVQuestion("a.b.test", host_validator=validator))("x.b.test")
 

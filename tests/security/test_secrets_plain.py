@@ -15,7 +15,7 @@ import pytest
 import mongokey
 from mongokey import MongoClient
 from mongokey.auth import MongoCredential, open_conversation, run_blocking
-from mongokey.connection import exposed
+from mongokey.connection import plaintext_secrets as exposed
 from tests.servers.mechanism import MechanismServer, Refused
 from tests.servers.mechanism.plain import KnownUsers, PlainAcceptor
 from tests.servers.scripted import Close, Raw, Reply, Silence

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError
-from mongokey.stream.tls_context import ClientTLS
-from mongokey.stream.tls_files import read_identity
-from mongokey.stream.tls_openssl import make_openssl_context
+from mongokey.transport.tls.context import ClientTLS
+from mongokey.transport.tls.files import read_identity
+from mongokey.transport.tls.openssl_context import make_openssl_context
 from tests.servers.certificates import Authority, certificate_pem, key_pem
 
 PASSWORD = "correct horse 7 staple"

@@ -20,6 +20,7 @@ from mongokey.auth import MongoCredential
 from mongokey.auth.diagnosis import LoginFacts
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.auth.hints import CERTAIN, Hint
+from mongokey.dns import Attempt, SRVError
 from mongokey.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -29,7 +30,6 @@ from mongokey.errors import (
     ServerSelectionTimeoutError,
 )
 from mongokey.handshake import HelloReply
-from mongokey.srv import Attempt, SRVError
 
 PASSWORD = "pencil-5ecret"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mongokey import _arguments as arguments
 from mongokey.bson import encode
 from mongokey.bson.raw_bson import RawBSONDocument
 from mongokey.bson.son import SON
+from mongokey.commands import arguments as arguments
 from mongokey.errors import InvalidName, InvalidOperation
 
 

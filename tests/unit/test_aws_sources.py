@@ -23,7 +23,7 @@ from botocore import exceptions  # noqa: E402 - needs the extra
 from botocore.credentials import Credentials, RefreshableCredentials  # noqa: E402
 
 from mongokey.auth.aws import sources  # noqa: E402
-from mongokey.auth.aws.provider import ask_provider  # noqa: E402
+from mongokey.auth.aws.custom_provider import ask_provider  # noqa: E402
 
 ADDRESS = ("db.example.com", 27017)
 KEY, SECRET, TOKEN = "ASIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "tok/en+="

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from mongokey.cli.app import cli
 from mongokey.cli.explain import HIDDEN, explain
 from mongokey.errors import InvalidURI
-from mongokey.options import OPTIONS
+from mongokey.options.table import OPTIONS
 
 FULL = (
     "mongodb://us%40r:p%40ssw0rd@db1.example,[::1]:3000/shop"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mongokey.cli.mistakes import CERTAIN, LIKELY, POSSIBLE, Mistake, find_mistakes
-from mongokey.uri import parse
+from mongokey.options.connection_string import parse
 
 S = "?authSource=admin"
 

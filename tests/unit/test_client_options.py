@@ -11,8 +11,8 @@ import pytest
 
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, InvalidURI
+from mongokey.options.connection_string import SRVQuestion, parse
 from mongokey.read_preferences import Nearest, Primary, ReadPreference
-from mongokey.uri import SRVQuestion, parse
 from mongokey.write_concern import WriteConcern
 
 build = ClientOptions.build

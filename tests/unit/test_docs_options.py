@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 
 from mongokey.cli import mistakes
-from mongokey.options import OPTIONS
-from mongokey.srv import errors
+from mongokey.dns import errors
+from mongokey.options.table import OPTIONS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "connection-strings.md"

@@ -16,7 +16,7 @@ import pymongo.database
 import pytest
 
 from mongokey import MongoClient
-from mongokey._not_yet import NOT_YET
+from mongokey._support.not_yet import NOT_YET
 from mongokey.collection import Collection
 from mongokey.cursor import BatchCursor, CommandCursor, Cursor
 from mongokey.database import Database

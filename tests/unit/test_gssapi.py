@@ -15,17 +15,19 @@ import pytest
 from mongokey.auth.conversation import WaitingWork, Work
 from mongokey.auth.credential import MongoCredential, build_credential
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError
-from mongokey.auth.gssapi import GssapiConversation, check_layers
-from mongokey.auth.kerberos import canonical, libraries, opening
-from mongokey.auth.kerberos.adapter import (
+from mongokey.auth.kerberos import canonical_host as canonical
+from mongokey.auth.kerberos import libraries
+from mongokey.auth.kerberos import open_context as opening
+from mongokey.auth.kerberos.conversation import GssapiConversation, check_layers
+from mongokey.auth.kerberos.error_codes import find_cause
+from mongokey.auth.kerberos.hints import Evidence, find_hints
+from mongokey.auth.kerberos.interface import (
     Context,
     KerberosFailure,
     Library,
     Service,
     Ticket,
 )
-from mongokey.auth.kerberos.causes import find_cause
-from mongokey.auth.kerberos.hints import Evidence, find_hints
 from mongokey.auth.kerberos.tickets import PasswordTickets
 from mongokey.auth.login import Command, login
 from mongokey.errors import ConfigurationError, OperationFailure
@@ -483,7 +485,8 @@ def test_a_ticket_that_is_there_instead_is_named() -> None:
 
 
 def test_every_cause_has_advice() -> None:
-    from mongokey.auth.kerberos import causes, hints
+    from mongokey.auth.kerberos import error_codes as causes
+    from mongokey.auth.kerberos import hints
 
     named = {value for name, value in vars(causes).items() if name.isupper() and name[0] != "_"}
     assert set(hints._ADVICE) == named

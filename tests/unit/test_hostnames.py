@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mongokey._hostnames import ascii_host, host_problem
+from mongokey._support.hostnames import ascii_host, host_problem
 
 GOOD = {
     "a": "a",

@@ -18,9 +18,9 @@ import pytest
 from mongokey.auth.conversation import run_blocking
 from mongokey.auth.credential import MongoCredential, build_credential
 from mongokey.auth.errors import AuthenticationFailed
-from mongokey.auth.gssapi import GssapiConversation
 from mongokey.auth.kerberos import libraries
-from mongokey.auth.kerberos.adapter import KerberosFailure, Service
+from mongokey.auth.kerberos.conversation import GssapiConversation
+from mongokey.auth.kerberos.interface import KerberosFailure, Service
 from mongokey.auth.kerberos.tickets import PasswordTickets
 from mongokey.errors import ConfigurationError
 

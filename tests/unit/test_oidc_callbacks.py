@@ -18,7 +18,7 @@ from mongokey import auth_oidc
 from mongokey.auth import AuthenticationFailed, MongoCredential
 from mongokey.auth.errors import LoginTimeout
 from mongokey.auth.login import login
-from mongokey.auth.oidc import providers
+from mongokey.auth.oidc import token_source as providers
 from mongokey.auth.oidc import tokens as tokens_module
 from mongokey.auth.oidc.claims import mask, read_claims
 from mongokey.auth.oidc.tokens import tokens_of

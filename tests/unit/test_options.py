@@ -9,8 +9,8 @@ import pytest
 from pymongo import common
 
 from mongokey.errors import ConfigurationError
-from mongokey.options import LOOKUP, OPTIONS, URI, find
-from mongokey.uri import parse
+from mongokey.options.connection_string import parse
+from mongokey.options.table import LOOKUP, OPTIONS, URI, find
 
 
 def _value(name: str, text: str) -> Any:

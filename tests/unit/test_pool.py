@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from mongokey.connection._connection import Connection
+from mongokey.connection.connection import Connection
 from mongokey.errors import AutoReconnect
-from mongokey.pool import keeper
-from mongokey.pool._pool import Pool
-from mongokey.stream._stream import SocketStream
+from mongokey.pool import maintenance as keeper
+from mongokey.pool.pool import Pool
+from mongokey.transport.stream import SocketStream
 
 ADDRESS = ("host", 27017)
 

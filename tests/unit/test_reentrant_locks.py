@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from mongokey.auth.turns import LoginTurns
-from mongokey.connection.patience import Patience
+from mongokey.connection.pausable_clock import Patience
 from mongokey.handshake import ClientMetadata
-from mongokey.topology._topology import Topology
+from mongokey.topology.topology import Topology
 
 
 def in_a_thread(call: Callable[[], Any]) -> list[Any]:

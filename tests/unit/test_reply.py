@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mongokey import _replies
+from mongokey._support import server_errors as _replies
 from mongokey.errors import (
     AutoReconnect,
     BulkWriteError,

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mongokey._clock import monotonic_ns
-from mongokey._waiting import Cancelled
+from mongokey._support.clock import monotonic_ns
+from mongokey._support.waiting import Cancelled
 from mongokey.auth import AuthenticationFailed, build_credential, run_blocking, scram
 from mongokey.auth.errors import LoginTimeout
 from mongokey.auth.keycache import MAX_ENTRIES, KeyCache

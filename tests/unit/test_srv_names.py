@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
+from mongokey.dns import SRVError
+from mongokey.dns.names import ascii_name, check_name, make_host_check
 from mongokey.errors import ConfigurationError
-from mongokey.srv import SRVError
-from mongokey.srv.names import ascii_name, check_name, make_host_check
-from mongokey.uri import SRVQuestion
+from mongokey.options.connection_string import SRVQuestion
 
 
 def _code(check: Callable[[str], None], host: str) -> str | None:
@@ -114,7 +114,7 @@ def test_ascii_names() -> None:
 
 def test_dns_is_loaded_for_srv_strings_only() -> None:
     code = (
-        "import sys, mongokey; from mongokey.uri import parse\n"
+        "import sys, mongokey; from mongokey.options.connection_string import parse\n"
         "mongokey.MongoClient('mongodb://u:p@h/?authSource=admin').close()\n"
         "parse('mongodb+srv://a.b.c')\n"
         "print([name for name in sys.modules if name.split('.')[0] == 'dns' or '.srv' in name])"

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 from mongokey import MongoClient
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError
-from mongokey.stream import tls_context
-from mongokey.stream.tls_context import ClientTLS, make_context
-from mongokey.stream.tls_files import read_identity
+from mongokey.transport.tls import context as tls_context
+from mongokey.transport.tls.context import ClientTLS, make_context
+from mongokey.transport.tls.files import read_identity
 from tests.servers.certificates import Authority, certificate_pem, key_pem
 
 PASSWORD = "horse staple 7"

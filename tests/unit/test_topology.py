@@ -19,8 +19,8 @@ from mongokey.errors import (
     TLSError,
 )
 from mongokey.handshake import HelloReply
-from mongokey.topology import _topology
-from mongokey.topology._topology import Topology, format_address
+from mongokey.topology import topology as _topology
+from mongokey.topology.topology import Topology, format_address
 from tests.servers.scripted import (
     arbiter,
     ghost,

@@ -8,7 +8,7 @@ import pytest
 
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, InvalidURI
-from mongokey.uri import parse
+from mongokey.options.connection_string import parse
 from mongokey.uri_parser import parse_uri
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError
-from mongokey.uri import SRVQuestion, parse
+from mongokey.options.connection_string import SRVQuestion, parse
 from mongokey.uri_parser import parse_uri
 
 RESOURCE = "api://app,one+two&three"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mongokey.errors import ConfigurationError, InvalidURI
-from mongokey.uri import ConnectionString, SRVQuestion, ask_dns, parse
+from mongokey.options.connection_string import ConnectionString, SRVQuestion, ask_dns, parse
 from mongokey.uri_parser import (
     URI_OPTIONS,
     parse_host,

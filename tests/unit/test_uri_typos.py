@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from mongokey import MongoClient
-from mongokey.auth.oidc.providers import is_allowed
+from mongokey.auth.oidc.token_source import is_allowed
 from mongokey.cli.app import cli
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, InvalidURI
-from mongokey.uri import SRVQuestion, parse
+from mongokey.options.connection_string import SRVQuestion, parse
 from mongokey.uri_parser import parse_host, parse_uri, split_hosts
 
 PIECES = ("sec", "ret7", "word9")

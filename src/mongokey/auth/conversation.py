@@ -10,8 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
-from mongokey._replies import raise_command_error
-from mongokey._waiting import Cancelled, never, wait_for
+from mongokey._support.server_errors import raise_command_error
+from mongokey._support.waiting import Cancelled, never, wait_for
 from mongokey.errors import NetworkTimeout
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from mongokey._reprs import with_safe_repr
-from mongokey._secrets import Secret, keeps_secrets
+from mongokey._support.reprs import with_safe_repr
+from mongokey._support.secrets import Secret, keeps_secrets
 from mongokey.auth.mechanism import FROM_DEFAULT
 from mongokey.auth.registry import DEFAULT, find_rules
 from mongokey.auth.turns import LoginTurns

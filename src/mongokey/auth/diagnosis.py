@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 
-from mongokey._portable import portable
+from mongokey._support.portable import portable
 from mongokey.auth.errors import ServerProofError
 from mongokey.auth.hints import (
     ATLAS_ERROR,
@@ -187,7 +187,7 @@ def explain_command(
             "no credentials were given, so nobody is logged in: put user and password into the "
             "connection string, or give username= and password=",
         )
-    from mongokey.auth.providers import cosmos_hint, is_cosmos
+    from mongokey.auth.hosted_services import cosmos_hint, is_cosmos
 
     if is_cosmos(address[0]):
         return cosmos_hint(code, credential, address[0])
@@ -244,14 +244,14 @@ def _lives_outside(facts: LoginFacts) -> bool:
 
 def _is_hosted(code: Any, facts: LoginFacts) -> bool:
     """Whether a service answers that does not do as MongoDB's own server does."""
-    from mongokey.auth.providers import is_hosted
+    from mongokey.auth.hosted_services import is_hosted
 
     return is_hosted(code, facts.address[0])
 
 
 def _is_atlas(code: Any, facts: LoginFacts) -> bool:
     """Whether this is Atlas, where users are in admin or outside."""
-    from mongokey.auth.providers import is_atlas
+    from mongokey.auth.hosted_services import is_atlas
 
     return is_atlas(code, facts.address[0])
 
@@ -266,7 +266,7 @@ def _is_unknown_there(code: Any, facts: LoginFacts) -> bool:
 
 def _provider(code: Any, facts: LoginFacts) -> Hint | None:
     # Late: only failures are explained.
-    from mongokey.auth.providers import provider_hint
+    from mongokey.auth.hosted_services import provider_hint
 
     return provider_hint(code, facts)
 

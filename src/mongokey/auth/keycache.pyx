@@ -11,8 +11,8 @@ from threading import Lock, get_ident
 
 from libc.stdint cimport int64_t
 
-from mongokey._waiting import Cancelled
-from mongokey.auth.forks import renew_in_children
+from mongokey._support.waiting import Cancelled
+from mongokey._support.fork import renew_in_children
 
 
 cdef extern from "mongokey/clock.h" nogil:

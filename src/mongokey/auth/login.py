@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 
-from mongokey._portable import Portable
-from mongokey._replies import STATE_CHANGE_CODES, raise_command_error
-from mongokey._shared_errors import own_copy
+from mongokey._support.portable import Portable
+from mongokey._support.server_errors import STATE_CHANGE_CODES, raise_command_error
+from mongokey._support.shared_errors import own_copy
 from mongokey.auth.conversation import Conversation, Document, Work
 from mongokey.auth.diagnosis import LoginFacts, explain, explain_hello, format_address
 from mongokey.auth.errors import AuthenticationFailed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mongokey._secrets import keeps_secrets
+from mongokey._support.secrets import keeps_secrets
 from mongokey.auth import sasl
 from mongokey.auth.conversation import Conversation, Step
 from mongokey.auth.credential import MongoCredential

@@ -24,7 +24,7 @@ MECHANISMS: dict[str, str] = {
     "SCRAM-SHA-256": "mongokey.auth.scram:SHA_256",
     "SCRAM-SHA-1": "mongokey.auth.scram:SHA_1",
     "MONGODB-X509": "mongokey.auth.x509:X509",
-    "GSSAPI": "mongokey.auth.gssapi:GSSAPI",
+    "GSSAPI": "mongokey.auth.kerberos.conversation:GSSAPI",
     "PLAIN": "mongokey.auth.plain:PLAIN",
     "MONGODB-AWS": "mongokey.auth.aws:AWS",
     "MONGODB-OIDC": "mongokey.auth.oidc:OIDC",

@@ -15,8 +15,8 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from mongokey._clock import monotonic_ns
-from mongokey._secrets import keeps_secrets
+from mongokey._support.clock import monotonic_ns
+from mongokey._support.secrets import keeps_secrets
 from mongokey.auth import sasl
 from mongokey.auth.conversation import Conversation, Document, Step, Work
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError

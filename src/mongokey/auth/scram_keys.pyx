@@ -10,7 +10,7 @@ from binascii import b2a_base64
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from mongokey._waiting import Cancelled
+from mongokey._support.waiting import Cancelled
 
 cdef enum:
     # How long a derivation may hold the interpreter lock: others bear a few milliseconds, and to

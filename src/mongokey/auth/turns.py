@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 
-from mongokey._reprs import with_safe_repr
-from mongokey._waiting import wait_for
+from mongokey._support.fork import renew_in_children
+from mongokey._support.reprs import with_safe_repr
+from mongokey._support.waiting import wait_for
 from mongokey.auth.conversation import Work
-from mongokey.auth.forks import renew_in_children
 from mongokey.errors import NetworkTimeout
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

@@ -34,8 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 
-from mongokey._lazy import loader
-from mongokey.bson._codec import decode, decode_all, decode_iter, encode
+from mongokey._support.lazy import loader
 from mongokey.bson.binary import (
     ALL_UUID_SUBTYPES,
     CSHARP_LEGACY,
@@ -47,6 +46,7 @@ from mongokey.bson.binary import (
     UuidRepresentation,
 )
 from mongokey.bson.code import Code
+from mongokey.bson.codec import decode, decode_all, decode_iter, encode
 from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions, DatetimeConversion
 from mongokey.bson.datetime_ms import EPOCH_AWARE, EPOCH_NAIVE, DatetimeMS
 from mongokey.bson.errors import BSONError, InvalidBSON, InvalidDocument, InvalidStringData

@@ -6,7 +6,7 @@ them (bson-binary-encoding specification). The uuid module is loaded when a UUID
 
 from __future__ import annotations
 
-from mongokey._lazy import loader
+from mongokey._support.lazy import loader
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from mongokey.bson._vector import BinaryVector, BinaryVectorDtype
+    from mongokey.bson.vector import BinaryVector, BinaryVectorDtype
 
 __all__ = [
     "ALL_UUID_REPRESENTATIONS",
@@ -191,7 +191,7 @@ class Binary(bytes):
         must be zero. Raises `ValueError` or `struct.error` when a value or the padding is out
         of range and `TypeError` for other types.
         """
-        from mongokey.bson._vector import pack_vector
+        from mongokey.bson.vector import pack_vector
 
         return cls(pack_vector(vector, dtype, padding), VECTOR_SUBTYPE)
 
@@ -202,7 +202,7 @@ class Binary(bytes):
         """
         if self.__subtype != VECTOR_SUBTYPE:
             raise ValueError(f"Cannot decode subtype {self.__subtype} as a vector")
-        from mongokey.bson._vector import unpack_vector
+        from mongokey.bson.vector import unpack_vector
 
         return unpack_vector(bytes(self), return_numpy)
 
@@ -234,5 +234,5 @@ class Binary(bytes):
 
 # Vectors are for few: what they need is loaded when they are asked for.
 __getattr__ = loader(
-    __name__, dict.fromkeys(("BinaryVector", "BinaryVectorDtype"), "mongokey.bson._vector")
+    __name__, dict.fromkeys(("BinaryVector", "BinaryVectorDtype"), "mongokey.bson.vector")
 )

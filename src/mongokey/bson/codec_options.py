@@ -12,7 +12,7 @@ import enum
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 
-from mongokey._reprs import with_safe_repr
+from mongokey._support.reprs import with_safe_repr
 from mongokey.bson.binary import (
     ALL_UUID_REPRESENTATIONS,
     UUID_REPRESENTATION_NAMES,

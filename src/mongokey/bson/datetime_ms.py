@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 
-from mongokey._reprs import with_safe_repr
+from mongokey._support.reprs import with_safe_repr
 from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions, DatetimeConversion
 from mongokey.bson.errors import InvalidBSON
 from mongokey.bson.tz_util import utc

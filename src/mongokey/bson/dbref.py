@@ -5,8 +5,8 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from mongokey._reprs import with_safe_repr
-from mongokey.bson._slots import getstate_slots, setstate_slots
+from mongokey._support.reprs import with_safe_repr
+from mongokey.bson.slots import getstate_slots, setstate_slots
 from mongokey.bson.son import SON
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mongokey._reprs import with_safe_repr
+from mongokey._support.reprs import with_safe_repr
 from mongokey.bson.codec_options import TypeDecoder, TypeEncoder
 
 if TYPE_CHECKING:

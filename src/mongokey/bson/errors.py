@@ -6,7 +6,7 @@ field path. Nothing here knows of the wire or the driver.
 
 from __future__ import annotations
 
-from mongokey._portable import Portable
+from mongokey._support.portable import Portable
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

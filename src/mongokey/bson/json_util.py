@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mongokey.bson._json_options import (
+from mongokey.bson.json_options import (
     CANONICAL_JSON_OPTIONS,
     DEFAULT_JSON_OPTIONS,
     LEGACY_JSON_OPTIONS,
@@ -19,8 +19,8 @@ from mongokey.bson._json_options import (
     JSONMode,
     JSONOptions,
 )
-from mongokey.bson._json_read import PARSERS, object_hook, object_pairs_hook
-from mongokey.bson._json_write import _json_convert, default
+from mongokey.bson.json_reader import PARSERS, object_hook, object_pairs_hook
+from mongokey.bson.json_writer import _json_convert, default
 
 __all__ = [
     "CANONICAL_JSON_OPTIONS",

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, Mapping
 
-from mongokey._reprs import with_safe_repr
-from mongokey.bson import _codec
+from mongokey._support.reprs import with_safe_repr
+from mongokey.bson import codec as _codec
 from mongokey.bson.codec_options import _RAW_BSON_DOCUMENT_MARKER, CodecOptions
 from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS as DEFAULT
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Generic, TypeVar
 
-from mongokey._reprs import with_safe_repr
-from mongokey.bson._slots import getstate_slots, setstate_slots
+from mongokey._support.reprs import with_safe_repr
+from mongokey.bson.slots import getstate_slots, setstate_slots
 
 __all__ = ["Regex", "str_flags_to_int"]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import datetime
 
-from mongokey._reprs import with_safe_repr
-from mongokey.bson._slots import getstate_slots, setstate_slots
+from mongokey._support.reprs import with_safe_repr
+from mongokey.bson.slots import getstate_slots, setstate_slots
 from mongokey.bson.tz_util import utc
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
 
-from mongokey._reprs import with_safe_repr
+from mongokey._support.reprs import with_safe_repr
 
 __all__ = ["FixedOffset", "utc"]
 

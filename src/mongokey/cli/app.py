@@ -23,7 +23,7 @@ from mongokey.errors import MongoError
 
 if TYPE_CHECKING:
     from mongokey.cli.demo import LoginStep, RefusalStep, WorkStep
-    from mongokey.uri import Resolve
+    from mongokey.options.connection_string import Resolve
 
 EXIT_CODES = """\b
 Exit codes: 0 all was right, 1 something was wrong, 2 wrong usage,
@@ -102,7 +102,7 @@ def explain(
 
 
 def _read_name_server(text: str) -> tuple[str, int]:
-    from mongokey.uri import read_host
+    from mongokey.options.connection_string import read_host
 
     try:
         host, port = read_host(f"[{text}]" if text.count(":") > 1 and "[" not in text else text, 53)
@@ -116,7 +116,7 @@ def _read_name_server(text: str) -> tuple[str, int]:
 
 
 def _resolver(name_server: tuple[str, int] | None) -> Resolve:
-    from mongokey.srv import Resolver
+    from mongokey.dns import Resolver
 
     if name_server is None:
         return Resolver()

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from mongokey.certificates import subject_name
+from mongokey._support.certificates import subject_name
 
 _LIFE = datetime.timedelta(hours=1)
 

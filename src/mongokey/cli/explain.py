@@ -9,14 +9,14 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mongokey import _option_values as v
-from mongokey._secrets import keeps_secrets
+from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.credential import MongoCredential
 from mongokey.auth.registry import FALLBACK, PREFERRED, find_rules
 from mongokey.cli.mistakes import Mistake, find_mistakes
 from mongokey.client_options import ClientOptions
-from mongokey.options import OPTIONS, Option
-from mongokey.uri import ConnectionString, Resolve, show_host
+from mongokey.options import validators as v
+from mongokey.options.connection_string import ConnectionString, Resolve, show_host
+from mongokey.options.table import OPTIONS, Option
 
 if TYPE_CHECKING:
     from mongokey.cli.explain_tls import TLSFacts
@@ -170,7 +170,7 @@ def _describe_tls(options: ClientOptions) -> TLSFacts | None:
 
 
 def _describe_dns(string: ConnectionString) -> Resolution | None:
-    from mongokey.srv import poll_interval_s
+    from mongokey.dns import poll_interval_s
 
     if not string.is_srv:
         return None

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from cryptography import x509
 
-from mongokey.certificates import distinguished_name, subject_name
+from mongokey._support.certificates import distinguished_name, subject_name
 from mongokey.errors import ConfigurationError
 from mongokey.pool_options import TLSOptions
-from mongokey.stream.tls_context import ClientTLS
-from mongokey.stream.tls_files import Identity, read_authorities
+from mongokey.transport.tls.context import ClientTLS
+from mongokey.transport.tls.files import Identity, read_authorities
 
 
 class Certificate(NamedTuple):

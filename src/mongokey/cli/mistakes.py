@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import quote_plus, unquote_plus
 
-from mongokey import _uri_errors as say
-from mongokey._secrets import keeps_secrets
+from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.mechanism import EXTERNAL
 from mongokey.auth.registry import DEFAULT, find_rules, property_names
 from mongokey.errors import ConfigurationError
-from mongokey.options import URI, closest_options, find
-from mongokey.uri import SCHEME, SRV_SCHEME, ConnectionString, parse
+from mongokey.options import uri_errors as say
+from mongokey.options.connection_string import SCHEME, SRV_SCHEME, ConnectionString, parse
+from mongokey.options.table import URI, closest_options, find
 
 CERTAIN = "certain"
 LIKELY = "likely"

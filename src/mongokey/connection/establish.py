@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 
-from mongokey._waiting import Cancelled
+from mongokey._support.waiting import Cancelled
 from mongokey.auth.login import Command, LoginResult, authenticate, greet, reauthenticate
 from mongokey.auth.registry import find_rules
-from mongokey.connection._connection import Connection
+from mongokey.connection.connection import Connection
 from mongokey.connection.openings import Openings
-from mongokey.connection.patience import Patience
+from mongokey.connection.pausable_clock import Patience
 from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout, ProtocolError
-from mongokey.stream import connect, monotonic_ns
+from mongokey.transport import connect, monotonic_ns
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from mongokey.auth.conversation import Work
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth.login import Greeting
-    from mongokey.connection.exposed import Exposure
+    from mongokey.connection.plaintext_secrets import Exposure
     from mongokey.handshake import HelloReply
     from mongokey.handshake.hello import ServerApiLike
     from mongokey.handshake.metadata import ClientMetadata
-    from mongokey.stream import Stream
-    from mongokey.stream.tls_context import ClientTLS
+    from mongokey.transport import Stream
+    from mongokey.transport.tls.context import ClientTLS
 
     Judge = Callable[[HelloReply], None]
 
@@ -89,7 +89,7 @@ class ConnectionSettings:
         if credential is not None and tls is None:
             rules = find_rules(credential.mechanism)
             if rules.exposes is not None:
-                from mongokey.connection.exposed import Exposure
+                from mongokey.connection.plaintext_secrets import Exposure
 
                 self.exposure = Exposure(rules.exposes, rules.name)
         # Servers that have said hello: TLS is not why they hang up.
@@ -148,7 +148,7 @@ def open_connection(
         if openings.closed:
             raise openings.refuse() from error
         if stream is not None and not isinstance(error, Cancelled):
-            from mongokey.connection.tls_doubt import clear_up
+            from mongokey.connection.missing_tls import clear_up
 
             better = clear_up(error, settings, address, connection)
             if better is not None:

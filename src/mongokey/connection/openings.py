@@ -9,7 +9,7 @@ from mongokey.errors import InvalidOperation
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from mongokey.stream import Stream
+    from mongokey.transport import Stream
 
 
 class Openings:

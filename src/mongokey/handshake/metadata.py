@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
-from mongokey._reprs import with_safe_repr
+from mongokey._support.reprs import with_safe_repr
 from mongokey._version import __version__
 from mongokey.errors import ConfigurationError
 from mongokey.handshake.environment import (

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from libc.stdint cimport int32_t
 
-from mongokey._hostnames import host_problem
+from mongokey._support.hostnames import host_problem
 from mongokey._version import __version__
 from mongokey.errors import ConfigurationError, ProtocolError
 

@@ -6,11 +6,12 @@ It knows OP_MSG with all its sections and flags, and OP_QUERY and OP_REPLY for t
 
 from __future__ import annotations
 
-from mongokey._lazy import loader
+from mongokey._support.lazy import loader
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from mongokey.wire._standalone import (
+    from mongokey.wire.message import Message
+    from mongokey.wire.standalone import (
         CHECKSUM_PRESENT,
         EXHAUST_ALLOWED,
         HEADER_SIZE,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         message_length,
         next_request_id,
     )
-    from mongokey.wire.message import Message
 
 __all__ = [
     "CHECKSUM_PRESENT",
@@ -54,5 +54,5 @@ __all__ = [
 __getattr__ = loader(
     __name__,
     # The driver itself frames its messages in C and needs none of these.
-    dict.fromkeys(__all__, "mongokey.wire._standalone") | {"Message": "mongokey.wire.message"},
+    dict.fromkeys(__all__, "mongokey.wire.standalone") | {"Message": "mongokey.wire.message"},
 )

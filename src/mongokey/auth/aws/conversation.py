@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
-from mongokey._reprs import with_safe_repr
+from mongokey._support.reprs import with_safe_repr
 from mongokey.auth import sasl
 from mongokey.auth.aws.keys import AwsKeys, KeyStore, mask
 from mongokey.auth.aws.problems import AwsProblem
@@ -111,7 +111,7 @@ class FetchKeys(WaitingWork):
         state = self._state
         _load_boto(state)
         if state.provider is not None:
-            from mongokey.auth.aws.provider import ask_provider
+            from mongokey.auth.aws.custom_provider import ask_provider
 
             return ask_provider(state.provider)
         from mongokey.auth.aws.sources import Search

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from copy import copy
 from datetime import datetime, timedelta
 
-from mongokey._reprs import with_safe_repr
-from mongokey._secrets import keeps_secrets
+from mongokey._support.fork import renew_in_children
+from mongokey._support.reprs import with_safe_repr
+from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.aws.problems import AwsProblem
-from mongokey.auth.forks import renew_in_children
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from mongokey._portable import Portable
+from mongokey._support.portable import Portable
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Any
 from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth
 from botocore.credentials import ReadOnlyCredentials
 
-from mongokey._reprs import with_safe_repr
+from mongokey._support.reprs import with_safe_repr
 from mongokey.auth.aws.host import region_of
 from mongokey.auth.aws.keys import AwsKeys
 

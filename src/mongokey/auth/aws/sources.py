@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.credentials import EnvProvider
 from botocore.session import Session
 
-from mongokey._secrets import keeps_secrets
+from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.aws.keys import AwsKeys
 from mongokey.auth.aws.problems import AwsProblem, clean
 from mongokey.auth.aws.times import parse_time

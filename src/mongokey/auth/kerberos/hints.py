@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 
 from mongokey.auth.hints import CERTAIN, LIKELY, POSSIBLE, REFUSALS, Hint
-from mongokey.auth.kerberos import causes
-from mongokey.auth.kerberos.adapter import KerberosFailure, Service, Ticket
+from mongokey.auth.kerberos import error_codes as causes
+from mongokey.auth.kerberos.interface import KerberosFailure, Service, Ticket
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from mongokey.auth.kerberos.adapter import Library
+    from mongokey.auth.kerberos.interface import Library
 
 # "module:class" of the adapters, the best first.
 UNIX = (
-    "mongokey.auth.kerberos.with_gssapi:GssapiLibrary",
-    "mongokey.auth.kerberos.with_kerberos:KerberosModuleLibrary",
+    "mongokey.auth.kerberos.backend_gssapi:GssapiLibrary",
+    "mongokey.auth.kerberos.backend_pykerberos:KerberosModuleLibrary",
 )
-WINDOWS = ("mongokey.auth.kerberos.with_winkerberos:WinkerberosLibrary",)
+WINDOWS = ("mongokey.auth.kerberos.backend_winkerberos:WinkerberosLibrary",)
 
 ON_WINDOWS: bool = sys.platform == "win32"
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event, Lock
 
-from mongokey._reprs import with_safe_repr
-from mongokey.auth.forks import renew_in_children
+from mongokey._support.fork import renew_in_children
+from mongokey._support.reprs import with_safe_repr
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

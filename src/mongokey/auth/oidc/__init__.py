@@ -7,6 +7,6 @@ clouds; `tokens` keeps them for the client; `claims` reads what a refused token 
 
 from __future__ import annotations
 
-from mongokey.auth.oidc.rules import OIDC
+from mongokey.auth.oidc.mechanism import OIDC
 
 __all__ = ["OIDC"]

@@ -12,7 +12,7 @@ from binascii import Error as Base64Error
 from collections.abc import Iterator, Mapping
 
 from mongokey.auth.hints import CERTAIN, LIKELY, POSSIBLE, REFUSALS, Hint
-from mongokey.auth.providers import is_atlas
+from mongokey.auth.hosted_services import is_atlas
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

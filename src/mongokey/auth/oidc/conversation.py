@@ -14,7 +14,7 @@ from mongokey.auth import sasl
 from mongokey.auth.conversation import Conversation, Document, Step, Work
 from mongokey.auth.errors import ServerProofError
 from mongokey.auth.oidc.claims import Evidence
-from mongokey.auth.oidc.providers import Provider, provider_of
+from mongokey.auth.oidc.token_source import Provider, provider_of
 from mongokey.auth.oidc.tokens import Failure, Token, TokenStore, tokens_of
 from mongokey.bson import decode, encode
 from mongokey.bson.errors import InvalidBSON

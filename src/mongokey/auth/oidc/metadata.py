@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from mongokey._clock import monotonic
-from mongokey._portable import Portable
+from mongokey._support.clock import monotonic
+from mongokey._support.portable import Portable
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
 from mongokey.auth.oidc.claims import mask
 from mongokey.errors import ConfigurationError

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from contextvars import copy_context
 
-from mongokey._clock import monotonic
-from mongokey._reprs import with_safe_repr
-from mongokey._waiting import never, wait_for
-from mongokey.auth.forks import renew_in_children
+from mongokey._support.clock import monotonic
+from mongokey._support.fork import renew_in_children
+from mongokey._support.reprs import with_safe_repr
+from mongokey._support.waiting import never, wait_for
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

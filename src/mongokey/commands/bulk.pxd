@@ -1,0 +1,40 @@
+# Bulks: many statements of one kind, and how they become messages.
+from mongokey.bson.codec cimport CodecContext
+from mongokey.connection.connection cimport Connection
+from mongokey.execution.operation cimport Operation
+
+
+cdef class Batch(Operation):
+    # Statements of one kind, in as many messages as it takes; errors are kept by index.
+    cdef CodecContext context
+    cdef bytes command                      # b"insert", b"update" or b"delete"
+    cdef bytes section                      # b"documents", b"updates" or b"deletes"
+    cdef list statements
+    cdef list indexes                       # where each statement stands in the bulk; empty: there
+    cdef bint ordered
+    cdef dict extras
+    # The bulk's outcome, shared by its batches.
+    cdef dict result                        # in the form of BulkWriteError.details
+    cdef list refusals                      # DocumentTooLarge of each statement that was not sent
+    # With w=0.
+    cdef bint stops                         # it must stop at an error, so it asks for answers
+    cdef bint last                          # no batch of the bulk follows
+    cdef bytes wanted_concern               # the write concern of a last statement that is alone
+    cdef tuple needs                        # what the server must have; see `unanswered_needs`
+    # The message at hand.
+    cdef Py_ssize_t start, end              # it holds statements[start:end]
+    cdef object refusal                     # DocumentTooLarge of statements[end], or None
+    cdef tuple unsettled                    # (reply, n) of an attempt that is to be repeated
+
+    cdef int begin(self) except -1
+    cdef int settle(self) except -1
+    cdef Py_ssize_t _index(self, Py_ssize_t statement) except -1
+    cdef int _note(self, dict answer, n) except -1
+    cdef object _too_large(self, size_t size, Py_ssize_t index, Connection connection)
+    cdef int _refuse(self, Py_ssize_t index, error) except -1
+
+
+# A result without any count, in the form of BulkWriteError.details.
+cdef dict new_result()
+# Raises what encoding one of `statements` would raise.
+cdef int check_statements(list statements, bint inserts, CodecContext context) except -1

@@ -1,0 +1,3 @@
+from mongokey.execution.operation import Operation
+
+class Batch(Operation): ...

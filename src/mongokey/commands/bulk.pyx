@@ -1,0 +1,222 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Batches of inserts, updates or deletes: as many messages as the server's limits ask for.
+
+It knows these commands with many statements (crud specification, "Bulk Write"), how the replies
+add up to one result, and what becomes of a statement that is too large to be sent. It must not
+know arguments, nor how the batches of a bulk follow each other.
+"""
+
+from mongokey._support.cdefs cimport mk_buffer, mk_buffer_append, mk_buffer_free, mk_buffer_init
+from mongokey.bson.bson_c cimport mk_bson_bool
+from mongokey.bson.codec cimport CodecContext, write_document
+from mongokey.connection.connection cimport Connection
+from mongokey.commands.crud cimport check_unanswered, decode_written
+from mongokey.execution.operation cimport (
+    COMMAND_RESERVE,
+    Operation,
+    check,
+    mk_command_reply,
+    put,
+    write_document_elements,
+)
+from mongokey.wire.framing cimport begin_section, end_section
+
+from mongokey._support.server_errors import (
+    RETRYABLE_CODES,
+    concern_error_of,
+    documents_in,
+    number_in,
+    raise_write_concern_error,
+)
+from mongokey.errors import DocumentTooLarge, labels_in
+
+# src/mongo/base/error_codes.yml: BSONObjectTooLarge.
+cdef int TOO_LARGE = 10334
+
+
+cdef dict new_result():
+    return {
+        "writeErrors": [],
+        "writeConcernErrors": [],
+        "nInserted": 0,
+        "nUpserted": 0,
+        "nMatched": 0,
+        "nModified": 0,
+        "nRemoved": 0,
+        "upserted": [],
+    }
+
+
+cdef int check_statements(list statements, bint inserts, CodecContext context) except -1:
+    cdef mk_buffer scratch
+    mk_buffer_init(&scratch)
+    try:
+        for statement in statements:
+            scratch.size = 0
+            write_document(&scratch, statement, context, False, inserts)
+    finally:
+        mk_buffer_free(&scratch)
+    return 0
+
+
+cdef class Batch(Operation):
+    """Statements of one kind. The result is `result`, a dict of counts and errors in the form of
+    `BulkWriteError.details`; errors of single statements do not raise here.
+
+    A statement that is larger than the server takes is not sent: its error stands in the result,
+    as if the server had refused it, and the others are sent around it.
+    """
+
+    def __cinit__(self):
+        self.last = True
+
+    cdef int begin(self) except -1:
+        """Decide, before each message, whether it is to be answered."""
+        if self.stops:
+            # Only behind a last statement there is nothing that an error would have to stop.
+            self.unacknowledged = self.last and self.start == len(self.statements) - 1
+            self.write_concern = self.wanted_concern if self.unacknowledged else None
+        return 0
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        check_unanswered(self.needs, connection)
+        check(mk_buffer_append(out, b"\x02", 1))
+        check(mk_buffer_append(out, <const char *>self.command, len(self.command) + 1))
+        put(out, self.namespace.collection_value)
+        check(mk_bson_bool(out, "ordered", 7, self.ordered))
+        if self.extras is not None:
+            write_document_elements(out, self.extras, self.context)
+        return 0
+
+    cdef int write_sections(self, mk_buffer *out, Connection connection) except -1:
+        cdef Py_ssize_t section = begin_section(out, <const char *>self.section)
+        cdef Py_ssize_t total = len(self.statements)
+        cdef Py_ssize_t index = self.start
+        cdef bint inserts = self.command == b"insert"
+        cdef size_t before = out.size
+        cdef size_t most = <size_t>connection.max_bson_size + (0 if inserts else COMMAND_RESERVE)
+        self.refusal = None
+        self.nothing_to_send = False
+        if before > connection.max_message_size:
+            raise DocumentTooLarge(
+                f"the command has {before} bytes without its statements; the server accepts "
+                f"messages of at most {connection.max_message_size} (maxMessageSizeBytes)"
+            )
+        while index < total and index - self.start < connection.max_write_batch_size:
+            before = out.size
+            write_document(out, self.statements[index], self.context, False, inserts)
+            if out.size - before <= most:
+                if out.size <= connection.max_message_size:
+                    index += 1
+                    continue
+                if index > self.start:
+                    out.size = before  # it opens the next message
+                    break
+            error = self._too_large(out.size - before, index, connection)
+            out.size = before
+            if index > self.start:
+                self.refusal = error  # noted when those before it are answered
+                break
+            self._refuse(index, error)
+            index += 1
+            self.start = index
+            if self.ordered:
+                break
+        self.end = index
+        self.nothing_to_send = self.start == index
+        end_section(out, section)
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        self.unsettled = None
+        if self.command == b"insert" and not reply.has_write_errors:
+            self.result["nInserted"] += reply.n
+            return self.unread()
+        answer = decode_written(connection, self.context)
+        if self.txn_number and not self.retried:
+            error = concern_error_of(answer)
+            if error is not None and (
+                "RetryableWriteError" in labels_in(answer)
+                # Servers that old do not label their errors.
+                or (connection.max_wire_version < 9 and error.get("code") in RETRYABLE_CODES)
+            ):
+                # The batch is sent again; if that fails, this is what is known of it.
+                self.unsettled = answer, reply.n
+                raise_write_concern_error(error)
+        self._note(answer, reply.n)
+        return self.unread()
+
+    cdef object unread(self):
+        self.start = self.end
+        if self.refusal is not None and not (self.ordered and self.result["writeErrors"]):
+            self._refuse(self.end, self.refusal)
+            self.start += 1
+        self.more = self.start < len(self.statements) and not (
+            self.ordered and self.result["writeErrors"]
+        )
+        self.begin()
+        return self.result
+
+    cdef int settle(self) except -1:
+        """Count what the reply said whose batch could not be repeated, when a failure ends all."""
+        if self.unsettled is not None:
+            answer, n = self.unsettled
+            self.unsettled = None
+            self._note(answer, n)
+        return 0
+
+    cdef int _note(self, dict answer, n) except -1:
+        """Add one reply's counts and errors to the result, with indexes of the whole."""
+        cdef dict result = self.result
+        for error in documents_in(answer, "writeErrors"):
+            index = number_in(error, "index") + self.start
+            if 0 <= index < len(self.statements):
+                error["op"] = self.statements[index]
+            error["index"] = self._index(index)
+            result["writeErrors"].append(error)
+        concern_error = concern_error_of(answer)
+        if concern_error is not None:
+            result["writeConcernErrors"].append(concern_error)
+        if self.command == b"insert":
+            result["nInserted"] += n
+        elif self.command == b"delete":
+            result["nRemoved"] += n
+        else:
+            upserted = documents_in(answer, "upserted")
+            for each in upserted:
+                result["upserted"].append(
+                    {
+                        "index": self._index(number_in(each, "index") + self.start),
+                        "_id": each.get("_id"),
+                    }
+                )
+            result["nUpserted"] += len(upserted)
+            result["nMatched"] += n - len(upserted)
+            result["nModified"] += number_in(answer, "nModified")
+        return 0
+
+    cdef object _too_large(self, size_t size, Py_ssize_t index, Connection connection):
+        return DocumentTooLarge(
+            f"the {self.command.decode()} at index {self._index(index)} has {size} bytes; the "
+            f"server takes documents of at most {connection.max_bson_size} bytes "
+            f"(maxBsonObjectSize) in messages of at most {connection.max_message_size} "
+            f"(maxMessageSizeBytes)"
+        )
+
+    cdef int _refuse(self, Py_ssize_t index, error) except -1:
+        """Note a statement that cannot be sent as the server would have: it is the same fault."""
+        self.refusals.append(error)
+        self.result["writeErrors"].append(
+            {
+                "index": self._index(index),
+                "code": TOO_LARGE,
+                "errmsg": str(error),
+                "op": self.statements[index],
+            }
+        )
+        return 0
+
+    cdef Py_ssize_t _index(self, Py_ssize_t statement) except -1:
+        if not 0 <= statement < len(self.indexes):
+            return statement if statement >= 0 else 0
+        return self.indexes[statement]

@@ -1,0 +1,28 @@
+# Operations given as a whole command document, and the driver's own housekeeping.
+from mongokey.bson.codec cimport CodecContext
+from mongokey.connection.connection cimport Connection
+from mongokey.execution.operation cimport Operation, mk_command_reply, mk_cursor_reply
+
+
+cdef class Command(Operation):
+    cdef CodecContext context               # of what is sent, and of documents in the reply
+    cdef CodecContext reply_context         # of the reply around them
+    cdef object document
+    cdef object parse                       # (reply: dict) -> result, or None: the reply itself
+    cdef bint check_write_concern           # a `writeConcernError` in the reply raises
+    cdef int set_document(self, object document) except -1
+    # The elements that the executor is to append, but for those that the document has itself.
+    cdef int set_elements(
+        self, bytes read_preference, bytes read_concern, bytes write_concern
+    ) except -1
+    cdef int check_written(self, Connection connection, mk_command_reply *reply) except -1
+
+
+cdef class FieldCommand(Command):
+    cdef bytes field                        # the name of the field that is the result
+    cdef bint array                         # it holds an array; else a document or nothing
+
+
+cdef class CursorCommand(Command):
+    cdef bint needs_cursor                  # a reply without one is an error
+    cdef str _collection_of(self, mk_cursor_reply *cursor)

@@ -1,0 +1,204 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Commands given as documents: everything that is not on the hot path.
+
+`Command` sends any document and hands its decoded reply to a function. It must not know what the
+single commands mean to a collection.
+"""
+
+from mongokey._support.cdefs cimport MK_OK, mk_buffer
+from mongokey.bson.bson_c cimport (
+    MK_BSON_ARRAY,
+    MK_BSON_DOCUMENT,
+    MK_BSON_NOT_FOUND,
+    MK_BSON_NULL,
+    mk_bson_find,
+    mk_bson_iter,
+)
+from mongokey.bson.codec cimport context_of, read_array, read_document
+from mongokey.connection.connection cimport Connection
+from mongokey.commands.crud cimport decode_batch, raise_first_error
+from mongokey.execution.operation cimport (
+    Namespace,
+    Operation,
+    check,
+    decode_reply,
+    envelope_of,
+    mk_command_reply,
+    mk_cursor_reply,
+    mk_read_cursor_reply,
+    write_document_elements,
+)
+
+from mongokey.errors import InvalidBSON, InvalidOperation, ProtocolError
+
+# What the executor sets itself, whatever the user gave: it would stand there twice.
+cdef tuple RESERVED = ("$db", "$clusterTime", "lsid")
+
+
+cdef class Command(Operation):
+    """One command document; the result is the reply, a dict, or what `parse` makes of it."""
+
+    def __init__(
+        self,
+        Namespace namespace not None,
+        document,
+        *,
+        parse=None,
+        options=None,
+        bint retryable_read=False,
+        bint retryable_write=False,
+        bint check_write_concern=False,
+    ):
+        self.namespace = namespace
+        self.context = context_of(options)
+        self.reply_context = envelope_of(self.context)
+        self.set_document(document)
+        self.parse = parse
+        self.retryable_read = retryable_read
+        self.retryable_write = retryable_write
+        self.check_write_concern = check_write_concern
+
+    cdef int set_document(self, object document) except -1:
+        self.document = document
+        if len(document) == 1:
+            return 0  # only the command's name, as in {"ping": 1}
+        for name in RESERVED:
+            if name in document:
+                self.document = {k: v for k, v in document.items() if k not in RESERVED}
+                break
+        self.own_api = "apiVersion" in document
+        if "$readPreference" in document:
+            self.read_preference = b""
+        return 0
+
+    cdef int set_elements(
+        self, bytes read_preference, bytes read_concern, bytes write_concern
+    ) except -1:
+        # What the document has itself goes before what is inherited: one field in the bytes.
+        if self.read_preference is None:
+            self.read_preference = read_preference
+        if read_concern is not None and "readConcern" not in self.document:
+            self.read_concern = read_concern
+        if write_concern is not None and "writeConcern" not in self.document:
+            self.write_concern = write_concern
+        return 0
+
+    def allow_errors(self, errors):
+        """Return, and do not raise, the server's errors: those whose code or, for want of one,
+        message is in `errors`; all of them if that is None."""
+        self.tolerates_errors = True
+        self.tolerated = errors
+
+    cdef bint tolerates(self, dict answer) except -1:
+        if self.tolerated is None:
+            return True
+        code = answer.get("code")
+        return (answer.get("errmsg") if code is None else code) in self.tolerated
+
+    cdef object tolerated_reply(self, Connection connection, dict answer):
+        try:
+            return read_document(
+                connection.reply.body, connection.reply.body_size, self.reply_context
+            )
+        except InvalidBSON:
+            # The server's words do not have to fit the options of the user's documents.
+            return answer
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        return write_document_elements(out, self.document, self.context)
+
+    cdef int check_written(self, Connection connection, mk_command_reply *reply) except -1:
+        if self.check_write_concern and reply.has_write_errors:
+            raise_first_error(decode_reply(connection, self.context))
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        self.check_written(connection, reply)
+        result = read_document(
+            connection.reply.body, connection.reply.body_size, self.reply_context
+        )
+        if self.parse is None:
+            return result
+        try:
+            return self.parse(result)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ProtocolError(
+                f"the server's reply to {next(iter(self.document))!r} lacks what it should "
+                f"have, or has it in another type: {error!r}"
+            ) from error
+
+
+cdef class FieldCommand(Command):
+    """A command whose result is one field of the reply: with `array` the items of an array,
+    otherwise a document, or None for none. The user's options read that, and nothing around it."""
+
+    def __init__(
+        self, Namespace namespace not None, document, bytes field not None, bint array, **kwargs
+    ):
+        Command.__init__(self, namespace, document, **kwargs)
+        self.field = field
+        self.array = array
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        cdef mk_bson_iter it
+        cdef int found
+        self.check_written(connection, reply)
+        found = mk_bson_find(
+            connection.reply.body,
+            connection.reply.body_size,
+            <const char *>self.field,
+            len(self.field),
+            &it,
+        )
+        if found != MK_BSON_NOT_FOUND:
+            check(found)
+        if self.array:
+            if found == MK_OK and it.type == MK_BSON_ARRAY:
+                return read_array(it.value, it.value_size, self.context)
+        elif found == MK_BSON_NOT_FOUND or it.type == MK_BSON_NULL:
+            return None
+        elif it.type == MK_BSON_DOCUMENT:
+            return read_document(it.value, it.value_size, self.context)
+        raise ProtocolError(
+            f"the server's reply to {next(iter(self.document))!r} has no "
+            f"{'array' if self.array else 'document'} {self.field.decode()!r}"
+        )
+
+
+cdef class CursorCommand(Command):
+    """A command whose reply opens a cursor: the result is its first batch, a list; `opened` and
+    `opened_collection` say where the next one is to be had."""
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        cdef mk_cursor_reply cursor
+        self.check_written(connection, reply)
+        if reply.cursor == NULL:
+            if self.needs_cursor:
+                raise InvalidOperation("Command does not return a cursor.")
+            if "explain" not in self.document:
+                return []  # $out with w=0
+            return [
+                read_document(connection.reply.body, connection.reply.body_size, self.context)
+            ]
+        check(mk_read_cursor_reply(reply.cursor, reply.cursor_size, &cursor))
+        if cursor.id != 0:
+            self.opened_collection = self._collection_of(&cursor)
+        self.opened = cursor.id
+        self.keeps_session = cursor.id != 0
+        batch = []
+        if cursor.batch != NULL:
+            batch = decode_batch(cursor.batch, cursor.batch_size, self.context)
+        return batch
+
+    cdef str _collection_of(self, mk_cursor_reply *cursor):
+        """The collection that getMore is to be sent for: the server names it."""
+        name, full = "", ""
+        if cursor.ns != NULL:
+            full = (<const char *>cursor.ns)[:cursor.ns_size].decode("utf-8", "replace")
+            name = full.partition(".")[2]
+        if not name or "\0" in name:
+            raise ProtocolError(
+                f"the server's reply to {next(iter(self.document))!r} has a cursor whose ns is "
+                f"{full[:100]!r}, which is not database.collection: no more can be read from it"
+            )
+        return name

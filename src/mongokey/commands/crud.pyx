@@ -1,0 +1,282 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""find, getMore, and single inserts, updates and deletes: straight from arguments to the outgoing
+buffer, and from the reply's bytes to documents.
+
+It knows these commands of the crud and find/getMore/killCursors specifications. It must not
+know connections' lives, retries or sessions (`_operation`), batches of writes (`_bulk`), nor how
+arguments are checked (`_arguments`).
+"""
+
+from mongokey._support.cdefs cimport (
+    MK_OK,
+    mk_buffer,
+    mk_buffer_append,
+    mk_buffer_free,
+    mk_buffer_init,
+)
+from mongokey.bson.bson_c cimport (
+    MK_BSON_DOCUMENT,
+    mk_bson_begin,
+    mk_bson_bool,
+    mk_bson_element,
+    mk_bson_end,
+    mk_bson_find,
+    mk_bson_int64,
+    mk_bson_iter,
+    mk_bson_iter_init,
+    mk_bson_iter_next,
+)
+from mongokey.bson.codec cimport (
+    CodecContext,
+    context_of,
+    read_document,
+    read_documents,
+    write_document,
+    write_element,
+)
+from mongokey.connection.connection cimport Connection
+from mongokey.execution.operation cimport (
+    COMMAND_RESERVE,
+    Operation,
+    check,
+    decode_reply,
+    mk_command_reply,
+    mk_cursor_reply,
+    mk_read_cursor_reply,
+    put,
+    write_document_elements,
+)
+from mongokey.results cimport DeleteResult, InsertOneResult, UpdateResult
+from mongokey.wire.framing cimport begin_section, end_section
+
+from mongokey._support.server_errors import (
+    concern_error_of,
+    documents_in,
+    raise_write_concern_error,
+    raise_write_error,
+)
+from mongokey.errors import ConfigurationError, DocumentTooLarge, ProtocolError
+
+cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext context):
+    """The documents of a `firstBatch` or `nextBatch` array."""
+    cdef list documents = read_documents(batch, size, context)
+    if documents is None:
+        raise ProtocolError("the server's batch holds something that is not a document")
+    return documents
+
+
+cdef int read_cursor(mk_command_reply *reply, mk_cursor_reply *cursor) except -1:
+    if reply.cursor == NULL:
+        raise ProtocolError("the server's reply to a query has no cursor")
+    check(mk_read_cursor_reply(reply.cursor, reply.cursor_size, cursor))
+    if cursor.batch == NULL:
+        raise ProtocolError("the server's cursor has no batch of documents")
+    return 0
+
+
+cdef class Find(Operation):
+    """One `find`; the result is its first batch, a list (or one document, `first_only`)."""
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        check(mk_buffer_append(out, b"\x02find\0", 6))
+        put(out, self.namespace.collection_value)
+        if self.filter is not None:
+            write_element(out, "filter", self.filter, self.context)
+        else:
+            check(mk_buffer_append(out, b"\x03filter\0\x05\0\0\0\0", 13))
+        if self.projection is not None:
+            write_element(out, "projection", self.projection, self.context)
+        if self.sort is not None:
+            write_element(out, "sort", self.sort, self.context)
+        if self.skip:
+            check(mk_bson_int64(out, "skip", 4, self.skip))
+        if self.limit:
+            check(mk_bson_int64(out, "limit", 5, self.limit))
+        if self.batch_size:
+            check(mk_bson_int64(out, "batchSize", 9, self.batch_size))
+        if self.single_batch:
+            check(mk_bson_bool(out, "singleBatch", 11, True))
+        if self.extras is not None:
+            write_document_elements(out, self.extras, self.context)
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        cdef mk_cursor_reply cursor
+        cdef mk_bson_iter it
+        read_cursor(reply, &cursor)
+        self.opened = cursor.id
+        self.keeps_session = cursor.id != 0
+        if not self.first_only:
+            return decode_batch(cursor.batch, cursor.batch_size, self.context)
+        check(mk_bson_iter_init(&it, cursor.batch, cursor.batch_size))
+        if check(mk_bson_iter_next(&it)) == 0:
+            return None
+        if it.type != MK_BSON_DOCUMENT:
+            raise ProtocolError("the server's batch holds something that is not a document")
+        return read_document(it.value, it.value_size, self.context)
+
+
+cdef class GetMore(Operation):
+    """The next batch of a cursor; `cursor_id` is 0 afterwards when it was the last."""
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        check(mk_bson_int64(out, "getMore", 7, self.cursor_id))
+        check(mk_buffer_append(out, b"\x02collection\0", 12))
+        put(out, self.namespace.collection_value)
+        if self.batch_size:
+            check(mk_bson_int64(out, "batchSize", 9, self.batch_size))
+        if self.extras is not None:
+            write_document_elements(out, self.extras, self.context)
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        cdef mk_cursor_reply cursor
+        read_cursor(reply, &cursor)
+        self.cursor_id = cursor.id
+        self.keeps_session = cursor.id != 0
+        return decode_batch(cursor.batch, cursor.batch_size, self.context)
+
+
+cdef class InsertOne(Operation):
+    """One `insert` of one document; the result is an `InsertOneResult`."""
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        check(mk_buffer_append(out, b"\x02insert\0", 8))
+        put(out, self.namespace.collection_value)
+        check(mk_bson_bool(out, "ordered", 7, True))
+        if self.extras is not None:
+            write_document_elements(out, self.extras, self.context)
+        return 0
+
+    cdef int write_sections(self, mk_buffer *out, Connection connection) except -1:
+        cdef Py_ssize_t section = begin_section(out, b"documents")
+        cdef size_t start = out.size
+        write_document(out, self.document, self.context, False, True)
+        if out.size - start > <size_t>connection.max_bson_size:
+            raise too_large(out.size - start, connection, "")
+        end_section(out, section)
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        if reply.has_write_errors:
+            raise_first_error(decode_reply(connection, self.context))
+        return self._result(True)
+
+    cdef object unread(self):
+        return self._result(False)
+
+    cdef InsertOneResult _result(self, bint acknowledged):
+        cdef InsertOneResult result = InsertOneResult.__new__(InsertOneResult)
+        result.inserted_id = self.inserted_id
+        result.acknowledged = acknowledged
+        return result
+
+
+cdef object too_large(size_t size, Connection connection, str where):
+    return DocumentTooLarge(
+        f"the document{where} has {size} bytes; the server takes {connection.max_bson_size} at most"
+    )
+
+
+cdef dict decode_written(Connection connection, CodecContext context):
+    """The reply to a write. The `_id`s of upserts in it are the user's, and read by the user's type
+    decoders; all else is the envelope."""
+    cdef dict answer = decode_reply(connection, context)
+    cdef mk_bson_iter upserted, each, identifier
+    cdef mk_buffer one
+    cdef Py_ssize_t position = 0
+    cdef size_t start = 0
+    found = answer.get("upserted")
+    if context.decoders is None or not isinstance(found, list):
+        return answer
+    plain = context_of(context.options.with_options(document_class=dict))
+    mk_buffer_init(&one)
+    try:
+        check(mk_bson_find(
+            connection.reply.body, connection.reply.body_size, "upserted", 8, &upserted
+        ))
+        check(mk_bson_iter_init(&each, upserted.value, upserted.value_size))
+        while check(mk_bson_iter_next(&each)) == 1 and position < len(found):
+            if (
+                each.type == MK_BSON_DOCUMENT
+                and isinstance(found[position], dict)
+                and mk_bson_find(each.value, each.value_size, "_id", 3, &identifier) == MK_OK
+            ):
+                # A document of its own, with nothing else in it.
+                one.size = 0
+                check(mk_bson_begin(&one, &start))
+                check(mk_bson_element(
+                    &one, identifier.type, "_id", 3, identifier.value, identifier.value_size
+                ))
+                check(mk_bson_end(&one, start))
+                found[position]["_id"] = read_document(one.data, one.size, plain)["_id"]
+            position += 1
+    finally:
+        mk_buffer_free(&one)
+    return answer
+
+
+cdef int raise_first_error(dict reply) except -1:
+    """Raise what a reply with `writeErrors` or `writeConcernError` to one statement means."""
+    for error in reversed(documents_in(reply, "writeErrors")):
+        raise_write_error(error)
+    concern_error = concern_error_of(reply)
+    if concern_error is not None:
+        raise_write_concern_error(concern_error)
+    return 0
+
+
+cdef tuple unanswered_needs(dict statement, bint is_delete):
+    """crud, "hint" and "sort": servers before a certain wire version would pass over these in an
+    unacknowledged write, and nobody would learn it. ``(wire version, option, release)`` or None."""
+    if "sort" in statement:
+        return 25, "sort", "8.0"
+    if "hint" in statement:
+        return (9, "hint", "4.4") if is_delete else (8, "hint", "4.2")
+    return None
+
+
+cdef int check_unanswered(tuple needs, Connection connection) except -1:
+    """Raise ConfigurationError if the server has not what an unacknowledged write `needs`."""
+    if needs is None or connection.max_wire_version >= needs[0]:
+        return 0
+    _, option, release = needs
+    raise ConfigurationError(
+        f"{option} in an unacknowledged write needs MongoDB {release} or newer: "
+        f"acknowledge it (w > 0)"
+    )
+
+
+cdef class WriteOne(Operation):
+    """One `update` or `delete` with one statement: an `UpdateResult` or a `DeleteResult`."""
+
+    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+        if self.is_delete:
+            check(mk_buffer_append(out, b"\x02delete\0", 8))
+        else:
+            check(mk_buffer_append(out, b"\x02update\0", 8))
+        put(out, self.namespace.collection_value)
+        check(mk_bson_bool(out, "ordered", 7, True))
+        if self.extras is not None:
+            write_document_elements(out, self.extras, self.context)
+        return 0
+
+    cdef int write_sections(self, mk_buffer *out, Connection connection) except -1:
+        cdef Py_ssize_t section = begin_section(out, b"deletes" if self.is_delete else b"updates")
+        cdef size_t start = out.size
+        if self.unacknowledged:
+            check_unanswered(unanswered_needs(self.statement, self.is_delete), connection)
+        write_document(out, self.statement, self.context, False, False)
+        if out.size - start > <size_t>connection.max_bson_size + COMMAND_RESERVE:
+            raise too_large(out.size - start, connection, "")
+        end_section(out, section)
+        return 0
+
+    cdef object read(self, Connection connection, mk_command_reply *reply):
+        cdef dict answer = decode_written(connection, self.context)
+        if reply.has_write_errors:
+            raise_first_error(answer)
+        return DeleteResult(answer, True) if self.is_delete else UpdateResult(answer, True)
+
+    cdef object unread(self):
+        return DeleteResult(None, False) if self.is_delete else UpdateResult(None, False)

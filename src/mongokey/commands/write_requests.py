@@ -1,0 +1,221 @@
+"""What `Collection.bulk_write` is given: one request for each write, as PyMongo has them.
+
+Each request checks its arguments and knows the statement it becomes. How statements are grouped
+stands in `runs`; how they are sent, in the executor's room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import GenericAlias
+
+from mongokey._support.reprs import with_safe_repr
+from mongokey.commands import arguments as arguments
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
+
+
+@with_safe_repr
+class _Request:
+    """One write. `command` is the server's command for it; `multi` says that it may touch many
+    documents, and so cannot be tried again."""
+
+    command: str
+    multi = False
+
+    __slots__ = ("statement",)
+
+    # InsertOne[dict] at run time too, as PyMongo's generic classes have it.
+    __class_getitem__: Any = classmethod(GenericAlias)
+
+    def __init__(self, statement: Any) -> None:
+        self.statement = statement
+
+    def check(self) -> None:
+        """Raise what the arguments' checks raise. They ran when the request was made, but what it
+        was made of may have changed since: an update that was emptied would replace."""
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is type(self):
+            return bool(self.statement == other.statement)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.statement!r})"
+
+
+class InsertOne(_Request):
+    """Insert `document`; it gets an ``_id`` when it is sent, if it has none."""
+
+    command = "insert"
+    __slots__ = ()
+
+    def __init__(self, document: Any) -> None:
+        super().__init__(document)
+
+
+def _update(
+    filter: Any,
+    update: Any,
+    upsert: bool | None,
+    collation: Any,
+    array_filters: Any,
+    hint: Any,
+    sort: Any,
+) -> dict[str, Any]:
+    arguments.check_mapping("filter", filter)
+    statement = {"q": filter, "u": update}
+    if upsert is not None:
+        statement["upsert"] = arguments.check_bool("upsert", upsert)
+    if collation is not None:
+        statement["collation"] = arguments.collation_document(collation)
+    if array_filters is not None:
+        arguments.check_list("array_filters", array_filters)
+        statement["arrayFilters"] = array_filters
+    if hint is not None:
+        statement["hint"] = arguments.hint_value(hint)
+    if sort is not None:
+        statement["sort"] = arguments.index_document(arguments.index_pairs(sort))
+    return statement
+
+
+class UpdateOne(_Request):
+    """Update the first document that `filter` matches, with ``$`` operators or a pipeline."""
+
+    command = "update"
+    __slots__ = ()
+
+    def __init__(
+        self,
+        filter: Any,
+        update: Any,
+        upsert: bool | None = None,
+        collation: Any = None,
+        array_filters: list[Any] | None = None,
+        hint: Any = None,
+        sort: Any = None,
+    ) -> None:
+        super().__init__(_update(filter, update, upsert, collation, array_filters, hint, sort))
+        self.check()
+
+    def check(self) -> None:
+        arguments.check_update(self.statement["u"])
+
+
+class UpdateMany(_Request):
+    """Update every document that `filter` matches."""
+
+    command = "update"
+    multi = True
+    __slots__ = ()
+
+    def __init__(
+        self,
+        filter: Any,
+        update: Any,
+        upsert: bool | None = None,
+        collation: Any = None,
+        array_filters: list[Any] | None = None,
+        hint: Any = None,
+    ) -> None:
+        statement = _update(filter, update, upsert, collation, array_filters, hint, None)
+        statement["multi"] = True
+        super().__init__(statement)
+        self.check()
+
+    def check(self) -> None:
+        arguments.check_update(self.statement["u"])
+
+
+class ReplaceOne(_Request):
+    """Replace the first document that `filter` matches."""
+
+    command = "update"
+    __slots__ = ()
+
+    def __init__(
+        self,
+        filter: Any,
+        replacement: Any,
+        upsert: bool | None = None,
+        collation: Any = None,
+        hint: Any = None,
+        sort: Any = None,
+    ) -> None:
+        super().__init__(_update(filter, replacement, upsert, collation, None, hint, sort))
+        self.check()
+
+    def check(self) -> None:
+        arguments.check_replacement(self.statement["u"])
+
+
+class DeleteOne(_Request):
+    """Delete the first document that `filter` matches."""
+
+    command = "delete"
+    limit = 1
+    __slots__ = ()
+
+    def __init__(self, filter: Any, collation: Any = None, hint: Any = None) -> None:
+        arguments.check_mapping("filter", filter)
+        statement = {"q": filter, "limit": self.limit}
+        if collation is not None:
+            statement["collation"] = arguments.collation_document(collation)
+        if hint is not None:
+            statement["hint"] = arguments.hint_value(hint)
+        super().__init__(statement)
+
+
+class DeleteMany(DeleteOne):
+    """Delete every document that `filter` matches."""
+
+    multi = True
+    limit = 0
+    __slots__ = ()
+
+
+class Run:
+    """Requests of one command that go together: their statements, and where they stood in the
+    bulk (empty: just so)."""
+
+    __slots__ = ("command", "indexes", "multi", "statements")
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self.statements: list[Any] = []
+        self.indexes: list[int] = []
+        self.multi = False
+
+
+def runs(requests: Sequence[Any], ordered: bool) -> list[Run]:
+    """`requests` in groups of one command each.
+
+    In order where that matters: a new group at each change of command. Otherwise one group for
+    each command. Raises `TypeError` for what is no request, and what their checks raise.
+    """
+    groups: list[Run] = []
+    by_command: dict[str, Run] = {}
+    for index, request in enumerate(requests):
+        if not isinstance(request, _Request):
+            arguments.refuse_type(
+                f"the request at index {index}",
+                "one of mongokey.operations (InsertOne, UpdateOne, UpdateMany, ReplaceOne, "
+                "DeleteOne, DeleteMany)",
+                request,
+            )
+        request.check()
+        if ordered:
+            run = groups[-1] if groups and groups[-1].command == request.command else None
+        else:
+            run = by_command.get(request.command)
+        if run is None:
+            run = by_command[request.command] = Run(request.command)
+            groups.append(run)
+        run.statements.append(request.statement)
+        run.indexes.append(index)
+        run.multi = run.multi or request.multi
+    return groups

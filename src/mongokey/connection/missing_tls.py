@@ -1,0 +1,50 @@
+"""Says why a connection broke before the server's hello: another protocol, or want of TLS.
+
+Knows what the server sent, how the connection ended and what this process has tried with that
+server before: facts at hand. It must not connect again to find out more.
+"""
+
+from __future__ import annotations
+
+from mongokey.errors import MongoError, NetworkTimeout, ProtocolError, TLSError
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from mongokey.connection.connection import Connection
+    from mongokey.connection.establish import Address, ConnectionSettings
+
+# RFC 8446, section 5.1: the type of a record (alert, handshake), then version 3 of old.
+_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
+
+
+def clear_up(
+    error: MongoError,
+    settings: ConnectionSettings,
+    address: Address,
+    connection: Connection | None,
+) -> TLSError | ProtocolError | None:
+    """The better error for `error`, or None where nothing more is known.
+
+    A server whose first bytes are another protocol's, or TLS, surely speaks that (the error is
+    permanent). One that says nothing and hangs up may want TLS, unless it has answered this client
+    before.
+    """
+    if connection is None or connection.hello is not None:
+        return None
+    from mongokey.transport.other_protocols import ENOUGH, recognize
+
+    received = connection.unread(ENOUGH) or connection.stream.last_words
+    peer = connection.stream.peer
+    if settings.tls is None and address[1] is not None:
+        from mongokey.transport.tls.errors import plain_answer
+
+        if received[:2] in _TLS_RECORDS:
+            return plain_answer(peer, True)
+        lost = connection.stream.lost and not isinstance(error, NetworkTimeout)
+        if not received and lost and address not in settings.greeted:
+            return plain_answer(peer, False)
+    speaks = recognize(received)
+    return None if speaks is None else ProtocolError(f"{peer}: this port {speaks}", permanent=True)
+
+
+__all__ = ["clear_up"]

@@ -1,0 +1,119 @@
+"""Warns before a login shows a secret to whoever is between: no TLS, and not on this machine.
+
+Knows what a connection's peer is, which warnings a client has given, and who is to read them. Must
+not know mechanisms: what a login exposes is told to it in words.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+from mongokey.errors import AutoReconnect, InsecureConnectionWarning
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from mongokey.transport import Stream
+
+Address = tuple[str, "int | None"]
+
+
+class Exposure:
+    """What the logins of one client expose, and the servers its user was warned about."""
+
+    def __init__(self, what: str, mechanism: str) -> None:
+        self._what = what
+        self._mechanism = mechanism
+        self._warned: set[Address] = set()
+        self._caller: tuple[str, int] | None = None
+
+    def remember_caller(self) -> None:
+        """The connections that other threads make now are for the caller's program: a warning
+        there points at its line."""
+        frame = _caller()
+        self._caller = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+    def warn(self, stream: Stream, address: Address) -> None:
+        """Warn, once for each server, unless the stream's other end is on this machine.
+
+        Raises `InsecureConnectionWarning` where warnings are errors, each time then: the secret
+        must not be sent. Raises `AutoReconnect` when the connection is lost already.
+        """
+        if address in self._warned:
+            return
+        ip = peer_ip(stream)
+        if ip is None or is_loopback(ip):
+            return
+        shown = stream.peer if address[0] == ip else f"{stream.peer} ({ip})"
+        text = (
+            f"{self._mechanism} sends {self._what} over an unencrypted connection to {shown}: "
+            "whoever is on the way can read it. Encrypt the connection with tls=true"
+        )
+        frame = _caller()
+        if frame is None and self._caller is not None:
+            warnings.warn_explicit(text, InsecureConnectionWarning, *self._caller)
+        else:
+            warnings.warn(text, InsecureConnectionWarning, _stacklevel())
+        self._warned.add(address)
+        import logging
+
+        package = logging.getLogger("mongokey")
+        if not package.handlers:
+            # A program that set up no logging would be told twice.
+            package.addHandler(logging.NullHandler())
+        logging.getLogger("mongokey.connection").warning("%s", text)
+
+
+def peer_ip(stream: Stream) -> str | None:
+    """The numeric address of the stream's other end; None for a Unix socket."""
+    import socket
+
+    try:
+        sock = socket.socket(fileno=stream.fileno())
+        try:
+            peer = sock.getpeername()
+        finally:
+            sock.detach()  # it is the stream's
+    except (OSError, ValueError) as error:
+        raise AutoReconnect(f"{stream.peer}: the connection is lost: {error}") from error
+    return str(peer[0]) if isinstance(peer, tuple) else None
+
+
+def is_loopback(ip: str) -> bool:
+    """Whether a numeric address is of this machine only: 127.0.0.0/8 or ::1."""
+    import ipaddress
+
+    address = ipaddress.ip_address(ip)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _caller() -> FrameType | None:
+    """The first caller outside of the driver; None in a thread of the driver's own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_ours(frame):
+        frame = frame.f_back
+    return frame
+
+
+def _is_ours(frame: FrameType) -> bool:
+    name = frame.f_globals.get("__name__", "")
+    return bool(name.startswith("mongokey.") or name == "threading")
+
+
+def _stacklevel() -> int:
+    """Where the warning points: at the first caller outside of the driver.
+
+    Counted as `warnings.warn` counts from `warn`; the driver's compiled code has no frames.
+    """
+    frame = sys._getframe(1)
+    level = 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("mongokey."):
+        frame = frame.f_back
+        level += 1
+    return level
+
+
+__all__ = ["Exposure", "is_loopback", "peer_ip"]

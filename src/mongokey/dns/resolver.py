@@ -1,0 +1,279 @@
+"""The look-up itself: SRV and TXT asked side by side, of each name server in turn, in one time.
+
+Knows which records are asked for and what they may hold, and keeps the one deadline of the
+look-up. Must not know sockets (`exchange`) or options; the rules for hosts stand in `names`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+
+from mongokey._support.clock import monotonic
+from mongokey._support.hostnames import host_problem
+from mongokey._support.reprs import with_safe_repr
+from mongokey.dns import errors, names
+from mongokey.dns.errors import Attempt
+from mongokey.options.connection_string import DNSAnswer, Host, SRVQuestion
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    import random
+    from typing import Any
+
+    import dns.message
+    import dns.name
+    import dns.resolver
+    import dns.rrset
+
+# When connectTimeoutMS is 0: a look-up without an end helps nobody. As PyMongo does.
+DEFAULT_TIMEOUT_S = 20.0
+# polling-srv-records-for-mongos-discovery.md: the least time between two polls.
+MIN_POLL_S = 60.0
+# How long an SRV answer that names no host waits for the TXT answer, which explains it better.
+_EXPLAIN_S = 0.2
+
+
+def poll_interval_s(ttl_s: float | None) -> float:
+    """Seconds until the SRV records should be asked for again, from their time to live."""
+    return max(MIN_POLL_S, ttl_s or 0.0)
+
+
+@with_safe_repr
+class Resolver:
+    """Finds the hosts of mongodb+srv strings; what connection strings take as
+    `Resolve`. Thread-safe.
+
+    :param resolver: a `dns.resolver.Resolver` whose name servers, port and EDNS settings are
+        used; None is dnspython's default one, which programs may have set up, at each look-up
+    :param name_servers: addresses to ask instead (not together with `resolver`)
+    :param port: the port of `name_servers`; default 53
+    :param rng: a `random.Random` that chooses the hosts where srvMaxHosts asks for fewer
+
+    Raises TypeError for arguments of the wrong kind. dnspython's cache, search list and TSIG keys
+    are not used.
+    """
+
+    def __init__(
+        self,
+        resolver: dns.resolver.Resolver | None = None,
+        *,
+        name_servers: Iterable[str] | None = None,
+        port: int = 53,
+        rng: random.Random | None = None,
+    ) -> None:
+        if resolver is not None and name_servers is not None:
+            raise TypeError("give resolver or name_servers, not both")
+        if isinstance(name_servers, str):
+            raise TypeError("name_servers must be a list of addresses, not a str")
+        if resolver is not None and not hasattr(resolver, "nameservers"):
+            raise TypeError(
+                f"resolver must be a dns.resolver.Resolver, not {type(resolver).__name__}"
+            )
+        self._resolver = resolver
+        self._name_servers = None if name_servers is None else list(name_servers)
+        self._port = port
+        self._rng = rng
+
+    def __repr__(self) -> str:
+        if self._name_servers is not None:
+            return f"Resolver(name_servers={self._name_servers!r}, port={self._port})"
+        return "Resolver()" if self._resolver is None else f"Resolver({self._resolver!r})"
+
+    def __call__(self, question: SRVQuestion) -> DNSAnswer:
+        """The hosts and the TXT record that `question` asks for.
+
+        SRV and TXT are asked at the same time and have `question.timeout_s` together (None or 0
+        is 20 s). With srvMaxHosts, that many of the hosts are chosen at random. Raises SRVError,
+        a ConfigurationError, saying what each name server did.
+        """
+        fqdn = names.ascii_name(question.fqdn)
+        names.check_name(fqdn)
+        check = names.make_host_check(question)
+        lookup = _Lookup(question, self._find_resolver())
+        hosts, ttl_s, txt = lookup.run(fqdn)
+        for host, _ in hosts:
+            check(host)
+        most = question.max_hosts
+        if 0 < most < len(hosts):
+            if self._rng is None:
+                import random
+
+                hosts = random.sample(hosts, most)
+            else:
+                hosts = self._rng.sample(hosts, most)
+        return DNSAnswer(hosts, txt, ttl_s, lookup.attempts)
+
+    def _find_resolver(self) -> dns.resolver.Resolver:
+        import dns.exception
+        import dns.resolver
+
+        if self._resolver is not None:
+            return self._resolver
+        if self._name_servers is not None:
+            made = dns.resolver.Resolver(configure=False)
+            made.nameservers = self._name_servers
+            made.port = self._port
+            return made
+        try:
+            return dns.resolver.get_default_resolver()
+        except (dns.exception.DNSException, OSError) as error:
+            raise errors.no_resolver(str(error) or type(error).__name__) from error
+
+
+class _Lookup:
+    """One look-up: its deadline, its servers and what they did."""
+
+    def __init__(self, question: SRVQuestion, resolver: dns.resolver.Resolver) -> None:
+        from mongokey.dns.exchange import servers_of
+
+        self.question = question
+        self.timeout_s = question.timeout_s or DEFAULT_TIMEOUT_S
+        self.deadline = monotonic() + self.timeout_s
+        self.attempts: list[Attempt] = []
+        self._resolver = resolver
+        self._servers = servers_of(resolver)
+        if not self._servers:
+            raise errors.no_resolver("it names no server")
+        if resolver.rotate:
+            import random
+
+            random.shuffle(self._servers)
+
+    def run(self, fqdn: str) -> tuple[list[Host], float, str | None]:
+        """(hosts, time to live in seconds, TXT); raises SRVError."""
+        asked = f"_{self.question.service_name}._tcp.{fqdn}"
+        txt = _Side(self, fqdn)
+        try:
+            records = self.ask(asked, "SRV")
+        except _NoSuchName:
+            txt.wait(_EXPLAIN_S)
+            raise errors.no_such_name(
+                self.question, asked, self.told(f"SRV {asked}"), txt.name_exists
+            ) from None
+        if records is None:
+            raise errors.no_records(self.question, asked, self.told(f"SRV {asked}"))
+        hosts: list[Host] = [
+            (record.target.to_text(omit_final_dot=True).lower(), record.port) for record in records
+        ]
+        if any(host == "." or not port for host, port in hosts):
+            raise errors.no_service(self.question, asked)
+        for host, _ in hosts:
+            if host_problem(host) is not None:
+                raise errors.no_host_name(host, fqdn)
+        return hosts, float(records.ttl), txt.text()
+
+    def told(self, asked: str) -> list[Attempt]:
+        """What came of the question `asked`."""
+        return [attempt for attempt in self.attempts if attempt.question == asked]
+
+    def ask(self, name: str, kind: str) -> dns.rrset.RRset | None:
+        """The records of type `kind` of `name`, None if it has none.
+
+        Raises _NoSuchName, or SRVError when no name server gave an answer in time.
+        """
+        import dns.exception
+        import dns.message
+        import dns.rcode
+
+        request = self._request(name, kind)
+        asked = f"{kind} {name}"
+        servers = list(self._servers)
+        within_s = self._resolver.timeout or DEFAULT_TIMEOUT_S
+        while servers:
+            for server in list(servers):
+                left = self.deadline - monotonic()
+                if left <= 0:
+                    raise errors.failed(self.question, name, kind, self.attempts, self.timeout_s)
+                before = len(self.told(asked))
+                reply = server.ask(request, asked, min(within_s, left), self.attempts.append)
+                if reply is not None and reply.rcode() == dns.rcode.NXDOMAIN:
+                    raise _NoSuchName
+                if reply is not None and reply.rcode() == dns.rcode.NOERROR:
+                    try:
+                        found = reply.resolve_chaining()  # type: ignore[attr-defined]
+                    except dns.exception.DNSException:
+                        self.told(asked)[-1].outcome = errors.MALFORMED
+                    else:
+                        answer: dns.rrset.RRset | None = found.answer
+                        return answer
+                # Silence may have been a lost packet; what was said will be said again.
+                if all(a.outcome != errors.TIMED_OUT for a in self.told(asked)[before:]):
+                    servers.remove(server)
+            within_s *= 2
+        raise errors.failed(self.question, name, kind, self.attempts, self.timeout_s)
+
+    def _request(self, name: str, kind: str) -> dns.message.QueryMessage:
+        import dns.exception
+        import dns.message
+        import dns.name
+
+        try:
+            request = dns.message.make_query(dns.name.from_text(name), kind)
+        except (dns.exception.DNSException, UnicodeError):
+            raise errors.bad_name(name) from None
+        resolver = self._resolver
+        if resolver.edns >= 0:
+            request.use_edns(resolver.edns, resolver.ednsflags, resolver.payload)
+        if resolver.flags is not None:
+            request.flags = resolver.flags
+        return request
+
+
+class _NoSuchName(Exception):
+    """NXDOMAIN."""
+
+
+class _Side:
+    """The TXT question, asked beside the SRV question by a thread of its own."""
+
+    def __init__(self, lookup: _Lookup, fqdn: str) -> None:
+        self.name_exists: bool | None = None
+        self._lookup = lookup
+        self._fqdn = fqdn
+        self._records: Any = None
+        self._error: Exception | None = None
+        self._thread: threading.Thread | None
+        self._thread = threading.Thread(target=self._run, name="mongokey-txt", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads to be had: one after the other will do
+            self._thread = None
+
+    def _run(self) -> None:
+        try:
+            self._records = self._lookup.ask(self._fqdn, "TXT")
+            self.name_exists = True
+        except _NoSuchName:
+            self.name_exists = False
+        except Exception as error:  # told to the asking thread
+            self._error = error
+
+    def wait(self, within_s: float) -> None:
+        """Wait for the answer, at most `within_s` seconds."""
+        if self._thread is not None:
+            self._thread.join(within_s)
+
+    def text(self) -> str | None:
+        """The TXT record's text, or None without one; raises SRVError."""
+        lookup = self._lookup
+        if self._thread is None:
+            self._run()
+        else:
+            # The thread keeps the same deadline; it only has to notice it.
+            self.wait(max(0.0, lookup.deadline - monotonic()) + _EXPLAIN_S)
+            if self._thread.is_alive():
+                raise errors.failed(
+                    lookup.question, self._fqdn, "TXT", lookup.attempts, lookup.timeout_s
+                )
+        if self._error is not None:
+            raise self._error
+        if self._records is None:
+            return None
+        texts: Sequence[Sequence[bytes]] = [record.strings for record in self._records]
+        if len(texts) > 1:
+            raise errors.several_txt(self._fqdn, len(texts))
+        try:
+            return b"".join(texts[0]).decode()
+        except UnicodeDecodeError:
+            raise errors.undecodable_txt(self._fqdn) from None

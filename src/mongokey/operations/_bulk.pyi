@@ -1,3 +1,0 @@
-from mongokey.operations._operation import Operation
-
-class Batch(Operation): ...

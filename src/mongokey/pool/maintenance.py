@@ -1,0 +1,180 @@
+"""A client's maintenance thread: it prunes pools (`maxIdleTimeMS`, `minPoolSize`) and does the
+housekeeping that must not delay a call.
+
+It knows pools only through `prune`, and housekeeping as a callable. It must not keep the client
+alive, nor raise anything into its calls.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from mongokey.errors import ConfigurationError, MongoError, OperationFailure
+from mongokey.transport.stream import monotonic_ns
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from mongokey.pool.pool import Pool
+    from mongokey.topology.topology import Topology
+
+_PERIOD_S = 1.0
+# A pool whose login was refused is left alone for so many periods, twice as many each time: each
+# try may count against an account that locks, or ask a person again.
+_FIRST_REST, _LONGEST_REST = 4, 256
+
+
+class Keeper:
+    """Prunes the pools of `topology` once a second, if `prunes`; and calls `tidy` after each
+    `wake`, then once a second for as long as that returns False: not all is done yet.
+
+    Its thread starts with the first reason for it, and ends with `stop`, or when `topology` is
+    collected; `tidy` must not keep the client alive either.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        tidy: Callable[[], bool | None] | None = None,
+        *,
+        prunes: bool = True,
+    ) -> None:
+        self._tidy = tidy
+        self._prunes = False
+        self._stopped = False
+        self._prepare()
+        self._topology = weakref.ref(topology, self._topology_is_gone)
+        _keepers.add(self)
+        if prunes:
+            self.prune()
+
+    def _prepare(self) -> None:
+        # What `wake` does may happen in a destructor, in whatever code that interrupts, even in
+        # this class: the queue allows it, and taking the only item from a list is one step.
+        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._unstarted = [True]
+
+    def prune(self) -> None:
+        """Prune pools from now on."""
+        self._prunes = True
+        self.wake()
+
+    def wake(self, job: Callable[[], object] | None = None) -> bool:
+        """Have `tidy` called soon in the thread, or `job`; safe in destructors.
+
+        False without a thread (the system has none to give, the interpreter ends): then nothing is
+        done until somebody asks again.
+        """
+        self._calls.put(job)
+        if self._stopped or sys.is_finalizing():
+            return False
+        if self._unstarted:
+            try:
+                self._unstarted.pop()
+            except IndexError:
+                return True  # another thread was faster
+            try:
+                threading.Thread(target=self._run, name="mongokey-keeper", daemon=True).start()
+            except RuntimeError:
+                self._unstarted.append(True)
+                return False
+        return True
+
+    def stop(self) -> None:
+        """Have the thread end, once it has done the jobs given before; does not wait for it."""
+        self._stopped = True
+        self._calls.put(_end)
+
+    def _topology_is_gone(self, _: object) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        unstarted = self._unstarted
+        try:
+            self._tend(self._calls)
+        finally:
+            # After an error that nobody foresaw the next call starts another.
+            unstarted.append(True)
+
+    def _tend(self, calls: SimpleQueue[Callable[[], object] | None]) -> None:
+        rests: weakref.WeakKeyDictionary[Pool, _Rest] = weakref.WeakKeyDictionary()
+        tidied = True
+        due = monotonic_ns() + _PERIOD_S * 1e9
+        while True:
+            left = None if tidied and not self._prunes else (due - monotonic_ns()) / 1e9
+            try:
+                job = calls.get(timeout=left if left is None else max(left, 0))
+            except Empty:
+                due = monotonic_ns() + _PERIOD_S * 1e9
+                if not tidied:
+                    tidied = self._tidied()
+                if self._prunes:
+                    self._prune(rests)
+                continue
+            if job is _end:
+                return
+            if job is not None:
+                job()
+                del job  # or what it holds would live until the next one
+            else:
+                tidied = self._tidied()
+
+    def _tidied(self) -> bool:
+        return self._tidy is None or self._tidy() is not False
+
+    def _prune(self, rests: weakref.WeakKeyDictionary[Pool, _Rest]) -> None:
+        topology = self._topology()
+        if topology is None:
+            return
+        for pool in topology.pools:
+            rest = rests.get(pool)
+            if rest is not None and rest.left:
+                rest.left -= 1
+                continue
+            try:
+                pool.prune()
+                rests.pop(pool, None)
+            except (OperationFailure, ConfigurationError):
+                # The login was refused; the next operation will say so.
+                before = _FIRST_REST // 2 if rest is None else rest.length
+                rests[pool] = _Rest(min(2 * before, _LONGEST_REST))
+            except (MongoError, Warning):
+                # The server cannot be reached now, or warnings are errors; the next operation
+                # will say so.
+                continue
+
+    def _after_fork(self) -> None:
+        """Threads do not live on in a forked child: it starts its own, for pruning at once."""
+        if not self._stopped:
+            self._prepare()
+            if self._prunes:
+                self.wake()
+
+
+def _end() -> None:
+    """The job after which the thread ends."""
+
+
+class _Rest:
+    """How long a pool is left alone: periods left, and how many they were at first."""
+
+    __slots__ = ("left", "length")
+
+    def __init__(self, length: int) -> None:
+        self.left = self.length = length
+
+
+_keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
+
+
+def _restart() -> None:
+    for keeper in list(_keepers):
+        keeper._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restart)

@@ -1,0 +1,537 @@
+"""Finds the server that operations go to: the direct connection, or the seed that is writable.
+
+It knows seeds, the pools made for them, and what each server answered; it opens connections
+only through the callable it is given. It must not know commands or logins. Monitoring and
+read preferences over several members are to come behind the same `select`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from mongokey._support.clock import monotonic
+from mongokey._support.portable import Portable
+from mongokey._support.shared_errors import own_copy
+from mongokey.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    ConnectionFailure,
+    InvalidOperation,
+    MongoError,
+    NotPrimaryError,
+    OperationFailure,
+    ProtocolError,
+    ServerSelectionTimeoutError,
+    TLSError,
+)
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from mongokey.connection.connection import Connection
+    from mongokey.handshake import HelloReply
+    from mongokey.pool.pool import Pool
+
+Address = tuple[str, "int | None"]
+
+# server-discovery-and-monitoring.md, minHeartbeatFrequencyMS: the least time between two looks
+# at one server.
+_MIN_PAUSE_S = 0.5
+# So often a thread that waits for another's DNS question looks whether the client was closed.
+_LOOK_EVERY_S = 0.25
+# The server's own code for a write that is sent to it while it is not primary.
+_NOT_WRITABLE = 10107
+
+
+def format_address(address: Address) -> str:
+    """``host:port``, ``[ipv6]:port``, or the path of a Unix socket."""
+    host, port = address
+    if port is None:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Unsuitable(Portable, Exception):
+    """What a server says against itself in its hello; `primary` is whom it names instead."""
+
+    def __init__(self, reason: str, primary: Address | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.primary = primary
+
+
+class _Round:
+    """One look at the servers, shared by all threads that wait for it: what each server answered.
+
+    `over` once all have answered or one was `found`; `failure` is an error that no waiting mends.
+    """
+
+    __slots__ = (
+        "answers",
+        "asked",
+        "at_once",
+        "began_s",
+        "errors",
+        "failure",
+        "found",
+        "left_out",
+        "over",
+        "pending",
+        "refused",
+    )
+
+    def __init__(self, began_s: float) -> None:
+        self.began_s = began_s
+        self.asked: set[Address] = set()
+        self.pending: set[Address] = set()
+        self.answers: dict[Address, str] = {}
+        self.errors: dict[Address, Exception] = {}
+        # Hello itself refused, by servers that may not be the one to be used.
+        self.refused: dict[Address, OperationFailure] = {}
+        self.found: Pool | None = None
+        self.failure: Exception | None = None
+        self.over = False
+        # A usable server was left out for another one, which then failed: look again at once.
+        self.left_out = self.at_once = False
+
+
+def _nothing() -> None:
+    """What is done by default."""
+
+
+def _take_over(look: _Round, answers: dict[Address, str], errors: dict[Address, Exception]) -> None:
+    """Add what `look` found out to what was known before."""
+    answers.update(look.answers)
+    for address in look.answers:
+        errors.pop(address, None)
+    errors.update(look.errors)
+
+
+def _is_doubt(error: Exception | None) -> bool:
+    """Whether `error` says that a server will not become usable by waiting alone, or most likely
+    not: of TLS, or another protocol spoken there."""
+    return isinstance(error, TLSError) or (isinstance(error, ProtocolError) and error.permanent)
+
+
+class Topology:
+    """The servers of one client.
+
+    `connect(address, judge, to_be_used)` opens a connection: it gives `judge` the server's hello
+    before anybody logs in, and passes on what that raises; `to_be_used` says that the server is the
+    only one there is. `make_pool(address)` makes an empty pool for an address. `discover()`, if
+    given, is called once before the first look around and returns (seeds, replica_set): what DNS
+    says. `clock` counts the seconds of `server_selection_timeout_s`; it may stand still, while a
+    login waits for a person. `connect_timeout_s` is what bounds `connect`, None for nothing.
+    `tls_patience_s` is how long TLS may fail with every seed in a way that time might mend: a
+    server that hangs up without a word may be one that does not speak TLS, or one that is starting.
+    `before_thread` is called in the thread that selects before another one connects for it.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[Address],
+        connect: Callable[[Address, Callable[[HelloReply], None], bool], Connection],
+        make_pool: Callable[[Address], Pool],
+        *,
+        server_selection_timeout_s: float = 30.0,
+        timeout_text: str | None = None,
+        direct_connection: bool = False,
+        replica_set: str | None = None,
+        discover: Callable[[], tuple[Sequence[Address], str | None]] | None = None,
+        clock: Callable[[], float] = monotonic,
+        connect_timeout_s: float | None = None,
+        tls_patience_s: float = 20.0,
+        before_thread: Callable[[], None] = _nothing,
+    ) -> None:
+        self._seeds = list(seeds)
+        self._connect = connect
+        self._make_pool = make_pool
+        self._timeout_s = server_selection_timeout_s
+        self._limit_text = timeout_text or (
+            f"serverSelectionTimeoutMS={server_selection_timeout_s * 1000:.0f}"
+        )
+        self._direct = direct_connection
+        self._replica_set = replica_set
+        self._discover = discover
+        self._clock = clock
+        self._connect_timeout_s = connect_timeout_s
+        self._tls_patience_s = tls_patience_s
+        self._before_thread = before_thread
+        self._pools: dict[Address, Pool] = {}
+        self._closed = False
+        self.current: Pool | None = None
+        self.start_anew()
+
+    @property
+    def seeds(self) -> list[Address]:
+        """The addresses the client was given."""
+        return list(self._seeds)
+
+    @property
+    def pools(self) -> list[Pool]:
+        """A pool for each server that was ever selected."""
+        return list(self._pools.values())
+
+    def start_anew(self) -> None:
+        """In a forked child: who held the lock, or was connecting, was a thread of the parent."""
+        # Reentrant: a signal handler may use the client whose thread it interrupted.
+        self._changed = threading.Condition(threading.RLock())
+        self._discovering = threading.RLock()
+        self._round: _Round | None = None
+        # Servers that are being connected and logged in to, each with the thread that selects and
+        # does so itself, 0 where it is a thread of its own; and the one that is logged in to.
+        self._attempts: dict[Address, int] = {}
+        self._chosen: Address | None = None
+
+    def forget(self, pool: Pool) -> None:
+        """Look again before the next operation: `pool`'s server failed or is no longer primary."""
+        if self.current is pool:
+            self.current = None
+
+    def close(self) -> None:
+        """Close every pool, and wake who waits for a server."""
+        self._closed = True
+        self.current = None
+        for pool in self.pools:
+            pool.close()
+        with self._changed:
+            self._changed.notify_all()
+
+    # -- selection --------------------------------------------------------------------------------
+
+    def select(self) -> Pool:
+        """The pool of the server that operations go to; finds one if none is known.
+
+        Raises `ServerSelectionTimeoutError` saying what each seed answered, or at once what no
+        waiting can mend: a refused login (`OperationFailure`), a `ConfigurationError`, or a
+        `TLSError` when TLS is refused for good (a certificate, a host name) with every seed. A
+        `TLSError` is raised too when nothing else came from any seed for `tls_patience_s`. What
+        is being connected when the time is over goes on, into its pool, for later operations.
+        """
+        left = self._timeout_s
+        deadline = self._clock() + left
+        if self._discover is not None and not self._closed:
+            self._ask_dns(deadline)
+        doubted_s: float | None = None  # since when TLS fails with every seed
+        # What each server answered last, and the errors among that.
+        answers: dict[Address, str] = {}
+        errors: dict[Address, Exception] = {}
+        while True:
+            begun: list[Address] = []
+            try:
+                found = self._enter_round(begun)
+                if not isinstance(found, _Round):
+                    return found
+                look = found
+                self._run(look, begun, left)
+            finally:
+                self._abandon(begun)
+            try:
+                pool = self._await(look, deadline)
+            except TimeoutError:
+                _take_over(look, answers, errors)
+                raise ServerSelectionTimeoutError(self._explain(answers), errors=errors) from None
+            if pool is not None:
+                return pool
+            _take_over(look, answers, errors)
+            now = self._clock()
+            if self._all_tls_errors(errors):
+                doubted_s = look.began_s if doubted_s is None else doubted_s
+                self._stop_if_hopeless(errors, now - doubted_s >= self._tls_patience_s)
+            else:
+                doubted_s = None
+            pause = 0.0 if look.at_once else max(0.0, _MIN_PAUSE_S - (now - look.began_s))
+            if now + pause >= deadline:
+                raise ServerSelectionTimeoutError(self._explain(answers), errors=errors)
+            with self._changed:
+                if not self._closed and self.current is None and pause:
+                    self._changed.wait(pause)
+            left = deadline - self._clock()
+
+    def _ask_dns(self, deadline: float) -> None:
+        """Have one thread ask what the seeds are; the others wait for that."""
+        while not self._discovering.acquire(timeout=_LOOK_EVERY_S):
+            if self._closed:
+                raise _closed()
+            if self._clock() >= deadline:
+                raise ServerSelectionTimeoutError(
+                    f"no server found within {self._limit_text}: DNS has not yet said what the "
+                    "servers are"
+                )
+        try:
+            if self._discover is not None:
+                seeds, self._replica_set = self._discover()
+                self._seeds = list(seeds)
+                self._discover = None
+        finally:
+            self._discovering.release()
+
+    def _enter_round(self, begun: list[Address]) -> Pool | _Round:
+        """The pool of the selected server, or the look around under way, a new one if there is
+        none. Puts into `begun` the servers that the caller has to connect to."""
+        with self._changed:
+            if self._closed:
+                raise _closed()
+            if self.current is not None:
+                return self.current
+            if self._round is None or self._round.over or self._is_mine(self._round):
+                self._round = _Round(self._clock())
+                self._ask(self._round, self._seeds, begun)
+            return self._round
+
+    def _is_mine(self, look: _Round) -> bool:
+        """Whether this very thread is in the middle of `look`: a signal handler must not wait for
+        what it interrupted. It looks anew, and the other look is given up."""
+        me = threading.get_ident()
+        mine = any(self._attempts.get(address) == me for address in look.pending)
+        if mine:
+            look.over = look.at_once = True
+            self._chosen = None
+        return mine
+
+    def _ask(self, look: _Round, addresses: Iterable[Address], begun: list[Address]) -> None:
+        """Have `look` wait for `addresses`; those nobody else connects to go to `begun`."""
+        me = threading.get_ident()
+        for address in addresses:
+            if address in look.asked:
+                continue
+            look.asked.add(address)
+            look.pending.add(address)
+            if self._attempts.get(address, me) == me:
+                begun.append(address)
+                self._attempts[address] = me
+
+    def _run(self, look: _Round, begun: list[Address], left_s: float) -> None:
+        """Connect to `begun`: the usual one server in this thread if that ends in the `left_s` that
+        it may take, else in threads, which go on when nobody waits for them any more."""
+        while begun:
+            alone = len(begun) == 1 and len(look.pending) == 1
+            limit = self._connect_timeout_s
+            if alone and limit is not None and limit <= left_s:
+                self._attempt(begun)
+            else:
+                self._attempts[begun[-1]] = 0
+                self._before_thread()
+                threading.Thread(target=self._go_on, args=([begun[-1]],), daemon=True).start()
+                begun.pop()
+
+    def _go_on(self, begun: list[Address]) -> None:
+        """Connect to `begun`, and whoever is named as primary there, in this thread."""
+        try:
+            while begun:
+                self._attempt(begun)
+        finally:
+            self._abandon(begun)
+
+    def _abandon(self, begun: list[Address]) -> None:
+        """Nobody connects to what is left of `begun`, for instance for a Ctrl-C."""
+        if begun:
+            with self._changed:
+                for address in begun:
+                    self._attempts.pop(address, None)
+                    if self._chosen == address:
+                        self._chosen = None
+                    if self._round is not None:
+                        self._round.pending.discard(address)
+                if self._round is not None and not self._round.pending:
+                    self._round.over = self._round.at_once = True
+                begun.clear()
+                self._changed.notify_all()
+
+    def _attempt(self, begun: list[Address]) -> None:
+        """Connect to the last of `begun`, replaced then by what is to be asked besides."""
+        address = begun[-1]
+        outcome: Connection | Exception
+        try:
+            outcome = self._connect(address, partial(self._judge, address), self._is_only(address))
+        except Exception as error:  # told to who selects, which would wait for ever
+            outcome = error
+        with self._changed:
+            begun.pop()
+            self._attempts.pop(address, None)
+            chosen = self._chosen == address
+            if chosen:
+                self._chosen = None
+            look = self._round
+            if look is not None and (look.over or address not in look.pending):
+                look = None
+            if not isinstance(outcome, Exception):
+                pool = self._take_in(address, outcome)
+                if look is not None and pool is not None:
+                    look.found, look.over = pool, True
+            elif look is not None:
+                look.pending.discard(address)
+                self._note(look, address, outcome, chosen, begun)
+            self._changed.notify_all()
+
+    def _take_in(self, address: Address, connection: Connection) -> Pool | None:
+        """Put a connection that is logged in into its server's pool, and select that server."""
+        if self._closed:
+            connection.close()
+            return None
+        pool = self._pools.get(address)
+        if pool is None:
+            pool = self._pools[address] = self._make_pool(address)
+        pool.adopt(connection)
+        if self.current is None:
+            self.current = pool
+        return pool
+
+    def _note(
+        self, look: _Round, address: Address, error: Exception, chosen: bool, begun: list[Address]
+    ) -> None:
+        """Take in why the server at `address` cannot be used."""
+        if isinstance(error, _Unsuitable):
+            look.answers[address] = error.reason
+            if error.primary is not None and not self._direct:
+                self._ask(look, [error.primary], begun)
+        elif isinstance(error, OperationFailure) and not chosen:
+            # It refused hello, and may not be the server that is to be used.
+            look.refused[address] = error
+            look.answers[address], look.errors[address] = str(error), error
+        elif isinstance(error, MongoError) and not isinstance(
+            error, OperationFailure | ConfigurationError | InvalidOperation
+        ):
+            look.answers[address], look.errors[address] = str(error), error
+            look.at_once = look.at_once or (chosen and look.left_out)
+        else:
+            look.failure, look.over = error, True
+        if not look.pending:
+            look.over = True
+            if look.failure is None and all(seed in look.refused for seed in self._seeds):
+                look.failure = look.refused[self._seeds[0]]
+
+    def _await(self, look: _Round, deadline: float) -> Pool | None:
+        """The pool of the server that `look` finds, None if it ends without one.
+
+        Raises its failure, or `TimeoutError` when the time is over before.
+        """
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise _closed()
+                if look.found is not None:
+                    return look.found
+                if self.current is not None:
+                    return self.current
+                if look.failure is not None:
+                    raise own_copy(look.failure) from look.failure.__cause__
+                if look.over:
+                    return None
+                left = deadline - self._clock()
+                if left <= 0:
+                    raise TimeoutError
+                self._changed.wait(left)
+
+    def _all_tls_errors(self, errors: dict[Address, Exception]) -> bool:
+        """Whether no seed is left that may answer yet: TLS is why, or another protocol."""
+        return all(_is_doubt(errors.get(seed)) for seed in self._seeds)
+
+    def _stop_if_hopeless(self, errors: dict[Address, Exception], waited: bool) -> None:
+        """Certificates do not get better by asking again: told at once. What might get better is
+        told when it was waited for."""
+        refused = [
+            each
+            for seed in self._seeds
+            if isinstance(each := errors[seed], TLSError | ProtocolError)
+        ]
+        permanent = all(each.permanent for each in refused)
+        if not permanent and not waited:
+            return
+        if len(refused) == 1:
+            raise own_copy(refused[0]) from refused[0].__cause__
+        text = "; ".join(str(each) for each in refused)
+        tls = [each for each in refused if isinstance(each, TLSError)]
+        if not tls:
+            raise ProtocolError(text, permanent)
+        told = TLSError(text, tls[0].reason, permanent)
+        told.errors = told.details = dict(errors)
+        raise told
+
+    # -- judging ----------------------------------------------------------------------------------
+
+    def _is_only(self, address: Address) -> bool:
+        """Whether `address` is the one server there is, so that a login may go along with hello."""
+        return len(self._seeds) == 1 and address == self._seeds[0] and not self._replica_set
+
+    def _judge(self, address: Address, hello: HelloReply) -> None:
+        """Have the server at `address` logged in to if it is to be used and no other one is.
+
+        Raises `_Unsuitable`, or `ConfigurationError` for a version that does not fit.
+        """
+        reason = self._refusal(hello, address)
+        if reason is not None:
+            raise _Unsuitable(reason, hello.primary)
+        with self._changed:
+            if self._closed:
+                raise _closed()
+            if self.current is not None or self._chosen is not None:
+                if self._round is not None:
+                    self._round.left_out = True
+                raise _Unsuitable("not used: another server answered first")
+            self._chosen = address
+
+    def is_selected(self, address: Address) -> bool:
+        """Whether operations go to the server at `address` now."""
+        current = self.current
+        return current is not None and current.address == address
+
+    def review(self, address: Address, hello: HelloReply) -> None:
+        """Raise what is against using one more connection of the pool for `address`.
+
+        The server may not be what it was when it was selected: then `NotPrimaryError`, or
+        `AutoReconnect` where another set's member answers. A cursor may go on at a member that is
+        no longer primary.
+        """
+        reason = self._refusal(hello, address)
+        if reason is None:
+            return
+        told = f"{format_address(address)}: {reason}"
+        if self._other_set(hello) is not None:
+            raise AutoReconnect(told)
+        if self.is_selected(address) or not hello.is_readable:
+            raise NotPrimaryError(told, {"ok": 0, "errmsg": reason, "code": _NOT_WRITABLE})
+
+    def _other_set(self, hello: HelloReply) -> str | None:
+        """Why the server is none of the set that the client is for; None if it may be one."""
+        if not self._replica_set or hello.set_name == self._replica_set:
+            return None
+        is_called = f"is called {hello.set_name!r}" if hello.set_name else "is not in a set"
+        return f"the server {is_called}, not replicaSet={self._replica_set!r}"
+
+    def _refusal(self, hello: HelloReply, address: Address) -> str | None:
+        """Why operations cannot go to the server that said `hello`; None if they can.
+
+        Raises `ConfigurationError` when it is one of ours and of a version that does not fit.
+        """
+        other = self._other_set(hello)
+        if other is not None:
+            return other
+        if hello.is_ghost and not self._direct:
+            return "a replica set member that was never initiated: run rs.initiate()"
+        if not hello.is_compatible:
+            hello.check_compatible(format_address(address))
+        if self._direct or hello.is_writable:
+            return None
+        if hello.is_arbiter:
+            return "an arbiter: it holds no data"
+        primary = format_address(hello.primary) if hello.primary else "none"
+        return f"not writable: a member of set {hello.set_name!r} whose primary is {primary}"
+
+    def _explain(self, answers: dict[Address, str]) -> str:
+        lines = [f"no server that takes writes was found within {self._limit_text}"]
+        for address, answer in answers.items():
+            name = format_address(address)
+            lines.append(answer if answer.startswith(name) else f"{name}: {answer}")
+        if len(answers) < len(self._seeds):
+            silent = [format_address(s) for s in self._seeds if s not in answers]
+            lines.append(f"no answer yet from {', '.join(silent)}")
+        return "; ".join(lines)
+
+
+def _closed() -> InvalidOperation:
+    return InvalidOperation("Cannot use MongoClient after close")
+
+
+__all__ = ["Address", "ConnectionFailure", "Topology", "format_address"]

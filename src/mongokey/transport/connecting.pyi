@@ -1,0 +1,29 @@
+from collections.abc import Callable, Iterable
+
+from mongokey.transport.stream import SocketStream
+
+def connect(
+    host: str,
+    port: int | None = 27017,
+    *,
+    deadline_ns: int = 0,
+    timeout: float | None = None,
+    limit_text: str | None = None,
+    resolver: Callable[[str, int], Iterable[tuple[str, int]]] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> SocketStream:
+    """Connect to `host` and return the stream, without a timeout of its own yet.
+
+    `host` is a name, an IP literal, or the path of a Unix socket (it starts with ``/`` or ends
+    with ``.sock``; `port` means nothing then). All addresses of a name are raced with a head
+    start of 250 ms each, families taking turns (RFC 8305). `deadline_ns` (a time of
+    `monotonic_ns`) or `timeout` (seconds) bounds look-up and race together; neither: not bounded.
+    `limit_text`, such as ``connectTimeoutMS=20000``, tells in errors where that bound comes from.
+    `resolver` is asked instead of the system's, for (IP literal, port) pairs. `cancelled` is asked
+    four times a second whether the connection is still wanted.
+
+    Raises `NetworkTimeout` when the time is over and `AutoReconnect` when nothing is reached;
+    the message and `details` say what became of each address. Raises `AutoReconnect` too when
+    `cancelled()` is true. Raises `ConfigurationError` when
+    `host` or `port` cannot be one.
+    """

@@ -1,0 +1,270 @@
+"""What the connections of one client share of TLS: its options made into a context, once.
+
+Knows which of two ways TLS goes: OpenSSL by way of `cryptography`'s bindings (`tls_openssl`), or
+Python's ssl module for a context of the user's own and where the bindings do not fit. Must not
+know connections.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import warnings
+
+from mongokey.errors import ConfigurationError
+from mongokey.transport.stream import monotonic_ns
+from mongokey.transport.tls.trust import Trust
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    import ssl
+    from typing import Any
+
+    from mongokey.client_options import TLSOptions
+    from mongokey.transport.stream import SocketStream, Stream
+    from mongokey.transport.tls.files import ClientFiles, Identity, Trusted
+
+
+# As many as `_openssl` keeps.
+_MOST_SESSIONS = 8
+
+
+class _Kept:
+    """A session of Python's ssl, and until when what its first handshake proved holds: in Unix
+    time and in monotonic time (ns), as clocks are set back."""
+
+    __slots__ = ("expires_s", "limit_ns", "once", "session")
+
+    def __init__(self, session: ssl.SSLSession, expires_s: int, limit_ns: int, once: bool) -> None:
+        self.session = session
+        self.expires_s = expires_s
+        self.limit_ns = limit_ns
+        self.once = once
+
+
+class Sessions:
+    """What the connections by Python's ssl leave to be resumed, by server (peer)."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[_Kept]] = {}
+        self._pid = os.getpid()
+
+    def take(self, peer: str) -> _Kept | None:
+        """A session for a new connection, the newest; one of TLS 1.3 is gone from here then."""
+        if self._pid != os.getpid():
+            # A forked child: what parent and child both used would not be used once.
+            self._kept = {}
+            self._pid = os.getpid()
+        kept = self._kept.get(peer)
+        while kept:
+            one = kept[-1]
+            over = time.time() >= one.expires_s or monotonic_ns() >= one.limit_ns
+            if one.once or over:
+                del kept[-1]
+            if not over:
+                return one
+        return None
+
+    def keep(
+        self,
+        peer: str,
+        session: ssl.SSLSession | None,
+        expires_s: int,
+        limit_ns: int,
+        once: bool,
+    ) -> None:
+        """Leave `session` for a later connection; `once`: it serves one only (TLS 1.3)."""
+        if session is None or expires_s == 0 or self._pid != os.getpid():
+            return
+        kept = self._kept.setdefault(peer, [])
+        if not once:
+            kept.clear()
+        kept.append(_Kept(session, expires_s, limit_ns, once))
+        del kept[:-_MOST_SESSIONS]
+
+    def forget(self, peer: str) -> None:
+        """Have the next connection exchange certificates again."""
+        self._kept.pop(peer, None)
+
+
+class ClientTLS:
+    """TLS as one client speaks it.
+
+    :param options: the client's TLSOptions; an `ssl_context` in them is used as it is
+    :param bindings: False to keep to Python's ssl module, as for a context of one's own
+
+    Raises `ConfigurationError`, naming the file and what is wrong with it. `engine` is
+    ``"openssl"`` or ``"ssl"``; `subject` the client certificate's, as a MONGODB-X509 user is
+    called, None where there is no certificate or it cannot be known.
+    """
+
+    def __init__(self, options: TLSOptions, *, bindings: bool = True) -> None:
+        self.options = options
+        self.identity: Identity | None = None
+        self.revocation: Any = None
+        self.sessions = Sessions()
+        self._context: Any = None
+        if options.allow_invalid_certificates or options.allow_invalid_hostnames:
+            what = "certificates" if options.allow_invalid_certificates else "host names"
+            warnings.warn(
+                f"TLS does not check {what}: whoever is between can read and change everything. "
+                "For tests only",
+                UserWarning,
+                stacklevel=2,
+            )
+        own = options.ssl_context is not None
+        files: ClientFiles | None = None
+        if not own and (options.certificate_key_file or options.ca_file or options.crl_file):
+            from mongokey.transport.tls.files import ClientFiles
+
+            files = ClientFiles(options)
+            self.identity = files.identity
+        if own:
+            self._context = options.ssl_context
+        elif bindings:
+            from mongokey.transport.tls.openssl_context import make_openssl_context
+
+            self._context = make_openssl_context(options, files)
+        self.engine = "ssl" if own or self._context is None else "openssl"
+        if self._context is None:
+            self._context = make_context(options, files)
+        if self.identity is not None:
+            self.identity.forget_key()
+        self._wrap_openssl: Any = None
+        if self.engine == "openssl":
+            from mongokey.transport.tls.openssl_stream import wrap_openssl
+
+            self._wrap_openssl = wrap_openssl
+        # A context of the user's own that verifies nobody leaves nobody to ask about.
+        verifies = (
+            bool(getattr(self._context, "verify_mode", 0))
+            if own
+            else (not options.allow_invalid_certificates)
+        )
+        if verifies and not options.disable_certificate_revocation_check:
+            from mongokey.transport.tls.ocsp import Revocation
+
+            self.revocation = Revocation(endpoints=not options.disable_ocsp_endpoint_check)
+        # VERIFY_CRL_CHECK_LEAF and VERIFY_CRL_CHECK_CHAIN: ssl does not show the lists it has.
+        unknown_lists = own and bool(self._context.verify_flags & 0xC)
+        lists: list[tuple[bytes, int | None]] = []
+        if files is not None and files.lists is not None:
+            for each in (files.authorities, files.lists):
+                if each is not None:
+                    lists += each.lists or ()
+                    unknown_lists = unknown_lists or each.lists is None
+        self.trust = Trust(verifies=verifies, lists=lists, unknown_lists=unknown_lists)
+
+    @property
+    def subject(self) -> str | None:
+        """The client certificate's subject in RFC 2253 order, None without one."""
+        return self.identity.subject if self.identity is not None else None
+
+    @property
+    def without_certificate(self) -> bool:
+        """Whether no client certificate can be sent; False where that is not known."""
+        return self.identity is None and self.options.ssl_context is None
+
+    def wrap(
+        self, stream: SocketStream, host: str, deadline_ns: int, *, hold: bool = False
+    ) -> Stream:
+        """Do the handshake on `stream` and return the stream that takes its socket over.
+
+        `hold` lets the handshake's last message go with the first bytes that are written, for
+        who writes at once: one packet less (engine ``"openssl"`` only).
+
+        Raises `TLSError`, `NetworkTimeout` or `AutoReconnect`; `stream` is closed then.
+        """
+        if self._wrap_openssl is not None:
+            wrapped: Stream = self._wrap_openssl(
+                stream, self, self._context, host, deadline_ns=deadline_ns, hold=hold
+            )
+            return wrapped
+        from mongokey.transport.tls.ssl_stream import wrap_tls
+
+        return wrap_tls(stream, self._context, host, deadline_ns=deadline_ns, tls=self)
+
+
+def make_context(options: TLSOptions, files: ClientFiles | None = None) -> ssl.SSLContext:
+    """A context of Python's ssl for `options` and their `files`: TLS 1.2 or newer, chain and host
+    name checked unless the options turn that off. Raises `ConfigurationError` naming the file that
+    cannot be used. VERIFY_X509_STRICT stays off as in PyMongo: home-made authorities do not pass
+    it."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    # Order matters: a context that does not check certificates may not check host names.
+    if options.allow_invalid_hostnames or options.allow_invalid_certificates:
+        context.check_hostname = False
+    if options.allow_invalid_certificates:
+        context.verify_mode = ssl.CERT_NONE
+    if files is None and (options.certificate_key_file or options.ca_file or options.crl_file):
+        from mongokey.transport.tls.files import ClientFiles
+
+        files = ClientFiles(options)
+    if files is not None and files.identity is not None:
+        _use_identity(context, files.identity)
+    if files is not None and files.authorities is not None:
+        _load_trusted(context, files.authorities)
+    elif not options.allow_invalid_certificates:
+        _load_default(context)
+    if files is not None and files.lists is not None:
+        _load_trusted(context, files.lists)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    return context
+
+
+def _use_identity(context: ssl.SSLContext, identity: Identity) -> None:
+    """Give the client's certificate and key to ssl, which reads them from a file only: the key in
+    it is encrypted, with a password of this moment."""
+    import binascii
+
+    from mongokey.transport.tls.pem import as_file
+
+    password = binascii.hexlify(os.urandom(32))
+    try:
+        with as_file(identity.as_pem(password)) as path:
+            context.load_cert_chain(path, password=password)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"tlsCertificateKeyFile={identity.path!r} cannot be used ({error})"
+        ) from None
+
+
+def _load_default(context: ssl.SSLContext) -> None:
+    import ssl
+
+    from mongokey.transport.tls.system import DIRECTORY, FILE, SystemAuthorities, no_authorities
+
+    if sys.platform == "win32" and not (os.environ.get(FILE) or os.environ.get(DIRECTORY)):
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    system = SystemAuthorities()
+    file = system.opened()
+    if file is not None:
+        # One that cannot be loaded is none: what is missing is said below, or by the handshake.
+        with file as name, contextlib.suppress(OSError, ValueError):
+            context.load_verify_locations(cafile=name)
+    for directory in system.directories:
+        context.load_verify_locations(capath=directory)
+    if not context.cert_store_stats()["x509_ca"] and not system.directories:
+        raise no_authorities()
+
+
+def _load_trusted(context: ssl.SSLContext, trusted: Trusted) -> None:
+    try:
+        with trusted.opened() as path:
+            if os.path.isdir(path):
+                context.load_verify_locations(capath=path)
+            else:
+                context.load_verify_locations(cafile=path)
+    except (OSError, ValueError):
+        from mongokey.transport.tls.files import explain_trusted
+
+        raise explain_trusted(trusted) from None
+
+
+__all__ = ["ClientTLS", "make_context"]

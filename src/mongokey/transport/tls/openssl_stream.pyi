@@ -1,0 +1,58 @@
+from typing import Any
+
+from mongokey.transport.stream import SocketStream
+from mongokey.transport.tls.context import ClientTLS
+
+class OpenSSLContext:
+    """An SSL_CTX at `address`, kept alive by `owner`; made by `tls_openssl`."""
+
+    def __init__(self, owner: Any, address: int, check_hosts: bool) -> None: ...
+    @property
+    def check_hosts(self) -> bool: ...
+    @property
+    def full_handshakes(self) -> int:
+        """How many of its handshakes exchanged certificates."""
+    @property
+    def resumed_handshakes(self) -> int:
+        """How many of its handshakes went on from an earlier one."""
+    def forget_sessions(self) -> None:
+        """Have the next handshake with each server exchange certificates again."""
+    def session_count(self, peer: str) -> int:
+        """How many sessions there are to resume with `peer`."""
+
+class OpenSSLStream(SocketStream):
+    """A TLS stream to a server; `wrap_openssl` makes it."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the handshake went on from an earlier one, without certificates."""
+    def group(self) -> str:
+        """The name of the group that the keys were agreed on in, such as ``x25519``."""
+    def version(self) -> str:
+        """The protocol's version: ``TLSv1.2`` or ``TLSv1.3``."""
+    def cipher(self) -> str:
+        """The name of the cipher suite."""
+    def peer_certificate(self) -> bytes | None:
+        """The server's certificate in DER; None if it sent none."""
+    def verified_chain(self) -> list[bytes]:
+        """The chain from the server's certificate to the trusted authority, a list of DER."""
+    def stapled_response(self) -> bytes | None:
+        """The OCSP response that came with the certificate, in DER; None if none came."""
+
+def wrap_openssl(
+    stream: SocketStream,
+    tls: ClientTLS,
+    context: OpenSSLContext,
+    host: str,
+    *,
+    deadline_ns: int = 0,
+    hold: bool = False,
+) -> OpenSSLStream:
+    """Do the TLS handshake on `stream` and return the OpenSSLStream that takes its socket over.
+
+    `stream` is closed afterwards, whatever happens. A session that an earlier connection of
+    `context` to the same peer left behind is resumed. `deadline_ns` is a time of `monotonic_ns`, 0
+    for none. `hold` lets the handshake's last message wait for the first bytes written (or the first
+    read, or the close). Raises `NetworkTimeout` when the deadline passes, `TLSError` when TLS fails
+    or the certificate is revoked, `AutoReconnect` when the connection breaks.
+    """

@@ -1,0 +1,138 @@
+"""Asks OCSP responders over HTTP (RFC 6960, appendix A), several side by side, within one deadline.
+
+Knows sockets, HTTP and threads; what a response says is told by who asks. A responder is anybody
+on the network between: what it sends is bounded, and the time it takes too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from queue import Empty, SimpleQueue
+from urllib.parse import urlsplit
+
+from mongokey._support.clock import monotonic
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    Answer = TypeVar("Answer")
+
+_LARGEST_RESPONSE = 64 * 1024
+
+
+def ask_responders(
+    urls: list[str], request: bytes, within_s: float, read: Callable[[bytes], Answer | None]
+) -> Answer | None:
+    """The first answer that `read` makes of a response, None if no responder gives one.
+
+    :param urls: ``http://`` addresses; others give no answer
+    :param request: the OCSP request in DER
+    :param within_s: seconds after which no answer is waited for any more
+    :param read: called in a thread with a response; whatever it raises is no answer
+    """
+    inquiry = _Inquiry(request, monotonic() + within_s)
+    answers: SimpleQueue[Answer | None] = SimpleQueue()
+
+    def ask(url: str) -> None:
+        found = None
+        try:
+            found = read(inquiry.post(url))
+        except BaseException:
+            # Whatever it was, it is no answer (soft fail); it must not end this thread before
+            # who waits is told.
+            found = None
+        finally:
+            answers.put(found)
+
+    try:
+        waiting = 0
+        for url in urls:
+            # A process that can start no thread more has no answer either.
+            with contextlib.suppress(RuntimeError):
+                threading.Thread(target=ask, args=(url,), daemon=True, name="mongokey-ocsp").start()
+                waiting += 1
+        for _ in range(waiting):
+            try:
+                answer = answers.get(timeout=max(0.0, inquiry.until - monotonic()))
+            except Empty:
+                break
+            if answer is not None:
+                return answer
+        return None
+    finally:
+        inquiry.abandon()
+
+
+class _Inquiry:
+    """One request and its connections, which end together; `until` is a time of `monotonic`."""
+
+    def __init__(self, request: bytes, until: float) -> None:
+        self.until = until
+        self._request = request
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """End what is still under way: a responder that drips would keep its thread for days."""
+        with self._lock:
+            self._abandoned = True
+            sockets, self._sockets = self._sockets, []
+        for each in sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def post(self, url: str) -> bytes:
+        """Send the request to `url` and return the response's body."""
+        parts = urlsplit(url)
+        # Over HTTPS the responder's own certificate would have to be asked about.
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError("no http:// address")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        port = parts.port or 80
+        connection = http.client.HTTPConnection(parts.hostname, port)
+        connection.sock = self._connect(parts.hostname, port)
+        try:
+            connection.request(
+                "POST", path, self._request, {"Content-Type": "application/ocsp-request"}
+            )
+            response = connection.getresponse()
+            if response.status != 200:
+                raise ValueError(f"the responder answered HTTP {response.status}")
+            content = response.read(_LARGEST_RESPONSE + 1)
+        finally:
+            connection.close()
+        if len(content) > _LARGEST_RESPONSE:
+            raise ValueError("the responder's answer is too large")
+        return content
+
+    def _connect(self, host: str, port: int) -> socket.socket:
+        problem: OSError | None = None
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        ):
+            made = socket.socket(family, kind, protocol)
+            try:
+                made.settimeout(max(self.until - monotonic(), 0.001))
+                with self._lock:
+                    if self._abandoned:
+                        raise TimeoutError("no answer is waited for any more")
+                    self._sockets.append(made)
+                made.connect(address)
+                made.settimeout(max(self.until - monotonic(), 0.001))
+            except OSError as error:
+                made.close()
+                if self._abandoned:
+                    raise
+                problem = error
+            else:
+                return made
+        raise problem or OSError("the name has no address")
+
+
+__all__ = ["ask_responders"]
