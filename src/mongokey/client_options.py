@@ -178,8 +178,8 @@ class ClientOptions(Frozen):
         :param host: a host name, `host:port`, a connection string, the path of a Unix socket, or
             several host names of which one may be a connection string; None is localhost
         :param port: the port of hosts that name none; None is 27017
-        :param _resolve: what asks DNS (`Resolve` of `mongokey.options.connection_string`); None is the
-            keyword `srv_resolver`, or else `mongokey.dns.Resolver()`
+        :param _resolve: what asks DNS (`Resolve` of `mongokey.options.connection_string`); None
+            is the keyword `srv_resolver`, or else `mongokey.dns.Resolver()`
         :param _stacklevel: which caller warnings point at, as in `warnings.warn`; 0 gives none
         :param _may_defer: True leaves DNS to `resolved` where a client is not to connect at once
         :param keywords: options by any spelling; they go before the connection string's. None

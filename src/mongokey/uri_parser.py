@@ -1,7 +1,8 @@
 """PyMongo's `uri_parser`: its function names and the shapes they return.
 
 A thin face on `mongokey.options.connection_string`, which does the reading; see there for what is
-accepted. Does no I/O of its own: the hosts of mongodb+srv strings come from `mongokey.dns` or a resolver handed in.
+accepted. Does no I/O of its own: the hosts of mongodb+srv strings come from `mongokey.dns` or a
+resolver handed in.
 """
 
 from __future__ import annotations

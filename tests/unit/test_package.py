@@ -220,12 +220,12 @@ LAYERS: list[set[str]] = [
     {"auth_oidc"},  # what an application's callback gets and gives
     {"read_concern", "write_concern", "read_preferences", "results"},
     {"wire"},
-    {"options"},
-    {"dns"},
     {"transport"},
     {"handshake", "driver_info"},
     {"auth"},
     {"auth.kerberos", "auth.oidc"},  # these ask KDCs and token sources, in a login's work
+    {"options"},
+    {"dns"},
     {"uri_parser", "pool_options", "client_options"},
     {"connection"},
     {"pool"},
@@ -266,7 +266,7 @@ FROZEN_CLOCKS = re.compile(
 
 # Imports inside of functions, of a package above, and why.
 LATE: dict[str, set[str]] = {
-    "execution": {"commands"},  # the end of a client: sessions are ended, cursors killed
+    "execution": {"commands.housekeeping"},  # the end of a client: sessions are ended, cursors killed
 }
 
 # Rooms without I/O and without clocks, and the standard library that they leave to others.

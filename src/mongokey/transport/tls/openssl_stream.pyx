@@ -168,7 +168,7 @@ cdef class OpenSSLStream(SocketStream):
     """A TLS stream to a server; `wrap_openssl` makes it."""
 
     def __init__(self, *_):
-        raise TypeError("an OpenSSLStream is made by mongokey.transport.tls.openssl_stream.wrap_openssl")
+        raise TypeError("an OpenSSLStream is made by wrap_openssl of its module")
 
     def __del__(self):
         self.close()
