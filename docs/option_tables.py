@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mongokey.options import validators as v
+from mongokey.options import validators
 from mongokey.options.table import KEYWORD, OPTIONS, TXT, URI, Option
 
 PAGE = Path(__file__).with_name("connection-strings.md")
@@ -105,40 +105,42 @@ CHAPTERS: dict[str, dict[str, str]] = {
 
 # Validator -> kind of value. What is not here says its kind in `_WORDS`.
 _KINDS = {
-    v.boolean: "`true`, `false`",
-    v.string: "text",
-    v.string_or_none: "text",
-    v.filled_string_or_none: "text",
-    v.secret_or_none: "text",
-    v.path_or_none: "path",
-    v.app_name: "text",
-    v.auth_source: "text",
-    v.auth_mechanism: "name",
-    v.mechanism_properties: "`key:value,key:value`",
-    v.list_of_strings: "list of str",
-    v.service_name: "letters, digits, `-`",
-    v.milliseconds: "milliseconds",
-    v.seconds: "milliseconds",
-    v.seconds_or_none: "milliseconds",
-    v.seconds_0_is_none: "milliseconds, 0: no limit",
-    v.positive_seconds_or_none: "milliseconds, not 0",
-    v.pool_size: "number",
-    v.not_negative: "number",
-    v.not_negative_64: "milliseconds",
-    v.positive: "number, not 0",
-    v.port: "1 to 65535",
-    v.zlib_level: "-1 to 9",
-    v.max_staleness: "seconds",
-    v.write_concern_w: "number or name",
-    v.read_preference_mode: ", ".join(f"`{word}`" for word in v.READ_PREFERENCES),
-    v.read_preference_tags: "`key:value,key:value`",
-    v.compressors: ", ".join(f"`{word}`" for word in v.COMPRESSORS),
-    v.uuid_representation: ", ".join(f"`{word}`" for word in v.UUID_REPRESENTATIONS),
-    v.datetime_conversion: "name or number",
-    v.callable_or_none: "callable",
-    v.resolver_or_none: "`mongokey.dns.Resolver` or `dns.resolver.Resolver`",
-    v.listeners: "list",
-    v.anything: "object",
+    validators.boolean: "`true`, `false`",
+    validators.string: "text",
+    validators.string_or_none: "text",
+    validators.filled_string_or_none: "text",
+    validators.secret_or_none: "text",
+    validators.path_or_none: "path",
+    validators.app_name: "text",
+    validators.auth_source: "text",
+    validators.auth_mechanism: "name",
+    validators.mechanism_properties: "`key:value,key:value`",
+    validators.list_of_strings: "list of str",
+    validators.service_name: "letters, digits, `-`",
+    validators.milliseconds: "milliseconds",
+    validators.seconds: "milliseconds",
+    validators.seconds_or_none: "milliseconds",
+    validators.seconds_0_is_none: "milliseconds, 0: no limit",
+    validators.positive_seconds_or_none: "milliseconds, not 0",
+    validators.pool_size: "number",
+    validators.not_negative: "number",
+    validators.not_negative_64: "milliseconds",
+    validators.positive: "number, not 0",
+    validators.port: "1 to 65535",
+    validators.zlib_level: "-1 to 9",
+    validators.max_staleness: "seconds",
+    validators.write_concern_w: "number or name",
+    validators.read_preference_mode: ", ".join(f"`{word}`" for word in validators.READ_PREFERENCES),
+    validators.read_preference_tags: "`key:value,key:value`",
+    validators.compressors: ", ".join(f"`{word}`" for word in validators.COMPRESSORS),
+    validators.uuid_representation: ", ".join(
+        f"`{word}`" for word in validators.UUID_REPRESENTATIONS
+    ),
+    validators.datetime_conversion: "name or number",
+    validators.callable_or_none: "callable",
+    validators.resolver_or_none: "`mongokey.dns.Resolver` or `dns.resolver.Resolver`",
+    validators.listeners: "list",
+    validators.anything: "object",
 }
 _WORDS = {
     "serverMonitoringMode": "`auto`, `stream`, `poll`",
@@ -173,9 +175,11 @@ def _default(option: Option) -> str:
     value = option.default
     if value is None or value == ():
         return ""
-    if option.validate is v.uuid_representation:
-        value = next(name for name, number in v.UUID_REPRESENTATIONS.items() if number == value)
-    elif "milliseconds" in _kind(option) and option.validate is not v.milliseconds:
+    if option.validate is validators.uuid_representation:
+        value = next(
+            name for name, number in validators.UUID_REPRESENTATIONS.items() if number == value
+        )
+    elif "milliseconds" in _kind(option) and option.validate is not validators.milliseconds:
         value = round(value * 1000)
     elif isinstance(value, bool):
         value = str(value).lower()

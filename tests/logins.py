@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mongokey.auth import Work
+from mongokey.auth import OffloadedCall
 from mongokey.auth.login import Command
 
 #: From a database and a command to the reply.
@@ -23,7 +23,7 @@ def drive(steps: Any, answer: Answer, within_s: float | None = None) -> Any:
     try:
         step = next(steps)
         while True:
-            if isinstance(step, Work):
+            if isinstance(step, OffloadedCall):
                 step.run(within_s)
                 step = steps.send(None)
             else:

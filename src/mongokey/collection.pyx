@@ -358,7 +358,7 @@ cdef class Collection:
         except BaseException as error:
             if not self.unacknowledged:
                 if batch is not None:
-                    batch.settle()
+                    batch.trim_buffers()
                 error.partial_result = BulkWriteResult(result, True)
                 raise
             if not isinstance(error, OperationFailure):

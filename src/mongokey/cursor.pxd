@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 from mongokey.bson.codec cimport CodecContext
 from mongokey.commands.crud cimport Find
 from mongokey.execution.operation cimport (
-    AbandonedCursor,
+    PendingCursor,
     Executor,
     Namespace,
     Operation,
@@ -44,7 +44,7 @@ cdef class BatchCursor:
     cdef int _claim(self) except -1
     cdef int _adopt(self, Operation operation) except -1
     cdef int _forget(self) except -1
-    cdef AbandonedCursor _release(self)
+    cdef PendingCursor _release(self)
     cdef bint _get_more(self) except -1
     cdef bint _is_empty(self) noexcept
     cdef int _start(self) except -1

@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t
 from mongokey.bson.codec cimport CodecContext
 from mongokey.commands.command cimport Command
 from mongokey.commands.crud cimport Find, GetMore
-from mongokey.execution.operation cimport AbandonedCursor, Executor, Namespace, Operation
+from mongokey.execution.operation cimport PendingCursor, Executor, Namespace, Operation
 
 from mongokey.commands import arguments as arguments
 from mongokey.errors import CursorNotFound, InvalidOperation, OperationFailure
@@ -153,7 +153,7 @@ cdef class BatchCursor:
             self.executor.give_session(session)
         return 0
 
-    cdef AbandonedCursor _release(self):
+    cdef PendingCursor _release(self):
         """What is open on the server, no longer ours; None for nothing."""
         cdef int64_t id = self.id
         # A forked child leaves the parent its cursors.
@@ -162,11 +162,11 @@ cdef class BatchCursor:
             return None
         session, self.server_session = self.server_session, None
         self.id = 0
-        return AbandonedCursor(self.namespace, id, session, self.pool)
+        return PendingCursor(self.namespace, id, session, self.pool)
 
     cdef int _end(self) except -1:
         """Close the cursor on the server now, if it has one."""
-        cdef AbandonedCursor cursor
+        cdef PendingCursor cursor
         if self.executor is not None:
             cursor = self._release()
             if cursor is not None:
@@ -175,7 +175,7 @@ cdef class BatchCursor:
 
     cdef int _abandon(self) except -1:
         """Have the cursor closed on the server soon, if it has one; does no I/O."""
-        cdef AbandonedCursor cursor
+        cdef PendingCursor cursor
         if self.executor is not None:
             cursor = self._release()
             if cursor is not None:

@@ -3,7 +3,7 @@ from mongokey.bson.codec cimport CodecContext
 from mongokey.execution.operation cimport Executor, Namespace
 
 
-cdef class Inherited:
+cdef class InheritedOptions:
     cdef readonly object codec_options
     cdef CodecContext context
     cdef readonly object read_preference

@@ -67,7 +67,7 @@ cdef object command_document(command, value, comment, dict options):
     return document
 
 
-cdef class Inherited:
+cdef class InheritedOptions:
     """The options of a client that its databases take over, with their elements in commands."""
 
     def __init__(self, codec_options, read_preference, write_concern, read_concern):
@@ -94,7 +94,7 @@ cdef class Database:
         write_concern=None,
         read_concern=None,
     ):
-        cdef Inherited inherited
+        cdef InheritedOptions inherited
         if not (type(name) is str and (<str>name).isidentifier()):
             # Most names are plain words, which the rules need not look at.
             arguments.check_string("name", name)
@@ -103,7 +103,7 @@ cdef class Database:
         self.executor = client._executor
         self.name = name
         self.namespace = Namespace(name)
-        inherited = <Inherited?>client._inherited
+        inherited = <InheritedOptions?>client._inherited
         self.codec_options = inherited.codec_options
         self.context = inherited.context
         self.read_preference = inherited.read_preference

@@ -7,8 +7,8 @@ cdef class MongoClient:
     cdef readonly object read_preference
     cdef readonly object write_concern
     cdef readonly object read_concern
-    cdef readonly object _inherited         # Inherited: what databases take from here
+    cdef readonly object _inherited         # InheritedOptions: what databases take from here
     cdef readonly Executor _executor
     cdef object _topology
-    cdef object _connector
+    cdef object _context
     cdef object __weakref__

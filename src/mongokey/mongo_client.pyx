@@ -11,7 +11,7 @@ from os import getpid
 from threading import RLock
 from types import GenericAlias
 
-from mongokey.database cimport Database, Inherited
+from mongokey.database cimport Database, InheritedOptions
 from mongokey.execution.operation cimport Executor
 from mongokey.pool.pool cimport Pool
 
@@ -25,7 +25,7 @@ from mongokey.topology.topology import Topology, format_address
 cdef frozenset NOT_YET = not_yet.NOT_YET["MongoClient"]
 
 
-class Connector:
+class ClientContext:
     """Makes the connections and pools of one client; refers to no client, so that a client
     nobody refers to is gone at once."""
 
@@ -82,11 +82,11 @@ class Connector:
 
     def clock(self):
         """The seconds that selection counts: not those in which a login waits for a person."""
-        return monotonic() if self._settings is None else self._settings.patience.clock()
+        return monotonic() if self._settings is None else self._settings.pausable_clock.clock()
 
     def remember_caller(self):
         """Warnings of the threads that connect now are to point at the program."""
-        exposure = self.settings().exposure
+        exposure = self.settings().plaintext_warner
         if exposure is not None:
             exposure.remember_caller()
 
@@ -123,18 +123,19 @@ class Connector:
             wait_queue_timeout_ms=milliseconds(pool_options.wait_queue_timeout_ns),
         )
         if pool_options.min_pool_size or pool_options.max_idle_time_ns:
-            self.keeper().prune()
+            self.maintenance().maintain()
         return pool
 
-    def keeper(self):
+    def maintenance(self):
         """The client's maintenance thread, made when it is first needed."""
-        found = self.__dict__.get("_keeper")
+        found = self.__dict__.get("_maintenance")
         if found is None:
-            from mongokey.pool.maintenance import Keeper
+            from mongokey.pool.maintenance import PoolMaintenance
 
             # In one step: whoever makes one at the same time gets the same.
             found = self.__dict__.setdefault(
-                "_keeper", Keeper(self.topology(), partial(tidy, self.executor), prunes=False)
+                "_maintenance",
+                PoolMaintenance(self.topology(), partial(tidy, self.executor), prunes=False),
             )
         return found
 
@@ -150,7 +151,7 @@ class Connector:
         self._closed = True
         if self._settings is not None:
             self._settings.openings.end()
-        keeper = self.__dict__.get("_keeper")
+        keeper = self.__dict__.get("_maintenance")
         if keeper is not None:
             keeper.stop()
 
@@ -199,31 +200,31 @@ cdef class MongoClient:
         self.read_preference = options.read_preference
         self.write_concern = options.write_concern
         self.read_concern = options.read_concern
-        self._inherited = Inherited(
+        self._inherited = InheritedOptions(
             self.codec_options, self.read_preference, self.write_concern, self.read_concern
         )
-        self._connector = Connector(options)
+        self._context = ClientContext(options)
         selection_s, selection_text = options.server_selection_timeout, None
         if options.timeout and options.timeout < selection_s:
             selection_s, selection_text = options.timeout, f"timeoutMS={options.timeout * 1000:.0f}"
         limits = [each for each in (options.pool_options.connect_timeout, options.timeout) if each]
         self._topology = Topology(
             options.hosts,
-            self._connector.connect,
-            self._connector.make_pool,
+            self._context.connect,
+            self._context.make_pool,
             server_selection_timeout_s=selection_s,
             timeout_text=selection_text,
-            before_thread=self._connector.remember_caller,
+            before_thread=self._context.remember_caller,
             connect_timeout_s=min(limits) if limits else None,
             direct_connection=bool(options.direct_connection),
             replica_set=options.replica_set_name,
-            discover=self._connector.discover if options.needs_dns else None,
-            clock=self._connector.clock,
+            discover=self._context.discover if options.needs_dns else None,
+            clock=self._context.clock,
             # As long as one attempt may take; but a proxy without a server behind it hangs up too,
             # so a short connectTimeoutMS does not make a program give up while things start.
             tls_patience_s=max(options.pool_options.connect_timeout or 20.0, 10.0),
         )
-        self._connector.topology = weakref.ref(self._topology)
+        self._context.topology = weakref.ref(self._topology)
         server_api = options.pool_options.server_api
         self._executor = Executor(
             self._topology,
@@ -231,26 +232,26 @@ cdef class MongoClient:
             retry_writes=options.retry_writes,
             direct=bool(options.direct_connection),
             server_api=None if server_api is None else server_api_elements(server_api),
-            explain=self._connector.explain,
-            make_keeper=self._connector.keeper,
+            explain=self._context.explain,
+            make_maintenance=self._context.maintenance,
         )
-        self._connector.executor = weakref.ref(self._executor)
+        self._context.executor = weakref.ref(self._executor)
 
     @property
     def options(self):
         """What this client was told, a `ClientOptions`."""
-        return self._connector.options
+        return self._context.options
 
     # -- connecting ---------------------------------------------------------------------------
 
     def _on_login(self, callback):
         """Call ``callback(address, LoginResult)`` after each login; for tools and tests."""
-        self._connector.on_login = callback
+        self._context.on_login = callback
 
     @property
     def _tls(self):
         """The client's ClientTLS, None without TLS; for tools and tests."""
-        return self._connector.settings().tls
+        return self._context.settings().tls
 
     def append_metadata(self, driver_info):
         """Add a `DriverInfo` of a wrapping library to what new connections tell the server."""
@@ -258,7 +259,7 @@ cdef class MongoClient:
 
         if not isinstance(driver_info, DriverInfo):
             arguments.refuse_type("driver_info", "a DriverInfo", driver_info)
-        self._connector.settings().metadata.append(driver_info)
+        self._context.settings().metadata.append(driver_info)
 
     def close(self):
         """End the server sessions and close every connection. The client cannot be used again.
@@ -268,7 +269,7 @@ cdef class MongoClient:
         try:
             self._executor.close()
         finally:
-            self._connector.stop()
+            self._context.stop()
 
     def __enter__(self):
         return self
@@ -281,12 +282,12 @@ cdef class MongoClient:
             return
         # Sockets are closed; sessions are left to time out: a destructor must not wait. Cursors
         # that were let go just before are killed, by a thread that may wait.
-        if self._executor.has_abandoned and self._connector.keeper().wake(
+        if self._executor.has_abandoned and self._context.maintenance().wake(
             partial(finish, self._executor, self._topology)
         ):
-            self._connector.stop()
+            self._context.stop()
             return
-        self._connector.stop()
+        self._context.stop()
         self._topology.close()
 
     # -- the object ----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import keeps_secrets
 from mongokey.errors import ConfigurationError
-from mongokey.options import uri_errors as say
+from mongokey.options import uri_errors
 from mongokey.options.connection_string import (
     DEFAULT_PORT,
     SCHEME,
@@ -168,8 +168,8 @@ def parse_userinfo(userinfo: str) -> tuple[str, str]:
 
     Raises InvalidURI when a reserved character is not escaped or the user name is empty.
     """
-    if not userinfo or userinfo.startswith(":") or say.first_unescaped(userinfo) >= 0:
-        raise say.bad_userinfo(SCHEME, userinfo + "@...")
+    if not userinfo or userinfo.startswith(":") or uri_errors.first_unescaped(userinfo) >= 0:
+        raise uri_errors.bad_userinfo(SCHEME, userinfo + "@...")
     username, _, password = userinfo.partition(":")
     return unquote_plus(username, "user name"), unquote_plus(password, "password")
 
@@ -181,7 +181,7 @@ def parse_ipv6_literal_host(entity: str, default_port: int | None) -> tuple[str,
     """
     address, bracket, after = entity[1:].partition("]")
     if not bracket:
-        raise say.InvalidHost("an IPv6 address must stand in '[' and ']', as in [::1]:27017")
+        raise uri_errors.InvalidHost("an IPv6 address must stand in '[' and ']', as in [::1]:27017")
     return address, after[1:] if after.startswith(":") else default_port
 
 
@@ -191,7 +191,7 @@ def parse_host(entity: str, default_port: int | None = DEFAULT_PORT) -> Host:
 
     Raises InvalidURI, which is a ValueError too.
     """
-    if entity.endswith(".sock") and not say.holds_a_login(entity):
+    if entity.endswith(".sock") and not uri_errors.holds_a_login(entity):
         return entity, default_port
     return read_host(entity, default_port)
 
@@ -204,7 +204,7 @@ def split_hosts(hosts: str, default_port: int | None = DEFAULT_PORT) -> list[Hos
     """
     nodes: list[Host] = []
     for number, entity in enumerate(hosts.split(","), 1):
-        if entity.endswith(".sock") and not say.holds_a_login(entity):
+        if entity.endswith(".sock") and not uri_errors.holds_a_login(entity):
             nodes.append((entity, None))
         else:
             nodes.append(read_host(entity, default_port, number))
@@ -249,7 +249,7 @@ def validate_options(opts: Mapping[str, Any], warn: bool = False) -> MutableMapp
             if option is None or not option.sources & URI:
                 raise unknown_option(name, URI)
             checked[name] = option.validate(name, value)
-        except (ValueError, TypeError, say.UnknownOption) as error:
+        except (ValueError, TypeError, uri_errors.UnknownOption) as error:
             if not warn:
                 raise
             findings.append(Finding("OPTION-INVALID", f"{error}; it is ignored"))

@@ -64,7 +64,7 @@ def fail(server: MechanismServer) -> Callable[..., AuthenticationFailed]:
         assert isinstance(error, AuthenticationFailed)
         password = options.get("password")
         if password is not None:
-            assert password not in f"{error!s} {error!r} {error.facts!r} {vars(error)}"
+            assert password not in f"{error!s} {error!r} {error.login!r} {vars(error)}"
         assert "Kerberos service " in str(error)
         return error
 
@@ -72,8 +72,8 @@ def fail(server: MechanismServer) -> Callable[..., AuthenticationFailed]:
 
 
 def words(error: AuthenticationFailed) -> list[str]:
-    assert error.facts is not None
-    return [f"{hint.word}, {hint.grade}" for hint in error.facts.hints]
+    assert error.login is not None
+    return [f"{hint.word}, {hint.grade}" for hint in error.login.hints]
 
 
 def test_no_ticket(

@@ -146,7 +146,7 @@ def test_tls_all_the_way(
 def test_every_connection_of_a_client_logs_in(server: MechanismServer) -> None:
     with connect(server, minPoolSize=4) as client:
         client.ldap.things.find_one()
-        client._pool().prune()
+        client._pool().maintain()
     assert server.logins == 4
     for number in range(1, 5):
         assert server.names(number)[1] == "saslStart", "hello, then the whole login"
@@ -169,8 +169,8 @@ def refusal(server: MechanismServer, **options: Any) -> AuthenticationFailed:
 
 
 def words(error: AuthenticationFailed) -> list[str]:
-    assert error.facts is not None
-    return [hint.word for hint in error.facts.hints]
+    assert error.login is not None
+    return [hint.word for hint in error.login.hints]
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_a_connection_used_in_time_stays(secantus: SecantusServer, relay: Relay)
     with MongoClient(relay.redirect(secantus.uri("both", maxIdleTimeMS=60_000))) as client:
         for _ in range(5):
             client.admin.command("ping")
-        client._pool().prune()
+        client._pool().maintain()
         client.admin.command("ping")
         assert relay.accepted == 1
 

@@ -322,7 +322,7 @@ def test_a_certificate_of_an_unknown_user(world: World, server: SecantusServer) 
     error = refused(server, **given)
     assert isinstance(error, AuthenticationFailed)
     assert error.code == 18
-    (hint,) = [hint for hint in error.facts.hints if hint.word == "X509-USER-UNKNOWN"]
+    (hint,) = [hint for hint in error.login.hints if hint.word == "X509-USER-UNKNOWN"]
     assert 'createUser: "CN=eve"' in hint.text
 
 
@@ -330,8 +330,8 @@ def test_a_user_name_that_is_not_the_certificate_s(world: World, server: Secantu
     given = options(world, username="CN=bob", authMechanism="MONGODB-X509")
     error = refused(server, **given)
     assert isinstance(error, AuthenticationFailed)
-    assert error.facts.hints[0].word == "X509-USER-NAME"
-    assert SUBJECT in error.facts.hints[0].text.encode().decode("unicode_escape")
+    assert error.login.hints[0].word == "X509-USER-NAME"
+    assert SUBJECT in error.login.hints[0].text.encode().decode("unicode_escape")
 
 
 def test_a_revoked_certificate_in_a_list(world: World, server: SecantusServer) -> None:

@@ -365,4 +365,4 @@ def test_a_refusal_says_the_same_to_all_who_waited() -> None:
     for each in errors:
         assert isinstance(each, OperationFailure)
         assert each.details == errors[0].details
-        assert each.facts.credential is errors[0].facts.credential
+        assert each.login.credential is errors[0].login.credential

@@ -18,7 +18,7 @@ from mongokey.auth import AuthenticationFailed
 from mongokey.auth.errors import LoginTimeout
 from mongokey.auth.oidc import token_source as providers
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
-from mongokey.connection.pausable_clock import Patience
+from mongokey.connection.pausable_clock import PausableClock
 from mongokey.errors import ServerSelectionTimeoutError
 from mongokey.pool import maintenance as keeper
 from tests.servers.scripted import Reply, Request, ScriptedServer, primary, secondary
@@ -220,7 +220,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_call(server: ScriptedServer) -> Non
 
 class TestPatience:
     def test_the_clock_stands_still_while_anyone_waits(self) -> None:
-        patience = Patience()
+        patience = PausableClock()
         before = patience.clock()
         with patience:
             assert patience.waiting
@@ -233,7 +233,7 @@ class TestPatience:
         assert patience.clock() - before < 0.09
 
     def test_it_goes_on_after_an_error(self) -> None:
-        patience = Patience()
+        patience = PausableClock()
         with pytest.raises(ValueError, match="x"), patience:
             raise ValueError("x")
         first = patience.clock()
@@ -241,7 +241,7 @@ class TestPatience:
         assert patience.clock() > first
 
     def test_a_forked_child_waits_for_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        patience = Patience()
+        patience = PausableClock()
         patience.__enter__()
         monkeypatch.setattr("os.getpid", lambda: -1)
         assert not patience.waiting

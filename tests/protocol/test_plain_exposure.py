@@ -76,7 +76,7 @@ def test_it_comes_once_for_each_client_and_server(server: MechanismServer) -> No
     with client_of(server, minPoolSize=3) as client:
         with pytest.warns(InsecureConnectionWarning):
             client.db.c.find_one()
-        client._pool().prune()  # here a warning would be an error
+        client._pool().maintain()  # here a warning would be an error
     assert server.logins == 3
     with client_of(server) as another, pytest.warns(InsecureConnectionWarning):
         another.db.c.find_one()
@@ -148,7 +148,7 @@ def test_the_thread_that_tends_pools_survives_such_an_error(
     pruned = []
 
     class Pool:
-        def prune(self) -> None:
+        def maintain(self) -> None:
             pruned.append(1)
             if len(pruned) == 2:
                 twice.set()
@@ -158,7 +158,7 @@ def test_the_thread_that_tends_pools_survives_such_an_error(
         pools = (Pool(),)
 
     topology: Any = Topology()
-    tender = keeper.Keeper(topology)
+    tender = keeper.PoolMaintenance(topology)
     try:
         assert twice.wait(5.0)
     finally:
@@ -225,7 +225,7 @@ def test_a_mechanism_that_exposes_nothing_is_not_looked_at(
     with client_of(server, authMechanism="SCRAM-SHA-256") as client:
         client.db.c.find_one()
     assert server.logins == 1
-    assert ConnectionSettings().exposure is None
+    assert ConnectionSettings().plaintext_warner is None
 
 
 @pytest.mark.parametrize(

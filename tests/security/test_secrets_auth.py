@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from mongokey.auth import Work, build_credential, open_conversation
+from mongokey.auth import OffloadedCall, build_credential, open_conversation
 from mongokey.auth.login import login
 from mongokey.errors import ConfigurationError, MongoError
 from tests.logins import drive
@@ -117,7 +117,7 @@ def test_nothing_on_the_way_of_a_login_shows_the_password_or_a_key():
     credential = build_credential("SCRAM-SHA-256", "user", PASSWORD)
     conversation = open_conversation(credential, "SCRAM-SHA-256", ADDRESS)
     step = conversation.step(server.answer("admin", conversation.start()))
-    assert isinstance(step, Work)
+    assert isinstance(step, OffloadedCall)
     step.run()
     shown = [repr(step), repr(step.keys), repr(conversation), str(vars(step))]
     shown.append(repr(conversation.resume(step)))

@@ -195,19 +195,19 @@ def test_nothing_on_the_way_of_a_login_shows_a_key(make):
     nonce = decode(first["payload"])["r"]
     payload = encode({"s": nonce + b"s" * 32, "h": "sts.amazonaws.com"})
     conversation.step({"ok": 1, "conversationId": 1, "done": False, "payload": payload})
-    evidence = conversation.evidence()
+    evidence = conversation.diagnostic_context()
     shown += [
         repr(conversation),
         repr(conversation._state),
         repr(conversation._state.store),
         repr(conversation._state.signer),
         repr([getattr(evidence, name) for name in evidence.__slots__]),
-        str(conversation.told()),
+        str(conversation.credential_description()),
         repr(credential),
         repr(credential.state),
     ]
     assert_hidden(*shown)
-    assert "ASIA…MPLE" in conversation.told()
+    assert "ASIA…MPLE" in conversation.credential_description()
 
 
 def test_a_client_shows_no_key():

@@ -17,7 +17,7 @@ import pytest
 
 import mongokey
 from mongokey.auth import MongoCredential
-from mongokey.auth.diagnosis import LoginFacts
+from mongokey.auth.diagnosis import LoginContext
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.auth.hints import CERTAIN, Hint
 from mongokey.dns import Attempt, SRVError
@@ -113,7 +113,7 @@ def plain(value: Any) -> Any:
 def everything(error: BaseException) -> list[Any]:
     attributes = [
         getattr(error, name)
-        for name in ("code", "details", "document", "errors", "facts", "timeout")
+        for name in ("code", "details", "document", "errors", "login", "timeout")
         if hasattr(error, name)
     ]
     return [
@@ -204,21 +204,21 @@ def test_the_facts_of_a_login_go_along_without_its_secrets() -> None:
     credential = MongoCredential(
         "MONGODB-AWS", "$external", "AKIAIOSFODNN7EXAMPLE", PASSWORD, {"AWS_SESSION_TOKEN": "t0ken"}
     )
-    facts = LoginFacts(credential, ("h", 1), "MONGODB-AWS", HelloReply({"ok": 1, "hello": 1}))
+    facts = LoginContext(credential, ("h", 1), "MONGODB-AWS", HelloReply({"ok": 1, "hello": 1}))
     facts.hints = [Hint("WORD", CERTAIN, "text")]
     facts.offered = ["A", "B"]
-    facts.evidence = threading.Lock()
+    facts.diagnostic_context = threading.Lock()
     error = AuthenticationFailed("refused", 18, {"code": 18})
-    error.facts = facts
+    error.login = facts
     data = pickle.dumps(error)
     for secret in (PASSWORD, "t0ken", "AKIAIOSFODNN7EXAMPLE"):
         assert secret.encode() not in data
-    again = pickle.loads(data).facts
+    again = pickle.loads(data).login
     assert (again.address, again.mechanism, again.offered) == (("h", 1), "MONGODB-AWS", ["A", "B"])
     assert again.hints == facts.hints
     assert again.hello.document == {"ok": 1, "hello": 1}
     assert again.tried() == facts.tried(), "it says the same in words"
-    assert copy.copy(error).facts is facts
+    assert copy.copy(error).login is facts
 
 
 def raise_srv_error(number: int) -> None:

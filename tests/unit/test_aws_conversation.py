@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import data, integers
 
-from mongokey.auth import AuthenticationFailed, ServerProofError, Work, build_credential
+from mongokey.auth import AuthenticationFailed, OffloadedCall, ServerProofError, build_credential
 from mongokey.auth.aws.conversation import AwsConversation
 from mongokey.auth.aws.host import check_host, region_of
 from mongokey.auth.aws.keys import AwsKeys
@@ -77,7 +77,7 @@ def credential(key=KEY, secret=SECRET, token=None):
 def begin(conversation):
     """The conversation's first command, its work done."""
     step = conversation.start()
-    while isinstance(step, Work):
+    while isinstance(step, OffloadedCall):
         step.run(10.0)
         step = conversation.resume(step)
     return step
@@ -214,7 +214,7 @@ def test_every_login_has_a_nonce_of_its_own():
 def test_logins_of_a_client_share_the_signer_and_load_boto_once():
     one = credential()
     first = AwsConversation(one, ADDRESS)
-    assert isinstance(first.start(), Work)
+    assert isinstance(first.start(), OffloadedCall)
     first.step(server_first(begin(first)))
     signer = first._state.signer
     second = AwsConversation(one, ADDRESS)
@@ -367,9 +367,11 @@ def test_a_missing_boto3_names_the_interpreter_and_the_line_to_run(monkeypatch, 
 
 def test_a_conversation_says_where_its_credentials_came_from():
     conversation = AwsConversation(credential(token=TOKEN), ADDRESS)
-    assert conversation.told() is None
+    assert conversation.credential_description() is None
     begin(conversation)
-    assert conversation.told() == "credentials AKIA…MPLE from username and password"
+    assert (
+        conversation.credential_description() == "credentials AKIA…MPLE from username and password"
+    )
 
 
 def test_a_reply_to_nothing_is_a_mistake_of_the_caller():

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mongokey.auth import AuthenticationFailed, Work, build_credential
+from mongokey.auth import AuthenticationFailed, OffloadedCall, build_credential
 from mongokey.auth.aws.conversation import AwsConversation, FetchKeys
 from mongokey.auth.aws.problems import AwsProblem
 from mongokey.auth.errors import LoginTimeout
@@ -412,7 +412,7 @@ def test_what_a_provider_raises_is_told_and_kept_as_the_cause(error):
 
 def begin(conversation, within_s=10.0):
     step = conversation.start()
-    while isinstance(step, Work):
+    while isinstance(step, OffloadedCall):
         step.run(within_s)
         step = conversation.resume(step)
     return step
@@ -427,7 +427,10 @@ def test_a_provider_goes_before_the_environment(environment):
     environment.set_key(USER)
     conversation = AwsConversation(credential(lambda: document()), ADDRESS)
     begin(conversation)
-    assert conversation.told() == "credentials ASIA…MPLE from AWS_CREDENTIAL_PROVIDER"
+    assert (
+        conversation.credential_description()
+        == "credentials ASIA…MPLE from AWS_CREDENTIAL_PROVIDER"
+    )
 
 
 def test_the_environment_is_read_by_every_login_and_needs_no_work_but_once(environment):
@@ -436,10 +439,10 @@ def test_the_environment_is_read_by_every_login_and_needs_no_work_but_once(envir
         environment.set(AWS_ACCESS_KEY_ID=f"AKIAIOSFODNN7EXA{number:04}", AWS_SECRET_ACCESS_KEY="x")
         conversation = AwsConversation(one, ADDRESS)
         step = conversation.start()
-        assert isinstance(step, Work) == (number == 0)
+        assert isinstance(step, OffloadedCall) == (number == 0)
         if number == 0:
             begin(conversation)
-        assert f"AKIA…{number:04}" in conversation.told()
+        assert f"AKIA…{number:04}" in conversation.credential_description()
     environment.set(AWS_SECRET_ACCESS_KEY=None)
     with pytest.raises(ConfigurationError, match="AWS-SECRET-MISSING"):
         AwsConversation(one, ADDRESS).start()
@@ -468,7 +471,7 @@ def test_kept_keys_go_before_an_environment_that_came_later(environment, monkeyp
     environment.set_key(USER)
     conversation = AwsConversation(one, ADDRESS)
     assert isinstance(conversation.start(), dict)
-    assert "ASIA…MPLE from SSO" in conversation.told()
+    assert "ASIA…MPLE from SSO" in conversation.credential_description()
     assert providers.sessions == 1
 
 
@@ -539,10 +542,10 @@ def test_what_a_source_refused_becomes_the_evidence_of_the_login():
     conversation = AwsConversation(credential(lambda: 1 / 0), ADDRESS)
     with pytest.raises(AuthenticationFailed, match="ZeroDivisionError"):
         begin(conversation)
-    assert conversation.evidence().problem.word == "AWS-PROVIDER-FAILED"
+    assert conversation.diagnostic_context().problem.word == "AWS-PROVIDER-FAILED"
 
 
 def test_work_says_what_it_is():
     step = AwsConversation(credential(), ADDRESS).start()
     assert isinstance(step, FetchKeys)
-    assert repr(step) == "<Work: getting AWS credentials>"
+    assert repr(step) == "<OffloadedCall: getting AWS credentials>"

@@ -57,8 +57,8 @@ def fail(
 
 
 def words(error: AuthenticationFailed) -> dict[str, str]:
-    assert error.facts is not None
-    return {hint.word: hint.grade for hint in error.facts.hints}
+    assert error.login is not None
+    return {hint.word: hint.grade for hint in error.login.hints}
 
 
 # Row 3: what is glued to a secret; row 4: what is left of an example

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mongokey.auth.conversation import WaitingWork, Work
+from mongokey.auth.conversation import AbandonableCall, OffloadedCall
 from mongokey.auth.credential import MongoCredential, build_credential
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError
 from mongokey.auth.kerberos import canonical_host as canonical
@@ -103,7 +103,7 @@ def talk(
     sent = []
     step = conversation.start()
     while step is not None:
-        if isinstance(step, Work):
+        if isinstance(step, OffloadedCall):
             step.run(10)
             step = conversation.resume(step)
             continue
@@ -131,7 +131,7 @@ def test_tokens_then_an_empty_one_then_the_choice(library: PlayedLibrary) -> Non
         },
     ]
     assert library.opened == [("mongodb@mongo.example.com", USER, None)]
-    assert conversation.evidence().principal == USER
+    assert conversation.diagnostic_context().principal == USER
 
 
 def test_it_does_not_speculate(library: PlayedLibrary) -> None:
@@ -153,13 +153,13 @@ def test_a_server_without_end_is_left(library: PlayedLibrary) -> None:
 def test_only_what_may_wait_is_waiting_work(library: PlayedLibrary) -> None:
     conversation = GssapiConversation(credential(), ADDRESS)
     first = conversation.start()
-    assert isinstance(first, WaitingWork)
+    assert isinstance(first, AbandonableCall)
     assert first.what == "asking Kerberos for a ticket for mongodb@mongo.example.com"
     first.run(10)
     conversation.resume(first)
     second = conversation.step({"conversationId": 1, "done": False, "payload": b"x", "ok": 1})
-    assert isinstance(second, Work)
-    assert not isinstance(second, WaitingWork)
+    assert isinstance(second, OffloadedCall)
+    assert not isinstance(second, AbandonableCall)
 
 
 @pytest.mark.parametrize("layers", range(256))
@@ -200,7 +200,7 @@ def test_a_server_that_breaks_the_exchange_is_refused(
 def test_a_refusal_gives_the_shared_ticket_up(library: PlayedLibrary) -> None:
     conversation = GssapiConversation(credential(SECRET), ADDRESS)
     work = conversation.start()
-    assert isinstance(work, Work)
+    assert isinstance(work, OffloadedCall)
     work.run(10)
     conversation.resume(work)
     with pytest.raises(OperationFailure):
@@ -231,7 +231,7 @@ def test_the_service_comes_from_address_and_properties(
     conversation = GssapiConversation(credential(SECRET, **properties), ADDRESS)
     talk(conversation, list(GOOD))
     assert library.opened == [(service, USER, SECRET)]
-    told = conversation.told()
+    told = conversation.credential_description()
     assert told is not None
     assert told.startswith(f"Kerberos service {service} (host name: ")
     assert told.endswith("through played")
@@ -334,7 +334,7 @@ def test_the_canonical_name_is_asked_for_and_told(
     conversation = GssapiConversation(credential(CANONICALIZE_HOST_NAME=True), ADDRESS)
     talk(conversation, list(GOOD))
     assert library.opened[0][0] == "mongodb@rack7.example.com"
-    assert conversation.told() == (
+    assert conversation.credential_description() == (
         "Kerberos service mongodb@rack7.example.com (host name: as in the address, "
         "CANONICALIZE_HOST_NAME=forwardAndReverse of mongo.example.com through 192.0.2.7), "
         "through played"
@@ -351,7 +351,7 @@ def drive(password: str | None = None, **hello: Any) -> None:
     assert isinstance(command, Command)
     reply = {"ok": 1, "isWritablePrimary": True, "minWireVersion": 0, "maxWireVersion": 21, **hello}
     work = steps.send(reply)
-    assert isinstance(work, Work)
+    assert isinstance(work, OffloadedCall)
     work.run(0.3)
     steps.send(None)
 
@@ -377,8 +377,8 @@ def test_a_password_is_in_no_error(library: PlayedLibrary) -> None:
     with pytest.raises(AuthenticationFailed, match="KRB-PASSWORD-WRONG") as caught:
         drive(SECRET)
     error = caught.value
-    assert error.facts is not None
-    assert SECRET not in f"{error} {error!r} {error.facts!r} {error.facts.evidence!r}"
+    assert error.login is not None
+    assert SECRET not in f"{error} {error!r} {error.login!r} {error.login.diagnostic_context!r}"
 
 
 def test_a_library_that_waits_too_long_is_left(library: PlayedLibrary) -> None:
@@ -436,12 +436,12 @@ def test_causes_are_found_by_code_and_by_text(
 
 
 class Facts:
-    """LoginFacts, as far as hints look at them."""
+    """LoginContext, as far as hints look at them."""
 
     hello: Any = None
 
     def __init__(self, evidence: Any, local_time: datetime.datetime | None = None) -> None:
-        self.evidence = evidence
+        self.diagnostic_context = evidence
         if local_time is not None:
             self.hello = type("Hello", (), {"document": {"localTime": local_time}})
 

@@ -220,7 +220,7 @@ class TestFailures:
         return caught.value
 
     def words(self, error):
-        return {hint.word: hint.grade for hint in error.facts.hints}
+        return {hint.word: hint.grade for hint in error.login.hints}
 
     def test_the_message_says_who_where_how_and_what_was_answered(self):
         error = self.fail(build_credential(None, "both", "pw-secret"), LoginServer(USERS))
@@ -350,8 +350,8 @@ class TestFailures:
 
         with pytest.raises(ServerProofError, match="could not prove") as caught:
             drive(login(build_credential(None, "both", "pw"), None, ADDRESS), impostor)
-        assert caught.value.facts.mechanism == "SCRAM-SHA-256"
-        assert not caught.value.facts.credential.state.logged_in
+        assert caught.value.login.mechanism == "SCRAM-SHA-256"
+        assert not caught.value.login.credential.state.logged_in
 
     @pytest.mark.parametrize(
         "answer", ["text", 7, [], True, {}, {"ok": 0.0, "errmsg": "no", "code": 18}, {"ok": 1.0}]

@@ -103,7 +103,7 @@ class TestNames:
             OIDCCallback()  # type: ignore[abstract]
 
     def test_a_login_exposes_the_access_token(self) -> None:
-        assert find_mechanism("MONGODB-OIDC").exposes == "the access token"
+        assert find_mechanism("MONGODB-OIDC").shown_in_plaintext == "the access token"
 
     @pytest.mark.parametrize(
         "hosts", ["localhost", {"a": 1}, 5, ["a", 1], None], ids=lambda v: type(v).__name__
@@ -191,7 +191,7 @@ class TestErrors:
         error = failure(machine(Callback(ours)))
         assert error.__cause__ is ours
         assert "OIDC_CALLBACK (Callback) raised LookupError: no such identity" in str(error)
-        assert error.facts is not None
+        assert error.login is not None
         copy = pickle.loads(pickle.dumps(error))
         assert str(copy) == str(error)
 
@@ -199,7 +199,7 @@ class TestErrors:
         """Tools that report errors print the variables of a traceback's frames."""
         callback = Callback(OIDCCallbackResult("good", None, SECRET), ValueError("no"))
         credential = human(callback)
-        memory = log_in(credential, Server("good")).memory
+        memory = log_in(credential, Server("good")).saved_state
         with pytest.raises(AuthenticationFailed) as caught:
             log_in_again(credential, Server("good"), memory)
         assert callback.contexts[1].refresh_token == SECRET
@@ -249,7 +249,7 @@ class TestErrors:
             while not hasattr(step, "run"):
                 step = steps.send(server.answer(step.database, step.document))
             assert step.timed is not person
-            assert step.patient
+            assert step.interactive
             step.run(0.2)
             assert callback.contexts[0].timeout_seconds == expected
 
@@ -315,9 +315,9 @@ class TestHints:
         with pytest.raises(AuthenticationFailed) as caught:
             drive(login(credential, None, ADDRESS), server.answer)
         assert token not in str(caught.value)
-        facts = caught.value.facts
+        facts = caught.value.login
         assert facts is not None
-        assert token not in repr(facts.evidence.claims)
+        assert token not in repr(facts.diagnostic_context.claims)
         return {hint.word: hint for hint in facts.hints}
 
     def test_the_token_says_what_to_compare(self) -> None:
@@ -376,7 +376,7 @@ class TestHints:
         credential.state.logged_in = True
         with pytest.raises(AuthenticationFailed) as caught:
             log_in(credential, Server(), ("cluster.abc.mongodb.net", 27017))
-        facts = caught.value.facts
+        facts = caught.value.login
         assert facts is not None
         words = [hint.word for hint in facts.hints]
         assert words == ["OIDC-CLAIMS", "OIDC-ATLAS", "AUTH-EXTERNAL-USER"]

@@ -189,7 +189,7 @@ class TestPeople:
     def test_the_refresh_token_comes_before_a_new_login(self) -> None:
         callback = Callback(OIDCCallbackResult("a", None, "r1"), OIDCCallbackResult("b", None))
         server, credential = Server("a", "b"), human(callback)
-        memory = log_in(credential, server).memory
+        memory = log_in(credential, server).saved_state
         said(server)
         memory = log_in_again(credential, server, memory)
         assert said(server) == [("jwt", "b")]
@@ -203,7 +203,7 @@ class TestPeople:
     def test_without_a_refresh_token_it_is_a_new_login(self) -> None:
         callback = Callback("a", "b")
         server, credential = Server("a", "b"), human(callback)
-        memory = log_in(credential, server).memory
+        memory = log_in(credential, server).saved_state
         said(server)
         log_in_again(credential, server, memory)
         assert said(server) == [("n", None), ("jwt", "b")]
@@ -211,7 +211,7 @@ class TestPeople:
     def test_what_a_refresh_token_gave_is_refused_so_a_new_login_follows(self) -> None:
         callback = Callback(OIDCCallbackResult("a", None, "r1"), "bad", "c")
         server, credential = Server("a", "c"), human(callback)
-        memory = log_in(credential, server).memory
+        memory = log_in(credential, server).saved_state
         said(server)
         log_in_again(credential, server, memory)
         assert said(server) == [("jwt", "bad"), ("n", None), ("jwt", "c")]
@@ -220,7 +220,7 @@ class TestPeople:
     def test_three_calls_and_no_more_when_nothing_helps(self) -> None:
         callback = Callback(OIDCCallbackResult("a", None, "r1"), "bad", "worse")
         server, credential = Server("a"), human(callback)
-        memory = log_in(credential, server).memory
+        memory = log_in(credential, server).saved_state
         said(server)
         with pytest.raises(AuthenticationFailed):
             log_in_again(credential, server, memory)
@@ -240,7 +240,7 @@ class TestPeople:
     def test_a_refresh_that_raises_is_not_repeated(self) -> None:
         callback = Callback(OIDCCallbackResult("a", None, "r1"), RuntimeError("expired"), "b")
         server, credential = Server("a", "b"), human(callback)
-        memory = log_in(credential, server).memory
+        memory = log_in(credential, server).saved_state
         with pytest.raises(AuthenticationFailed):
             log_in_again(credential, server, memory)
         said(server)
@@ -316,7 +316,7 @@ class TestReauthentication:
     def test_the_token_used_is_dropped_and_a_new_one_fetched_without_speculation(self) -> None:
         server, callback = Server("a", "b"), Callback("a", "b")
         credential = machine(callback)
-        memory = log_in(credential, server).memory
+        memory = log_in(credential, server).saved_state
         said(server)
         memory = log_in_again(credential, server, memory)
         assert said(server) == [("jwt", "b")]
@@ -326,7 +326,7 @@ class TestReauthentication:
     def test_connections_that_used_the_old_token_take_the_new_one(self) -> None:
         server, callback = Server("a", "b"), Callback("a", "b")
         credential = machine(callback)
-        memories = [log_in(credential, server).memory for _ in range(5)]
+        memories = [log_in(credential, server).saved_state for _ in range(5)]
         said(server)
         for memory in memories:
             log_in_again(credential, server, memory)
@@ -339,7 +339,7 @@ class TestReauthentication:
     ) -> None:
         server, callback = Server("a"), Callback("a")
         credential = machine(callback)
-        memories = [log_in(credential, server).memory for _ in range(5)]
+        memories = [log_in(credential, server).saved_state for _ in range(5)]
         for memory in memories:
             log_in_again(credential, server, memory)
         assert len(callback.contexts) == 2
@@ -348,7 +348,7 @@ class TestReauthentication:
         server, callback = Server("a", "b"), Callback("b")
         credential = machine(callback)
         tokens_of(credential).put("a")
-        memory = log_in(credential, server).memory
+        memory = log_in(credential, server).saved_state
         assert memory.text == "a"
         log_in_again(credential, server, memory)
         assert said(server) == [("hello", "a"), ("jwt", "b")]
@@ -356,7 +356,7 @@ class TestReauthentication:
     def test_a_bad_new_token_ends_it(self) -> None:
         server, callback = Server("a"), Callback("a", "bad")
         credential = machine(callback)
-        memory = log_in(credential, server).memory
+        memory = log_in(credential, server).saved_state
         with pytest.raises(AuthenticationFailed):
             log_in_again(credential, server, memory)
         assert len(callback.contexts) == 2

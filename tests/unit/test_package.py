@@ -266,7 +266,9 @@ FROZEN_CLOCKS = re.compile(
 
 # Imports inside of functions, of a package above, and why.
 LATE: dict[str, set[str]] = {
-    "execution": {"commands.housekeeping"},  # the end of a client: sessions are ended, cursors killed
+    "execution": {
+        "commands.housekeeping"
+    },  # the end of a client: sessions are ended, cursors killed
 }
 
 # Rooms without I/O and without clocks, and the standard library that they leave to others.

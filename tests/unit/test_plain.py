@@ -142,8 +142,8 @@ def fail(answer: dict[str, Any], *more: Any) -> AuthenticationFailed:
 
 
 def words(error: AuthenticationFailed) -> dict[str, str]:
-    assert error.facts is not None
-    return {hint.word: hint.grade for hint in error.facts.hints}
+    assert error.login is not None
+    return {hint.word: hint.grade for hint in error.login.hints}
 
 
 REFUSED = {"ok": 0.0, "errmsg": "Authentication failed.", "code": 18}

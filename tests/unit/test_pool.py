@@ -61,15 +61,15 @@ def test_a_new_pool_is_empty_and_says_so(maker: Maker) -> None:
 
 def test_an_adopted_connection_is_idle(maker: Maker) -> None:
     pool = Pool(ADDRESS, maker)
-    pool.adopt(maker())
+    pool.add_connection(maker())
     assert (pool.idle_count, pool.in_use) == (1, 0)
 
 
 def test_a_full_pool_adopts_nothing(maker: Maker) -> None:
     pool = Pool(ADDRESS, maker, max_size=1)
     one, two = maker(), maker()
-    pool.adopt(one)
-    pool.adopt(two)
+    pool.add_connection(one)
+    pool.add_connection(two)
     assert pool.idle_count == 1
     assert (one.closed, two.closed) == (False, True)
 
@@ -78,28 +78,28 @@ def test_a_closed_connection_is_not_taken_in(maker: Maker) -> None:
     pool = Pool(ADDRESS, maker)
     connection = maker()
     connection.close()
-    pool.adopt(connection)
+    pool.add_connection(connection)
     assert (pool.idle_count, pool.in_use) == (0, 0)
 
 
 def test_pruning_opens_up_to_min_size(maker: Maker) -> None:
     pool = Pool(ADDRESS, maker, min_size=3, max_connecting=1)
-    pool.prune()
+    pool.maintain()
     assert pool.idle_count == 3
-    pool.prune()
+    pool.maintain()
     assert len(maker.made) == 3
 
 
 def test_pruning_closes_what_is_idle_for_too_long(maker: Maker) -> None:
     pool = Pool(ADDRESS, maker, max_idle_ms=0.001)
-    pool.adopt(maker())
+    pool.add_connection(maker())
     threading.Event().wait(0.01)
-    pool.prune()
+    pool.maintain()
     assert pool.idle_count == 0
     assert maker.made[0].closed
     patient = Pool(ADDRESS, maker, max_idle_ms=60_000)
-    patient.adopt(maker())
-    patient.prune()
+    patient.add_connection(maker())
+    patient.maintain()
     assert patient.idle_count == 1
 
 
@@ -107,34 +107,34 @@ def test_a_connection_that_cannot_be_opened_leaves_the_counts_right(maker: Maker
     pool = Pool(ADDRESS, maker, min_size=2)
     maker.error = AutoReconnect("refused")
     with pytest.raises(AutoReconnect):
-        pool.prune()
+        pool.maintain()
     assert (pool.idle_count, pool.in_use, pool.connecting) == (0, 0, 0)
     maker.error = None
-    pool.prune()
+    pool.maintain()
     assert pool.idle_count == 2
 
 
 def test_clearing_closes_what_is_idle(maker: Maker) -> None:
     pool = Pool(ADDRESS, maker)
-    pool.adopt(maker())
+    pool.add_connection(maker())
     generation = pool.generation
     pool.clear()
     assert pool.idle_count == 0
     assert maker.made[0].closed
     assert pool.generation == generation + 1
-    pool.adopt(maker())
+    pool.add_connection(maker())
     assert pool.idle_count == 1
 
 
 def test_closing_is_for_good(maker: Maker) -> None:
     pool = Pool(ADDRESS, maker, min_size=2)
-    pool.prune()
+    pool.maintain()
     pool.close()
     pool.close()
     assert pool.closed
     assert all(each.closed for each in maker.made)
-    pool.prune()
-    pool.adopt(maker())
+    pool.maintain()
+    pool.add_connection(maker())
     assert pool.idle_count == 0
     assert maker.made[-1].closed
 
@@ -142,7 +142,7 @@ def test_closing_is_for_good(maker: Maker) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_child_starts_with_an_empty_pool_and_leaves_the_parent_s_open(maker: Maker) -> None:
     pool = Pool(ADDRESS, maker)
-    pool.adopt(maker())
+    pool.add_connection(maker())
     pid = os.fork()
     if pid == 0:
         right = pool.idle_count == pool.in_use == pool.connecting == 0
@@ -186,7 +186,7 @@ def test_a_keeper_tends_every_pool_and_goes_on_after_errors(maker: Maker) -> Non
     broken.error = AutoReconnect("refused")
     pools = Pool(ADDRESS, broken, min_size=1), Pool(ADDRESS, maker, min_size=2)
     topology = Tended(*pools)
-    tending = keeper.Keeper(topology)  # type: ignore[arg-type]
+    tending = keeper.PoolMaintenance(topology)  # type: ignore[arg-type]
     assert wait_until(lambda: pools[1].idle_count == 2)
     pools[1].clear()
     assert wait_until(lambda: pools[1].idle_count == 2)
@@ -197,7 +197,7 @@ def test_a_keeper_tends_every_pool_and_goes_on_after_errors(maker: Maker) -> Non
 @pytest.mark.usefixtures("_busy_keeper")
 def test_a_keeper_ends_when_its_topology_is_gone() -> None:
     topology = Tended()
-    tending = keeper.Keeper(topology)  # type: ignore[arg-type]
+    tending = keeper.PoolMaintenance(topology)  # type: ignore[arg-type]
     assert keepers() == 1
     del topology
     gc.collect()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mongokey.auth.turns import LoginTurns
-from mongokey.connection.pausable_clock import Patience
+from mongokey.connection.pausable_clock import PausableClock
 from mongokey.handshake import ClientMetadata
 from mongokey.topology.topology import Topology
 
@@ -35,7 +35,7 @@ def test_a_first_login_may_begin_within_another_s_beginning() -> None:
 
 
 def test_the_clock_can_be_read_while_it_is_read() -> None:
-    clock = Patience()
+    clock = PausableClock()
 
     def call() -> bool:
         with clock._lock, clock:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from mongokey.auth import (
     AuthenticationFailed,
+    OffloadedCall,
     ServerProofError,
-    Work,
     build_credential,
     open_conversation,
     run_blocking,
@@ -58,7 +58,7 @@ def user(mechanism="SCRAM-SHA-256", name="user", password="pencil"):
 
 
 def until_command(conversation, step):
-    while isinstance(step, Work):
+    while isinstance(step, OffloadedCall):
         step.run()
         step = conversation.resume(step)
     return step

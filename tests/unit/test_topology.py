@@ -56,7 +56,7 @@ class Pool:
         self.adopted: list[Connection] = []
         self.closed = False
 
-    def adopt(self, connection: Connection) -> None:
+    def add_connection(self, connection: Connection) -> None:
         self.adopted.append(connection)
 
     def close(self) -> None:
@@ -472,7 +472,7 @@ def test_a_child_does_not_wait_for_a_lock_of_the_parent() -> None:
     held = threading.Thread(target=topology._changed.acquire)
     held.start()
     held.join()
-    topology.start_anew()
+    topology.reset_after_fork()
     assert topology.select().address == A
 
 

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     class Store(Protocol):
         """A store with locks, or with somebody's work under way."""
 
-        def after_fork(self) -> None:
+        def reset_after_fork(self) -> None:
             """Make new locks, and forget the work under way."""
 
 
 _stores: WeakSet[Store] = WeakSet()
 
 
-def renew_in_children(store: Store) -> None:
-    """Call `store.after_fork()` in every forked child, for as long as the store lives."""
+def call_after_fork(store: Store) -> None:
+    """Call `store.reset_after_fork()` in every forked child, for as long as the store lives."""
     _stores.add(store)
 
 
 def _after_fork() -> None:
     for store in list(_stores):
-        store.after_fork()
+        store.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):

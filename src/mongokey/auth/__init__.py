@@ -6,7 +6,7 @@ gives documents. Must not know sockets, clocks or clients.
 
 from __future__ import annotations
 
-from mongokey.auth.conversation import Conversation, Work, run_blocking
+from mongokey.auth.conversation import Conversation, OffloadedCall, run_blocking
 from mongokey.auth.credential import MongoCredential, build_credential
 from mongokey.auth.errors import AuthenticationFailed, ServerProofError
 from mongokey.auth.registry import MECHANISMS, open_conversation
@@ -16,8 +16,8 @@ __all__ = [
     "AuthenticationFailed",
     "Conversation",
     "MongoCredential",
+    "OffloadedCall",
     "ServerProofError",
-    "Work",
     "build_credential",
     "open_conversation",
     "run_blocking",

@@ -1,8 +1,8 @@
 """What every mechanism's conversation looks like, and how one is driven without a client.
 
 A `Conversation` takes reply documents and gives command documents; work that needs no wire but
-takes time (key derivation, a credential source) it hands out as `Work`. Knows no mechanism by
-name and does no I/O.
+takes time (key derivation, a credential source) it hands out as `OffloadedCall`. Knows no
+mechanism by name and does no I/O.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Document = dict[str, "Any"]
 
 
-class Work(ABC):
+class OffloadedCall(ABC):
     """A piece of a login that is done off the wire; it may take long.
 
     A blocking driver calls `run`; an asyncio driver calls it in a thread. Afterwards the
@@ -32,7 +32,7 @@ class Work(ABC):
     """
 
     what: str = "preparing the login"
-    patient: bool = False
+    interactive: bool = False
     timed: bool = False
     error: Exception | None = None
     # Whether nobody needs the work any more; who drives a login may set it before `run`.
@@ -41,8 +41,8 @@ class Work(ABC):
     def run(self, within_s: float | None = None) -> None:
         """Do the work, blocking. Does not raise: failures wait for `resume`, which knows more.
 
-        `within_s` is what is left of the login's deadline in seconds, None for no limit. Work
-        that computes may overrun it a little; work that waits for others keeps to it.
+        `within_s` is what is left of the login's deadline in seconds, None for no limit. A call
+        that computes may overrun it a little; one that waits for others keeps to it.
         """
         try:
             self._work()
@@ -54,11 +54,11 @@ class Work(ABC):
         """The work itself."""
 
     def __repr__(self) -> str:
-        return f"<Work: {self.what}>"
+        return f"<OffloadedCall: {self.what}>"
 
 
-class WaitingWork(Work):
-    """Work that waits for others in calls that cannot be interrupted (a KDC, a name server).
+class AbandonableCall(OffloadedCall):
+    """A call that waits for others in calls that cannot be interrupted (a KDC, a name server).
 
     It runs in a thread of its own, so that the deadline and Ctrl-C hold: what is not done in
     time is left to end by itself, and its outcome forgotten. `limit_s` is a deadline of its own
@@ -69,7 +69,7 @@ class WaitingWork(Work):
 
     def run(self, within_s: float | None = None) -> None:
         limit = self.limit_s
-        if not self.patient and within_s is not None:
+        if not self.interactive and within_s is not None:
             limit = within_s if limit is None else min(limit, within_s)
         from threading import Event, Thread
 
@@ -97,7 +97,7 @@ class WaitingWork(Work):
             self.error = NetworkTimeout(f"{self.what} took longer than {limit:.1f} s")
 
 
-Step = Document | Work | None
+Step = Document | OffloadedCall | None
 
 
 class Conversation(ABC):
@@ -105,8 +105,8 @@ class Conversation(ABC):
 
     `mechanism` is the mechanism's name and `source` the database its commands go to. The order
     of calls is: `speculative` (or not), `start`, then `step` with each reply and `resume` after
-    each `Work`, until one of them returns None: only then the login is complete and, where the
-    mechanism has a way to prove it, the server proved.
+    each `OffloadedCall`, until one of them returns None: only then the login is complete and, where
+    the mechanism has a way to prove it, the server proved.
     """
 
     mechanism: str
@@ -138,7 +138,7 @@ class Conversation(ABC):
     def _next(self, reply: Mapping[str, Any]) -> Step:
         """The next step after a reply that is no error (a speculative one has no `ok`)."""
 
-    def resume(self, work: Work) -> Step:
+    def resume(self, work: OffloadedCall) -> Step:
         """The next step after `work`, which this conversation handed out and which was run.
 
         Raises what the work raised.
@@ -147,26 +147,26 @@ class Conversation(ABC):
             raise work.error
         return self._resumed(work)
 
-    def _resumed(self, work: Work) -> Step:
+    def _resumed(self, work: OffloadedCall) -> Step:
         """The next step after work that succeeded."""
         raise RuntimeError(f"{self.mechanism} handed out no work")
 
-    def told(self) -> str | None:
+    def credential_description(self) -> str | None:
         """What a failed login's message adds to what was tried, in a clause without secrets:
         where a credential came from, which Kerberos service was asked for. None for nothing."""
         return None
 
-    def evidence(self) -> Any:
-        """What the mechanism's hints about a failed login look at (`LoginFacts.evidence`); it
-        holds no secret. None for nothing."""
+    def diagnostic_context(self) -> Any:
+        """What the mechanism's hints about a failed login look at; `LoginContext` has it
+        under the same name. It holds no secret. None for nothing."""
         return None
 
-    def memory(self) -> Any:
-        """What a later login of the same connection has to know of this one (`renew`); its repr
+    def saved_state(self) -> Any:
+        """What a later login of the same connection has to know of this one (`restore`); its repr
         shows no secret. None for nothing."""
         return None
 
-    def renew(self, memory: Any) -> None:  # noqa: B027 - most have nothing to do
+    def restore(self, saved_state: Any) -> None:  # noqa: B027 - most have nothing to do
         """Told before `start`: this login replaces one of the same connection that the server no
         longer accepts (error 391), and `memory` is what that one left."""
 
@@ -181,7 +181,7 @@ def run_blocking(
     """
     step = conversation.start()
     while step is not None:
-        if isinstance(step, Work):
+        if isinstance(step, OffloadedCall):
             step.run()
             step = conversation.resume(step)
         else:

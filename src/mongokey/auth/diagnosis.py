@@ -42,7 +42,7 @@ __all__ = [
     "LIKELY",
     "POSSIBLE",
     "Hint",
-    "LoginFacts",
+    "LoginContext",
     "explain",
     "explain_command",
     "explain_hello",
@@ -59,7 +59,7 @@ _LONGEST_OWN = 3000
 _UNSEEN = "\ufeff\u200b\u200c\u200d\u2060\x7f"
 
 
-class LoginFacts:
+class LoginContext:
     """What is known about one login; printed in its errors and read by the command line.
 
     `offered` is hello's saslSupportedMechs when the mechanism was negotiated, else None;
@@ -71,14 +71,14 @@ class LoginFacts:
     __slots__ = (
         "address",
         "credential",
-        "evidence",
+        "credential_description",
+        "diagnostic_context",
         "hello",
         "hints",
         "mechanism",
         "offered",
         "said",
         "subject",
-        "told",
     )
 
     def __init__(
@@ -94,12 +94,12 @@ class LoginFacts:
         self.hello = hello
         self.offered: list[Any] | None = None
         self.subject: str | None = None
-        self.told: str | None = None
-        self.evidence: Any = None
+        self.credential_description: str | None = None
+        self.diagnostic_context: Any = None
         self.said = ""
         self.hints: list[Hint] = []
 
-    def without_secrets(self) -> LoginFacts:
+    def without_secrets(self) -> LoginContext:
         """The same, fit to be pickled: of the credential only what may be shown."""
         # Late: the credential's module loads this one.
         from mongokey.auth.credential import ShownCredential
@@ -136,11 +136,16 @@ class LoginFacts:
         return (
             f"user {user}, authentication database {credential.source!r} from "
             f"{credential.source_origin}, mechanism {self.mechanism} ({how}), "
-            f"password given: {given}" + (f", {self.told}" if self.told is not None else "")
+            f"password given: {given}"
+            + (
+                f", {self.credential_description}"
+                if self.credential_description is not None
+                else ""
+            )
         )
 
 
-def explain(error: OperationFailure, facts: LoginFacts) -> str:
+def explain(error: OperationFailure, facts: LoginContext) -> str:
     """The whole message for a login that ended with `error`; fills `facts.hints`."""
     answer = error.details
     if isinstance(error, ServerProofError) or answer is None:
@@ -203,7 +208,7 @@ def explain_command(
     )
 
 
-def find_hints(answer: Mapping[str, Any] | None, facts: LoginFacts) -> Iterator[Hint]:
+def find_hints(answer: Mapping[str, Any] | None, facts: LoginContext) -> Iterator[Hint]:
     """What the facts say about the cause, the surest first."""
     code = answer.get("code") if answer is not None else None
     if not isinstance(code, int):  # a float of servers that are not written in C++
@@ -220,7 +225,7 @@ def find_hints(answer: Mapping[str, Any] | None, facts: LoginFacts) -> Iterator[
     return iter(sorted(found, key=lambda hint: (CERTAIN, LIKELY, POSSIBLE).index(hint.grade)))
 
 
-def _mechanism_refused(code: Any, facts: LoginFacts) -> Hint | None:
+def _mechanism_refused(code: Any, facts: LoginContext) -> Hint | None:
     if code not in (BAD_VALUE, MECHANISM_UNAVAILABLE):
         return None
     if _is_hosted(code, facts):
@@ -237,26 +242,26 @@ def _mechanism_refused(code: Any, facts: LoginFacts) -> Hint | None:
     )
 
 
-def _lives_outside(facts: LoginFacts) -> bool:
+def _lives_outside(facts: LoginContext) -> bool:
     """Whether users of this mechanism are kept elsewhere than in databases."""
     return find_mechanism(facts.mechanism).takes_external
 
 
-def _is_hosted(code: Any, facts: LoginFacts) -> bool:
+def _is_hosted(code: Any, facts: LoginContext) -> bool:
     """Whether a service answers that does not do as MongoDB's own server does."""
     from mongokey.auth.hosted_services import is_hosted
 
     return is_hosted(code, facts.address[0])
 
 
-def _is_atlas(code: Any, facts: LoginFacts) -> bool:
+def _is_atlas(code: Any, facts: LoginContext) -> bool:
     """Whether this is Atlas, where users are in admin or outside."""
     from mongokey.auth.hosted_services import is_atlas
 
     return is_atlas(code, facts.address[0])
 
 
-def _is_unknown_there(code: Any, facts: LoginFacts) -> bool:
+def _is_unknown_there(code: Any, facts: LoginContext) -> bool:
     """Whether the server's silence on the user's mechanisms says that it knows no such user."""
     if not facts.negotiated or facts.offered is not None or code not in REFUSALS:
         return False
@@ -264,14 +269,14 @@ def _is_unknown_there(code: Any, facts: LoginFacts) -> bool:
     return not _is_hosted(code, facts)
 
 
-def _provider(code: Any, facts: LoginFacts) -> Hint | None:
+def _provider(code: Any, facts: LoginContext) -> Hint | None:
     # Late: only failures are explained.
     from mongokey.auth.hosted_services import provider_hint
 
     return provider_hint(code, facts)
 
 
-def _wrong_mechanism(code: Any, facts: LoginFacts) -> Hint | None:
+def _wrong_mechanism(code: Any, facts: LoginContext) -> Hint | None:
     offered = facts.hello.sasl_supported_mechs if facts.hello is not None else None
     if facts.negotiated or not offered or facts.mechanism in offered:
         return None
@@ -283,7 +288,7 @@ def _wrong_mechanism(code: Any, facts: LoginFacts) -> Hint | None:
     )
 
 
-def _changed(code: Any, facts: LoginFacts) -> Hint | None:
+def _changed(code: Any, facts: LoginContext) -> Hint | None:
     credential = facts.credential
     if not credential.state.logged_in or credential.password is None or code not in REFUSALS:
         return None
@@ -295,7 +300,7 @@ def _changed(code: Any, facts: LoginFacts) -> Hint | None:
     )
 
 
-def _path_became_source(code: Any, facts: LoginFacts) -> Hint | None:
+def _path_became_source(code: Any, facts: LoginContext) -> Hint | None:
     credential = facts.credential
     if credential.source_origin != FROM_PATH or code not in REFUSALS or _lives_outside(facts):
         return None
@@ -307,7 +312,7 @@ def _path_became_source(code: Any, facts: LoginFacts) -> Hint | None:
     )
 
 
-def _user_unknown(code: Any, facts: LoginFacts) -> Hint | None:
+def _user_unknown(code: Any, facts: LoginContext) -> Hint | None:
     credential = facts.credential
     if code == USER_NOT_FOUND:
         grade = CERTAIN
@@ -326,7 +331,7 @@ def _user_unknown(code: Any, facts: LoginFacts) -> Hint | None:
     return Hint("AUTH-USER-UNKNOWN", grade, text)
 
 
-def _volume_was_there(code: Any, facts: LoginFacts) -> Hint | None:
+def _volume_was_there(code: Any, facts: LoginContext) -> Hint | None:
     """The user that a container's environment names is made only when its volume is empty."""
     host, port = facts.address
     if port is None or not _is_unknown_there(code, facts):
@@ -344,11 +349,11 @@ def _volume_was_there(code: Any, facts: LoginFacts) -> Hint | None:
     )
 
 
-def _password_edges(code: Any, facts: LoginFacts) -> Hint | None:
+def _password_edges(code: Any, facts: LoginContext) -> Hint | None:
     return _edges("AUTH-PASSWORD-EDGE", "the password", facts.credential.password, code)
 
 
-def _user_edges(code: Any, facts: LoginFacts) -> Hint | None:
+def _user_edges(code: Any, facts: LoginContext) -> Hint | None:
     return _edges("AUTH-USER-EDGE", "the user name", facts.credential.username, code)
 
 
@@ -372,7 +377,7 @@ def _edges(word: str, what: str, value: str | None, code: Any) -> Hint | None:
     return Hint(word, LIKELY, f"{what} {where}")
 
 
-def _user_known(code: Any, facts: LoginFacts) -> Hint | None:
+def _user_known(code: Any, facts: LoginContext) -> Hint | None:
     if not facts.negotiated or not facts.offered or code != AUTHENTICATION_FAILED:
         return None
     return Hint(
@@ -383,7 +388,7 @@ def _user_known(code: Any, facts: LoginFacts) -> Hint | None:
     )
 
 
-def _user_or_password(code: Any, facts: LoginFacts) -> Hint | None:
+def _user_or_password(code: Any, facts: LoginContext) -> Hint | None:
     known = facts.negotiated and (facts.offered is None or facts.offered)
     if known or code != AUTHENTICATION_FAILED or facts.credential.password is None:
         return None
@@ -397,7 +402,7 @@ def _user_or_password(code: Any, facts: LoginFacts) -> Hint | None:
     )
 
 
-def _certificate(code: Any, facts: LoginFacts) -> Hint | None:
+def _certificate(code: Any, facts: LoginContext) -> Hint | None:
     if facts.subject is None or code not in REFUSALS or facts.credential.password is not None:
         return None
     given = facts.credential.username
@@ -418,7 +423,7 @@ def _certificate(code: Any, facts: LoginFacts) -> Hint | None:
     )
 
 
-def _external(code: Any, facts: LoginFacts) -> Hint | None:
+def _external(code: Any, facts: LoginContext) -> Hint | None:
     if facts.subject is not None:
         return None  # the hint about the certificate says more
     if facts.credential.source != EXTERNAL or code not in REFUSALS:
@@ -433,7 +438,7 @@ def _external(code: Any, facts: LoginFacts) -> Hint | None:
     )
 
 
-_RULES: tuple[Callable[[Any, LoginFacts], Hint | None], ...] = (
+_RULES: tuple[Callable[[Any, LoginContext], Hint | None], ...] = (
     _mechanism_refused,
     _password_edges,
     _user_edges,

@@ -14,7 +14,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
-    from mongokey.auth.diagnosis import LoginFacts
+    from mongokey.auth.diagnosis import LoginContext
 
 __all__ = ["AuthenticationFailed", "LoginTimeout", "ServerProofError"]
 
@@ -23,11 +23,11 @@ class AuthenticationFailed(OperationFailure):
     """The server, or the client on its behalf, refused a login.
 
     The message says what was tried and what most likely helps; it is complete, so the server's
-    answer is not repeated behind it. `facts` holds the same as attributes, or None when a
+    answer is not repeated behind it. `login` holds the same as attributes, or None when a
     conversation was used alone. A pickle takes them along without the credential's secrets.
     """
 
-    facts: LoginFacts | None
+    login: LoginContext | None
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class AuthenticationFailed(OperationFailure):
         super().__init__(error, code, None, max_wire_version)
         self._answer = details
         self._error_labels.update(labels_in(details))
-        self.facts = None
+        self.login = None
 
     @property
     def details(self) -> Mapping[str, Any] | None:
@@ -47,11 +47,11 @@ class AuthenticationFailed(OperationFailure):
         return self._answer
 
     def _attributes(self) -> dict[str, Any]:
-        facts = self.facts
+        login = self.login
         return {
             **super()._attributes(),
             # The password is not to leave this process.
-            "facts": None if facts is None else facts.without_secrets(),
+            "login": None if login is None else login.without_secrets(),
         }
 
 

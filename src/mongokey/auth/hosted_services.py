@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey.auth.credential import MongoCredential
-    from mongokey.auth.diagnosis import LoginFacts
+    from mongokey.auth.diagnosis import LoginContext
 
 # DocumentDB's for a mechanism that it does not have.
 _DOCUMENTDB_UNSUPPORTED = -301
@@ -37,7 +37,7 @@ _COSMOS_VCORE_HOSTS = (".mongocluster.cosmos.azure.com",)
 _COSMOS_HOSTS = (".documents.azure.com", ".mongo.cosmos.azure.com")
 
 
-def provider_hint(code: Any, facts: LoginFacts) -> Hint | None:
+def provider_hint(code: Any, facts: LoginContext) -> Hint | None:
     """The hint about the service whose host this is, or whose code."""
     host = facts.address[0].lower()
     if host.endswith(_DOCUMENTDB_HOSTS) or code == _DOCUMENTDB_UNSUPPORTED:
@@ -79,7 +79,7 @@ def _atlas() -> Hint:
     )
 
 
-def _documentdb(code: Any, facts: LoginFacts) -> Hint | None:
+def _documentdb(code: Any, facts: LoginContext) -> Hint | None:
     if code in (_DOCUMENTDB_UNSUPPORTED, BAD_VALUE, MECHANISM_UNAVAILABLE):
         return Hint(
             "AUTH-DOCUMENTDB",

@@ -11,7 +11,7 @@ class KeyCache:
     def _entries(self) -> dict[Hashable, Any]: ...
     @property
     def _flights(self) -> dict[Hashable, Any]: ...
-    def after_fork(self) -> None:
+    def reset_after_fork(self) -> None:
         """Forget who computed in the parent."""
     def get(self, key: Hashable) -> Any:
         """The cached value, or None."""

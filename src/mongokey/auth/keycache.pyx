@@ -12,7 +12,7 @@ from threading import Lock, get_ident
 from libc.stdint cimport int64_t
 
 from mongokey._support.waiting import Cancelled
-from mongokey._support.fork import renew_in_children
+from mongokey._support.fork import call_after_fork
 
 
 cdef extern from "mongokey/clock.h" nogil:
@@ -52,9 +52,9 @@ cdef class KeyCache:
 
     def __init__(self, Py_ssize_t limit=MAX_ENTRIES):
         self._limit = limit
-        renew_in_children(self)
+        call_after_fork(self)
 
-    def after_fork(self):
+    def reset_after_fork(self):
         """Forget who computed in the parent."""
         self._flights = {}
 

@@ -12,8 +12,8 @@ from collections.abc import Generator, Mapping, Sequence
 from mongokey._support.portable import Portable
 from mongokey._support.server_errors import STATE_CHANGE_CODES, raise_command_error
 from mongokey._support.shared_errors import own_copy
-from mongokey.auth.conversation import Conversation, Document, Work
-from mongokey.auth.diagnosis import LoginFacts, explain, explain_hello, format_address
+from mongokey.auth.conversation import Conversation, Document, OffloadedCall
+from mongokey.auth.diagnosis import LoginContext, explain, explain_hello, format_address
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.auth.mechanism import FIRST_STEP, WHOLE_LOGIN
 from mongokey.auth.registry import PREFERRED, find_mechanism, negotiate, open_conversation
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mongokey.handshake.hello import ServerApiLike
     from mongokey.handshake.metadata import ClientMetadata
 
-    Steps = Generator["Command | Work", "Mapping[str, Any] | None", "LoginResult"]
+    Steps = Generator["Command | OffloadedCall", "Mapping[str, Any] | None", "LoginResult"]
 
 Address = tuple[str, int | None]
 
@@ -50,11 +50,11 @@ class LoginResult:
 
     `mechanism` is None when nobody logged in (no credential, or an arbiter); `round_trips`
     counts the messages sent, hello included; `speculative` says whether the answer to the
-    speculative first step was used. `memory` is what the conversation left for a later login on
-    the same connection (`Conversation.memory`).
+    speculative first step was used. `saved_state` is what the conversation left for a later login
+    on the same connection (`Conversation.saved_state`).
     """
 
-    __slots__ = ("hello", "mechanism", "memory", "round_trips", "speculative")
+    __slots__ = ("hello", "mechanism", "round_trips", "saved_state", "speculative")
 
     def __init__(
         self,
@@ -62,13 +62,13 @@ class LoginResult:
         mechanism: str | None,
         round_trips: int,
         speculative: bool,
-        memory: Any = None,
+        saved_state: Any = None,
     ) -> None:
         self.hello = hello
         self.mechanism = mechanism
         self.round_trips = round_trips
         self.speculative = speculative
-        self.memory = memory
+        self.saved_state = saved_state
 
 
 class Greeting:
@@ -112,8 +112,8 @@ def login(
 ) -> Steps:
     """Say hello on a new connection and log in: `greet`, then `authenticate`.
 
-    For each `Command` that comes out, send it and `send()` the reply in; for each `Work`, run
-    it (a blocking driver here, an asyncio driver in a thread) and `send(None)`. The generator
+    For each `Command` that comes out, send it and `send()` the reply in; for each `OffloadedCall`,
+    run it (a blocking driver here, an asyncio driver in a thread) and `send(None)`. The generator
     returns a `LoginResult`; who gives up before that closes it (`close()`). `subject` is the one of
     the connection's client certificate (RFC 2253 order), "" when there is none, None when that is
     not known.
@@ -148,7 +148,7 @@ def greet(
     compressors: Sequence[str] = (),
     subject: str | None = None,
     to_be_used: bool = True,
-) -> Generator[Command | Work, Mapping[str, Any] | None, Greeting]:
+) -> Generator[Command | OffloadedCall, Mapping[str, Any] | None, Greeting]:
     """Say hello on a new connection; the login is `authenticate`'s, once the server is found to be
     one that is to be used.
 
@@ -219,30 +219,32 @@ def authenticate(greeting: Greeting) -> Steps:
         state.mechanism = chosen
     state.logged_in = True
     speculative = reply is not None
-    memory = conversation.memory()
-    return LoginResult(hello, conversation.mechanism, 1 + commands, speculative, memory)
+    return LoginResult(
+        hello, conversation.mechanism, 1 + commands, speculative, conversation.saved_state()
+    )
 
 
 def reauthenticate(
     credential: MongoCredential,
     address: Address,
     mechanism: str | None = None,
-    memory: Any = None,
+    saved_state: Any = None,
     server_api: ServerApiLike | None = None,
-) -> Generator[Command | Work, Mapping[str, Any] | None, Any]:
+) -> Generator[Command | OffloadedCall, Mapping[str, Any] | None, Any]:
     """Log in again on a connection whose server asked for it (error 391); no hello is sent.
 
     `mechanism` is the one the connection logged in with (`LoginResult.mechanism`); by default
-    the credential's, then the one negotiated last. `memory` is that login's (`LoginResult.memory`),
+    the credential's, then the one negotiated last. `saved_state` is that login's
+    (`LoginResult.saved_state`),
     and the generator returns the new one's. Driven and failing as `login`.
     """
     chosen = mechanism or credential.mechanism or credential.state.mechanism or negotiate(None)
     conversation = open_conversation(credential, chosen, address)
-    conversation.renew(memory)
+    conversation.restore(saved_state)
     greeting = Greeting(None, credential, address, server_api, None, None, None)
     yield from _converse(conversation, None, greeting)
     credential.state.reauthentications += 1
-    return conversation.memory()
+    return conversation.saved_state()
 
 
 def _open(
@@ -260,7 +262,7 @@ def _converse(
     conversation: Conversation,
     speculative_reply: Mapping[str, Any] | None,
     greeting: Greeting,
-) -> Generator[Command | Work, Mapping[str, Any] | None, int]:
+) -> Generator[Command | OffloadedCall, Mapping[str, Any] | None, int]:
     """Hold the conversation; returns how many commands it took. Explains its failures.
 
     Until the credential has logged in once, the steps that try its secret wait for their turn.
@@ -275,9 +277,9 @@ def _converse(
     try:
         step = conversation.start(speculative_reply)
         while step is not None:
-            # Whether it is a dict costs less to ask than whether it is a Work.
-            patient = not isinstance(step, dict) and step.patient
-            if patient:
+            # Whether it is a dict costs less to ask than whether it is a OffloadedCall.
+            interactive = not isinstance(step, dict) and step.interactive
+            if interactive:
                 # It waits for a person, not for the server: others may wait for the same one.
                 turns.leave(turn)
                 turn = None
@@ -305,7 +307,7 @@ def _converse(
     except OperationFailure as error:
         credential.state.mechanism = None
         facts = _facts(conversation, greeting, credential)
-        facts.evidence = conversation.evidence()
+        facts.diagnostic_context = conversation.diagnostic_context()
         refusal = _explained(error, facts)
         turns.refused(turn, refusal)
         # A cause that is given on purpose (a callback's own error) stays to be seen.
@@ -321,13 +323,13 @@ def _converse(
 
 def _facts(
     conversation: Conversation, greeting: Greeting, credential: MongoCredential
-) -> LoginFacts:
+) -> LoginContext:
     """What a failed login's error tells; most logins do not fail."""
-    facts = LoginFacts(credential, greeting.address, conversation.mechanism, greeting.hello)
+    facts = LoginContext(credential, greeting.address, conversation.mechanism, greeting.hello)
     facts.subject = greeting.subject or None
     if credential.mechanism is None and greeting.hello is not None:
         facts.offered = greeting.hello.sasl_supported_mechs
-    facts.told = conversation.told()
+    facts.credential_description = conversation.credential_description()
     return facts
 
 
@@ -341,7 +343,7 @@ class _RefusedBefore(Portable, Exception):
 
 def _take_turn(
     turns: LoginTurns,
-) -> Generator[Command | Work, Mapping[str, Any] | None, Flight | None]:
+) -> Generator[Command | OffloadedCall, Mapping[str, Any] | None, Flight | None]:
     """Wait until this login may go on; the turn it has then, None where it needs none."""
     while True:
         flight, own = turns.begin()
@@ -357,10 +359,10 @@ def _take_turn(
             raise _RefusedBefore(flight.refusal)
 
 
-def _explained(error: OperationFailure, facts: LoginFacts) -> AuthenticationFailed:
+def _explained(error: OperationFailure, facts: LoginContext) -> AuthenticationFailed:
     kind = type(error) if isinstance(error, AuthenticationFailed) else AuthenticationFailed
     told = kind(explain(error, facts), error.code, error.details)
-    told.facts = facts
+    told.login = facts
     return told
 
 

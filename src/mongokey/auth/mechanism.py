@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
-    from mongokey.auth.diagnosis import Hint, LoginFacts
+    from mongokey.auth.diagnosis import Hint, LoginContext
 
 EXTERNAL = "$external"
 
@@ -61,8 +61,9 @@ class Mechanism:
     `check` sees the finished parts for rules that span several of them. `conversation` makes
     one for a credential and a server's address. `certificate` is True for a mechanism whose
     credential is the client certificate of TLS. `speculates` is NOTHING, FIRST_STEP or WHOLE_LOGIN:
-    the last goes only to a server that is known to be used. `exposes` names what such a login lets
-    everyone on the way read when the connection is not encrypted ("the password"), or None.
+    the last goes only to a server that is known to be used. `shown_in_plaintext` names
+    what such a login lets everyone on the way read when the connection is not encrypted ("the
+    password"), or None.
     `hints` gives the causes that only this mechanism has, from the server's code (None when the
     server did not answer) and the facts of the login; see `auth.diagnosis`. `replaces` are the
     words of general hints that say less than the mechanism's own. `mask_user` turns a user name
@@ -75,7 +76,6 @@ class Mechanism:
         "conversation",
         "default_properties",
         "default_source",
-        "exposes",
         "external",
         "hints",
         "mask_user",
@@ -83,6 +83,7 @@ class Mechanism:
         "password",
         "properties",
         "replaces",
+        "shown_in_plaintext",
         "speculates",
         "takes_external",
         "username",
@@ -103,8 +104,8 @@ class Mechanism:
         check: Callable[[str | None, str | None, Mapping[str, Any]], None] | None = None,
         conversation: Callable[[MongoCredential, tuple[str, int | None]], Conversation],
         speculates: str = NOTHING,
-        exposes: str | None = None,
-        hints: Callable[[Any, LoginFacts], Iterable[Hint]] | None = None,
+        shown_in_plaintext: str | None = None,
+        hints: Callable[[Any, LoginContext], Iterable[Hint]] | None = None,
         replaces: Collection[str] = (),
         mask_user: Callable[[str], str] | None = None,
     ) -> None:
@@ -120,7 +121,7 @@ class Mechanism:
         self.check = check
         self.conversation = conversation
         self.speculates = speculates
-        self.exposes = exposes
+        self.shown_in_plaintext = shown_in_plaintext
         self.hints = hints
         self.replaces = replaces
         self.mask_user = mask_user

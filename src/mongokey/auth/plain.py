@@ -21,7 +21,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
-    from mongokey.auth.diagnosis import Hint, LoginFacts
+    from mongokey.auth.diagnosis import Hint, LoginContext
 
 
 class PlainConversation(Conversation):
@@ -56,7 +56,7 @@ def _check(username: str | None, password: str | None, properties: Mapping[str, 
             raise ConfigurationError(f"{option} contains a lone surrogate, which has no UTF-8 form")
 
 
-def _hints(code: Any, facts: LoginFacts) -> Iterator[Hint]:
+def _hints(code: Any, facts: LoginContext) -> Iterator[Hint]:
     # Late: only failures are explained.
     from mongokey.auth.hints import BAD_VALUE, CERTAIN, LIKELY, REFUSALS, Hint
 
@@ -85,6 +85,6 @@ PLAIN = Mechanism(
     password=REQUIRED,
     check=_check,
     conversation=PlainConversation,
-    exposes="the password",
+    shown_in_plaintext="the password",
     hints=_hints,
 )

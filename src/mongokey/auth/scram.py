@@ -3,7 +3,7 @@
 The story: the client sends its name and a nonce; the server answers with its own nonce, salt
 and iteration count; the client proves that it has the key derived from the password; the server
 proves the same with a signature, without which no login is complete. Does no I/O; keys are
-derived as `Work` and kept in the credential's shared state.
+derived as `OffloadedCall` and kept in the credential's shared state.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import partial
 from mongokey._support.clock import monotonic_ns
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth import sasl
-from mongokey.auth.conversation import Conversation, Document, Step, Work
+from mongokey.auth.conversation import Conversation, Document, OffloadedCall, Step
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError
 from mongokey.auth.keycache import KeyCache
 from mongokey.auth.mechanism import FIRST_STEP, REQUIRED, Mechanism
@@ -75,7 +75,7 @@ _SHA_256 = _Hash("SCRAM-SHA-256", "sha256")
 _SHA_1 = _Hash("SCRAM-SHA-1", "sha1")
 
 
-class DeriveKeys(Work):
+class DeriveKeys(OffloadedCall):
     """Turns the password into SCRAM keys; in the credential's cache afterwards.
 
     Ends by its deadline, whether it computes or waits for another login that does; a failure
@@ -228,7 +228,7 @@ class ScramConversation(Conversation):
         self._work = DeriveKeys(self._keys, (salt, iterations), compute, self.mechanism)
         return self._work
 
-    def _resumed(self, work: Work) -> Step:
+    def _resumed(self, work: OffloadedCall) -> Step:
         if not isinstance(work, DeriveKeys) or work is not self._work or work.keys is None:
             raise RuntimeError("this work is not this conversation's, or was not run")
         self._work = None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 
-from mongokey._support.fork import renew_in_children
+from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.waiting import wait_for
-from mongokey.auth.conversation import Work
+from mongokey.auth.conversation import OffloadedCall
 from mongokey.errors import NetworkTimeout
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -30,7 +30,7 @@ class Flight:
         self.refusal: AuthenticationFailed | None = None
 
 
-class WaitForLogin(Work):
+class WaitForLogin(OffloadedCall):
     """Waits until the login in flight has ended, however it ended. `own` says afterwards that it is
     a login of this very thread, which a signal handler interrupted and so must not wait for."""
 
@@ -63,10 +63,10 @@ class LoginTurns:
 
     def __init__(self) -> None:
         self.proven = False
-        self.after_fork()
-        renew_in_children(self)
+        self.reset_after_fork()
+        call_after_fork(self)
 
-    def after_fork(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: whose login was in flight was a thread of the parent."""
         self._lock = threading.RLock()
         self._flight: Flight | None = None

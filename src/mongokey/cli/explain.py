@@ -14,7 +14,7 @@ from mongokey.auth.credential import MongoCredential
 from mongokey.auth.registry import FALLBACK, PREFERRED, find_rules
 from mongokey.cli.mistakes import Mistake, find_mistakes
 from mongokey.client_options import ClientOptions
-from mongokey.options import validators as v
+from mongokey.options import validators
 from mongokey.options.connection_string import ConnectionString, Resolve, show_host
 from mongokey.options.table import OPTIONS, Option
 
@@ -25,10 +25,10 @@ HIDDEN = "<hidden>"
 
 # Their values are kept in seconds; people know them by the milliseconds of their names.
 _KEPT_IN_SECONDS = (
-    v.seconds,
-    v.seconds_or_none,
-    v.positive_seconds_or_none,
-    v.seconds_0_is_none,
+    validators.seconds,
+    validators.seconds_or_none,
+    validators.positive_seconds_or_none,
+    validators.seconds_0_is_none,
 )
 
 
@@ -216,8 +216,9 @@ def _list_options(options: ClientOptions, defaults: bool) -> list[ShownOption]:
 def _show(option: Option, value: Any) -> Any:
     if option.secret:
         return HIDDEN
-    if option.validate is v.uuid_representation:
-        return next(name for name, number in v.UUID_REPRESENTATIONS.items() if number == value)
+    if option.validate is validators.uuid_representation:
+        names = validators.UUID_REPRESENTATIONS
+        return next(name for name, number in names.items() if number == value)
     if option.validate in _KEPT_IN_SECONDS:
         if value is None:
             return "no limit"

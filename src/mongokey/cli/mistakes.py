@@ -16,7 +16,7 @@ from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.mechanism import EXTERNAL
 from mongokey.auth.registry import DEFAULT, find_rules, property_names
 from mongokey.errors import ConfigurationError
-from mongokey.options import uri_errors as say
+from mongokey.options import uri_errors
 from mongokey.options.connection_string import SCHEME, SRV_SCHEME, ConnectionString, parse
 from mongokey.options.table import URI, closest_options, find
 
@@ -87,7 +87,7 @@ class _Text(NamedTuple):
         if self.userinfo is None:
             return None
         user, colon, _ = self.userinfo.partition(":")
-        if self.odd_user and not (colon and say.is_mail_address(unquote_plus(user))):
+        if self.odd_user and not (colon and uri_errors.is_mail_address(unquote_plus(user))):
             user = MASK
         return user + (colon and ":" + MASK)
 
@@ -139,7 +139,7 @@ _Note = Callable[..., None]
 
 
 def _strip(uri: str, note: _Note) -> str:
-    around = say.BLANKS_AND_QUOTES
+    around = uri_errors.BLANKS_AND_QUOTES
     text = uri.strip(around)
     lower = text[: len(SRV_SCHEME)].lower()
     if not lower.startswith((SCHEME, SRV_SCHEME)):
@@ -175,7 +175,7 @@ def _split(text: str) -> _Text | None:
     user = (userinfo or "").partition(":")[0]
     # With a '/' or '?' in its user name it may be no user information but a path and options.
     unsure = userinfo is not None and ("@" in path + query or "/" in user or "?" in user)
-    odd = say.first_unescaped(user) >= 0
+    odd = uri_errors.first_unescaped(user) >= 0
     return _Text(scheme, userinfo, hosts, slash + path, query, unsure, odd)
 
 
@@ -184,10 +184,10 @@ def _end_of_userinfo(text: str, rest: str) -> int:
     try:
         string = parse(text, lenient=True)
     except (ConfigurationError, ValueError, TypeError):
-        at = say.likely_at(rest)
+        at = uri_errors.likely_at(rest)
         later = rest.rfind("@")
         # The user information may end later than it seems, at an '@' behind a '?'.
-        if say.first_unescaped(rest[:at]) < 0 <= say.first_unescaped(rest[:later]):
+        if uri_errors.first_unescaped(rest[:at]) < 0 <= uri_errors.first_unescaped(rest[:later]):
             at = later
         return at if "@" in rest else -1
     head = rest.partition("?")[0]
@@ -213,7 +213,7 @@ def _mend_userinfo(pieces: _Text, reads: bool, note: _Note) -> _Text:
     userinfo = pieces.userinfo
     if userinfo is None:
         return pieces
-    at = say.first_unescaped(userinfo)
+    at = uri_errors.first_unescaped(userinfo)
     if at >= 0:
         char = userinfo[at]
         line, caret = pieces.pointing("userinfo", *_show_around(userinfo, at))
@@ -223,8 +223,9 @@ def _mend_userinfo(pieces: _Text, reads: bool, note: _Note) -> _Text:
                 # An '@' in the database's name can be read all the same.
                 LIKELY if reads else CERTAIN,
                 f"{char!r} in the user name or password must be written as %{ord(char):02X}; "
-                f"{' '.join(say.RESERVED)} have to be escaped there, as urllib.parse.quote_plus "
-                "does. MongoClient(..., username=..., password=...) takes them as they are",
+                f"{' '.join(uri_errors.RESERVED)} have to be escaped there, as "
+                "urllib.parse.quote_plus does. MongoClient(..., username=..., password=...) takes "
+                "them as they are",
                 line,
                 caret,
             )
@@ -244,7 +245,9 @@ def _mend_userinfo(pieces: _Text, reads: bool, note: _Note) -> _Text:
         )
     if "+" in userinfo:
         line, caret = pieces.pointing("userinfo", *_show_around(userinfo, userinfo.index("+")))
-        finding = say.raw_plus("user name" if "+" in userinfo.partition(":")[0] else "password")
+        finding = uri_errors.raw_plus(
+            "user name" if "+" in userinfo.partition(":")[0] else "password"
+        )
         note(Mistake(finding.code, POSSIBLE, finding.message, line, caret))
     user, colon, password = userinfo.partition(":")
     return pieces._replace(userinfo=_escape(user) + colon + _escape(password))
@@ -265,7 +268,7 @@ def _show_around(userinfo: str, at: int) -> tuple[str, int]:
     """Masked user information in which only the character at `at` shows, and its new place."""
     shown = MASK + userinfo[at] + MASK
     user, colon, _ = userinfo.partition(":")
-    if colon and at > len(user) and say.first_unescaped(user) < 0:
+    if colon and at > len(user) and uri_errors.first_unescaped(user) < 0:
         shown = f"{user}:{shown}"
         return shown, len(user) + 1 + len(MASK)
     return shown, len(MASK)
@@ -274,7 +277,7 @@ def _show_around(userinfo: str, at: int) -> tuple[str, int]:
 def _mend_secrets(pieces: _Text, string: ConnectionString, note: _Note) -> _Text:
     texts = {"user name": string.username, "password": string.password}
     for what, value in texts.items():
-        for finding in say.lint_secret(value or "", what):
+        for finding in uri_errors.lint_secret(value or "", what):
             note(Mistake(finding.code, LIKELY, finding.message))
             # A ">" alone is left over; both brackets stand around the secret or a placeholder.
             around = None if finding.code == "SECRET-BLANK" else "<>"
@@ -302,7 +305,7 @@ def _mend_port(pieces: _Text, note: _Note) -> _Text:
         Mistake(
             "SRV-PORT",
             CERTAIN,
-            str(say.srv_with_port(match.group()[1:])),
+            str(uri_errors.srv_with_port(match.group()[1:])),
             pieces.masked(),
             caret,
         )
@@ -432,7 +435,7 @@ def _look_at_login(pieces: _Text, string: ConnectionString, from_shell: bool, no
             ),
             False,
         )
-    exposed = find_rules(None if mechanism == DEFAULT else mechanism).exposes
+    exposed = find_rules(None if mechanism == DEFAULT else mechanism).shown_in_plaintext
     elsewhere = not any(name in _LOOPBACK or name.endswith(".sock") for name in names)
     encrypted = string.fqdn is not None or any(name.startswith("tls") for name in options)
     tls_given = re.search(r"(?:^|&)(?:tls|ssl)=", pieces.query, re.IGNORECASE)

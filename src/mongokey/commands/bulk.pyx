@@ -131,7 +131,7 @@ cdef class Batch(Operation):
         self.unsettled = None
         if self.command == b"insert" and not reply.has_write_errors:
             self.result["nInserted"] += reply.n
-            return self.unread()
+            return self.unacknowledged_result()
         answer = decode_written(connection, self.context)
         if self.txn_number and not self.retried:
             error = concern_error_of(answer)
@@ -144,9 +144,9 @@ cdef class Batch(Operation):
                 self.unsettled = answer, reply.n
                 raise_write_concern_error(error)
         self._note(answer, reply.n)
-        return self.unread()
+        return self.unacknowledged_result()
 
-    cdef object unread(self):
+    cdef object unacknowledged_result(self):
         self.start = self.end
         if self.refusal is not None and not (self.ordered and self.result["writeErrors"]):
             self._refuse(self.end, self.refusal)

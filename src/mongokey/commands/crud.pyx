@@ -162,7 +162,7 @@ cdef class InsertOne(Operation):
             raise_first_error(decode_reply(connection, self.context))
         return self._result(True)
 
-    cdef object unread(self):
+    cdef object unacknowledged_result(self):
         return self._result(False)
 
     cdef InsertOneResult _result(self, bint acknowledged):
@@ -278,5 +278,5 @@ cdef class WriteOne(Operation):
             raise_first_error(answer)
         return DeleteResult(answer, True) if self.is_delete else UpdateResult(answer, True)
 
-    cdef object unread(self):
+    cdef object unacknowledged_result(self):
         return DeleteResult(None, False) if self.is_delete else UpdateResult(None, False)

@@ -10,9 +10,9 @@ from libc.stdint cimport int64_t
 from mongokey.connection.connection cimport Connection
 from mongokey.commands.command cimport Command
 from mongokey.execution.operation cimport (
-    AbandonedCursor,
+    PendingCursor,
     Executor,
-    LoginAsked,
+    ReauthenticationRequired,
     Namespace,
     Operation,
     ServerSession,
@@ -75,11 +75,11 @@ cdef int tell(
                 operation.session.dirty = True
             pool.give_back(connection)
         # A connection whose login has expired is left to those who will renew it.
-        return FAILED if type(answer) is LoginAsked else TOLD
+        return FAILED if type(answer) is ReauthenticationRequired else TOLD
 
 
 cdef int kill(
-    Executor executor, AbandonedCursor cursor, int64_t deadline_ns, double wait_s
+    Executor executor, PendingCursor cursor, int64_t deadline_ns, double wait_s
 ) except -1:
     """Have the server forget `cursor`; its session is free for others then."""
     cdef Command command = Command(
@@ -96,14 +96,14 @@ cdef int kill(
     return outcome
 
 
-cdef int give_session_back(Executor executor, AbandonedCursor cursor) except -1:
+cdef int give_session_back(Executor executor, PendingCursor cursor) except -1:
     session, cursor.session = cursor.session, None
     if session is not None:
         executor.give_session(session)
     return 0
 
 
-def close_cursor(Executor executor not None, AbandonedCursor cursor not None):
+def close_cursor(Executor executor not None, PendingCursor cursor not None):
     """Have the server forget a cursor now, within `MESSAGE_NS`; later, beside the program, if no
     connection is idle. A failure is not worth an error: cursors time out."""
     if executor.closed:
@@ -139,12 +139,12 @@ cdef int kill_until(Executor executor, int64_t deadline_ns, list silent) except 
             if executor.closed or limit <= monotonic_ns():
                 return 0
             if executor.abandoned:
-                kill_one(executor, <AbandonedCursor>executor.abandoned.pop(), limit, silent)
+                kill_one(executor, <PendingCursor>executor.abandoned.pop(), limit, silent)
     return 0
 
 
 cdef int kill_one(
-    Executor executor, AbandonedCursor cursor, int64_t deadline_ns, list silent
+    Executor executor, PendingCursor cursor, int64_t deadline_ns, list silent
 ) except -1:
     cdef int outcome = NOT_NOW
     cdef double wait_s = 0

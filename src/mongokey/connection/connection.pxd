@@ -31,7 +31,7 @@ cdef class Connection:
     cdef readonly bint is_member            # of a replica set
     cdef readonly bint supports_sessions
     cdef readonly bint supports_retryable_writes
-    cdef readonly bint gossips_cluster_time
+    cdef readonly bint supports_cluster_time
     # The pool's bookkeeping; times are CLOCK_MONOTONIC nanoseconds.
     cdef uint64_t generation
     cdef int64_t idle_since_ns
@@ -48,7 +48,7 @@ cdef class Connection:
     cdef int _check_beginning(self) except -1
     cdef int _reserve(self, size_t extra) except -1
     cdef int _write(self, str database, object command, object context) except -1
-    cdef int settle(self) except -1
+    cdef int trim_buffers(self) except -1
     # Whether another command may be sent: it is open, and nothing is left to be read.
     cdef bint reusable(self) except -1
     cpdef object command(self, str database, object command, int64_t deadline_ns=*)

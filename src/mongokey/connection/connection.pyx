@@ -93,7 +93,7 @@ cdef class Connection:
         self.session_timeout_ns = <int64_t>(minutes or 0) * 60_000_000_000
         self.is_member = hello.is_replica_set_member or hello.is_ghost
         clustered = hello.is_replica_set_member or hello.is_mongos
-        self.gossips_cluster_time = clustered
+        self.supports_cluster_time = clustered
         self.supports_retryable_writes = clustered and self.supports_sessions
 
     cdef int begin(self, uint32_t flags) except -1:
@@ -192,7 +192,7 @@ cdef class Connection:
         if length < MK_HEADER_SIZE or <size_t>length > self.max_reply_size:
             raise ProtocolError(
                 f"{self.stream.peer}: invalid wire message: it begins with "
-                f"{self.unread(16).hex(' ')}, which is no length of a message"
+                f"{self.received_bytes(16).hex(' ')}, which is no length of a message"
             )
         return 0
 
@@ -206,7 +206,7 @@ cdef class Connection:
         cdef Stream stream = self.stream
         return not (stream.closed or self.awaiting or (stream.unread and stream.stale()))
 
-    cdef int settle(self) except -1:
+    cdef int trim_buffers(self) except -1:
         """Give back what memory a large message took; for the end of a use."""
         if self.out.capacity > KEEP:
             self.out.size = 0
@@ -267,7 +267,7 @@ cdef class Connection:
     def closed(self):
         return self.stream.closed
 
-    def unread(self, Py_ssize_t most=16):
+    def received_bytes(self, Py_ssize_t most=16):
         """The first bytes, at most `most`, of a message that did not arrive whole."""
         cdef size_t size = self.incoming.size - self.message_size
         if most < 0 or size == 0:

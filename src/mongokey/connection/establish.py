@@ -13,7 +13,7 @@ from mongokey.auth.login import Command, LoginResult, authenticate, greet, reaut
 from mongokey.auth.registry import find_rules
 from mongokey.connection.connection import Connection
 from mongokey.connection.openings import Openings
-from mongokey.connection.pausable_clock import Patience
+from mongokey.connection.pausable_clock import PausableClock
 from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout, ProtocolError
 from mongokey.transport import connect, monotonic_ns
 
@@ -21,10 +21,10 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
-    from mongokey.auth.conversation import Work
+    from mongokey.auth.conversation import OffloadedCall
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth.login import Greeting
-    from mongokey.connection.plaintext_secrets import Exposure
+    from mongokey.connection.plaintext_secrets import PlaintextSecretWarner
     from mongokey.handshake import HelloReply
     from mongokey.handshake.hello import ServerApiLike
     from mongokey.handshake.metadata import ClientMetadata
@@ -43,13 +43,13 @@ class ConnectionSettings:
         "connect_timeout_s",
         "credential",
         "deadline_text",
-        "exposure",
         "greeted",
         "limit_s",
         "load_balanced",
         "metadata",
         "openings",
-        "patience",
+        "pausable_clock",
+        "plaintext_warner",
         "server_api",
         "socket_timeout_s",
         "timeout_s",
@@ -82,16 +82,16 @@ class ConnectionSettings:
         self.load_balanced = load_balanced
         # timeoutMS, which bounds also what logins wait for besides the server.
         self.timeout_s = timeout_s
-        self.patience = Patience()
+        self.pausable_clock = PausableClock()
         self.openings = Openings()
         # Warns before a login shows a secret; None where no login of this client can.
-        self.exposure: Exposure | None = None
+        self.plaintext_warner: PlaintextSecretWarner | None = None
         if credential is not None and tls is None:
             rules = find_rules(credential.mechanism)
-            if rules.exposes is not None:
-                from mongokey.connection.plaintext_secrets import Exposure
+            if rules.shown_in_plaintext is not None:
+                from mongokey.connection.plaintext_secrets import PlaintextSecretWarner
 
-                self.exposure = Exposure(rules.exposes, rules.name)
+                self.plaintext_warner = PlaintextSecretWarner(rules.shown_in_plaintext, rules.name)
         # Servers that have said hello: TLS is not why they hang up.
         self.greeted: set[Address] = set()
 
@@ -148,9 +148,9 @@ def open_connection(
         if openings.closed:
             raise openings.refuse() from error
         if stream is not None and not isinstance(error, Cancelled):
-            from mongokey.connection.missing_tls import clear_up
+            from mongokey.connection.missing_tls import detect_missing_tls
 
-            better = clear_up(error, settings, address, connection)
+            better = detect_missing_tls(error, settings, address, connection)
             if better is not None:
                 raise better from error
         raise
@@ -184,7 +184,7 @@ def _log_in(
     to_be_used: bool,
 ) -> LoginResult:
     """Say hello on an open connection, have the server judged, and log in (`auth.login`)."""
-    exposure = settings.exposure
+    exposure = settings.plaintext_warner
     if exposure is not None and to_be_used:
         # Before hello, which may carry the secret already.
         exposure.warn(connection.stream, connection.address)
@@ -226,12 +226,16 @@ def log_in_again(connection: Connection, deadline_ns: int = 0) -> None:
         deadline_ns = min(deadline_ns, limit) if deadline_ns else limit
         connection.stream.deadline_text = settings.deadline_text
     steps = reauthenticate(
-        settings.credential, connection.address, login.mechanism, login.memory, settings.server_api
+        settings.credential,
+        connection.address,
+        login.mechanism,
+        login.saved_state,
+        settings.server_api,
     )
     openings = settings.openings
     openings.add(connection.stream)
     try:
-        login.memory = _drive(steps, connection, settings, deadline_ns)
+        login.saved_state = _drive(steps, connection, settings, deadline_ns)
     except BaseException as error:
         connection.close()
         if openings.closed and isinstance(error, AutoReconnect | Cancelled):
@@ -242,7 +246,7 @@ def log_in_again(connection: Connection, deadline_ns: int = 0) -> None:
 
 
 def _drive(
-    steps: Generator[Command | Work, Mapping[str, Any] | None, Any],
+    steps: Generator[Command | OffloadedCall, Mapping[str, Any] | None, Any],
     connection: Connection,
     settings: ConnectionSettings,
     deadline_ns: int,
@@ -279,18 +283,18 @@ def _too_slow(error: NetworkTimeout, step: Command, settings: ConnectionSettings
     return NetworkTimeout(f"{error}, in the login{who}{how}", error.errors)
 
 
-def _run(work: Work, settings: ConnectionSettings, deadline_ns: int) -> int:
+def _run(work: OffloadedCall, settings: ConnectionSettings, deadline_ns: int) -> int:
     """Do `work` within the deadline; returns the deadline, later by the time of patient work."""
     began = monotonic_ns()
     left = max(0.0, (deadline_ns - began) / 1e9) if deadline_ns else None
     work.cancelled = settings.openings.is_closed
-    if not work.patient:
+    if not work.interactive:
         work.run(left)
         return deadline_ns
     if work.timed and settings.timeout_s:
         # auth.md, "OIDC Callback": the lesser of what connectTimeoutMS and timeoutMS leave.
         work.run(settings.timeout_s if left is None else min(left, settings.timeout_s))
         return deadline_ns
-    with settings.patience:
+    with settings.pausable_clock:
         work.run(None)
     return deadline_ns + monotonic_ns() - began if deadline_ns else 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 
 
-def clear_up(
+def detect_missing_tls(
     error: MongoError,
     settings: ConnectionSettings,
     address: Address,
@@ -33,7 +33,7 @@ def clear_up(
         return None
     from mongokey.transport.other_protocols import ENOUGH, recognize
 
-    received = connection.unread(ENOUGH) or connection.stream.last_words
+    received = connection.received_bytes(ENOUGH) or connection.stream.last_words
     peer = connection.stream.peer
     if settings.tls is None and address[1] is not None:
         from mongokey.transport.tls.errors import plain_answer
@@ -47,4 +47,4 @@ def clear_up(
     return None if speaks is None else ProtocolError(f"{peer}: this port {speaks}", permanent=True)
 
 
-__all__ = ["clear_up"]
+__all__ = ["detect_missing_tls"]

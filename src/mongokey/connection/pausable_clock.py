@@ -13,7 +13,7 @@ import threading
 from mongokey._support.clock import monotonic
 
 
-class Patience:
+class PausableClock:
     """A clock that stands still while it is entered (``with``), by however many threads."""
 
     __slots__ = ("_began_s", "_inside", "_lock", "_pid", "_total_s")

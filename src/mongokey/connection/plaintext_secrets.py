@@ -1,7 +1,7 @@
 """Warns before a login shows a secret to whoever is between: no TLS, and not on this machine.
 
 Knows what a connection's peer is, which warnings a client has given, and who is to read them. Must
-not know mechanisms: what a login exposes is told to it in words.
+not know mechanisms: what a login shown_in_plaintext is told to it in words.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Address = tuple[str, "int | None"]
 
 
-class Exposure:
+class PlaintextSecretWarner:
     """What the logins of one client expose, and the servers its user was warned about."""
 
     def __init__(self, what: str, mechanism: str) -> None:
@@ -116,4 +116,4 @@ def _stacklevel() -> int:
     return level
 
 
-__all__ = ["Exposure", "is_loopback", "peer_ip"]
+__all__ = ["PlaintextSecretWarner", "is_loopback", "peer_ip"]

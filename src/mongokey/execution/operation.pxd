@@ -95,17 +95,17 @@ cdef class Operation:
     # An error reply that is the result; `answer` is how the driver read it.
     cdef object tolerated_reply(self, Connection connection, dict answer)
     # The result of an unacknowledged operation.
-    cdef object unread(self)
+    cdef object unacknowledged_result(self)
     # What the caller gets, once the last message is answered. Both faces return this.
     cdef object finish(self, object result)
 
 
-cdef class LoginAsked:
+cdef class ReauthenticationRequired:
     # What `decode` returns for a reply that is error 391: log in again, then ask once more.
     cdef dict answer
 
 
-cdef class AbandonedCursor:
+cdef class PendingCursor:
     # A cursor on a server that nobody here will ask any more.
     cdef Namespace namespace
     cdef int64_t id
@@ -130,22 +130,22 @@ cdef class Executor:
     cdef list sessions
     cdef mk_buffer cluster_time             # the latest `$clusterTime` document seen
     cdef uint64_t cluster_timestamp
-    # Housekeeping (`_housekeeping`): cursors to be killed, as AbandonedCursor; and those for which
+    # Housekeeping (`_housekeeping`): cursors to be killed, as PendingCursor; and those for which
     # no connection was idle, or which failed once.
     cdef list abandoned, postponed
     cdef object housekeeping                # held while one is killed: an RLock
-    cdef object keeper                      # its `wake()` has them killed beside the program
-    cdef object make_keeper                 # () -> keeper
+    cdef object maintenance                      # its `wake()` has them killed beside the program
+    cdef object make_maintenance                 # () -> keeper
     cdef uint64_t forks                     # how often the process forked, down to this one
     cdef object __weakref__
 
     cdef int _forget(self) except -1
     cdef object execute(self, Operation operation)
     cdef object _once(self, Operation operation)
-    cdef object _log_in_again(self, Operation operation, Connection connection, object asked)
+    cdef object _reauthenticate(self, Operation operation, Connection connection, object asked)
     cdef Pool _select(self)
     cdef bint _give_up(self, Operation operation, object error, object first_error) except -1
-    cdef int _note_failure(self, Operation operation, object error) except -1
+    cdef int handle_application_error(self, Operation operation, object error) except -1
     cdef int _write_session(
         self, mk_buffer *out, Operation operation, ServerSession session, Connection connection
     ) except -1
@@ -158,7 +158,7 @@ cdef class Executor:
     cdef list idle_sessions(self)
     # There is a cursor on a server that may have to be killed one day.
     cdef int expect_cursor(self) except -1
-    cdef int abandon(self, AbandonedCursor cursor) except -1
+    cdef int abandon(self, PendingCursor cursor) except -1
     cdef int _abandon_opened(self, Operation operation) except -1
 
 

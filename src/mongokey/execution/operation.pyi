@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from mongokey.pool.maintenance import Keeper
+from mongokey.pool.maintenance import PoolMaintenance
 from mongokey.topology.topology import Topology
 
 class Namespace:
@@ -12,7 +12,7 @@ class Namespace:
     def collection(self) -> str | None: ...
 
 class ServerSession: ...
-class AbandonedCursor: ...
+class PendingCursor: ...
 class Operation: ...
 
 class Executor:
@@ -25,7 +25,7 @@ class Executor:
         direct: bool = False,
         server_api: bytes | None = None,
         explain: Callable[[dict[str, Any], tuple[str, int | None], str], object] | None = None,
-        make_keeper: Callable[[], Keeper] | None = None,
+        make_maintenance: Callable[[], PoolMaintenance] | None = None,
     ) -> None: ...
     @property
     def topology(self) -> Topology: ...

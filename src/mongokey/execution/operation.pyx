@@ -74,7 +74,7 @@ _executors = weakref.WeakSet()
 def _forget_after_fork():
     cdef Executor executor
     for executor in list(_executors):
-        executor._start_anew()
+        executor.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
@@ -114,7 +114,7 @@ cdef object code_in(details):
     return code if isinstance(code, int) else None
 
 
-cdef bint must_label(error, Pool pool) except -1:
+cdef bint needs_retryable_write_label(error, Pool pool) except -1:
     """Whether the driver labels `error` RetryableWriteError, since the server behind `pool` cannot
     (retryable-writes, "RetryableWriteError Labels"): it is gone, or older than 4.4."""
     if isinstance(error, AutoReconnect) and not isinstance(error, NotPrimaryError):
@@ -208,20 +208,20 @@ cdef class Operation:
     cdef object tolerated_reply(self, Connection connection, dict answer):
         return answer
 
-    cdef object unread(self):
+    cdef object unacknowledged_result(self):
         return None
 
     cdef object finish(self, object result):
         return result
 
 
-cdef class LoginAsked:
+cdef class ReauthenticationRequired:
 
     def __init__(self, dict answer):
         self.answer = answer
 
 
-cdef class AbandonedCursor:
+cdef class PendingCursor:
 
     def __init__(
         self,
@@ -255,7 +255,7 @@ cdef class Executor:
         bint direct=False,
         bytes server_api=None,
         explain=None,
-        make_keeper=None,
+        make_maintenance=None,
     ):
         self.topology = topology
         self.direct = direct
@@ -263,7 +263,7 @@ cdef class Executor:
         self.retry_writes = retry_writes
         self.server_api = server_api
         self.explain = explain
-        self.make_keeper = make_keeper
+        self.make_maintenance = make_maintenance
         self._forget()
         _executors.add(self)
 
@@ -276,12 +276,12 @@ cdef class Executor:
         self.housekeeping = RLock()
         return 0
 
-    def _start_anew(self):
+    def reset_after_fork(self):
         """In a forked child: the parent's server sessions and cursors are not ours to use."""
         self.forks += 1
         self._forget()
         self.pool = None
-        self.topology.start_anew()
+        self.topology.reset_after_fork()
 
     # -- running ---------------------------------------------------------------------------
 
@@ -330,22 +330,22 @@ cdef class Executor:
         try:
             self.encode(operation, connection)
             if operation.nothing_to_send:
-                return operation.unread()
+                return operation.unacknowledged_result()
             operation.sent = True
             connection.send(operation.deadline_ns)
             if operation.unacknowledged:
-                return operation.unread()
+                return operation.unacknowledged_result()
             connection.receive(operation.deadline_ns)
             result = self.decode(operation, connection)
-            if type(result) is LoginAsked:
-                result = self._log_in_again(operation, connection, result)
+            if type(result) is ReauthenticationRequired:
+                result = self._reauthenticate(operation, connection, result)
             return result
         finally:
             if connection.stream.closed and operation.session is not None:
                 operation.session.dirty = True
             pool.checkin(connection)
 
-    cdef object _log_in_again(self, Operation operation, Connection connection, object asked):
+    cdef object _reauthenticate(self, Operation operation, Connection connection, object asked):
         """Log in on the connection again, as the server `asked`, and send the message once more
         (auth.md, "Reauthentication"): whatever the operation, as it was not carried out."""
         from mongokey.connection.establish import log_in_again
@@ -353,12 +353,13 @@ cdef class Executor:
         log_in_again(connection, operation.deadline_ns)
         self.encode(operation, connection)
         if operation.nothing_to_send:
-            return operation.unread()
+            return operation.unacknowledged_result()
         connection.send(operation.deadline_ns)
         connection.receive(operation.deadline_ns)
         result = self.decode(operation, connection)
-        if type(result) is LoginAsked:
-            raise_command_error((<LoginAsked>result).answer, connection.max_wire_version)
+        if type(result) is ReauthenticationRequired:
+            answer = (<ReauthenticationRequired>result).answer
+            raise_command_error(answer, connection.max_wire_version)
         return result
 
     cdef Pool _select(self):
@@ -385,7 +386,7 @@ cdef class Executor:
             if session is None:
                 session = operation.session = self.take_session(connection.session_timeout_ns)
             self._write_session(out, operation, session, connection)
-        if connection.gossips_cluster_time and self.cluster_time.size:
+        if connection.supports_cluster_time and self.cluster_time.size:
             check(mk_buffer_append(out, b"\x03$clusterTime\0", 14))
             check(mk_buffer_append(out, self.cluster_time.data, self.cluster_time.size))
         if operation.read_concern is not None:
@@ -441,7 +442,7 @@ cdef class Executor:
                 and connection.login is not None
                 and not operation.sessionless  # endSessions: not worth a login
             ):
-                return LoginAsked(answer)
+                return ReauthenticationRequired(answer)
             if operation.tolerates_errors and operation.tolerates(answer):
                 return operation.tolerated_reply(connection, answer)
             hint = None
@@ -467,8 +468,8 @@ cdef class Executor:
                 raise first_error from error
             return True
         if network and operation.pool is not None:
-            self._note_failure(operation, error)
-        if operation.txn_number and must_label(error, operation.pool):
+            self.handle_application_error(operation, error)
+        if operation.txn_number and needs_retryable_write_label(error, operation.pool):
             error._add_error_label("RetryableWriteError")
         if first_error is not None:
             # retryable-writes, "Determining Which Error to Return": what did not even begin to
@@ -493,7 +494,7 @@ cdef class Executor:
             retryable = False
         return not retryable
 
-    cdef int _note_failure(self, Operation operation, object error) except -1:
+    cdef int handle_application_error(self, Operation operation, object error) except -1:
         """server-discovery-and-monitoring, "Error handling": what a failure means for a pool."""
         cdef Pool pool = operation.pool
         if operation.generation != pool.generation:
@@ -544,16 +545,16 @@ cdef class Executor:
 
     cdef int expect_cursor(self) except -1:
         # Made now, since a destructor is no place for imports.
-        if self.keeper is None and self.make_keeper is not None and not self.closed:
-            self.keeper = self.make_keeper()
+        if self.maintenance is None and self.make_maintenance is not None and not self.closed:
+            self.maintenance = self.make_maintenance()
         return 0
 
-    cdef int abandon(self, AbandonedCursor cursor) except -1:
+    cdef int abandon(self, PendingCursor cursor) except -1:
         """Have a cursor killed beside the program, soon; safe in a destructor: no I/O here."""
         if not self.closed:
             self.abandoned.append(cursor)
-            if self.keeper is not None:
-                self.keeper.wake()
+            if self.maintenance is not None:
+                self.maintenance.wake()
         return 0
 
     cdef int _abandon_opened(self, Operation operation) except -1:
@@ -566,7 +567,7 @@ cdef class Executor:
         if operation.opened_collection is not None:
             namespace = Namespace(namespace.database, operation.opened_collection)
         self.expect_cursor()
-        return self.abandon(AbandonedCursor(namespace, id, session, operation.pool))
+        return self.abandon(PendingCursor(namespace, id, session, operation.pool))
 
     def close(self):
         """End the server sessions, as far as the server still answers, and close the pools."""
@@ -576,7 +577,7 @@ cdef class Executor:
             return
         try:
             # With a keeper, a cursor may be on its way to be killed, its session with it.
-            if self.idle_sessions() or self.keeper is not None:
+            if self.idle_sessions() or self.maintenance is not None:
                 end(self, self.pool)
         finally:
             self.closed = True

@@ -14,7 +14,7 @@ from mongokey._support.hostnames import host_problem
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import Secret, keeps_secrets
 from mongokey.errors import ConfigurationError, InvalidURI
-from mongokey.options import uri_errors as say
+from mongokey.options import uri_errors
 from mongokey.options.escapes import unquote_plus
 from mongokey.options.table import (
     FROM_DEFAULT,
@@ -405,7 +405,7 @@ def parse(
         scheme = SRV_SCHEME
         rest = uri[14:]
     else:
-        raise say.bad_scheme(uri)
+        raise uri_errors.bad_scheme(uri)
 
     authority, _, query = rest.partition("?")
     authority, _, path = authority.partition("/")
@@ -415,7 +415,7 @@ def parse(
     # What has to be escaped shows up somewhere else if it is not: a '/' in a password ends the
     # hosts, a '?' begins the options. An '@' further on says so.
     if "@" in path:
-        raise say.bad_userinfo(scheme, rest)
+        raise uri_errors.bad_userinfo(scheme, rest)
 
     username = password = None
     raw_plus = False
@@ -429,13 +429,13 @@ def parse(
             or "[" in userinfo
             or "]" in userinfo
         ):
-            raise say.bad_userinfo(scheme, rest)
-        if "%" in userinfo and not say.escapes_are_whole(userinfo):
-            raise say.bad_userinfo(scheme, rest)
+            raise uri_errors.bad_userinfo(scheme, rest)
+        if "%" in userinfo and not uri_errors.escapes_are_whole(userinfo):
+            raise uri_errors.bad_userinfo(scheme, rest)
         if "+" in userinfo:
             raw_plus = True
             what = "user name" if "+" in username else "password"
-            findings.append(say.raw_plus(what))
+            findings.append(uri_errors.raw_plus(what))
         if raw_plus or "%" in userinfo:
             username = unquote_plus(username, "user name")
             password = unquote_plus(password, "password")
@@ -446,7 +446,7 @@ def parse(
     seeds: tuple[Host, ...]
     try:
         if not hosts_text:
-            raise say.no_host(path)
+            raise uri_errors.no_host(path)
         if is_srv:
             fqdn = _srv_host(hosts_text)
             seeds = ()
@@ -457,7 +457,7 @@ def parse(
     except InvalidURI:
         # Without '@' before it, what does not look like a port may be an unescaped password.
         if not at and "@" in query:
-            raise say.bad_userinfo(scheme, rest) from None
+            raise uri_errors.bad_userinfo(scheme, rest) from None
         raise
 
     database = collection = None
@@ -467,18 +467,18 @@ def parse(
         database, dot, rest_of_name = path.partition(".")
         if dot:
             collection = rest_of_name
-        if not database or not say.BAD_DATABASE.isdisjoint(database):
-            raise say.bad_database(database)
+        if not database or not uri_errors.BAD_DATABASE.isdisjoint(database):
+            raise uri_errors.bad_database(database)
 
     spelled: dict[str, str] | None = None
     options: dict[str, Any]
     if query:
         hide = "@" in query
         if hide and not options_are_meant(query, None):
-            raise say.bad_userinfo(scheme, rest, unsure=True)
+            raise uri_errors.bad_userinfo(scheme, rest, unsure=True)
         options, given, spelled, rules = read_options(query, validate, lenient, findings, hide)
         if hide and not options_are_meant(query, options):
-            raise say.bad_userinfo(scheme, rest, unsure=True)
+            raise uri_errors.bad_userinfo(scheme, rest, unsure=True)
         if rules:
             check_rules(rules, options, given, len(seeds), is_srv)
     else:
@@ -522,7 +522,7 @@ def read_host(entity: str, default_port: int | None, number: int = 1) -> Host:
         return _read_odd_host(entity, default_port, number)
     port = read_port(port_text, number) if colon else default_port
     if not _is_host(host):
-        raise say.bad_host(host, number)
+        raise uri_errors.bad_host(host, number)
     return host.lower(), port
 
 
@@ -531,21 +531,21 @@ def _read_odd_host(entity: str, default_port: int | None, number: int) -> Host:
         entity = unquote_plus(entity, "host")
     if entity.endswith(".sock"):
         if "\0" in entity:
-            raise say.bad_host(entity, number)
-        if say.holds_a_login(entity):
-            raise say.bad_socket(number)
+            raise uri_errors.bad_host(entity, number)
+        if uri_errors.holds_a_login(entity):
+            raise uri_errors.bad_socket(number)
         return entity, None
     port: int | None = default_port
     if entity.startswith("["):
         host, bracket, after = entity[1:].partition("]")
         if not bracket or not host or (after and not after.startswith(":")):
-            raise say.InvalidHost(
+            raise uri_errors.InvalidHost(
                 f"host {number}: an IPv6 address must stand in '[' and ']', as in [::1]:27017"
             )
         if after:
             port = read_port(after[1:], number)
         if not _is_host(host):
-            raise say.bad_host(host, number)
+            raise uri_errors.bad_host(host, number)
         # The zone is the name of an interface: its case matters (RFC 6874).
         address, percent, zone = host.partition("%")
         return address.lower() + percent + zone, port
@@ -553,7 +553,7 @@ def _read_odd_host(entity: str, default_port: int | None, number: int) -> Host:
     if colon:
         port = read_port(port_text, number)
     if not _is_host(host):
-        raise say.bad_host(host, number)
+        raise uri_errors.bad_host(host, number)
     return host.lower(), port
 
 
@@ -584,7 +584,7 @@ def read_port(text: str, number: int) -> int:
         port = int(text)
         if 0 < port < 65536:
             return port
-    raise say.bad_port(text, number)
+    raise uri_errors.bad_port(text, number)
 
 
 def _srv_host(text: str) -> str:
@@ -597,9 +597,13 @@ def _srv_host(text: str) -> str:
         text = unquote_plus(text, "host")
     host, colon, port = text.partition(":")
     if colon:
-        raise say.srv_with_port(port) if not port or port.isdigit() else say.bad_port(port, 1)
+        raise (
+            uri_errors.srv_with_port(port)
+            if not port or port.isdigit()
+            else uri_errors.bad_port(port, 1)
+        )
     if host.endswith(".sock") or not _is_host(host):
-        raise say.bad_host(host, 1)
+        raise uri_errors.bad_host(host, 1)
     return host.lower()
 
 
@@ -607,7 +611,7 @@ def lint(string: ConnectionString) -> list[Finding]:
     """ADVICE about what a connection string most likely does not mean."""
     found = [finding for finding in string.findings if finding.kind == ADVICE]
     if string.username is not None:
-        found += say.lint_secret(string.username, "user name")
+        found += uri_errors.lint_secret(string.username, "user name")
     if string.password is not None:
-        found += say.lint_secret(string.password, "password")
+        found += uri_errors.lint_secret(string.password, "password")
     return found

@@ -1,7 +1,7 @@
 """A client's maintenance thread: it prunes pools (`maxIdleTimeMS`, `minPoolSize`) and does the
 housekeeping that must not delay a call.
 
-It knows pools only through `prune`, and housekeeping as a callable. It must not keep the client
+It knows pools only through `maintain`, and housekeeping as a callable. It must not keep the client
 alive, nor raise anything into its calls.
 """
 
@@ -28,7 +28,7 @@ _PERIOD_S = 1.0
 _FIRST_REST, _LONGEST_REST = 4, 256
 
 
-class Keeper:
+class PoolMaintenance:
     """Prunes the pools of `topology` once a second, if `prunes`; and calls `tidy` after each
     `wake`, then once a second for as long as that returns False: not all is done yet.
 
@@ -50,7 +50,7 @@ class Keeper:
         self._topology = weakref.ref(topology, self._topology_is_gone)
         _keepers.add(self)
         if prunes:
-            self.prune()
+            self.maintain()
 
     def _prepare(self) -> None:
         # What `wake` does may happen in a destructor, in whatever code that interrupts, even in
@@ -58,7 +58,7 @@ class Keeper:
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._unstarted = [True]
 
-    def prune(self) -> None:
+    def maintain(self) -> None:
         """Prune pools from now on."""
         self._prunes = True
         self.wake()
@@ -95,13 +95,13 @@ class Keeper:
     def _run(self) -> None:
         unstarted = self._unstarted
         try:
-            self._tend(self._calls)
+            self._run_until_stopped(self._calls)
         finally:
             # After an error that nobody foresaw the next call starts another.
             unstarted.append(True)
 
-    def _tend(self, calls: SimpleQueue[Callable[[], object] | None]) -> None:
-        rests: weakref.WeakKeyDictionary[Pool, _Rest] = weakref.WeakKeyDictionary()
+    def _run_until_stopped(self, calls: SimpleQueue[Callable[[], object] | None]) -> None:
+        rests: weakref.WeakKeyDictionary[Pool, Backoff] = weakref.WeakKeyDictionary()
         tidied = True
         due = monotonic_ns() + _PERIOD_S * 1e9
         while True:
@@ -126,7 +126,7 @@ class Keeper:
     def _tidied(self) -> bool:
         return self._tidy is None or self._tidy() is not False
 
-    def _prune(self, rests: weakref.WeakKeyDictionary[Pool, _Rest]) -> None:
+    def _prune(self, rests: weakref.WeakKeyDictionary[Pool, Backoff]) -> None:
         topology = self._topology()
         if topology is None:
             return
@@ -136,12 +136,12 @@ class Keeper:
                 rest.left -= 1
                 continue
             try:
-                pool.prune()
+                pool.maintain()
                 rests.pop(pool, None)
             except (OperationFailure, ConfigurationError):
                 # The login was refused; the next operation will say so.
                 before = _FIRST_REST // 2 if rest is None else rest.length
-                rests[pool] = _Rest(min(2 * before, _LONGEST_REST))
+                rests[pool] = Backoff(min(2 * before, _LONGEST_REST))
             except (MongoError, Warning):
                 # The server cannot be reached now, or warnings are errors; the next operation
                 # will say so.
@@ -159,7 +159,7 @@ def _end() -> None:
     """The job after which the thread ends."""
 
 
-class _Rest:
+class Backoff:
     """How long a pool is left alone: periods left, and how many they were at first."""
 
     __slots__ = ("left", "length")
@@ -168,7 +168,7 @@ class _Rest:
         self.left = self.length = length
 
 
-_keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
+_keepers: weakref.WeakSet[PoolMaintenance] = weakref.WeakSet()
 
 
 def _restart() -> None:

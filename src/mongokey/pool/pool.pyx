@@ -34,7 +34,7 @@ def _forget_after_fork():
     # sockets belong to the parent.
     cdef Pool pool
     for pool in list(_pools):
-        pool._start_anew()
+        pool.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
@@ -92,7 +92,7 @@ cdef class Pool:
         self.opening = []
         _pools.add(self)
 
-    def _start_anew(self):
+    def reset_after_fork(self):
         """In a forked child: let go of the parent's connections without touching them."""
         for connection in self._take_idle():
             (<Connection>connection).close()
@@ -348,7 +348,7 @@ cdef class Pool:
                 self.in_use -= 1
             self._wake()
             return 0
-        connection.settle()
+        connection.trim_buffers()
         if self.waiters:
             # Handed over directly, so that no newcomer gets in between.
             waiter = <_Waiter>self.waiters.popleft()
@@ -400,7 +400,7 @@ cdef class Pool:
         host, port = self.address
         return host if port is None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def adopt(self, Connection connection not None):
+    def add_connection(self, Connection connection not None):
         """Put in a connection that was made outside, such as the one that found the server."""
         connection.generation = self.generation
         self.description = connection.hello
@@ -412,7 +412,7 @@ cdef class Pool:
         self.opened.append(connection)
         self.checkin(connection)
 
-    def prune(self):
+    def maintain(self):
         """Close idle connections past `maxIdleTimeMS`; open new ones up to `minPoolSize`.
 
         Raises what opening a connection raises.

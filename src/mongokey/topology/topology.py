@@ -108,7 +108,7 @@ def _take_over(look: _Round, answers: dict[Address, str], errors: dict[Address, 
     errors.update(look.errors)
 
 
-def _is_doubt(error: Exception | None) -> bool:
+def _may_be_missing_tls(error: Exception | None) -> bool:
     """Whether `error` says that a server will not become usable by waiting alone, or most likely
     not: of TLS, or another protocol spoken there."""
     return isinstance(error, TLSError) or (isinstance(error, ProtocolError) and error.permanent)
@@ -161,7 +161,7 @@ class Topology:
         self._pools: dict[Address, Pool] = {}
         self._closed = False
         self.current: Pool | None = None
-        self.start_anew()
+        self.reset_after_fork()
 
     @property
     def seeds(self) -> list[Address]:
@@ -173,7 +173,7 @@ class Topology:
         """A pool for each server that was ever selected."""
         return list(self._pools.values())
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: who held the lock, or was connecting, was a thread of the parent."""
         # Reentrant: a signal handler may use the client whose thread it interrupted.
         self._changed = threading.Condition(threading.RLock())
@@ -213,7 +213,7 @@ class Topology:
         deadline = self._clock() + left
         if self._discover is not None and not self._closed:
             self._ask_dns(deadline)
-        doubted_s: float | None = None  # since when TLS fails with every seed
+        tls_fails_since_s: float | None = None  # since when TLS fails with every seed
         # What each server answered last, and the errors among that.
         answers: dict[Address, str] = {}
         errors: dict[Address, Exception] = {}
@@ -237,10 +237,10 @@ class Topology:
             _take_over(look, answers, errors)
             now = self._clock()
             if self._all_tls_errors(errors):
-                doubted_s = look.began_s if doubted_s is None else doubted_s
-                self._stop_if_hopeless(errors, now - doubted_s >= self._tls_patience_s)
+                tls_fails_since_s = look.began_s if tls_fails_since_s is None else tls_fails_since_s
+                self._stop_if_hopeless(errors, now - tls_fails_since_s >= self._tls_patience_s)
             else:
-                doubted_s = None
+                tls_fails_since_s = None
             pause = 0.0 if look.at_once else max(0.0, _MIN_PAUSE_S - (now - look.began_s))
             if now + pause >= deadline:
                 raise ServerSelectionTimeoutError(self._explain(answers), errors=errors)
@@ -373,7 +373,7 @@ class Topology:
         pool = self._pools.get(address)
         if pool is None:
             pool = self._pools[address] = self._make_pool(address)
-        pool.adopt(connection)
+        pool.add_connection(connection)
         if self.current is None:
             self.current = pool
         return pool
@@ -426,7 +426,7 @@ class Topology:
 
     def _all_tls_errors(self, errors: dict[Address, Exception]) -> bool:
         """Whether no seed is left that may answer yet: TLS is why, or another protocol."""
-        return all(_is_doubt(errors.get(seed)) for seed in self._seeds)
+        return all(_may_be_missing_tls(errors.get(seed)) for seed in self._seeds)
 
     def _stop_if_hopeless(self, errors: dict[Address, Exception], waited: bool) -> None:
         """Certificates do not get better by asking again: told at once. What might get better is

@@ -35,15 +35,15 @@ cdef extern from *:
 cdef int32_t _last_request_id = 0
 
 
-def _start_anew():
+def reset_after_fork():
     """Begin at another id; in a forked child too, or it would go on with its parent's."""
     global _last_request_id
     _last_request_id = int.from_bytes(os.urandom(4), "little") & 0x7FFFFFFF
 
 
-_start_anew()
+reset_after_fork()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
+    os.register_at_fork(after_in_child=reset_after_fork)
 
 
 cdef int32_t next_request_id() noexcept:

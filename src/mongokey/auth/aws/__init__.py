@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
-    from mongokey.auth.diagnosis import LoginFacts
+    from mongokey.auth.diagnosis import LoginContext
     from mongokey.auth.hints import Hint
 
 
@@ -63,7 +63,7 @@ def _open(credential: MongoCredential, address: tuple[str, int | None]) -> Conve
     return AwsConversation(credential, address)
 
 
-def _hints(code: Any, facts: LoginFacts) -> Iterable[Hint]:
+def _hints(code: Any, facts: LoginContext) -> Iterable[Hint]:
     from mongokey.auth.aws.hints import find_hints
 
     return find_hints(code, facts)

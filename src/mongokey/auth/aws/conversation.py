@@ -3,7 +3,7 @@
 The story: the client sends a nonce; the server adds its own and names its STS host; the client
 signs a GetCallerIdentity for that host over both nonces, which the server has STS check. Knows
 the messages and when keys have to be fetched; must not know where they come from, nor how the
-signature is made. Does no I/O itself: fetching is `Work`.
+signature is made. Does no I/O itself: fetching is `OffloadedCall`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mongokey._support.reprs import with_safe_repr
 from mongokey.auth import sasl
 from mongokey.auth.aws.keys import AwsKeys, KeyStore, mask
 from mongokey.auth.aws.problems import AwsProblem
-from mongokey.auth.conversation import Conversation, Document, Step, WaitingWork, Work
+from mongokey.auth.conversation import AbandonableCall, Conversation, Document, OffloadedCall, Step
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError
 from mongokey.bson import decode, encode
 from mongokey.bson.errors import BSONError
@@ -71,7 +71,7 @@ class AwsState:
         return f"<AwsState given={self.given!r} store={self.store!r}>"
 
 
-class LoadBoto(Work):
+class LoadBoto(OffloadedCall):
     """Imports what signs; only the first login of a process takes its time."""
 
     what = "loading boto3"
@@ -83,7 +83,7 @@ class LoadBoto(Work):
         _load_boto(self._state)
 
 
-class FetchKeys(WaitingWork):
+class FetchKeys(AbandonableCall):
     """Gets keys from the user's provider or from boto3's chain, or from a login that does so at
     this moment. `keys` are there afterwards."""
 
@@ -161,7 +161,7 @@ class AwsConversation(Conversation):
             keys = self._in_environment()
         return self._client_first(keys) if keys is not None else FetchKeys(state, self._now)
 
-    def resume(self, work: Work) -> Step:
+    def resume(self, work: OffloadedCall) -> Step:
         error = work.error
         if isinstance(error, AwsProblem):
             raise self._told_problem(error) from error.__cause__
@@ -169,7 +169,7 @@ class AwsConversation(Conversation):
             raise LoginTimeout(f"{error}{work.tell() if isinstance(work, FetchKeys) else ''}")
         return super().resume(work)
 
-    def _resumed(self, work: Work) -> Step:
+    def _resumed(self, work: OffloadedCall) -> Step:
         keys = work.keys if isinstance(work, FetchKeys) else self._state.given
         assert keys is not None, "work without an error has keys"
         return self._client_first(keys)
@@ -259,13 +259,13 @@ class AwsConversation(Conversation):
             return ConfigurationError(f"[{problem.word}, certain] {problem.text}; {problem.advice}")
         return AuthenticationFailed(problem.text)
 
-    def told(self) -> str | None:
+    def credential_description(self) -> str | None:
         keys = self._keys
         if keys is None:
             return None
         return f"credentials {mask(keys.access_key)} from {keys.origin}"
 
-    def evidence(self) -> Evidence:
+    def diagnostic_context(self) -> Evidence:
         keys = self._keys
         if keys is not None:
             self._evidence.describe(keys, given=keys is self._state.given)

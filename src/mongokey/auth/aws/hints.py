@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey.auth.aws.conversation import Evidence
-    from mongokey.auth.diagnosis import LoginFacts
+    from mongokey.auth.diagnosis import LoginContext
 
 # STS refuses signatures whose date is farther from its clock.
 MAX_SKEW = timedelta(minutes=5)
@@ -27,9 +27,9 @@ _STS_STATUS = re.compile(r"sts call has response ([0-9]{3})")
 _THROTTLED = ("429", "503")
 
 
-def find_hints(code: Any, facts: LoginFacts) -> Iterator[Hint]:
+def find_hints(code: Any, facts: LoginContext) -> Iterator[Hint]:
     """The causes that only this mechanism has."""
-    seen: Evidence | None = facts.evidence
+    seen: Evidence | None = facts.diagnostic_context
     if seen is None:
         return
     if seen.problem is not None:
@@ -56,7 +56,7 @@ def find_hints(code: Any, facts: LoginFacts) -> Iterator[Hint]:
         yield _refused(seen, status[1] if status is not None else None)
 
 
-def _about_keys(seen: Evidence, facts: LoginFacts) -> Iterator[Hint]:
+def _about_keys(seen: Evidence, facts: LoginContext) -> Iterator[Hint]:
     skew = _skew(seen, facts)
     if skew is not None and abs(skew) > MAX_SKEW:
         yield Hint(
@@ -145,7 +145,7 @@ def _refused(seen: Evidence, status: str | None) -> Hint:
     )
 
 
-def _skew(seen: Evidence, facts: LoginFacts) -> timedelta | None:
+def _skew(seen: Evidence, facts: LoginContext) -> timedelta | None:
     """How far our clock is ahead of the server's, as far as its hello tells."""
     if facts.hello is None or seen.signed_at is None:
         return None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from copy import copy
 from datetime import datetime, timedelta
 
-from mongokey._support.fork import renew_in_children
+from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.aws.problems import AwsProblem
@@ -133,10 +133,10 @@ class KeyStore:
 
     def __init__(self) -> None:
         self._keys: AwsKeys | None = None
-        self.after_fork()
-        renew_in_children(self)
+        self.reset_after_fork()
+        call_after_fork(self)
 
-    def after_fork(self) -> None:
+    def reset_after_fork(self) -> None:
         self._lock = threading.Lock()
         self._flight: _Flight | None = None
 

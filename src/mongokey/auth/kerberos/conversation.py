@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mongokey.auth import sasl
-from mongokey.auth.conversation import Conversation, Step, WaitingWork, Work
+from mongokey.auth.conversation import AbandonableCall, Conversation, OffloadedCall, Step
 from mongokey.auth.credential import MongoCredential
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError
 from mongokey.auth.kerberos import canonical_host as canonical
@@ -40,7 +40,7 @@ _LAYERS_SIZE = 4
 _MOST_TOKENS = 10
 
 
-class _OpenWork(WaitingWork):
+class _OpenWork(AbandonableCall):
     """Finds the service's name, gets a ticket for it, and makes the first token."""
 
     def __init__(self, service: Service, credential: MongoCredential, evidence: Evidence) -> None:
@@ -66,7 +66,7 @@ class _OpenWork(WaitingWork):
         self.token = self.context.step(b"")
 
 
-class _StepWork(Work):
+class _StepWork(OffloadedCall):
     """Takes the server's token: computing, which asks nobody."""
 
     what = "checking the server's Kerberos token"
@@ -80,7 +80,7 @@ class _StepWork(Work):
         self.token = self._context.step(self._given)
 
 
-class _LayerWork(Work):
+class _LayerWork(OffloadedCall):
     """Answers the server's offer of security layers with none and the user's name."""
 
     what = "choosing no security layer"
@@ -158,7 +158,7 @@ class GssapiConversation(Conversation):
             raise ServerProofError(f"GSSAPI: no end after {_MOST_TOKENS} tokens of the server's")
         return _StepWork(self._context, answer.payload)
 
-    def resume(self, work: Work) -> Step:
+    def resume(self, work: OffloadedCall) -> Step:
         error = work.error
         if error is None:
             return self._resumed(work)
@@ -177,7 +177,7 @@ class GssapiConversation(Conversation):
             raise AuthenticationFailed(str(error)) from None
         raise error
 
-    def _resumed(self, work: Work) -> Step:
+    def _resumed(self, work: OffloadedCall) -> Step:
         if isinstance(work, _OpenWork):
             self._context = work.context
             return sasl.start("GSSAPI", work.token)
@@ -194,14 +194,14 @@ class GssapiConversation(Conversation):
         if self._context is not None:
             self._context.failed()
 
-    def told(self) -> str | None:
+    def credential_description(self) -> str | None:
         service = self._evidence.service
         if service is None:
             return None
         through = f", through {self._evidence.library}" if self._evidence.library else ""
         return f"Kerberos service {service} (host name: {service.origin}){through}"
 
-    def evidence(self) -> Evidence:
+    def diagnostic_context(self) -> Evidence:
         return self._evidence
 
 

@@ -17,7 +17,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
-    from mongokey.auth.diagnosis import LoginFacts
+    from mongokey.auth.diagnosis import LoginContext
 
 # Kerberos allows five minutes (krb5.conf, clockskew); hello's answer may be some seconds old.
 _LARGEST_SKEW_S = 270
@@ -57,9 +57,9 @@ class Evidence:
         self.timed_out = False
 
 
-def find_hints(code: Any, facts: LoginFacts) -> Iterator[Hint]:
+def find_hints(code: Any, facts: LoginContext) -> Iterator[Hint]:
     """`Mechanism.hints` of GSSAPI."""
-    evidence = facts.evidence
+    evidence = facts.diagnostic_context
     if not isinstance(evidence, Evidence):
         return
     seen = set()
@@ -207,7 +207,7 @@ def _advise(word: str, evidence: Evidence) -> str:
     return advice.format(user=evidence.username, service=evidence.service, cache=_cache(evidence))
 
 
-def _of_clock(code: Any, evidence: Evidence, facts: LoginFacts) -> Hint | None:
+def _of_clock(code: Any, evidence: Evidence, facts: LoginContext) -> Hint | None:
     """This machine's clock beside the server's, which hello tells; past once it took a ticket."""
     if (code is not None and code not in REFUSALS) or evidence.principal is not None:
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event, Lock
 
-from mongokey._support.fork import renew_in_children
+from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -34,10 +34,10 @@ class PasswordTickets:
 
     def __init__(self) -> None:
         self._request: _Request | None = None
-        self.after_fork()
-        renew_in_children(self)
+        self.reset_after_fork()
+        call_after_fork(self)
 
-    def after_fork(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: a thread that held the lock or asked the KDC is no more."""
         self._lock = Lock()
         if self._request is not None and not self._request.done.is_set():

@@ -18,7 +18,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
-    from mongokey.auth.diagnosis import LoginFacts
+    from mongokey.auth.diagnosis import LoginContext
 
 # Claims that are shown, in this order (RFC 7519 section 4.1, and what IdPs add about roles).
 SHOWN = ("iss", "aud", "sub", "groups", "roles", "azp", "exp", "nbf")
@@ -75,9 +75,9 @@ def read_claims(token: str) -> dict[str, Any] | None:
     return claims if isinstance(claims, dict) else None
 
 
-def find_hints(code: Any, facts: LoginFacts) -> Iterator[Hint]:
+def find_hints(code: Any, facts: LoginContext) -> Iterator[Hint]:
     """The causes that only OIDC has."""
-    evidence = facts.evidence
+    evidence = facts.diagnostic_context
     if not isinstance(evidence, Evidence):
         return
     if evidence.hint is not None:

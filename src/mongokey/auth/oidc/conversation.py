@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mongokey.auth import sasl
-from mongokey.auth.conversation import Conversation, Document, Step, Work
+from mongokey.auth.conversation import Conversation, Document, OffloadedCall, Step
 from mongokey.auth.errors import ServerProofError
 from mongokey.auth.oidc.claims import Evidence
 from mongokey.auth.oidc.token_source import Provider, provider_of
@@ -33,10 +33,10 @@ _AUTHENTICATION_FAILED = 18
 _MOST_REFUSALS = 4
 
 
-class FetchToken(Work):
+class FetchToken(OffloadedCall):
     """Gets an access token from the provider, or waits for the one that another login fetches."""
 
-    patient = True
+    interactive = True
 
     def __init__(
         self,
@@ -127,17 +127,17 @@ class OIDCConversation(Conversation):
             return self._begin()
         return super().step(reply)
 
-    def renew(self, memory: Any) -> None:
-        if isinstance(memory, Token):
-            self._store.drop(memory)
+    def restore(self, saved_state: Any) -> None:
+        if isinstance(saved_state, Token):
+            self._store.drop(saved_state)
 
-    def memory(self) -> Token | None:
+    def saved_state(self) -> Token | None:
         return self._token
 
-    def told(self) -> str:
+    def credential_description(self) -> str:
         return f"access token from {self._provider.name}"
 
-    def evidence(self) -> Evidence:
+    def diagnostic_context(self) -> Evidence:
         return Evidence(None if self._token is None else self._token.text, self._hint)
 
     def _begin(self) -> Step:
@@ -196,7 +196,7 @@ class OIDCConversation(Conversation):
         )
         return self._work
 
-    def _resumed(self, work: Work) -> Step:
+    def _resumed(self, work: OffloadedCall) -> Step:
         if not isinstance(work, FetchToken) or work is not self._work or work.outcome is None:
             raise RuntimeError("this work is not this conversation's, or was not run")
         self._work = None

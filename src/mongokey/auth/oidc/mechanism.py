@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
-    from mongokey.auth.diagnosis import LoginFacts
+    from mongokey.auth.diagnosis import LoginContext
     from mongokey.auth.hints import Hint
 
 ENVIRONMENTS = ("test", "azure", "gcp", "k8s")
@@ -79,7 +79,7 @@ def _converse(credential: MongoCredential, address: tuple[str, int | None]) -> C
     return OIDCConversation(credential, address)
 
 
-def _hints(code: Any, facts: LoginFacts) -> Iterable[Hint]:
+def _hints(code: Any, facts: LoginContext) -> Iterable[Hint]:
     from mongokey.auth.oidc.claims import find_hints
 
     return find_hints(code, facts)
@@ -101,7 +101,7 @@ OIDC = Mechanism(
     check=_check,
     conversation=_converse,
     speculates=WHOLE_LOGIN,
-    exposes="the access token",
+    shown_in_plaintext="the access token",
     hints=_hints,
     replaces=("AUTH-ATLAS",),  # it is about passwords
 )

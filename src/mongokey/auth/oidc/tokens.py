@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 
 from mongokey._support.clock import monotonic
-from mongokey._support.fork import renew_in_children
+from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.waiting import never, wait_for
 
@@ -119,7 +119,7 @@ class TokenStore:
         self._last: _Call | None = None
         self._refused: Token | None = None
         self._lock = threading.Lock()
-        renew_in_children(self)
+        call_after_fork(self)
 
     def put(self, text: str) -> None:
         """Make `text` the current access token, without a call: what another client fetched."""
@@ -216,7 +216,7 @@ class TokenStore:
                         keep(self, result)
         call.done.set()
 
-    def after_fork(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: the thread of a call under way, or one in the lock, is no more."""
         self._lock = threading.Lock()
         if self._last is not None and self._last.outcome is None:

@@ -127,20 +127,20 @@ class Facts:
 
     `alert` is the alert's number, `verify_code` OpenSSL's reason why a certificate is refused,
     `reason` OpenSSL's name for the error, `ended` that the server closed or reset the
-    connection; `shaken` that the handshake was over, `greeted` that data had come since. `heard`
-    is how the server's answer begins (None: not known or no answer), `certificate` the one it
-    showed, in DER, where that was refused.
+    connection; `handshake_done` that the handshake was over, `greeted` that data had come since.
+    `first_received` is how the server's answer begins (None: not known or no answer),
+    `certificate` the one it showed, in DER, where that was refused.
     """
 
     __slots__ = (
         "alert",
         "certificate",
         "ended",
+        "first_received",
         "greeted",
-        "heard",
+        "handshake_done",
         "peer",
         "reason",
-        "shaken",
         "text",
         "verify_code",
     )
@@ -150,24 +150,24 @@ class Facts:
         peer: str,
         text: str,
         *,
-        shaken: bool,
+        handshake_done: bool,
         reason: str = "",
         alert: int | None = None,
         verify_code: int = 0,
         ended: bool = False,
         greeted: bool = True,
-        heard: bytes | None = None,
+        first_received: bytes | None = None,
         certificate: bytes | None = None,
     ) -> None:
         self.peer = peer
         self.text = text
-        self.shaken = shaken
+        self.handshake_done = handshake_done
         self.reason = reason
         self.alert = alert
         self.verify_code = verify_code
         self.ended = ended
         self.greeted = greeted
-        self.heard = heard
+        self.first_received = first_received
         self.certificate = certificate
 
 
@@ -175,12 +175,12 @@ def facts_of(
     error: BaseException,
     peer: str,
     *,
-    shaken: bool,
+    handshake_done: bool,
     certificate: bytes | None = None,
-    heard: bytes | None = None,
+    first_received: bytes | None = None,
 ) -> Facts:
-    """The facts in an exception of Python's ssl module; `certificate` is the server's, `heard` how
-    its answer begins."""
+    """The facts in an exception of Python's ssl module; `certificate` is the server's,
+    `first_received` how its answer begins."""
     reason = getattr(error, "reason", None) or ""
     alert = None
     if "_ALERT_" in reason:
@@ -189,12 +189,12 @@ def facts_of(
     return Facts(
         peer,
         str(error),
-        shaken=shaken,
+        handshake_done=handshake_done,
         reason=reason,
         alert=alert,
         verify_code=getattr(error, "verify_code", 0) or 0,
         ended=ended,
-        heard=heard,
+        first_received=first_received,
         certificate=certificate,
     )
 
@@ -204,7 +204,7 @@ def failure(facts: Facts, tls: ClientTLS | None, host: str | None) -> AutoReconn
     code, words, permanent = _cause(facts, tls, host)
     if code is None:
         return AutoReconnect(f"{facts.peer}: {facts.text}")
-    what = "TLS handshake failed" if not facts.shaken or permanent else "TLS failed"
+    what = "TLS handshake failed" if not facts.handshake_done or permanent else "TLS failed"
     said = f" (OpenSSL: {facts.text})" if facts.text else ""
     return TLSError(f"{facts.peer}: {what}: {words}{said} [{code}]", code, permanent)
 
@@ -219,15 +219,15 @@ def _cause(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[str |
         return code, words.format(host=host, trusted=_trusted(tls), names=names), True
     if facts.alert is not None:
         return _alert(facts, tls, host)
-    if facts.shaken and facts.ended and not facts.greeted:
+    if facts.handshake_done and facts.ended and not facts.greeted:
         return "TLS-CLOSED-EARLY", _early(tls), False
-    if facts.shaken:
+    if facts.handshake_done:
         return (None, "", False) if facts.ended else ("TLS-FAILED", "broken data arrived", False)
-    spoken = not facts.heard or facts.heard[0] in _RECORD_TYPES
-    if not spoken or (facts.heard is None and facts.reason in _NOT_TLS):
+    spoken = not facts.first_received or facts.first_received[0] in _RECORD_TYPES
+    if not spoken or (facts.first_received is None and facts.reason in _NOT_TLS):
         from mongokey.transport.other_protocols import recognize
 
-        speaks = recognize(facts.heard or b"")
+        speaks = recognize(facts.first_received or b"")
         if speaks is not None:
             return "TLS-NOT-SPOKEN", f"this port {speaks}", True
         return "TLS-NOT-SPOKEN", f"this port does not speak TLS{_switched_on(tls)}", True
@@ -275,7 +275,7 @@ def _closed(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[str,
             "Atlas)",
             False,
         )
-    if facts.heard:
+    if facts.first_received:
         return (
             "TLS-CLOSED",
             "the server closed the connection in the middle of the handshake, without saying why: "

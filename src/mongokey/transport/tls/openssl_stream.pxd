@@ -46,10 +46,10 @@ cdef class OpenSSLStream(SocketStream):
     cdef OpenSSLContext context
     cdef object tls                         # ClientTLS, for errors
     cdef str host
-    cdef bytes heard                        # the first bytes of the server's
-    cdef bint shaken                        # the handshake is over
-    cdef bint held                          # its last message waits for the first bytes to send
-    cdef bint dry                           # nothing is left to decrypt
+    cdef bytes first_received                        # the first bytes of the server's
+    cdef bint handshake_done                        # the handshake is over
+    cdef bint holds_last_flight             # its last message waits for the first bytes to send
+    cdef bint drained                           # nothing is left to decrypt
     cdef bint broken                        # an error was met: no close_notify any more
     cdef bint greeted                       # the server has sent application data
     cdef readonly bint resumed              # the handshake was an abbreviated one

@@ -201,7 +201,7 @@ cdef class OpenSSLStream(SocketStream):
         fn.SSL_set_bio(self.ssl, self.source, self.sink)
         # An empty buffer is not the end of the stream: more may come.
         fn.BIO_set_mem_eof_return(self.source, -1)
-        self.dry = True
+        self.drained = True
         fn.SSL_set_connect_state(self.ssl)
         if self.peer in self.context.plain_x25519:
             # An older OpenSSL does not know the syntax, nor more than one key share.
@@ -267,8 +267,8 @@ cdef class OpenSSLStream(SocketStream):
             # A close from another thread has freed the SSL; the next may have its address by now.
             if in_handshake.get(key) is self:
                 del in_handshake[key]
-        self.shaken = True
-        self.dry = False
+        self.handshake_done = True
+        self.drained = False
         self.resumed = fn.SSL_session_reused(self.ssl) == 1
         if self.resumed:
             self.context.resumed_handshakes += 1
@@ -338,7 +338,7 @@ cdef class OpenSSLStream(SocketStream):
         cdef char *data = NULL
         cdef long size = fn.BIO_get_mem_data(self.sink, &data)
         cdef int got
-        self.held = False
+        self.holds_last_flight = False
         if size <= 0:
             return 0
         if size <= SMALL:
@@ -362,13 +362,13 @@ cdef class OpenSSLStream(SocketStream):
         return self._take_in(spare, <size_t>got)
 
     cdef int _take_in(self, const uint8_t *data, size_t size) except -1:
-        if self.heard is None:
+        if self.first_received is None:
             self._doubt = None
-            self.heard = (<const char *>data)[:size if size < HEARD else HEARD]
+            self.first_received = (<const char *>data)[:size if size < HEARD else HEARD]
         if fn.BIO_write(self.source, <void *>data, <int>size) != <int>size:
             self.close()
             raise MemoryError(f"{self.peer}: OpenSSL has no memory for {size} bytes")
-        self.dry = False
+        self.drained = False
         return 0
 
     cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
@@ -410,21 +410,21 @@ cdef class OpenSSLStream(SocketStream):
             self._refuse()
         if deadline_ns:
             self._mark(deadline_ns)
-        if self.held:
+        if self.holds_last_flight:
             self._flush(limit, own)
         # Not even bytes that are there count then: a peer that drips would win for ever.
         if limit and mk_monotonic_ns() >= limit:
             self._timed_out(POLLIN, limit - self.timeout_ns, own)
         while True:
-            if self.dry:
+            if self.drained:
                 self._fill(into, capacity, deadline_ns)
             fn.ERR_clear_error()
             rc = fn.SSL_read(self.ssl, into, part)
             if rc > 0:
                 self.greeted = True
                 # A record that was read in part, or bytes of the next.
-                self.dry = rc < part and fn.BIO_get_mem_data(self.source, &_) <= 0
-                self.unread = not self.dry
+                self.drained = rc < part and fn.BIO_get_mem_data(self.source, &_) <= 0
+                self.unread = not self.drained
                 if self._ticket():
                     self._collect()
                 return rc
@@ -432,7 +432,7 @@ cdef class OpenSSLStream(SocketStream):
             if code != SSL_ERROR_WANT_READ:
                 raise self._failure(code, fn.ERR_get_error(), 0)
             # OpenSSL comes back after each message that is no data, such as a ticket.
-            self.dry = fn.BIO_get_mem_data(self.source, &_) <= 0
+            self.drained = fn.BIO_get_mem_data(self.source, &_) <= 0
             if self._ticket():
                 self._collect()
             elif fn.BIO_get_mem_data(self.sink, &_) > 0:
@@ -448,7 +448,7 @@ cdef class OpenSSLStream(SocketStream):
             return True
         # TLS 1.3 sends tickets unasked: only data, an end or an error is bad news.
         while True:
-            if self.dry:
+            if self.drained:
                 one.fd = self._socket
                 one.events = POLLIN
                 one.revents = 0
@@ -467,7 +467,7 @@ cdef class OpenSSLStream(SocketStream):
                 self.broken = rc <= 0
                 fn.ERR_clear_error()
                 return True
-            self.dry = fn.BIO_get_mem_data(self.source, &_) <= 0
+            self.drained = fn.BIO_get_mem_data(self.source, &_) <= 0
             self._collect()
 
     # -- ends ---------------------------------------------------------------------------------
@@ -479,7 +479,7 @@ cdef class OpenSSLStream(SocketStream):
         self.ssl = NULL
         if ssl != NULL:
             fn.ERR_clear_error()
-            if self.shaken and not self.broken and os.getpid() == self._pid:
+            if self.handshake_done and not self.broken and os.getpid() == self._pid:
                 # close_notify: the server can tell an end from a cut. Its own is not waited for.
                 fn.SSL_shutdown(ssl)
                 size = fn.BIO_get_mem_data(self.sink, &data)
@@ -509,7 +509,7 @@ cdef class OpenSSLStream(SocketStream):
             got = mk_receive(self._socket, part, SMALL, False)
             if got > 0:
                 self._take_in(part, <size_t>got)
-        if not self.dry:
+        if not self.drained:
             fn.ERR_clear_error()
             rc = fn.SSL_read(self.ssl, part, 1)
             why = fn.SSL_get_error(self.ssl, rc)
@@ -520,7 +520,7 @@ cdef class OpenSSLStream(SocketStream):
 
     cdef object _failure(self, int code, unsigned long error, int64_t system):
         """Close, and make the exception that says why; `system` is a negated error number."""
-        cdef bint shaken = self.shaken
+        cdef bint handshake_done = self.handshake_done
         cdef int reason = 0, verify = 0, alert = -1
         cdef str words = "", name = ""
         cdef bint ended = False
@@ -553,13 +553,13 @@ cdef class OpenSSLStream(SocketStream):
         facts = Facts(
             self.peer,
             words,
-            shaken=shaken,
+            handshake_done=handshake_done,
             reason=name,
             alert=alert if alert >= 0 else None,
             verify_code=verify,
             ended=ended,
             greeted=self.greeted,
-            heard=self.heard,
+            first_received=self.first_received,
             certificate=shown,
         )
         self.close()
@@ -707,7 +707,7 @@ def wrap_openssl(
     try:
         wrapped._start()
         wrapped._handshake(deadline_ns)
-        wrapped.held = True
+        wrapped.holds_last_flight = True
         if not hold:
             wrapped._flush(deadline_ns if deadline_ns else wrapped._limit_ns, deadline_ns == 0)
     except BaseException:

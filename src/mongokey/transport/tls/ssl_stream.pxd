@@ -13,10 +13,10 @@ cdef class SSLStream(SocketStream):
     cdef object _want_read                  # ssl's exception, at hand without an import
     cdef object _tls                        # ClientTLS, for errors; None: not known
     cdef str _host
-    cdef bytes _heard                       # the first bytes of the server's
+    cdef bytes _first_received                       # the first bytes of the server's
     cdef bint _dry                          # nothing is left to decrypt
     cdef bint _approved                     # the server's certificate was checked for revocation
-    cdef bint _shaken                       # the handshake is over
+    cdef bint _handshake_done                       # the handshake is over
     cdef bint _broken                       # an error was met: no close_notify any more
     cdef bint _fresh                        # no session was kept of this connection yet
     cdef int64_t _expires_s                 # of the sessions that this connection makes: Unix

@@ -101,7 +101,11 @@ cdef class SSLStream(SocketStream):
         self._send_last()
         self.close()
         facts = facts_of(
-            error, self.peer, shaken=self._shaken, certificate=shown, heard=self._heard
+            error,
+            self.peer,
+            handshake_done=self._handshake_done,
+            certificate=shown,
+            first_received=self._first_received,
         )
         return failure(facts, self._tls, self._host)
 
@@ -128,7 +132,7 @@ cdef class SSLStream(SocketStream):
                 self._approve(rc != WANT_READ, deadline_ns)
             self._flush(deadline_ns if deadline_ns else self._limit_ns, deadline_ns == 0)
             if rc != WANT_READ:
-                self._shaken = True
+                self._handshake_done = True
                 self._dry = False
                 return 0
             self._fill(deadline_ns)
@@ -191,9 +195,9 @@ cdef class SSLStream(SocketStream):
         return self._take_in(part, <size_t>got)
 
     cdef int _take_in(self, const uint8_t *data, size_t size) except -1:
-        if self._heard is None:
+        if self._first_received is None:
             self._doubt = None
-            self._heard = (<const char *>data)[:size if size < HEARD else HEARD]
+            self._first_received = (<const char *>data)[:size if size < HEARD else HEARD]
         view = PyMemoryView_FromMemory(<char *>data, <Py_ssize_t>size, PyBUF_READ)
         try:
             self._source.write(view)
@@ -303,21 +307,21 @@ cdef class SSLStream(SocketStream):
             if got > 0:
                 self._take_in(part, <size_t>got)
                 # Raises what the alert comes to; without one the error of the write stands.
-                if self._shaken:
+                if self._handshake_done:
                     self._attempt(self.ssl_object.read, 1, bytearray(1))
                 else:
                     self._attempt(self.ssl_object.do_handshake, None, None)
         self._broken = True
-        if self._shaken or self.closed:
+        if self._handshake_done or self.closed:
             return SocketStream._lost(self, code, doing)
         self.lost = True
         self.close()
         facts = Facts(
             self.peer,
             error_text(code) if code else "connection closed by the server",
-            shaken=False,
+            handshake_done=False,
             ended=True,
-            heard=self._heard,
+            first_received=self._first_received,
         )
         raise failure(facts, self._tls, self._host)
 
@@ -330,7 +334,7 @@ cdef class SSLStream(SocketStream):
         return 0
 
     cdef int _release(self) except -1:
-        if self._socket != MK_NO_SOCKET and self._shaken and not self._broken:
+        if self._socket != MK_NO_SOCKET and self._handshake_done and not self._broken:
             # close_notify: the server can tell an end from a cut. Its own is not waited for.
             if os.getpid() == self._pid:
                 try:
