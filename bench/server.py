@@ -25,7 +25,7 @@ from typing import Any
 
 import bson
 from bson import Int64, ObjectId
-from tests.servers.life import Life
+from tests.servers.managed_server import ManagedServer
 
 from bench.native import compiled, temporary
 
@@ -172,7 +172,7 @@ class Counts:
     commands: dict[str, int] = field(default_factory=dict)
 
 
-class CannedServer(Life):
+class CannedServer(ManagedServer):
     """The server process; use it in a `with`.
 
     `core` pins it (None: not). `replica_set` makes it the primary of one; `sessions` makes it

@@ -22,7 +22,7 @@ import pytest
 
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.oidc import OIDCAcceptor
-from tests.servers.oidc_scene import Driver, Machine, Scene, machine, scene
+from tests.servers.oidc_deployment import Driver, Machine, OIDCDeployment, machine, open_deployment
 from tests.servers.scripted.answers import Close, Raw, Reply, Request
 from tests.servers.scripted.server import Connection
 from tests.servers.secantus import SecantusServer
@@ -232,8 +232,8 @@ def _only(mapping: Mapping[str, Any], *known: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def stage(open_secantus: SecantusServer) -> Iterator[Scene]:
-    with scene(open_secantus) as made:
+def stage(open_secantus: SecantusServer) -> Iterator[OIDCDeployment]:
+    with open_deployment(open_secantus) as made:
         yield made
 
 
@@ -245,7 +245,7 @@ def backend(open_secantus: SecantusServer) -> Iterator[Any]:
 
 
 @pytest.fixture
-def server(stage: Scene) -> Iterator[ObservedServer]:
+def server(stage: OIDCDeployment) -> Iterator[ObservedServer]:
     acceptor = OIDCAcceptor(*stage.providers())
     server = ObservedServer(acceptor, backend=stage.backend)
     with server:
@@ -257,7 +257,7 @@ def server(stage: Scene) -> Iterator[ObservedServer]:
 def test_mongodb_oidc_no_retry(
     description: str,
     environment: str,
-    stage: Scene,
+    stage: OIDCDeployment,
     server: ObservedServer,
     backend: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -271,7 +271,7 @@ def test_mongodb_oidc_no_retry(
 @pytest.mark.parametrize("description", CASES)
 def test_the_runner_is_right_by_pymongos_measure(
     description: str,
-    stage: Scene,
+    stage: OIDCDeployment,
     server: ObservedServer,
     backend: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -287,7 +287,7 @@ def run(
     description: str,
     driver: str,
     environment: str,
-    stage: Scene,
+    stage: OIDCDeployment,
     server: ObservedServer,
     backend: Any,
     monkeypatch: pytest.MonkeyPatch,

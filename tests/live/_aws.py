@@ -16,7 +16,7 @@ import pytest
 from mongokey import MongoClient
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.errors import ConfigurationError, MongoError
-from tests.servers.aws_cloud import AwsWorld
+from tests.servers.aws_cloud import AwsDeployment
 from tests.servers.mechanism.aws import AwsKey
 
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
@@ -27,20 +27,20 @@ ROLE = "arn:aws:iam::123456789012:role/pod"
 BOTO = ("botocore", "boto3", "urllib3", "s3transfer", "moto", "werkzeug")
 
 
-def show_no_secret(world: AwsWorld, shown: list[str]) -> None:
+def show_no_secret(deployment: AwsDeployment, shown: list[str]) -> None:
     """Nothing that was issued, or that a test made up, is in these texts, escaped or not."""
     secrets = {KEY_ID, SECRET, TOKEN}
-    for key in world.sts.issued():
+    for key in deployment.sts.issued():
         secrets |= {key.access_key, key.secret_key, key.token or SECRET}
-    secrets |= {call.parameters.get("WebIdentityToken") or TOKEN for call in world.sts.calls}
+    secrets |= {call.parameters.get("WebIdentityToken") or TOKEN for call in deployment.sts.calls}
     secrets |= {quote(secret, safe="") for secret in secrets}
     assert not [text for text in shown for secret in secrets if secret in text]
 
 
-def failure(world: AwsWorld, uri: str | None = None, **options: Any) -> MongoError:
+def failure(deployment: AwsDeployment, uri: str | None = None, **options: Any) -> MongoError:
     """The error of a login that fails; it shows no secret."""
     options = {"serverSelectionTimeoutMS": 10_000, **options}
-    uri = world.uri(directConnection=True) if uri is None else uri
+    uri = deployment.uri(directConnection=True) if uri is None else uri
     with MongoClient(uri, **options) as client:
         shown = [repr(client), str(client), repr(client["x"]["y"])]
         with pytest.raises(MongoError) as caught:
@@ -53,34 +53,34 @@ def failure(world: AwsWorld, uri: str | None = None, **options: Any) -> MongoErr
         shown += [repr(seen), str(seen), repr(seen.args), repr(vars(seen))]
         seen = seen.__cause__ or seen.__context__
     shown += traceback.format_exception(error)
-    show_no_secret(world, shown)
+    show_no_secret(deployment, shown)
     return error
 
 
-def refused(world: AwsWorld, code: int | None = 18, **options: Any) -> str:
+def refused(deployment: AwsDeployment, code: int | None = 18, **options: Any) -> str:
     """The text of a refused login."""
-    error = failure(world, **options)
+    error = failure(deployment, **options)
     assert isinstance(error, AuthenticationFailed)
     assert error.code == code
     print(error)
     return str(error)
 
 
-def misconfigured(world: AwsWorld, **options: Any) -> str:
+def misconfigured(deployment: AwsDeployment, **options: Any) -> str:
     """The text of a login that the settings made impossible; nothing was sent."""
-    error = failure(world, **options)
+    error = failure(deployment, **options)
     assert isinstance(error, ConfigurationError)
-    assert not world.server.commands("saslContinue")
+    assert not deployment.server.commands("saslContinue")
     print(error)
     return str(error)
 
 
-def nowhere(world: AwsWorld, **options: Any) -> str:
+def nowhere(deployment: AwsDeployment, **options: Any) -> str:
     """The text of a login that found no credentials: PyMongo's class for it, without a code, as
     no server said it."""
-    text = refused(world, None, **options)
+    text = refused(deployment, None, **options)
     assert "AWS-NO-CREDENTIALS" in text
-    assert not world.server.commands("saslStart")
+    assert not deployment.server.commands("saslStart")
     return text
 
 

@@ -14,8 +14,8 @@ import pytest
 from mongokey import MongoClient
 from mongokey.auth.kerberos import libraries
 from tests.live._aws import BOTO, show_no_secret
-from tests.servers.aws_cloud import AwsCloud, AwsWorld
-from tests.servers.kdc import World
+from tests.servers.aws_cloud import AwsCloud, AwsDeployment
+from tests.servers.kdc import KerberosDeployment
 from tests.servers.needs import need_module
 from tests.servers.relay import Relay
 from tests.servers.secantus import SecantusServer
@@ -23,7 +23,7 @@ from tests.servers.secantus import SecantusServer
 if TYPE_CHECKING:
     from tests.servers.mechanism import MechanismServer
     from tests.servers.mechanism.oidc import OIDCAcceptor
-    from tests.servers.oidc_scene import Scene
+    from tests.servers.oidc_deployment import OIDCDeployment
 
 #: By our module for a library of Kerberos, the library's own.
 KERBEROS_MODULES = dict(zip(libraries.UNIX, ("gssapi", "kerberos"), strict=True))
@@ -89,36 +89,38 @@ def cloud(open_secantus: SecantusServer) -> Iterator[AwsCloud]:
 
 
 @pytest.fixture
-def world(cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AwsWorld]:
+def deployment(
+    cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[AwsDeployment]:
     """A server that asks for MONGODB-AWS, and an environment without credentials."""
-    with AwsWorld(cloud, monkeypatch, tmp_path) as world:
-        yield world
+    with AwsDeployment(cloud, monkeypatch, tmp_path) as deployment:
+        yield deployment
 
 
 @pytest.fixture
-def no_secret_logged(world: AwsWorld, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """The log, at DEBUG, is looked through before the world ends."""
+def no_secret_logged(deployment: AwsDeployment, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The log, at DEBUG, is looked through before the deployment ends."""
     caplog.set_level(logging.DEBUG)
     yield
     records = [record for record in caplog.records if record.name.split(".")[0] not in BOTO]
-    show_no_secret(world, [record.getMessage() for record in records])
+    show_no_secret(deployment, [record.getMessage() for record in records])
 
 
 # MONGODB-OIDC
 
 
 @pytest.fixture(scope="module")
-def stage(open_secantus: SecantusServer) -> Iterator[Scene]:
+def stage(open_secantus: SecantusServer) -> Iterator[OIDCDeployment]:
     """Providers of tokens; their clocks are the module's own."""
     # Where joserfc is missing this import skips the test: it may not skip all live tests.
-    from tests.servers.oidc_scene import scene
+    from tests.servers.oidc_deployment import open_deployment
 
-    with scene(open_secantus) as made:
+    with open_deployment(open_secantus) as made:
         yield made
 
 
 @pytest.fixture
-def single(stage: Scene) -> Iterator[tuple[MechanismServer, OIDCAcceptor]]:
+def single(stage: OIDCDeployment) -> Iterator[tuple[MechanismServer, OIDCAcceptor]]:
     """A server that trusts a provider for people and one for machines."""
     with stage.single() as made:
         yield made
@@ -128,20 +130,20 @@ def single(stage: Scene) -> Iterator[tuple[MechanismServer, OIDCAcceptor]]:
 
 
 @pytest.fixture(scope="session")
-def kerberos() -> Iterator[World]:
+def kerberos() -> Iterator[KerberosDeployment]:
     """Two realms, users and services."""
-    with World() as world:
-        yield world
+    with KerberosDeployment() as deployment:
+        yield deployment
 
 
 @pytest.fixture(scope="module")
-def ticket(kerberos: World) -> str:
+def ticket(kerberos: KerberosDeployment) -> str:
     """KRB5CCNAME of a cache with the user's ticket, and at first none for a service."""
     return kerberos.ticket()
 
 
 @pytest.fixture
-def in_realm(kerberos: World, ticket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_realm(kerberos: KerberosDeployment, ticket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process is in the realm, and has the user's ticket."""
     for name, value in kerberos.realm.environment.items():
         if name.startswith("KRB5"):

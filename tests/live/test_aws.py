@@ -20,7 +20,7 @@ import pymongo
 import pytest
 
 import mongokey
-from tests.servers.aws_cloud import AwsWorld, ContainerCredentials, SsoPortal
+from tests.servers.aws_cloud import AwsDeployment, ContainerCredentials, SsoPortal
 from tests.servers.aws_cloud.namespace import Namespace
 from tests.servers.mechanism.aws import AwsKey, identity_of
 from tests.servers.needs import need_module
@@ -46,15 +46,15 @@ def prove(client: Any) -> str:
 
 
 @pytest.fixture(params=[mongokey, pymongo], ids=["mongokey", "pymongo"])
-def log_in(request: pytest.FixtureRequest, world: AwsWorld) -> Iterator[LogIn]:
-    """Logs in by the world's URI, or another one, and gives the name the server knows."""
+def log_in(request: pytest.FixtureRequest, deployment: AwsDeployment) -> Iterator[LogIn]:
+    """Logs in by the deployment's URI, or another one, and gives the name the server knows."""
     driver = request.param
     # PyMongo's credentials are cached for the process: none before, none after.
     auth = need_module("pymongo_auth_aws.auth", extra="test")
     auth.set_cached_credentials(None)
 
     def make(uri: str | None = None, **options: Any) -> str:
-        uri = world.uri(directConnection=True) if uri is None else uri
+        uri = deployment.uri(directConnection=True) if uri is None else uri
         with driver.MongoClient(uri, serverSelectionTimeoutMS=10_000, **options) as client:
             return prove(client)
 
@@ -79,22 +79,22 @@ def assumed(name: str) -> str:
 # Given by the program
 
 
-def test_keys_stand_in_the_uri_percent_escaped(world: AwsWorld, log_in: LogIn) -> None:
-    key = world.new_user(SECRET)
-    assert log_in(with_key(world.uri(directConnection=True), key)) == key.arn
-    assert world.acceptor.signed[-1] == key.access_key
+def test_keys_stand_in_the_uri_percent_escaped(deployment: AwsDeployment, log_in: LogIn) -> None:
+    key = deployment.new_user(SECRET)
+    assert log_in(with_key(deployment.uri(directConnection=True), key)) == key.arn
+    assert deployment.acceptor.signed[-1] == key.access_key
 
 
-def test_keys_are_keywords_as_they_are(world: AwsWorld, log_in: LogIn) -> None:
-    key = world.new_user(SECRET)
+def test_keys_are_keywords_as_they_are(deployment: AwsDeployment, log_in: LogIn) -> None:
+    key = deployment.new_user(SECRET)
     assert log_in(username=key.access_key, password=key.secret_key) == key.arn
 
 
-def test_the_mechanism_may_be_a_keyword(world: AwsWorld, log_in: LogIn) -> None:
-    key = world.user
+def test_the_mechanism_may_be_a_keyword(deployment: AwsDeployment, log_in: LogIn) -> None:
+    key = deployment.user
     assert (
         log_in(
-            world.server.uri(directConnection=True),
+            deployment.server.uri(directConnection=True),
             authMechanism="MONGODB-AWS",
             authSource="$external",
             username=key.access_key,
@@ -104,17 +104,19 @@ def test_the_mechanism_may_be_a_keyword(world: AwsWorld, log_in: LogIn) -> None:
     )
 
 
-def test_a_session_token_stands_in_the_uri_percent_escaped(world: AwsWorld, log_in: LogIn) -> None:
-    key = world.session()
+def test_a_session_token_stands_in_the_uri_percent_escaped(
+    deployment: AwsDeployment, log_in: LogIn
+) -> None:
+    key = deployment.session()
     assert key.token is not None
     assert set("+/=") & set(key.token)
-    uri = with_key(world.uri(directConnection=True), key)
+    uri = with_key(deployment.uri(directConnection=True), key)
     token = quote(key.token, safe="")
     assert log_in(f"{uri}&authMechanismProperties=AWS_SESSION_TOKEN:{token}") == assumed("app")
 
 
-def test_a_session_token_may_be_a_keyword(world: AwsWorld, log_in: LogIn) -> None:
-    key = world.session()
+def test_a_session_token_may_be_a_keyword(deployment: AwsDeployment, log_in: LogIn) -> None:
+    key = deployment.session()
     identity = log_in(
         username=key.access_key,
         password=key.secret_key,
@@ -124,10 +126,10 @@ def test_a_session_token_may_be_a_keyword(world: AwsWorld, log_in: LogIn) -> Non
 
 
 def test_keys_given_by_the_program_go_before_the_environment(
-    world: AwsWorld, log_in: LogIn
+    deployment: AwsDeployment, log_in: LogIn
 ) -> None:
-    world.environment.set_key(world.session())
-    key = world.user
+    deployment.environment.set_key(deployment.session())
+    key = deployment.user
     assert log_in(username=key.access_key, password=key.secret_key) == key.arn
 
 
@@ -144,72 +146,84 @@ def test_keys_given_by_the_program_go_before_the_environment(
     ],
     ids=lambda host: host[:40],
 )
-def test_the_region_comes_from_the_host(world: AwsWorld, log_in: LogIn, host: str) -> None:
-    world.acceptor.host = host
-    world.environment.set_key(world.user)
+def test_the_region_comes_from_the_host(
+    deployment: AwsDeployment, log_in: LogIn, host: str
+) -> None:
+    deployment.acceptor.host = host
+    deployment.environment.set_key(deployment.user)
     # Not the region of the environment, which is for the program's own calls of AWS.
-    world.environment.set(AWS_DEFAULT_REGION="eu-central-1", AWS_REGION="eu-central-1")
-    assert log_in() == world.user.arn
+    deployment.environment.set(AWS_DEFAULT_REGION="eu-central-1", AWS_REGION="eu-central-1")
+    assert log_in() == deployment.user.arn
 
 
 # Environment variables (Lambda)
 
 
-def test_lambda_without_a_session_token(world: AwsWorld, log_in: LogIn) -> None:
-    world.environment.set_key(world.user)
-    assert log_in() == world.user.arn
+def test_lambda_without_a_session_token(deployment: AwsDeployment, log_in: LogIn) -> None:
+    deployment.environment.set_key(deployment.user)
+    assert log_in() == deployment.user.arn
 
 
-def test_lambda_with_a_session_token(world: AwsWorld, log_in: LogIn) -> None:
-    world.environment.set_key(world.session("lambda"))
+def test_lambda_with_a_session_token(deployment: AwsDeployment, log_in: LogIn) -> None:
+    deployment.environment.set_key(deployment.session("lambda"))
     assert log_in() == assumed("lambda")
 
 
-def test_environment_variables_are_never_percent_decoded(world: AwsWorld, log_in: LogIn) -> None:
-    key = world.new_user("abc%2Fdef%3D%25+/ghi%zz")
-    world.environment.set_key(key)
+def test_environment_variables_are_never_percent_decoded(
+    deployment: AwsDeployment, log_in: LogIn
+) -> None:
+    key = deployment.new_user("abc%2Fdef%3D%25+/ghi%zz")
+    deployment.environment.set_key(key)
     assert log_in() == key.arn
 
 
 # Files
 
 
-def test_the_shared_credentials_file_s_default_profile(world: AwsWorld, log_in: LogIn) -> None:
-    world.environment.credentials_file({"default": world.user, "other": world.new_user()})
-    assert log_in() == world.user.arn
+def test_the_shared_credentials_file_s_default_profile(
+    deployment: AwsDeployment, log_in: LogIn
+) -> None:
+    deployment.environment.credentials_file(
+        {"default": deployment.user, "other": deployment.new_user()}
+    )
+    assert log_in() == deployment.user.arn
 
 
-def test_a_named_profile(world: AwsWorld, log_in: LogIn) -> None:
-    world.environment.credentials_file({"default": world.new_user(), "mongodb": world.session()})
-    world.environment.set(AWS_PROFILE="mongodb")
+def test_a_named_profile(deployment: AwsDeployment, log_in: LogIn) -> None:
+    deployment.environment.credentials_file(
+        {"default": deployment.new_user(), "mongodb": deployment.session()}
+    )
+    deployment.environment.set(AWS_PROFILE="mongodb")
     assert log_in() == assumed("app")
 
 
-def test_a_credentials_file_elsewhere(world: AwsWorld, log_in: LogIn) -> None:
-    world.environment.credentials_file({"default": world.new_user()})
-    path = world.environment.credentials_file({"default": world.user}, "elsewhere/keys")
-    world.environment.set(AWS_SHARED_CREDENTIALS_FILE=str(path))
-    assert log_in() == world.user.arn
+def test_a_credentials_file_elsewhere(deployment: AwsDeployment, log_in: LogIn) -> None:
+    deployment.environment.credentials_file({"default": deployment.new_user()})
+    path = deployment.environment.credentials_file({"default": deployment.user}, "elsewhere/keys")
+    deployment.environment.set(AWS_SHARED_CREDENTIALS_FILE=str(path))
+    assert log_in() == deployment.user.arn
 
 
-def test_an_empty_credentials_file_name_means_none(world: AwsWorld, log_in: LogIn) -> None:
-    world.environment.credentials_file({"default": world.user})
-    world.environment.set(AWS_SHARED_CREDENTIALS_FILE="")
-    world.imds()
+def test_an_empty_credentials_file_name_means_none(
+    deployment: AwsDeployment, log_in: LogIn
+) -> None:
+    deployment.environment.credentials_file({"default": deployment.user})
+    deployment.environment.set(AWS_SHARED_CREDENTIALS_FILE="")
+    deployment.imds()
     assert log_in() == assumed("ec2-role")
 
 
-def test_keys_in_the_config_file(world: AwsWorld, log_in: LogIn) -> None:
-    key = world.user
+def test_keys_in_the_config_file(deployment: AwsDeployment, log_in: LogIn) -> None:
+    key = deployment.user
     settings = {"aws_access_key_id": key.access_key, "aws_secret_access_key": key.secret_key}
-    world.environment.config_file({"profile mine": settings})
-    world.environment.set(AWS_PROFILE="mine")
+    deployment.environment.config_file({"profile mine": settings})
+    deployment.environment.set(AWS_PROFILE="mine")
     assert log_in() == key.arn
 
 
-def test_a_role_of_the_config_file_is_assumed(world: AwsWorld, log_in: LogIn) -> None:
-    world.environment.credentials_file({"base": world.user})
-    world.environment.config_file(
+def test_a_role_of_the_config_file_is_assumed(deployment: AwsDeployment, log_in: LogIn) -> None:
+    deployment.environment.credentials_file({"base": deployment.user})
+    deployment.environment.config_file(
         {
             "profile mine": {
                 "role_arn": role("from-config"),
@@ -219,36 +233,36 @@ def test_a_role_of_the_config_file_is_assumed(world: AwsWorld, log_in: LogIn) ->
             }
         }
     )
-    world.environment.set(AWS_PROFILE="mine")
+    deployment.environment.set(AWS_PROFILE="mine")
     assert log_in() == assumed("from-config")
-    (call,) = [call for call in world.sts.calls if call.action == "AssumeRole"]
-    assert call.access_key == world.user.access_key
+    (call,) = [call for call in deployment.sts.calls if call.action == "AssumeRole"]
+    assert call.access_key == deployment.user.access_key
     assert call.parameters["RoleSessionName"] == "my-session"
 
 
 def test_a_role_of_the_config_file_may_start_from_the_container(
-    world: AwsWorld, log_in: LogIn
+    deployment: AwsDeployment, log_in: LogIn
 ) -> None:
-    agent = ContainerCredentials(lambda: world.session("task"))
-    world.run(agent)
-    world.environment.set(
+    agent = ContainerCredentials(lambda: deployment.session("task"))
+    deployment.run(agent)
+    deployment.environment.set(
         AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri,
         AWS_PROFILE="mine",
         AWS_DEFAULT_REGION="eu-west-1",
     )
     settings = {"role_arn": role("from-task"), "credential_source": "EcsContainer"}
-    world.environment.config_file({"profile mine": settings})
+    deployment.environment.config_file({"profile mine": settings})
     assert log_in() == assumed("from-task")
-    assert world.sts_calls() == ["AssumeRole"]
+    assert deployment.sts_calls() == ["AssumeRole"]
 
 
 @pytest.mark.parametrize("temporary", [False, True], ids=["key pair", "temporary"])
-def test_a_credential_process(world: AwsWorld, log_in: LogIn, temporary: bool) -> None:
-    key = world.session("process") if temporary else world.user
-    command = world.environment.process(key)
-    world.environment.config_file({"default": {"credential_process": command}})
+def test_a_credential_process(deployment: AwsDeployment, log_in: LogIn, temporary: bool) -> None:
+    key = deployment.session("process") if temporary else deployment.user
+    command = deployment.environment.process(key)
+    deployment.environment.config_file({"default": {"credential_process": command}})
     assert log_in() == identity_of(key.arn)
-    assert world.environment.runs() == 1
+    assert deployment.environment.runs() == 1
 
 
 # Single sign-on. boto3 keeps its directory as it is when it is imported: a process of its own.
@@ -277,11 +291,13 @@ def log_in_alone(uri: str, namespace: Namespace | None = None) -> str:
     return namespace.run(command, env=environment).strip()
 
 
-def test_single_sign_on(world: AwsWorld) -> None:
-    portal = SsoPortal(lambda: world.session("sso-role"), account="123456789012", role="Developer")
-    world.run(portal)
+def test_single_sign_on(deployment: AwsDeployment) -> None:
+    portal = SsoPortal(
+        lambda: deployment.session("sso-role"), account="123456789012", role="Developer"
+    )
+    deployment.run(portal)
     start_url = "https://example.awsapps.com/start"
-    world.environment.config_file(
+    deployment.environment.config_file(
         {
             "profile work": {
                 "sso_session": "company",
@@ -295,9 +311,9 @@ def test_single_sign_on(world: AwsWorld) -> None:
             },
         }
     )
-    world.environment.sso_token("company", start_url, "eu-west-1", portal.access_token)
-    world.environment.set(AWS_PROFILE="work", AWS_ENDPOINT_URL_SSO=portal.url)
-    assert log_in_alone(world.uri(directConnection=True)) == assumed("sso-role")
+    deployment.environment.sso_token("company", start_url, "eu-west-1", portal.access_token)
+    deployment.environment.set(AWS_PROFILE="work", AWS_ENDPOINT_URL_SSO=portal.url)
+    assert log_in_alone(deployment.uri(directConnection=True)) == assumed("sso-role")
     assert len(portal.seen()) == 1
 
 
@@ -307,87 +323,91 @@ def test_single_sign_on(world: AwsWorld) -> None:
 @pytest.mark.parametrize("name", ["my-app", None], ids=["named session", "unnamed session"])
 @pytest.mark.parametrize("region", ["us-west-2", None], ids=["region", "no region"])
 def test_eks_web_identity(
-    world: AwsWorld, log_in: LogIn, name: str | None, region: str | None
+    deployment: AwsDeployment, log_in: LogIn, name: str | None, region: str | None
 ) -> None:
-    token = world.environment.write("token", world.issuer.token())
-    world.environment.set(
+    token = deployment.environment.write("token", deployment.issuer.token())
+    deployment.environment.set(
         AWS_WEB_IDENTITY_TOKEN_FILE=str(token),
         AWS_ROLE_ARN=role("pod"),
         AWS_ROLE_SESSION_NAME=name,
         AWS_DEFAULT_REGION=region,
     )
     assert log_in() == assumed("pod")
-    (call,) = [call for call in world.sts.calls if call.action == "AssumeRoleWithWebIdentity"]
+    (call,) = [call for call in deployment.sts.calls if call.action == "AssumeRoleWithWebIdentity"]
     assert call.access_key is None
     assert call.parameters["RoleArn"] == role("pod")
     if name is None:
         assert len(call.parameters["RoleSessionName"]) >= 2
     else:
         assert call.parameters["RoleSessionName"] == name
-        assert world.acceptor.identities[-1].endswith(f"/pod/{name}")
+        assert deployment.acceptor.identities[-1].endswith(f"/pod/{name}")
 
 
-def test_the_web_identity_may_stand_in_the_config_file(world: AwsWorld, log_in: LogIn) -> None:
-    token = world.environment.write("token", world.issuer.token())
+def test_the_web_identity_may_stand_in_the_config_file(
+    deployment: AwsDeployment, log_in: LogIn
+) -> None:
+    token = deployment.environment.write("token", deployment.issuer.token())
     settings = {"role_arn": role("pod"), "web_identity_token_file": str(token)}
-    world.environment.config_file({"default": settings})
+    deployment.environment.config_file({"default": settings})
     assert log_in() == assumed("pod")
 
 
 # ECS, and EKS Pod Identity
 
 
-def test_ecs_full_uri(world: AwsWorld, log_in: LogIn) -> None:
-    agent = ContainerCredentials(lambda: world.session("task"))
-    world.run(agent)
-    world.environment.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri)
+def test_ecs_full_uri(deployment: AwsDeployment, log_in: LogIn) -> None:
+    agent = ContainerCredentials(lambda: deployment.session("task"))
+    deployment.run(agent)
+    deployment.environment.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri)
     assert log_in() == assumed("task")
     assert len(agent.seen()) == 1
 
 
-def test_ecs_full_uri_with_an_authorization_token(world: AwsWorld, log_in: LogIn) -> None:
-    agent = ContainerCredentials(lambda: world.session("task"), authorization="Basic abc")
-    world.run(agent)
-    world.environment.set(
+def test_ecs_full_uri_with_an_authorization_token(deployment: AwsDeployment, log_in: LogIn) -> None:
+    agent = ContainerCredentials(lambda: deployment.session("task"), authorization="Basic abc")
+    deployment.run(agent)
+    deployment.environment.set(
         AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri,
         AWS_CONTAINER_AUTHORIZATION_TOKEN="Basic abc",
     )
     assert log_in() == assumed("task")
 
 
-def test_eks_pod_identity_s_token_file(world: AwsWorld, log_in: LogIn) -> None:
-    token = world.issuer.token(audience="pods.eks.amazonaws.com")
-    agent = ContainerCredentials(lambda: world.session("pod-identity"), authorization=token)
-    world.run(agent)
-    path = world.environment.write("serviceaccount/eks-pod-identity-token", token)
-    world.environment.set(
+def test_eks_pod_identity_s_token_file(deployment: AwsDeployment, log_in: LogIn) -> None:
+    token = deployment.issuer.token(audience="pods.eks.amazonaws.com")
+    agent = ContainerCredentials(lambda: deployment.session("pod-identity"), authorization=token)
+    deployment.run(agent)
+    path = deployment.environment.write("serviceaccount/eks-pod-identity-token", token)
+    deployment.environment.set(
         AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri,
         AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(path),
     )
     assert log_in() == assumed("pod-identity")
 
 
-def test_ecs_relative_uri(world: AwsWorld, log_in: LogIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ecs_relative_uri(
+    deployment: AwsDeployment, log_in: LogIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the agent's address, which only ECS has, replaced; the next test leaves it."""
     utils = need_module("botocore.utils", extra="aws")
-    agent = ContainerCredentials(lambda: world.session("task"))
-    world.run(agent)
+    agent = ContainerCredentials(lambda: deployment.session("task"))
+    deployment.run(agent)
     monkeypatch.setattr(
         utils.ContainerMetadataFetcher, "IP_ADDRESS", agent.url.removeprefix("http://")
     )
-    world.environment.set(AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=agent.path)
+    deployment.environment.set(AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=agent.path)
     assert log_in() == assumed("task")
     assert [seen.path for seen in agent.seen()] == [agent.path]
 
 
-def test_ecs_relative_uri_at_the_real_address(world: AwsWorld) -> None:
+def test_ecs_relative_uri_at_the_real_address(deployment: AwsDeployment) -> None:
     with Namespace(ECS_ADDRESS) as namespace:
         agent = ContainerCredentials(
-            lambda: world.session("task"), listener=namespace.listen(ECS_ADDRESS, 80)
+            lambda: deployment.session("task"), listener=namespace.listen(ECS_ADDRESS, 80)
         )
-        world.run(agent)
-        world.environment.set(AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=agent.path)
-        port = namespace.lead_out((world.server.host, world.server.port))
+        deployment.run(agent)
+        deployment.environment.set(AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=agent.path)
+        port = namespace.lead_out((deployment.server.host, deployment.server.port))
         uri = f"mongodb://127.0.0.1:{port}/?authMechanism=MONGODB-AWS&directConnection=true"
         assert log_in_alone(uri, namespace) == assumed("task")
     assert [seen.headers["host"] for seen in agent.seen()] == [ECS_ADDRESS]
@@ -396,8 +416,8 @@ def test_ecs_relative_uri_at_the_real_address(world: AwsWorld) -> None:
 # EC2
 
 
-def test_ec2_instance_metadata_version_2(world: AwsWorld, log_in: LogIn) -> None:
-    imds = world.imds()
+def test_ec2_instance_metadata_version_2(deployment: AwsDeployment, log_in: LogIn) -> None:
+    imds = deployment.imds()
     assert log_in() == assumed("ec2-role")
     (put,) = imds.seen("PUT")
     assert put.path == imds.TOKEN
@@ -417,39 +437,39 @@ class Places:
     ORDER = ("environment", "config role", "web identity", "shared file", "process", "config keys",
              "container", "instance")  # fmt: skip
 
-    def __init__(self, world: AwsWorld) -> None:
-        self.world = world
+    def __init__(self, deployment: AwsDeployment) -> None:
+        self.deployment = deployment
         self.config: dict[str, dict[str, str]] = {"default": {"region": "us-east-1"}}
         self.profiles: dict[str, AwsKey] = {}
 
     def make(self, *names: str) -> None:
         for name in names:
             getattr(self, name.replace(" ", "_"))()
-        self.world.environment.config_file(self.config)
-        self.world.environment.credentials_file(self.profiles)
+        self.deployment.environment.config_file(self.config)
+        self.deployment.environment.credentials_file(self.profiles)
 
     def environment(self) -> None:
-        self.world.environment.set_key(self.world.session("environment"))
+        self.deployment.environment.set_key(self.deployment.session("environment"))
 
     def config_role(self) -> None:
-        self.profiles["base"] = self.world.user
+        self.profiles["base"] = self.deployment.user
         self.config["default"] |= {"role_arn": role("config-role"), "source_profile": "base"}
 
     def web_identity(self) -> None:
-        path = self.world.environment.write("token", self.world.issuer.token())
-        self.world.environment.set(
+        path = self.deployment.environment.write("token", self.deployment.issuer.token())
+        self.deployment.environment.set(
             AWS_WEB_IDENTITY_TOKEN_FILE=str(path), AWS_ROLE_ARN=role("web-identity")
         )
 
     def shared_file(self) -> None:
-        self.profiles["default"] = self.world.session("shared-file")
+        self.profiles["default"] = self.deployment.session("shared-file")
 
     def process(self) -> None:
-        command = self.world.environment.process(self.world.session("process"))
+        command = self.deployment.environment.process(self.deployment.session("process"))
         self.config["default"]["credential_process"] = command
 
     def config_keys(self) -> None:
-        key = self.world.session("config-keys")
+        key = self.deployment.session("config-keys")
         assert key.token is not None
         self.config["default"] |= {
             "aws_access_key_id": key.access_key,
@@ -458,12 +478,12 @@ class Places:
         }
 
     def container(self) -> None:
-        agent = ContainerCredentials(lambda: self.world.session("container"))
-        self.world.run(agent)
-        self.world.environment.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri)
+        agent = ContainerCredentials(lambda: self.deployment.session("container"))
+        self.deployment.run(agent)
+        self.deployment.environment.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=agent.full_uri)
 
     def instance(self) -> None:
-        self.world.imds()
+        self.deployment.imds()
 
     @staticmethod
     def role_of(name: str) -> str:
@@ -472,8 +492,10 @@ class Places:
 
 
 @pytest.mark.parametrize("first", range(len(Places.ORDER)), ids=Places.ORDER)
-def test_a_place_goes_before_all_that_follow_it(world: AwsWorld, log_in: LogIn, first: int) -> None:
-    Places(world).make(*Places.ORDER[first:])
+def test_a_place_goes_before_all_that_follow_it(
+    deployment: AwsDeployment, log_in: LogIn, first: int
+) -> None:
+    Places(deployment).make(*Places.ORDER[first:])
     assert log_in() == assumed(Places.role_of(Places.ORDER[first]))
 
 
@@ -494,9 +516,9 @@ class Provider:
         return Credentials(self.key.access_key, self.key.secret_key, self.key.token)
 
 
-def log_in_by(world: AwsWorld, provider: Any) -> str:
+def log_in_by(deployment: AwsDeployment, provider: Any) -> str:
     with mongokey.MongoClient(
-        world.uri(directConnection=True),
+        deployment.uri(directConnection=True),
         authMechanismProperties={"AWS_CREDENTIAL_PROVIDER": provider},
         serverSelectionTimeoutMS=10_000,
     ) as client:
@@ -504,15 +526,15 @@ def log_in_by(world: AwsWorld, provider: Any) -> str:
 
 
 @pytest.mark.parametrize("temporary", [False, True], ids=["key pair", "temporary"])
-def test_a_callback_gives_credentials(world: AwsWorld, temporary: bool) -> None:
-    provider = Provider(world.session("callback") if temporary else world.user)
-    assert log_in_by(world, provider) == identity_of(provider.key.arn)
+def test_a_callback_gives_credentials(deployment: AwsDeployment, temporary: bool) -> None:
+    provider = Provider(deployment.session("callback") if temporary else deployment.user)
+    assert log_in_by(deployment, provider) == identity_of(provider.key.arn)
     assert provider.calls >= 1
 
 
-def test_a_botocore_provider_gives_credentials(world: AwsWorld) -> None:
+def test_a_botocore_provider_gives_credentials(deployment: AwsDeployment) -> None:
     credentials = need_module("botocore.credentials", extra="aws")
-    key = world.session("provider")
+    key = deployment.session("provider")
 
     class Load(credentials.CredentialProvider):  # type: ignore[misc, name-defined]
         METHOD = "mine"
@@ -520,27 +542,27 @@ def test_a_botocore_provider_gives_credentials(world: AwsWorld) -> None:
         def load(self) -> Any:
             return credentials.Credentials(key.access_key, key.secret_key, key.token)
 
-    assert log_in_by(world, Load()) == assumed("provider")
+    assert log_in_by(deployment, Load()) == assumed("provider")
 
 
-def test_a_provider_goes_before_the_environment(world: AwsWorld) -> None:
+def test_a_provider_goes_before_the_environment(deployment: AwsDeployment) -> None:
     """Prose test 2, case 2 of tests/mongodb-aws.md."""
-    provider = Provider(world.user)
-    world.environment.set_key(world.session("environment"))
-    assert log_in_by(world, provider) == world.user.arn
+    provider = Provider(deployment.user)
+    deployment.environment.set_key(deployment.session("environment"))
+    assert log_in_by(deployment, provider) == deployment.user.arn
     assert provider.calls >= 1
 
 
 @pytest.mark.parametrize("place", Places.ORDER)
-def test_a_provider_may_use_the_sdk_s_default_chain(world: AwsWorld, place: str) -> None:
+def test_a_provider_may_use_the_sdk_s_default_chain(deployment: AwsDeployment, place: str) -> None:
     """Prose test 1 of tests/mongodb-aws.md: every scenario once more, by a user's provider."""
     boto3 = need_module("boto3", extra="aws")
-    Places(world).make(place)
+    Places(deployment).make(place)
     calls = []
 
     def provider() -> Any:
         calls.append(1)
         return boto3.Session().get_credentials()
 
-    assert log_in_by(world, provider) == assumed(Places.role_of(place))
+    assert log_in_by(deployment, provider) == assumed(Places.role_of(place))
     assert calls

@@ -16,7 +16,7 @@ import pytest
 
 from mongokey import MongoClient
 from mongokey.errors import AutoReconnect, OperationFailure
-from tests.servers.aws_cloud import AwsWorld, ContainerCredentials, Imds
+from tests.servers.aws_cloud import AwsDeployment, ContainerCredentials, Imds
 from tests.servers.mechanism.aws import AwsAcceptor, AwsKey
 from tests.servers.needs import need_module
 from tests.threads import in_threads, outcomes
@@ -29,9 +29,9 @@ MARGIN = 5 * MINUTES
 ROLE = "arn:aws:iam::123456789012:role/pod"
 
 
-def connect(world: AwsWorld, **options: Any) -> MongoClient[Any]:
+def connect(deployment: AwsDeployment, **options: Any) -> MongoClient[Any]:
     return MongoClient(
-        world.uri(directConnection=True), serverSelectionTimeoutMS=10_000, retryReads=False,
+        deployment.uri(directConnection=True), serverSelectionTimeoutMS=10_000, retryReads=False,
         **options,
     )  # fmt: skip
 
@@ -52,11 +52,11 @@ def fetched(place: Any) -> int:
 class Container(ContainerCredentials):
     """A container's agent whose credentials last as long as `lifetime` says."""
 
-    def __init__(self, world: AwsWorld, lifetime: float) -> None:
-        super().__init__(lambda: world.session("task", self.lifetime))
+    def __init__(self, deployment: AwsDeployment, lifetime: float) -> None:
+        super().__init__(lambda: deployment.session("task", self.lifetime))
         self.lifetime = lifetime
-        world.run(self)
-        world.environment.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=self.full_uri)
+        deployment.run(self)
+        deployment.environment.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=self.full_uri)
 
 
 # Fetched once
@@ -74,8 +74,10 @@ def together(acceptor: AwsAcceptor, count: int, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(acceptor, "judge", wait)
 
 
-def test_fifty_connections_opened_at_once_ask_the_metadata_service_once(world: AwsWorld) -> None:
-    imds = world.imds()
+def test_fifty_connections_opened_at_once_ask_the_metadata_service_once(
+    deployment: AwsDeployment,
+) -> None:
+    imds = deployment.imds()
     vend = imds.vend
 
     def slow() -> AwsKey:
@@ -83,38 +85,38 @@ def test_fifty_connections_opened_at_once_ask_the_metadata_service_once(world: A
         return vend()
 
     imds.vend = slow
-    with connect(world, maxPoolSize=50, maxConnecting=50) as client:
+    with connect(deployment, maxPoolSize=50, maxConnecting=50) as client:
         in_threads(50, client["aws"]["cache"].find_one)
     assert fetched(imds) == 1
     assert len(imds.seen("PUT")) == 1
-    assert len(set(world.acceptor.signed)) == 1
+    assert len(set(deployment.acceptor.signed)) == 1
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["kept", "expired"])
 def test_connections_that_log_in_at_the_same_time_share_one_fetch(
-    world: AwsWorld, monkeypatch: pytest.MonkeyPatch, again: bool
+    deployment: AwsDeployment, monkeypatch: pytest.MonkeyPatch, again: bool
 ) -> None:
     """Cold, the first connection finds out what server it is, alone; so the cache is emptied by
     an expiry before the others come together."""
-    agent = Container(world, MARGIN - 5 if again else 3600)
-    with connect(world, maxPoolSize=50, maxConnecting=50) as client:
+    agent = Container(deployment, MARGIN - 5 if again else 3600)
+    with connect(deployment, maxPoolSize=50, maxConnecting=50) as client:
         use(client)
         before = fetched(agent)
         agent.lifetime = 3600
-        together(world.acceptor, 50, monkeypatch)
+        together(deployment.acceptor, 50, monkeypatch)
         in_threads(50, client["aws"]["cache"].find_one)
-        assert world.server.logins == 51
+        assert deployment.server.logins == 51
     assert fetched(agent) == before + again
-    assert len(set(world.acceptor.signed[1:])) == 1
+    assert len(set(deployment.acceptor.signed[1:])) == 1
 
 
 def test_connections_that_log_in_at_the_same_time_share_one_failure(
-    world: AwsWorld, monkeypatch: pytest.MonkeyPatch
+    deployment: AwsDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     utils = need_module("botocore.utils", extra="aws")
     monkeypatch.setattr(utils.ContainerMetadataFetcher, "SLEEP_TIME", 0.2)
-    agent = Container(world, MARGIN - 5)
-    with connect(world, maxPoolSize=50, maxConnecting=50) as client:
+    agent = Container(deployment, MARGIN - 5)
+    with connect(deployment, maxPoolSize=50, maxConnecting=50) as client:
         use(client)
         before = fetched(agent)
         agent.authorization = "nobody has this"
@@ -125,26 +127,26 @@ def test_connections_that_log_in_at_the_same_time_share_one_failure(
     assert fetched(agent) == before + 3
 
 
-def test_a_web_identity_is_exchanged_once(world: AwsWorld) -> None:
-    path = world.environment.write("token", world.issuer.token())
-    world.environment.set(AWS_WEB_IDENTITY_TOKEN_FILE=str(path), AWS_ROLE_ARN=ROLE)
-    world.sts.delay = 0.2
-    with connect(world, maxConnecting=10) as client:
+def test_a_web_identity_is_exchanged_once(deployment: AwsDeployment) -> None:
+    path = deployment.environment.write("token", deployment.issuer.token())
+    deployment.environment.set(AWS_WEB_IDENTITY_TOKEN_FILE=str(path), AWS_ROLE_ARN=ROLE)
+    deployment.sts.delay = 0.2
+    with connect(deployment, maxConnecting=10) as client:
         in_threads(10, client["aws"]["cache"].find_one)
-    assert world.sts_calls() == ["AssumeRoleWithWebIdentity"]
+    assert deployment.sts_calls() == ["AssumeRoleWithWebIdentity"]
 
 
-def test_a_process_runs_once(world: AwsWorld) -> None:
-    command = world.environment.process(world.session())
-    world.environment.config_file({"default": {"credential_process": command}})
-    with connect(world) as client:
+def test_a_process_runs_once(deployment: AwsDeployment) -> None:
+    command = deployment.environment.process(deployment.session())
+    deployment.environment.config_file({"default": {"credential_process": command}})
+    with connect(deployment) as client:
         for _ in range(3):
             use(client)
-    assert world.environment.runs() == 1
+    assert deployment.environment.runs() == 1
 
 
 def test_a_credential_provider_that_says_when_its_credentials_expire_is_asked_once(
-    world: AwsWorld,
+    deployment: AwsDeployment,
 ) -> None:
     from botocore.credentials import RefreshableCredentials
 
@@ -152,7 +154,7 @@ def test_a_credential_provider_that_says_when_its_credentials_expire_is_asked_on
 
     def refresh() -> dict[str, str]:
         calls.append(1)
-        key = world.session("callback")
+        key = deployment.session("callback")
         assert key.token is not None
         assert key.expires is not None
         expiry = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(key.expires))
@@ -163,32 +165,34 @@ def test_a_credential_provider_that_says_when_its_credentials_expire_is_asked_on
         return RefreshableCredentials.create_from_metadata(refresh(), refresh, "mine")
 
     properties = {"AWS_CREDENTIAL_PROVIDER": provider}
-    with connect(world, authMechanismProperties=properties) as client:
+    with connect(deployment, authMechanismProperties=properties) as client:
         for _ in range(3):
             use(client)
     assert len(calls) == 1
 
 
-def test_every_client_has_credentials_of_its_own(world: AwsWorld) -> None:
-    imds = world.imds()
+def test_every_client_has_credentials_of_its_own(deployment: AwsDeployment) -> None:
+    imds = deployment.imds()
     for _ in range(2):
-        with connect(world) as client:
+        with connect(deployment) as client:
             use(client)
     assert fetched(imds) == 2
-    assert len(set(world.acceptor.signed)) == 2
+    assert len(set(deployment.acceptor.signed)) == 2
 
 
 # Refreshed five minutes before they expire
 
 
-def test_credentials_within_five_minutes_of_their_end_are_fetched_again(world: AwsWorld) -> None:
-    agent = Container(world, MARGIN - 5)
-    with connect(world) as client:
+def test_credentials_within_five_minutes_of_their_end_are_fetched_again(
+    deployment: AwsDeployment,
+) -> None:
+    agent = Container(deployment, MARGIN - 5)
+    with connect(deployment) as client:
         for number in (1, 2, 3):
             before = fetched(agent)
             use(client)
             assert fetched(agent) > before
-            assert len(set(world.acceptor.signed)) == number
+            assert len(set(deployment.acceptor.signed)) == number
         agent.lifetime = 3600
         before = fetched(agent)
         for _ in range(3):
@@ -196,65 +200,67 @@ def test_credentials_within_five_minutes_of_their_end_are_fetched_again(world: A
         assert fetched(agent) == before + 1
 
 
-def test_credentials_with_more_than_five_minutes_left_are_kept(world: AwsWorld) -> None:
-    agent = Container(world, MARGIN + 60)
-    with connect(world) as client:
+def test_credentials_with_more_than_five_minutes_left_are_kept(deployment: AwsDeployment) -> None:
+    agent = Container(deployment, MARGIN + 60)
+    with connect(deployment) as client:
         use(client)
         # botocore itself refreshes what it has just fetched when less than 15 minutes are left.
         before = fetched(agent)
         for _ in range(3):
             use(client)
     assert fetched(agent) == before
-    assert len(set(world.acceptor.signed)) == 1
+    assert len(set(deployment.acceptor.signed)) == 1
 
 
 @pytest.mark.parametrize("place", ["container", "instance"])
-def test_credentials_are_fetched_again_when_the_time_has_come(world: AwsWorld, place: str) -> None:
+def test_credentials_are_fetched_again_when_the_time_has_come(
+    deployment: AwsDeployment, place: str
+) -> None:
     # Expirations are whole seconds. botocore adds some minutes to what an instance's metadata
     # says; the true end counts.
     need_module("botocore.session", extra="aws")  # its import takes a while
     due = math.ceil(time.time() + 1.2)
     lifetime = due + MARGIN - time.time() + 0.01
     if place == "container":
-        Container(world, lifetime)
+        Container(deployment, lifetime)
     else:
-        world.imds(lifetime)
-    with connect(world) as client:
+        deployment.imds(lifetime)
+    with connect(deployment) as client:
         use(client)
         use(client)
         assert time.time() < due, "this machine is too slow for this test"
-        assert len(set(world.acceptor.signed)) == 1
+        assert len(set(deployment.acceptor.signed)) == 1
         time.sleep(due - time.time() + 0.05)
         use(client)
-    assert len(set(world.acceptor.signed)) == 2
+    assert len(set(deployment.acceptor.signed)) == 2
 
 
-def test_a_role_is_assumed_again_when_the_time_has_come(world: AwsWorld) -> None:
-    world.environment.credentials_file({"base": world.user})
-    world.environment.config_file(
+def test_a_role_is_assumed_again_when_the_time_has_come(deployment: AwsDeployment) -> None:
+    deployment.environment.credentials_file({"base": deployment.user})
+    deployment.environment.config_file(
         {"default": {"role_arn": ROLE, "source_profile": "base", "region": "eu-west-1"}}
     )
-    world.sts.lifetime = MARGIN - 10
-    with connect(world) as client:
+    deployment.sts.lifetime = MARGIN - 10
+    with connect(deployment) as client:
         use(client)
         use(client)
-        assert len(set(world.acceptor.signed)) == 2
-        world.sts.lifetime = 3600
+        assert len(set(deployment.acceptor.signed)) == 2
+        deployment.sts.lifetime = 3600
         use(client)
         use(client)
-    assert len(set(world.acceptor.signed)) == 3
+    assert len(set(deployment.acceptor.signed)) == 3
 
 
-def test_a_web_identity_s_token_is_read_again(world: AwsWorld) -> None:
+def test_a_web_identity_s_token_is_read_again(deployment: AwsDeployment) -> None:
     """Kubernetes rotates the file."""
-    path = world.environment.write("token", world.issuer.token("first"))
-    world.environment.set(AWS_WEB_IDENTITY_TOKEN_FILE=str(path), AWS_ROLE_ARN=ROLE)
-    world.sts.lifetime = MARGIN - 10
-    with connect(world) as client:
+    path = deployment.environment.write("token", deployment.issuer.token("first"))
+    deployment.environment.set(AWS_WEB_IDENTITY_TOKEN_FILE=str(path), AWS_ROLE_ARN=ROLE)
+    deployment.sts.lifetime = MARGIN - 10
+    with connect(deployment) as client:
         use(client)
-        world.environment.write("token", world.issuer.token("second"))
+        deployment.environment.write("token", deployment.issuer.token("second"))
         use(client)
-    tokens = [call.parameters.get("WebIdentityToken") for call in world.sts.calls]
+    tokens = [call.parameters.get("WebIdentityToken") for call in deployment.sts.calls]
     assert len({token for token in tokens if token}) == 2
 
 
@@ -262,34 +268,34 @@ def test_a_web_identity_s_token_is_read_again(world: AwsWorld) -> None:
 
 
 @pytest.mark.parametrize("place", ["instance", "container", "web identity"])
-def test_refused_credentials_are_dropped(world: AwsWorld, place: str) -> None:
+def test_refused_credentials_are_dropped(deployment: AwsDeployment, place: str) -> None:
     """The prose test's steps 7 to 12, by a server that refuses what it took before."""
     if place == "instance":
-        world.imds()
+        deployment.imds()
     elif place == "container":
-        Container(world, 3600)
+        Container(deployment, 3600)
     else:
-        path = world.environment.write("token", world.issuer.token())
-        world.environment.set(AWS_WEB_IDENTITY_TOKEN_FILE=str(path), AWS_ROLE_ARN=ROLE)
-    with connect(world) as client:
+        path = deployment.environment.write("token", deployment.issuer.token())
+        deployment.environment.set(AWS_WEB_IDENTITY_TOKEN_FILE=str(path), AWS_ROLE_ARN=ROLE)
+    with connect(deployment) as client:
         use(client)
-        (old,) = world.acceptor.signed
-        world.acceptor.expire(old)
+        (old,) = deployment.acceptor.signed
+        deployment.acceptor.expire(old)
         with pytest.raises(OperationFailure) as caught:
             use(client)
         assert caught.value.code == 18
         use(client)
         use(client)
-    assert world.acceptor.signed[:2] == [old, old]
-    (new,) = set(world.acceptor.signed[2:])
+    assert deployment.acceptor.signed[:2] == [old, old]
+    (new,) = set(deployment.acceptor.signed[2:])
     assert new != old
 
 
-def test_credentials_are_dropped_for_every_kind_of_refusal(world: AwsWorld) -> None:
-    imds = world.imds()
-    with connect(world) as client:
+def test_credentials_are_dropped_for_every_kind_of_refusal(deployment: AwsDeployment) -> None:
+    imds = deployment.imds()
+    with connect(deployment) as client:
         use(client)
-        world.acceptor.refuse()
+        deployment.acceptor.refuse()
         with pytest.raises(OperationFailure) as caught:
             use(client)
         assert caught.value.code == 8000
@@ -297,11 +303,11 @@ def test_credentials_are_dropped_for_every_kind_of_refusal(world: AwsWorld) -> N
     assert fetched(imds) == 2
 
 
-def test_a_lost_connection_is_no_reason_to_drop_them(world: AwsWorld) -> None:
-    imds = world.imds()
-    with connect(world) as client:
+def test_a_lost_connection_is_no_reason_to_drop_them(deployment: AwsDeployment) -> None:
+    imds = deployment.imds()
+    with connect(deployment) as client:
         use(client)
-        world.server.fail_command(["find"], close=True)
+        deployment.server.fail_command(["find"], close=True)
         with pytest.raises(AutoReconnect):
             use(client)
         use(client)
@@ -309,12 +315,12 @@ def test_a_lost_connection_is_no_reason_to_drop_them(world: AwsWorld) -> None:
 
 
 def test_a_late_refusal_does_not_drop_newer_credentials(
-    world: AwsWorld, monkeypatch: pytest.MonkeyPatch
+    deployment: AwsDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two logins with the same credentials are refused one after the other: the second one's
     refusal is about the old ones, not about those fetched in between."""
-    imds = world.imds()
-    judge = world.acceptor.judge
+    imds = deployment.imds()
+    judge = deployment.acceptor.judge
     release = threading.Event()
     held = threading.Event()
     calls: list[int] = []
@@ -326,12 +332,12 @@ def test_a_late_refusal_does_not_drop_newer_credentials(
             assert release.wait(20.0)
         return judge(payload, nonce)
 
-    with connect(world, maxConnecting=5) as client:
+    with connect(deployment, maxConnecting=5) as client:
         use(client)
-        (old,) = world.acceptor.signed
+        (old,) = deployment.acceptor.signed
         calls.clear()
         calls.append(1)
-        monkeypatch.setattr(world.acceptor, "judge", hold)
+        monkeypatch.setattr(deployment.acceptor, "judge", hold)
         client._pool().clear()
         late: list[BaseException] = []
         slow = threading.Thread(
@@ -339,7 +345,7 @@ def test_a_late_refusal_does_not_drop_newer_credentials(
         )
         slow.start()
         assert held.wait(20.0)
-        world.acceptor.expire(old)
+        deployment.acceptor.expire(old)
         with pytest.raises(OperationFailure):
             client["aws"]["cache"].find_one()
         client["aws"]["cache"].find_one()
@@ -355,77 +361,87 @@ def test_a_late_refusal_does_not_drop_newer_credentials(
 # The environment is never cached
 
 
-def test_environment_variables_are_read_at_every_login(world: AwsWorld) -> None:
+def test_environment_variables_are_read_at_every_login(deployment: AwsDeployment) -> None:
     """Lambda's, or another part of the program that refreshes them."""
-    with connect(world) as client:
+    with connect(deployment) as client:
         for _ in range(3):
-            key = world.session()
-            world.environment.set_key(key)
+            key = deployment.session()
+            deployment.environment.set_key(key)
             use(client)
-            assert world.acceptor.signed[-1] == key.access_key
+            assert deployment.acceptor.signed[-1] == key.access_key
 
 
-def test_the_credential_provider_s_own_environment_reading_is_not_cached(world: AwsWorld) -> None:
-    world.environment.set_key(world.user)
-    with connect(world) as client:
+def test_the_credential_provider_s_own_environment_reading_is_not_cached(
+    deployment: AwsDeployment,
+) -> None:
+    deployment.environment.set_key(deployment.user)
+    with connect(deployment) as client:
         use(client)
-        world.environment.set_key(AwsKey(world.user.access_key, "invalid"))
+        deployment.environment.set_key(AwsKey(deployment.user.access_key, "invalid"))
         with pytest.raises(OperationFailure):
             use(client)
-        world.environment.set_key(world.user)
+        deployment.environment.set_key(deployment.user)
         use(client)
 
 
-def test_variables_that_appear_later_do_not_replace_cached_credentials(world: AwsWorld) -> None:
+def test_variables_that_appear_later_do_not_replace_cached_credentials(
+    deployment: AwsDeployment,
+) -> None:
     """The second prose test's steps 11 to 18; auth.md, "Environment variables"."""
-    imds = world.imds()
-    with connect(world) as client:
+    imds = deployment.imds()
+    with connect(deployment) as client:
         use(client)
-        world.environment.set_key(AwsKey("AKIAINVALIDINVALIDAA", "invalid"))
+        deployment.environment.set_key(AwsKey("AKIAINVALIDINVALIDAA", "invalid"))
         use(client)
     assert fetched(imds) == 1
-    assert len(set(world.acceptor.signed)) == 1
+    assert len(set(deployment.acceptor.signed)) == 1
 
 
-def test_the_environment_s_credentials_leave_nothing_in_the_cache(world: AwsWorld) -> None:
+def test_the_environment_s_credentials_leave_nothing_in_the_cache(
+    deployment: AwsDeployment,
+) -> None:
     """The second prose test's steps 4 to 10: gone variables send the client to the next place."""
-    imds = world.imds()
-    world.environment.set_key(world.user)
-    with connect(world) as client:
+    imds = deployment.imds()
+    deployment.environment.set_key(deployment.user)
+    with connect(deployment) as client:
         use(client)
         assert fetched(imds) == 0
-        world.environment.set(
+        deployment.environment.set(
             AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, AWS_SESSION_TOKEN=None
         )
         use(client)
         assert fetched(imds) == 1
 
 
-def test_keys_of_the_program_s_own_are_tried_again_after_a_refusal(world: AwsWorld) -> None:
-    key = world.user
-    with connect(world, username=key.access_key, password=key.secret_key) as client:
+def test_keys_of_the_program_s_own_are_tried_again_after_a_refusal(
+    deployment: AwsDeployment,
+) -> None:
+    key = deployment.user
+    with connect(deployment, username=key.access_key, password=key.secret_key) as client:
         use(client)
-        world.acceptor.refuse()
+        deployment.acceptor.refuse()
         with pytest.raises(OperationFailure):
             use(client)
         use(client)
-    assert world.acceptor.signed == [key.access_key] * 3
+    assert deployment.acceptor.signed == [key.access_key] * 3
 
 
-def test_a_shared_file_that_changed_is_read_after_a_refusal(world: AwsWorld) -> None:
+def test_a_shared_file_that_changed_is_read_after_a_refusal(deployment: AwsDeployment) -> None:
     """Whoever rotated the key in the file need not restart the program."""
-    world.environment.credentials_file({"default": AwsKey(world.user.access_key, "rotated away")})
-    with connect(world) as client:
+    deployment.environment.credentials_file(
+        {"default": AwsKey(deployment.user.access_key, "rotated away")}
+    )
+    with connect(deployment) as client:
         with pytest.raises(OperationFailure):
             use(client)
-        world.environment.credentials_file({"default": world.user})
+        deployment.environment.credentials_file({"default": deployment.user})
         use(client)
 
 
-def test_a_shared_file_that_changed_is_read_at_the_next_login(world: AwsWorld) -> None:
-    world.environment.credentials_file({"default": world.session()})
-    with connect(world) as client:
+def test_a_shared_file_that_changed_is_read_at_the_next_login(deployment: AwsDeployment) -> None:
+    deployment.environment.credentials_file({"default": deployment.session()})
+    with connect(deployment) as client:
         use(client)
-        world.environment.credentials_file({"default": world.user})
+        deployment.environment.credentials_file({"default": deployment.user})
         use(client)
-    assert world.acceptor.signed[-1] == world.user.access_key
+    assert deployment.acceptor.signed[-1] == deployment.user.access_key

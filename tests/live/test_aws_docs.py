@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.aws_cloud import AwsWorld
+from tests.servers.aws_cloud import AwsDeployment
 from tests.servers.mechanism.aws import ACCOUNT, AwsKey
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "aws.md"
@@ -17,8 +17,8 @@ CODES = [match["code"] for match in BLOCK.finditer(PAGE.read_text(encoding="utf-
 pytestmark = pytest.mark.live
 
 
-def fill_in(code: str, world: AwsWorld, key: AwsKey) -> str:
-    host = world.server.uri().removeprefix("mongodb://").partition("/")[0]
+def fill_in(code: str, deployment: AwsDeployment, key: AwsKey) -> str:
+    host = deployment.server.uri().removeprefix("mongodb://").partition("/")[0]
     code = code.replace("mongodb+srv://", "mongodb://")
     code = code.replace("cluster0.example.mongodb.net", host).replace("111122223333", ACCOUNT)
     code = code.replace("<access key id>", key.access_key).replace("<secret key>", key.secret_key)
@@ -30,15 +30,17 @@ def test_the_page_has_its_examples() -> None:
 
 
 @pytest.mark.parametrize("code", CODES, ids=range(len(CODES)))
-def test_an_example_runs(world: AwsWorld, code: str, capsys: pytest.CaptureFixture[str]) -> None:
-    key = world.session() if "<session token>" in code else world.user
+def test_an_example_runs(
+    deployment: AwsDeployment, code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = deployment.session() if "<session token>" in code else deployment.user
     if "<secret key>" not in code:
         # The environment is for boto3, of the callback's or of the driver's.
-        world.environment.set_key(world.user)
-        world.environment.set(AWS_DEFAULT_REGION="us-east-1")
-    exec(compile(fill_in(code, world, key), str(PAGE), "exec"), {"__name__": "__main__"})
-    assert world.server.logins >= 1
+        deployment.environment.set_key(deployment.user)
+        deployment.environment.set(AWS_DEFAULT_REGION="us-east-1")
+    exec(compile(fill_in(code, deployment, key), str(PAGE), "exec"), {"__name__": "__main__"})
+    assert deployment.server.logins >= 1
     if "AWS_CREDENTIAL_PROVIDER" in code:
-        assert "AssumeRole" in world.sts_calls()
+        assert "AssumeRole" in deployment.sts_calls()
     if "print" in code:
-        assert world.user.arn in capsys.readouterr().out
+        assert deployment.user.arn in capsys.readouterr().out

@@ -16,7 +16,7 @@ from mongokey import MongoClient
 from mongokey.auth.errors import AuthenticationFailed, ServerProofError
 from mongokey.errors import OperationFailure
 from tests.live._aws import SECRET, TOKEN, failure, given, refused, show_no_secret
-from tests.servers.aws_cloud import AwsWorld
+from tests.servers.aws_cloud import AwsDeployment
 from tests.servers.mechanism import Refused
 from tests.servers.mechanism.aws import AwsKey, atlas_refusal
 from tests.servers.scripted.answers import Reply, Request
@@ -24,50 +24,50 @@ from tests.servers.scripted.answers import Reply, Request
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("no_secret_logged")]
 
 
-def test_a_wrong_secret_key(world: AwsWorld) -> None:
-    text = refused(world, **given(AwsKey(world.user.access_key, SECRET)))
+def test_a_wrong_secret_key(deployment: AwsDeployment) -> None:
+    text = refused(deployment, **given(AwsKey(deployment.user.access_key, SECRET)))
     assert "AWS-STS-REFUSED" in text
 
 
-def test_a_temporary_key_without_its_token(world: AwsWorld) -> None:
-    key = world.session()
-    text = refused(world, **given(AwsKey(key.access_key, key.secret_key)))
+def test_a_temporary_key_without_its_token(deployment: AwsDeployment) -> None:
+    key = deployment.session()
+    text = refused(deployment, **given(AwsKey(key.access_key, key.secret_key)))
     assert "AWS-TOKEN-MISSING, certain" in text
     assert "AWS_SESSION_TOKEN" in text
 
 
-def test_a_user_s_own_key_with_a_token(world: AwsWorld) -> None:
-    key = world.user
-    text = refused(world, **given(AwsKey(key.access_key, key.secret_key, TOKEN)))
+def test_a_user_s_own_key_with_a_token(deployment: AwsDeployment) -> None:
+    key = deployment.user
+    text = refused(deployment, **given(AwsKey(key.access_key, key.secret_key, TOKEN)))
     assert "AWS-TOKEN-FOREIGN" in text
 
 
-def test_the_source_of_refused_credentials_is_named(world: AwsWorld) -> None:
-    world.environment.set_key(AwsKey(world.user.access_key, SECRET))
-    assert "environment" in refused(world)
-    world.environment.set_key(AwsKey("", "", ""))
-    world.environment.set(
+def test_the_source_of_refused_credentials_is_named(deployment: AwsDeployment) -> None:
+    deployment.environment.set_key(AwsKey(deployment.user.access_key, SECRET))
+    assert "environment" in refused(deployment)
+    deployment.environment.set_key(AwsKey("", "", ""))
+    deployment.environment.set(
         AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, AWS_SESSION_TOKEN=None
     )
-    world.environment.credentials_file({"mine": AwsKey(world.user.access_key, SECRET)})
-    world.environment.set(AWS_PROFILE="mine")
-    text = refused(world)
+    deployment.environment.credentials_file({"mine": AwsKey(deployment.user.access_key, SECRET)})
+    deployment.environment.set(AWS_PROFILE="mine")
+    text = refused(deployment)
     assert "~/.aws/credentials, profile mine" in text
 
 
-def test_an_expired_token_that_worked_before(world: AwsWorld) -> None:
-    key = world.session()
-    with MongoClient(world.uri(directConnection=True), **given(key)) as client:
+def test_an_expired_token_that_worked_before(deployment: AwsDeployment) -> None:
+    key = deployment.session()
+    with MongoClient(deployment.uri(directConnection=True), **given(key)) as client:
         client["x"]["y"].find_one()
-        world.acceptor.expire(key.access_key)
+        deployment.acceptor.expire(key.access_key)
         client._pool().clear()
         with pytest.raises(AuthenticationFailed) as caught:
             client["x"]["y"].find_one()
-    show_no_secret(world, [str(caught.value), *traceback.format_exception(caught.value)])
+    show_no_secret(deployment, [str(caught.value), *traceback.format_exception(caught.value)])
     assert "AWS-TOKEN-EXPIRED" in str(caught.value)
 
 
-def test_an_expiry_that_has_passed_is_certain(world: AwsWorld) -> None:
+def test_an_expiry_that_has_passed_is_certain(deployment: AwsDeployment) -> None:
     from botocore.credentials import Credentials
 
     class Dated(Credentials):  # type: ignore[misc]
@@ -75,11 +75,11 @@ def test_an_expiry_that_has_passed_is_certain(world: AwsWorld) -> None:
 
         _expiry_time = datetime.now(timezone.utc) - timedelta(hours=1)
 
-    key = world.session("app", lifetime=-3600)
+    key = deployment.session("app", lifetime=-3600)
     properties = {
         "AWS_CREDENTIAL_PROVIDER": lambda: Dated(key.access_key, key.secret_key, key.token)
     }
-    text = refused(world, authMechanismProperties=properties)
+    text = refused(deployment, authMechanismProperties=properties)
     assert "AWS-TOKEN-EXPIRED" in text
 
 
@@ -87,38 +87,41 @@ def test_an_expiry_that_has_passed_is_certain(world: AwsWorld) -> None:
     ("ahead", "word"), [(-3600, "60 minutes ahead of"), (1200, "20 minutes behind")]
 )
 def test_a_wrong_clock_is_told_from_the_server_s_hello(
-    world: AwsWorld, ahead: float, word: str
+    deployment: AwsDeployment, ahead: float, word: str
 ) -> None:
     now = datetime.now(timezone.utc)
-    world.server.hello = {**world.server.hello, "localTime": now + timedelta(seconds=ahead)}
-    world.acceptor.clock = lambda: time.time() + ahead
-    text = refused(world, **given(world.user))
+    deployment.server.hello = {
+        **deployment.server.hello,
+        "localTime": now + timedelta(seconds=ahead),
+    }
+    deployment.acceptor.clock = lambda: time.time() + ahead
+    text = refused(deployment, **given(deployment.user))
     assert "AWS-CLOCK-SKEW" in text
     assert word in text
     assert f"{now:%Y-%m-%d}" in text
 
 
-def test_a_right_clock_is_not_blamed(world: AwsWorld) -> None:
-    assert "CLOCK" not in refused(world, **given(AwsKey(world.user.access_key, SECRET)))
+def test_a_right_clock_is_not_blamed(deployment: AwsDeployment) -> None:
+    assert "CLOCK" not in refused(deployment, **given(AwsKey(deployment.user.access_key, SECRET)))
 
 
-def test_an_identity_that_the_server_does_not_know(world: AwsWorld) -> None:
-    world.acceptor.users = set()
-    text = refused(world, **given(world.user))
+def test_an_identity_that_the_server_does_not_know(deployment: AwsDeployment) -> None:
+    deployment.acceptor.users = set()
+    text = refused(deployment, **given(deployment.user))
     assert "AWS-STS-REFUSED" in text
     assert "ARN" in text
 
 
-def test_atlas_s_words_are_told(world: AwsWorld) -> None:
-    world.acceptor.refuse()
-    text = refused(world, 8000, **given(world.user))
+def test_atlas_s_words_are_told(deployment: AwsDeployment) -> None:
+    deployment.acceptor.refuse()
+    text = refused(deployment, 8000, **given(deployment.user))
     assert "403" in text
     assert "AWS-STS-REFUSED, likely" in text
-    world.acceptor.refuse(atlas_refusal(503))
-    assert "AWS-STS-THROTTLED" in refused(world, 8000, **given(world.user))
-    arn = world.user.arn
-    world.acceptor.refuse(Refused(f"bad auth : user not found: {arn}", 8000, "AtlasError"))
-    text = refused(world, 8000, **given(world.user))
+    deployment.acceptor.refuse(atlas_refusal(503))
+    assert "AWS-STS-THROTTLED" in refused(deployment, 8000, **given(deployment.user))
+    arn = deployment.user.arn
+    deployment.acceptor.refuse(Refused(f"bad auth : user not found: {arn}", 8000, "AtlasError"))
+    text = refused(deployment, 8000, **given(deployment.user))
     assert "AWS-IDENTITY-UNKNOWN" in text
     assert arn in text
 
@@ -146,12 +149,12 @@ BAD_HOSTS = {
 
 @pytest.mark.parametrize("host", BAD_HOSTS.values(), ids=BAD_HOSTS.keys())
 def test_a_bad_sts_host_ends_the_login_before_anything_is_signed(
-    world: AwsWorld, host: Any
+    deployment: AwsDeployment, host: Any
 ) -> None:
-    world.acceptor.first = lambda nonce: bson.encode({"s": nonce + b"s" * 32, "h": host})
-    error = failure(world, **given(world.user))
+    deployment.acceptor.first = lambda nonce: bson.encode({"s": nonce + b"s" * 32, "h": host})
+    error = failure(deployment, **given(deployment.user))
     assert isinstance(error, ServerProofError)
-    assert not world.server.commands("saslContinue")
+    assert not deployment.server.commands("saslContinue")
 
 
 @pytest.mark.parametrize(
@@ -169,13 +172,15 @@ def test_a_bad_sts_host_ends_the_login_before_anything_is_signed(
     ids=["wrong", "client's", "short", "long", "reversed", "empty", "one bit", "text"],
 )
 def test_a_bad_server_nonce_ends_the_login_before_anything_is_signed(
-    world: AwsWorld, make: Any
+    deployment: AwsDeployment, make: Any
 ) -> None:
-    world.acceptor.first = lambda nonce: bson.encode({"s": make(nonce), "h": "sts.amazonaws.com"})
-    error = failure(world, **given(world.user))
+    deployment.acceptor.first = lambda nonce: bson.encode(
+        {"s": make(nonce), "h": "sts.amazonaws.com"}
+    )
+    error = failure(deployment, **given(deployment.user))
     assert isinstance(error, ServerProofError)
     assert "nonce" in str(error)
-    assert not world.server.commands("saslContinue")
+    assert not deployment.server.commands("saslContinue")
 
 
 @pytest.mark.parametrize(
@@ -184,16 +189,16 @@ def test_a_bad_server_nonce_ends_the_login_before_anything_is_signed(
      bson.encode({"h": "sts.amazonaws.com"})],
     ids=["nothing", "zero", "empty", "no host", "length", "no nonce"],
 )  # fmt: skip
-def test_a_bad_payload_ends_the_login(world: AwsWorld, payload: bytes) -> None:
-    world.acceptor.first = lambda nonce: payload
-    error = failure(world, **given(world.user))
+def test_a_bad_payload_ends_the_login(deployment: AwsDeployment, payload: bytes) -> None:
+    deployment.acceptor.first = lambda nonce: payload
+    error = failure(deployment, **given(deployment.user))
     assert isinstance(error, OperationFailure)
-    assert not world.server.commands("saslContinue")
+    assert not deployment.server.commands("saslContinue")
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["early", "never"])
 def test_a_server_that_ends_the_login_at_the_wrong_time_is_not_believed(
-    world: AwsWorld, early: bool
+    deployment: AwsDeployment, early: bool
 ) -> None:
     """Done before anything was signed, in an answer that is right but for that; or never."""
 
@@ -202,7 +207,7 @@ def test_a_server_that_ends_the_login_at_the_wrong_time_is_not_believed(
         payload = bson.encode({"s": nonce + b"s" * 32, "h": "sts.amazonaws.com"})
         return Reply({"conversationId": 1, "done": early, "payload": payload, "ok": 1.0})
 
-    world.server.on["saslStart" if early else "saslContinue"] = answer
-    error = failure(world, **given(world.user))
+    deployment.server.on["saslStart" if early else "saslContinue"] = answer
+    error = failure(deployment, **given(deployment.user))
     assert isinstance(error, ServerProofError)
-    assert len(world.server.commands("saslContinue")) == (not early)
+    assert len(deployment.server.commands("saslContinue")) == (not early)

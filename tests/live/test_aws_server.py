@@ -16,7 +16,7 @@ import pymongo
 import pymongo.errors
 import pytest
 
-from tests.servers.aws_cloud import AwsWorld
+from tests.servers.aws_cloud import AwsDeployment
 from tests.servers.mechanism import Continue, Done, Refused, Session
 from tests.servers.mechanism.aws import (
     BODY,
@@ -214,7 +214,7 @@ def test_an_identity_without_a_user_is_refused() -> None:
 # By PyMongo
 
 
-def log_in_with_pymongo(world: AwsWorld, uri: str, **options: Any) -> str:
+def log_in_with_pymongo(deployment: AwsDeployment, uri: str, **options: Any) -> str:
     with pymongo.MongoClient(uri, serverSelectionTimeoutMS=5000, **options) as client:
         client["aws"]["pymongo"].insert_one({})
         assert client["aws"]["pymongo"].find_one() is not None
@@ -233,21 +233,25 @@ def pymongo_alone() -> Iterator[None]:
     auth.set_cached_credentials(None)
 
 
-def test_pymongo_logs_in_with_keys_in_the_uri(world: AwsWorld, pymongo_alone: None) -> None:
-    key = world.user
-    uri = world.uri(directConnection=True).replace(
+def test_pymongo_logs_in_with_keys_in_the_uri(
+    deployment: AwsDeployment, pymongo_alone: None
+) -> None:
+    key = deployment.user
+    uri = deployment.uri(directConnection=True).replace(
         "://", f"://{quote(key.access_key, safe='')}:{quote(key.secret_key, safe='')}@"
     )
-    assert log_in_with_pymongo(world, uri) == key.arn
-    assert world.acceptor.signed == [key.access_key]
+    assert log_in_with_pymongo(deployment, uri) == key.arn
+    assert deployment.acceptor.signed == [key.access_key]
 
 
-def test_pymongo_logs_in_with_a_session_token(world: AwsWorld, pymongo_alone: None) -> None:
-    key = world.session()
+def test_pymongo_logs_in_with_a_session_token(
+    deployment: AwsDeployment, pymongo_alone: None
+) -> None:
+    key = deployment.session()
     assert key.token is not None
     identity = log_in_with_pymongo(
-        world,
-        world.uri(directConnection=True),
+        deployment,
+        deployment.uri(directConnection=True),
         username=key.access_key,
         password=key.secret_key,
         authMechanismProperties={"AWS_SESSION_TOKEN": key.token},
@@ -255,39 +259,46 @@ def test_pymongo_logs_in_with_a_session_token(world: AwsWorld, pymongo_alone: No
     assert identity == "arn:aws:sts::123456789012:assumed-role/app/*"
 
 
-def test_pymongo_logs_in_from_the_metadata_service(world: AwsWorld, pymongo_alone: None) -> None:
-    imds = world.imds()
-    identity = log_in_with_pymongo(world, world.uri(directConnection=True))
+def test_pymongo_logs_in_from_the_metadata_service(
+    deployment: AwsDeployment, pymongo_alone: None
+) -> None:
+    imds = deployment.imds()
+    identity = log_in_with_pymongo(deployment, deployment.uri(directConnection=True))
     assert identity == "arn:aws:sts::123456789012:assumed-role/ec2-role/*"
     assert len(imds.seen("PUT")) == 1
 
 
-def test_pymongo_logs_in_in_every_region(world: AwsWorld, pymongo_alone: None) -> None:
-    world.environment.set_key(world.user)
-    world.acceptor.host = "sts.eu-central-1.amazonaws.com"
-    assert log_in_with_pymongo(world, world.uri(directConnection=True)) == world.user.arn
+def test_pymongo_logs_in_in_every_region(deployment: AwsDeployment, pymongo_alone: None) -> None:
+    deployment.environment.set_key(deployment.user)
+    deployment.acceptor.host = "sts.eu-central-1.amazonaws.com"
+    assert (
+        log_in_with_pymongo(deployment, deployment.uri(directConnection=True))
+        == deployment.user.arn
+    )
 
 
-def test_pymongo_is_refused_with_a_wrong_secret(world: AwsWorld, pymongo_alone: None) -> None:
-    world.environment.set_key(AwsKey(world.user.access_key, "wrong"))
+def test_pymongo_is_refused_with_a_wrong_secret(
+    deployment: AwsDeployment, pymongo_alone: None
+) -> None:
+    deployment.environment.set_key(AwsKey(deployment.user.access_key, "wrong"))
     with pytest.raises(pymongo.errors.OperationFailure) as caught:
-        log_in_with_pymongo(world, world.uri(directConnection=True))
+        log_in_with_pymongo(deployment, deployment.uri(directConnection=True))
     assert caught.value.code == 18
-    assert {r.detail for r in world.server.refusals} == {"403 SignatureDoesNotMatch"}
+    assert {r.detail for r in deployment.server.refusals} == {"403 SignatureDoesNotMatch"}
 
 
 # STS behind it
 
 
 def test_sts_refuses_what_the_acceptor_would_let_pass(
-    world: AwsWorld, monkeypatch: pytest.MonkeyPatch, pymongo_alone: None
+    deployment: AwsDeployment, monkeypatch: pytest.MonkeyPatch, pymongo_alone: None
 ) -> None:
     """The forwarded request is judged by moto's own verification, too."""
-    known = AwsKey(world.user.access_key, "another secret", None, world.user.arn)
-    world.acceptor.keys[known.access_key] = known
-    world.environment.set_key(known)
+    known = AwsKey(deployment.user.access_key, "another secret", None, deployment.user.arn)
+    deployment.acceptor.keys[known.access_key] = known
+    deployment.environment.set_key(known)
     with pytest.raises(pymongo.errors.OperationFailure):
-        log_in_with_pymongo(world, world.uri(directConnection=True))
-    (refused, *_) = world.server.refusals
+        log_in_with_pymongo(deployment, deployment.uri(directConnection=True))
+    (refused, *_) = deployment.server.refusals
     assert "aws sts call has response 403" in refused.detail
     assert "SignatureDoesNotMatch" in refused.detail

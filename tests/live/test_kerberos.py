@@ -21,7 +21,7 @@ from mongokey import MongoClient
 from mongokey.auth.kerberos import canonical_host as canonical
 from mongokey.auth.kerberos import libraries
 from mongokey.errors import ConfigurationError, OperationFailure
-from tests.servers.kdc import OTHER_REALM, PASSWORD, REALM, USER, World
+from tests.servers.kdc import OTHER_REALM, PASSWORD, REALM, USER, KerberosDeployment
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.gssapi import (
     CONFIDENTIALITY,
@@ -40,7 +40,7 @@ GSSAPI, PYKERBEROS = libraries.UNIX
 
 
 @pytest.fixture
-def acceptor(kerberos: World) -> GssapiAcceptor:
+def acceptor(kerberos: KerberosDeployment) -> GssapiAcceptor:
     return GssapiAcceptor(kerberos.keytab)
 
 
@@ -73,7 +73,10 @@ def identity(client: MongoClient) -> dict[str, str]:
 
 
 def test_a_ticket_logs_in_and_reads_and_writes(
-    library: str, connect: Callable[..., MongoClient], server: MechanismServer, kerberos: World
+    library: str,
+    connect: Callable[..., MongoClient],
+    server: MechanismServer,
+    kerberos: KerberosDeployment,
 ) -> None:
     client = connect()
     things = client["kerberos"]["things"]
@@ -86,7 +89,10 @@ def test_a_ticket_logs_in_and_reads_and_writes(
 
 
 def test_the_choice_is_no_layer_size_zero_and_the_principal(
-    library: str, connect: Callable[..., MongoClient], acceptor: GssapiAcceptor, kerberos: World
+    library: str,
+    connect: Callable[..., MongoClient],
+    acceptor: GssapiAcceptor,
+    kerberos: KerberosDeployment,
 ) -> None:
     connect().admin.command("ping")
     assert acceptor.choices == [Choice(NO_LAYER, 0, kerberos.user)]
@@ -108,7 +114,7 @@ def test_whatever_layers_are_offered_besides_none_is_chosen(
     library: str,
     connect: Callable[..., MongoClient],
     acceptor: GssapiAcceptor,
-    kerberos: World,
+    kerberos: KerberosDeployment,
 ) -> None:
     acceptor.offer = offer
     connect().admin.command("ping")
@@ -157,7 +163,7 @@ def test_what_is_not_kerberos_is_refused(
 def test_a_client_keytab_gets_the_ticket(
     library: str,
     connect: Callable[..., MongoClient],
-    kerberos: World,
+    kerberos: KerberosDeployment,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name = f"robot-{library.rpartition(':')[2]}"
@@ -169,7 +175,9 @@ def test_a_client_keytab_gets_the_ticket(
 
 
 def test_the_library_gssapi_picks_the_users_key_among_a_keytabs(
-    connect: Callable[..., MongoClient], kerberos: World, monkeypatch: pytest.MonkeyPatch
+    connect: Callable[..., MongoClient],
+    kerberos: KerberosDeployment,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(libraries, "UNIX", (GSSAPI,))
     for name in ("first", "second"):
@@ -181,7 +189,7 @@ def test_the_library_gssapi_picks_the_users_key_among_a_keytabs(
 
 
 def test_a_service_of_another_realm(
-    library: str, connect: Callable[..., MongoClient], kerberos: World
+    library: str, connect: Callable[..., MongoClient], kerberos: KerberosDeployment
 ) -> None:
     client = connect(authMechanismProperties={"SERVICE_REALM": OTHER_REALM})
     assert identity(client)["user"] == kerberos.user
@@ -189,7 +197,7 @@ def test_a_service_of_another_realm(
 
 def test_a_password_needs_no_ticket(
     connect: Callable[..., MongoClient],
-    kerberos: World,
+    kerberos: KerberosDeployment,
     monkeypatch: pytest.MonkeyPatch,
     server: MechanismServer,
 ) -> None:
@@ -199,26 +207,28 @@ def test_a_password_needs_no_ticket(
 
 
 def test_a_password_may_have_any_character(
-    connect: Callable[..., MongoClient], kerberos: World
+    connect: Callable[..., MongoClient], kerberos: KerberosDeployment
 ) -> None:
     password = 'p\u00e4ss "wörd" %3A:@/\U0001f511'
     user = kerberos.realm.add_user("unicode", password)
     assert identity(connect(user, password=password))["user"] == user
 
 
-def test_a_password_and_another_realm(connect: Callable[..., MongoClient], kerberos: World) -> None:
+def test_a_password_and_another_realm(
+    connect: Callable[..., MongoClient], kerberos: KerberosDeployment
+) -> None:
     client = connect(password=PASSWORD, authMechanismProperties={"SERVICE_REALM": OTHER_REALM})
     assert identity(client)["user"] == kerberos.user
 
 
-def asked(kerberos: World, kind: str) -> int:
+def asked(kerberos: KerberosDeployment, kind: str) -> int:
     """How often the KDC gave a ticket so far."""
     lines = (kerberos.realm.folder / "kdc.log").read_text().splitlines()
     return sum(f"{kind} (" in line and "ISSUE" in line for line in lines)
 
 
 def test_connections_share_the_ticket_of_a_password(
-    connect: Callable[..., MongoClient], kerberos: World, server: MechanismServer
+    connect: Callable[..., MongoClient], kerberos: KerberosDeployment, server: MechanismServer
 ) -> None:
     client = connect(password=PASSWORD, maxPoolSize=8)
     before = asked(kerberos, "AS_REQ"), asked(kerberos, "TGS_REQ")
@@ -237,7 +247,7 @@ def test_connections_share_the_ticket_of_a_password(
 
 def test_a_shared_ticket_is_forgotten_when_the_server_refuses_it(
     connect: Callable[..., MongoClient],
-    kerberos: World,
+    kerberos: KerberosDeployment,
     acceptor: GssapiAcceptor,
     server: MechanismServer,
 ) -> None:
@@ -257,7 +267,7 @@ def test_a_shared_ticket_is_forgotten_when_the_server_refuses_it(
 
 
 def test_service_name_and_its_older_option(
-    library: str, connect: Callable[..., MongoClient], kerberos: World
+    library: str, connect: Callable[..., MongoClient], kerberos: KerberosDeployment
 ) -> None:
     named = connect(authMechanismProperties={"SERVICE_NAME": "myservicename"})
     assert identity(named)["user"] == kerberos.user
@@ -269,7 +279,7 @@ def test_service_name_and_its_older_option(
 def test_service_host(
     library: str,
     connect: Callable[..., MongoClient],
-    kerberos: World,
+    kerberos: KerberosDeployment,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tickets = kerberos.ticket()
@@ -320,7 +330,7 @@ def test_the_host_name_is_canonicalised_as_asked(
     host: str,
     connect: Callable[..., MongoClient],
     acceptor: GssapiAcceptor,
-    kerberos: World,
+    kerberos: KerberosDeployment,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(canonical, "resolver", names)
@@ -332,14 +342,16 @@ def test_the_host_name_is_canonicalised_as_asked(
     assert bool(names.asked) == (mode not in ("none", "false"))
 
 
-def services(kerberos: World, cache: str) -> list[str]:
+def services(kerberos: KerberosDeployment, cache: str) -> list[str]:
     """The services that a cache has tickets for, without their realms."""
     listed = [name.partition("@")[0] for name in kerberos.realm.klist(cache)]
     return [name for name in listed if not name.startswith("krbtgt/")]
 
 
 def test_the_best_library_is_chosen_and_the_other_serves_what_it_can(
-    connect: Callable[..., MongoClient], monkeypatch: pytest.MonkeyPatch, kerberos: World
+    connect: Callable[..., MongoClient],
+    monkeypatch: pytest.MonkeyPatch,
+    kerberos: KerberosDeployment,
 ) -> None:
     assert libraries.find_library(password=False).package == "gssapi"
     monkeypatch.setattr(libraries, "_loaded", {})
@@ -376,7 +388,7 @@ def test_a_connection_logs_in_again_when_the_server_asks(
 
 
 def test_pymongo_logs_in_to_the_same_server(
-    server: MechanismServer, acceptor: GssapiAcceptor, kerberos: World
+    server: MechanismServer, acceptor: GssapiAcceptor, kerberos: KerberosDeployment
 ) -> None:
     need_module("kerberos", extra="gssapi")
     # RFC 4752, section 3.1, wants the size to be 0 with no layer. PyMongo's library repeats the
@@ -410,7 +422,7 @@ DOCUMENTED = [
 
 @pytest.mark.parametrize("uri", DOCUMENTED, ids=range(len(DOCUMENTED)))
 def test_pymongos_documented_uris_log_in(
-    uri: str, server: MechanismServer, kerberos: World, monkeypatch: pytest.MonkeyPatch
+    uri: str, server: MechanismServer, kerberos: KerberosDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(canonical, "resolver", Names("localhost", "mongo.example.com"))
     credential, _, rest = uri.partition("@")
@@ -422,7 +434,7 @@ def test_pymongos_documented_uris_log_in(
 PAGE = Path(__file__).parents[2] / "docs" / "kerberos.md"
 
 
-def test_the_pages_example_runs(server: MechanismServer, kerberos: World) -> None:
+def test_the_pages_example_runs(server: MechanismServer, kerberos: KerberosDeployment) -> None:
     text = PAGE.read_text(encoding="utf-8")
     begin = text.index("```python no-run\n") + len("```python no-run\n")
     code = text[begin : text.index("```", begin)]

@@ -22,7 +22,7 @@ from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
 from mongokey.auth.kerberos import libraries
 from mongokey.errors import OperationFailure
 from tests.servers.child import free_port
-from tests.servers.kdc import PASSWORD, REALM, World, silent_kdc
+from tests.servers.kdc import PASSWORD, REALM, KerberosDeployment, silent_kdc
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.gssapi import GssapiAcceptor
 from tests.servers.needs import need_module, need_program
@@ -34,13 +34,13 @@ SECRET = "wrong-password-7f3a"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def expired(kerberos: World) -> tuple[str, float]:
+def expired(kerberos: KerberosDeployment) -> tuple[str, float]:
     """KRB5CCNAME of a ticket, and when, by the monotonic clock, it has expired."""
     return kerberos.ticket("-l", "1s"), time.monotonic() + 2.1
 
 
 @pytest.fixture
-def acceptor(kerberos: World) -> GssapiAcceptor:
+def acceptor(kerberos: KerberosDeployment) -> GssapiAcceptor:
     return GssapiAcceptor(kerberos.keytab)
 
 
@@ -79,7 +79,7 @@ def words(error: AuthenticationFailed) -> list[str]:
 def test_no_ticket(
     library: str,
     fail: Callable[..., AuthenticationFailed],
-    kerberos: World,
+    kerberos: KerberosDeployment,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cache = f"FILE:{kerberos.realm.folder / kerberos.new_cache()}"
@@ -92,7 +92,9 @@ def test_no_ticket(
 
 
 def test_the_ticket_of_somebody_else(
-    fail: Callable[..., AuthenticationFailed], kerberos: World, monkeypatch: pytest.MonkeyPatch
+    fail: Callable[..., AuthenticationFailed],
+    kerberos: KerberosDeployment,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # gssapi looks for the user's own ticket, and finds what there is instead.
     monkeypatch.setattr(libraries, "UNIX", (GSSAPI,))
@@ -119,7 +121,7 @@ def test_a_user_without_realm(
 def test_an_expired_ticket(
     library: str,
     fail: Callable[..., AuthenticationFailed],
-    kerberos: World,
+    kerberos: KerberosDeployment,
     expired: tuple[str, float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -188,7 +190,11 @@ def test_a_wrong_password(fail: Callable[..., AuthenticationFailed]) -> None:
     ],
 )
 def test_an_account_that_may_not_log_in(
-    options: str, word: str, said: str, fail: Callable[..., AuthenticationFailed], kerberos: World
+    options: str,
+    word: str,
+    said: str,
+    fail: Callable[..., AuthenticationFailed],
+    kerberos: KerberosDeployment,
 ) -> None:
     user = kerberos.realm.add_user(f"user{options.split()[0]}", SECRET)
     kerberos.realm.admin(f"modprinc {options} {user}")
@@ -198,7 +204,9 @@ def test_an_account_that_may_not_log_in(
 
 
 def test_a_keytab_that_is_missing_or_out_of_date(
-    fail: Callable[..., AuthenticationFailed], kerberos: World, monkeypatch: pytest.MonkeyPatch
+    fail: Callable[..., AuthenticationFailed],
+    kerberos: KerberosDeployment,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     robot = kerberos.realm.add_user("robot", PASSWORD)
     keytab = kerberos.realm.keytab("robot", keytab="robot.keytab")
@@ -216,7 +224,7 @@ def test_a_keytab_that_is_missing_or_out_of_date(
 def test_a_kdc_that_is_down(
     library: str,
     fail: Callable[..., AuthenticationFailed],
-    kerberos: World,
+    kerberos: KerberosDeployment,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = kerberos.configure(kerberos.realm.folder / "down.conf", port=free_port())
@@ -252,7 +260,7 @@ def test_a_silent_kdc_holds_up_one_login_for_its_deadline_and_no_other_thread(
     form: str,
     library: str,
     fail: Callable[..., AuthenticationFailed],
-    kerberos: World,
+    kerberos: KerberosDeployment,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options: dict[str, Any] = {"connectTimeoutMS": 700}
@@ -303,7 +311,7 @@ except OperationFailure as error:
 
 
 def test_a_silent_kdc_does_not_keep_a_process_from_ending(
-    server: MechanismServer, kerberos: World, monkeypatch: pytest.MonkeyPatch
+    server: MechanismServer, kerberos: KerberosDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need_module("gssapi", extra="gssapi")
     program = PROGRAM.format(port=server.port, user=kerberos.user, password=PASSWORD)
@@ -322,7 +330,7 @@ def test_a_silent_kdc_does_not_keep_a_process_from_ending(
 def test_a_clock_that_the_kdc_finds_wrong(
     library: str,
     fail: Callable[..., AuthenticationFailed],
-    kerberos: World,
+    kerberos: KerberosDeployment,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     need_program("faketime", package="faketime")
@@ -350,7 +358,7 @@ def test_a_clock_that_differs_from_the_servers(
     fail: Callable[..., AuthenticationFailed],
     server: MechanismServer,
     acceptor: GssapiAcceptor,
-    kerberos: World,
+    kerberos: KerberosDeployment,
 ) -> None:
     # A server of another time refuses the ticket; here it does for want of a key.
     acceptor.store[b"keytab"] = f"FILE:{kerberos.realm.folder}/none.keytab".encode()
@@ -366,7 +374,7 @@ def test_a_server_whose_keytab_is_out_of_date(
     fail: Callable[..., AuthenticationFailed],
     acceptor: GssapiAcceptor,
     server: MechanismServer,
-    kerberos: World,
+    kerberos: KerberosDeployment,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name = f"stale-{library.rpartition(':')[2].lower()}.example.com"
@@ -386,7 +394,9 @@ def test_a_server_whose_keytab_is_out_of_date(
 
 
 def test_a_configuration_that_cannot_be_read(
-    fail: Callable[..., AuthenticationFailed], kerberos: World, monkeypatch: pytest.MonkeyPatch
+    fail: Callable[..., AuthenticationFailed],
+    kerberos: KerberosDeployment,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = kerberos.realm.folder / "broken.conf"
     path.write_text("[libdefaults\n  } what\n")
@@ -396,7 +406,7 @@ def test_a_configuration_that_cannot_be_read(
     assert "krb5.conf cannot be read" in str(error)
 
 
-def test_a_server_without_kerberos(kerberos: World) -> None:
+def test_a_server_without_kerberos(kerberos: KerberosDeployment) -> None:
     need_module("gssapi", extra="gssapi")
     with MechanismServer(backend=None) as server:
         with MongoClient(

@@ -1,6 +1,6 @@
 """Callbacks of applications: what goes wrong in one, how often it is called, what nobody sees.
 
-Knows the server's side through `tests.servers.oidc_scene`; the specification's own prose tests
+Knows the server's side through `tests.servers.oidc_deployment`; the specification's own prose tests
 stand in `test_oidc_machine_prose` and `test_oidc_human_prose`.
 """
 
@@ -26,8 +26,8 @@ from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackRe
 from mongokey.errors import ConfigurationError, MongoError, OperationFailure
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.oidc import OIDCAcceptor
+from tests.servers.oidc_deployment import SHELL, USER_1, Driver, OIDCDeployment, Recorder, post
 from tests.servers.oidc_issuer import DEVICE_GRANT, ES256
-from tests.servers.oidc_scene import SHELL, USER_1, Driver, Recorder, Scene, post
 from tests.servers.scripted import Delay
 from tests.threads import in_threads
 
@@ -56,7 +56,7 @@ class Boom(Exception):
     """An application's error."""
 
 
-def test_a_callback_that_raises(stage: Scene, server: MechanismServer) -> None:
+def test_a_callback_that_raises(stage: OIDCDeployment, server: MechanismServer) -> None:
     raised = Boom("no network in the lift")
     outcomes: list[Any] = [raised, stage.machine_token()]
 
@@ -92,7 +92,7 @@ def test_a_callback_that_raises(stage: Scene, server: MechanismServer) -> None:
 )
 @pytest.mark.parametrize("human", [False, True], ids=["machine", "human"])
 def test_a_result_that_is_none(
-    stage: Scene,
+    stage: OIDCDeployment,
     server: MechanismServer,
     monkeypatch: pytest.MonkeyPatch,
     made: Any,
@@ -116,7 +116,7 @@ def test_a_result_that_is_none(
     assert server.refusals == []
 
 
-def test_an_expired_token(stage: Scene, server: MechanismServer) -> None:
+def test_an_expired_token(stage: OIDCDeployment, server: MechanismServer) -> None:
     expired = stage.machine_token(lifetime=-3600)
     given = [expired, stage.machine_token()]
     with connect(server, DRIVER.callback(lambda context: given.pop(0))) as client:
@@ -127,7 +127,7 @@ def test_an_expired_token(stage: Scene, server: MechanismServer) -> None:
         client.test.test.find_one()
 
 
-def test_a_result_that_says_it_has_expired(stage: Scene, server: MechanismServer) -> None:
+def test_a_result_that_says_it_has_expired(stage: OIDCDeployment, server: MechanismServer) -> None:
     def make(context: Any) -> Any:
         return OIDCCallbackResult(stage.machine_token(), expires_in_seconds=0)
 
@@ -137,7 +137,7 @@ def test_a_result_that_says_it_has_expired(stage: Scene, server: MechanismServer
 
 @pytest.mark.parametrize("human", [False, True], ids=["machine", "human"])
 def test_a_callback_that_hangs(
-    stage: Scene, server: MechanismServer, monkeypatch: pytest.MonkeyPatch, human: bool
+    stage: OIDCDeployment, server: MechanismServer, monkeypatch: pytest.MonkeyPatch, human: bool
 ) -> None:
     monkeypatch.setattr(providers, "HUMAN_TIMEOUT_S" if human else "MACHINE_TIMEOUT_S", 0.3)
     release = threading.Event()
@@ -169,7 +169,7 @@ def test_a_callback_that_hangs(
 
 
 def test_a_person_may_take_longer_than_the_connections_deadline(
-    stage: Scene, server: MechanismServer
+    stage: OIDCDeployment, server: MechanismServer
 ) -> None:
     def make(context: Any) -> str:
         time.sleep(0.8)
@@ -183,7 +183,7 @@ def test_a_person_may_take_longer_than_the_connections_deadline(
 
 
 def test_a_machines_callback_is_told_what_timeoutms_leaves(
-    stage: Scene, server: MechanismServer
+    stage: OIDCDeployment, server: MechanismServer
 ) -> None:
     callback = DRIVER.callback(lambda context: stage.machine_token())
     with connect(server, callback, timeoutMS=7000) as client:
@@ -191,7 +191,7 @@ def test_a_machines_callback_is_told_what_timeoutms_leaves(
     assert 0 < callback.contexts[0].timeout_seconds <= 7
 
 
-def test_a_callback_may_be_a_coroutine(stage: Scene, server: MechanismServer) -> None:
+def test_a_callback_may_be_a_coroutine(stage: OIDCDeployment, server: MechanismServer) -> None:
     class Callback(OIDCCallback):
         async def fetch(self, context: OIDCCallbackContext) -> OIDCCallbackResult:
             await asyncio.sleep(0.01)
@@ -232,7 +232,7 @@ def test_what_is_no_callback_is_refused_at_construction(callback: Any) -> None:
             )
 
 
-def test_pymongos_own_callback_works(stage: Scene, server: MechanismServer) -> None:
+def test_pymongos_own_callback_works(stage: OIDCDeployment, server: MechanismServer) -> None:
     """A program that still has the classes of pymongo.auth_oidc in some corner."""
     pymongo = Driver("pymongo")
     callback = pymongo.callback(lambda context: stage.machine_token())
@@ -243,7 +243,9 @@ def test_pymongos_own_callback_works(stage: Scene, server: MechanismServer) -> N
 # How often a callback is called
 
 
-def test_a_hundred_connections_at_start_call_it_once(stage: Scene, server: MechanismServer) -> None:
+def test_a_hundred_connections_at_start_call_it_once(
+    stage: OIDCDeployment, server: MechanismServer
+) -> None:
     def make(context: Any) -> str:
         time.sleep(0.2)
         return stage.machine_token(algorithm=ES256)
@@ -306,7 +308,7 @@ def test_the_pause_counts_from_when_a_call_really_began(
     assert min(gaps) >= 0.095
 
 
-def test_two_clients_do_not_share_tokens(stage: Scene, server: MechanismServer) -> None:
+def test_two_clients_do_not_share_tokens(stage: OIDCDeployment, server: MechanismServer) -> None:
     callback = DRIVER.callback(lambda context: stage.machine_token())
     for _ in range(2):
         with connect(server, callback) as client:
@@ -315,7 +317,7 @@ def test_two_clients_do_not_share_tokens(stage: Scene, server: MechanismServer) 
 
 
 def test_many_reauthentications_call_it_once(
-    stage: Scene, single: tuple[MechanismServer, OIDCAcceptor]
+    stage: OIDCDeployment, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
     """Each connection drops the token that it used itself, and not the next one."""
     server, acceptor = single
@@ -336,7 +338,7 @@ def test_many_reauthentications_call_it_once(
 
 
 def test_reauthentication_does_not_wait_for_retryable_commands(
-    stage: Scene, server: MechanismServer
+    stage: OIDCDeployment, server: MechanismServer
 ) -> None:
     """Error 391 is answered by a login and one retry for any command, also with retries off."""
     callback = DRIVER.callback(lambda context: stage.machine_token())
@@ -360,7 +362,9 @@ def test_reauthentication_does_not_wait_for_retryable_commands(
         collection.drop()
 
 
-def test_a_second_391_in_a_row_is_the_callers(stage: Scene, server: MechanismServer) -> None:
+def test_a_second_391_in_a_row_is_the_callers(
+    stage: OIDCDeployment, server: MechanismServer
+) -> None:
     callback = DRIVER.callback(lambda context: stage.machine_token())
     with connect(server, callback, appName="twice") as client:
         server.fail_command(["find"], 2, 391, app_name="twice")
@@ -409,7 +413,7 @@ class DeviceFlow(OIDCCallback):
 
 
 def test_a_person_logs_in_once_and_refresh_tokens_do_the_rest(
-    stage: Scene, single: tuple[MechanismServer, OIDCAcceptor]
+    stage: OIDCDeployment, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
     server, acceptor = single
     callback = DeviceFlow()
@@ -438,7 +442,7 @@ def test_a_person_logs_in_once_and_refresh_tokens_do_the_rest(
     [[], ["example.com"], ["localhost"], ["*.0.0.1.example.com"], ["127.0.0.11"], ["*"], ["*.*"]],
 )
 def test_a_host_that_is_not_allowed_gets_nothing(
-    stage: Scene, server: MechanismServer, hosts: list[str]
+    stage: OIDCDeployment, server: MechanismServer, hosts: list[str]
 ) -> None:
     callback = DRIVER.callback(lambda context: stage.person_token())
     properties = {"ALLOWED_HOSTS": hosts}
@@ -452,7 +456,7 @@ def test_a_host_that_is_not_allowed_gets_nothing(
 
 @pytest.mark.parametrize("hosts", [None, ["127.0.0.1"], ["x.example.com", "127.0.0.1"]])
 def test_a_host_that_is_allowed(
-    stage: Scene, server: MechanismServer, hosts: list[str] | None
+    stage: OIDCDeployment, server: MechanismServer, hosts: list[str] | None
 ) -> None:
     callback = DRIVER.callback(lambda context: stage.person_token())
     properties = {} if hosts is None else {"ALLOWED_HOSTS": hosts}
@@ -461,7 +465,7 @@ def test_a_host_that_is_allowed(
     assert callback.count == 1
 
 
-def test_machines_need_no_allowed_hosts(stage: Scene) -> None:
+def test_machines_need_no_allowed_hosts(stage: OIDCDeployment) -> None:
     """The check is for people's tokens only; the host here is no default one."""
     callback = DRIVER.callback(lambda context: stage.machine_token())
     with stage.single(host="127.0.0.2") as (server, _):
@@ -473,7 +477,7 @@ def test_machines_need_no_allowed_hosts(stage: Scene) -> None:
         assert person.count == 0
 
 
-def test_a_cached_token_does_not_open_other_hosts(stage: Scene) -> None:
+def test_a_cached_token_does_not_open_other_hosts(stage: OIDCDeployment) -> None:
     """The host is checked at each login, also one that needs no call and speculates."""
     callback = DRIVER.callback(lambda context: stage.person_token())
     with stage.single(host="127.0.0.2") as (server, _):
@@ -500,7 +504,7 @@ def test_a_password_is_refused() -> None:
 
 
 def test_tokens_show_nowhere(
-    stage: Scene,
+    stage: OIDCDeployment,
     single: tuple[MechanismServer, OIDCAcceptor],
     caplog: pytest.LogCaptureFixture,
     recwarn: pytest.WarningsRecorder,

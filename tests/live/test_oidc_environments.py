@@ -20,7 +20,7 @@ from mongokey.auth.oidc import metadata as metadata_client
 from mongokey.errors import ConfigurationError, MongoError, OperationFailure
 from tests.servers.mechanism import MechanismServer
 from tests.servers.metadata import GCP_PATH, IMDS_PATH, AzureMetadata, GCPMetadata
-from tests.servers.oidc_scene import AUDIENCE, MACHINE, MACHINES, Scene, point_to
+from tests.servers.oidc_deployment import AUDIENCE, MACHINE, MACHINES, OIDCDeployment, point_to
 from tests.servers.web import WebReply, WebRequest, WebServer
 
 pytestmark = pytest.mark.live
@@ -30,7 +30,7 @@ PATHS = {"azure": IMDS_PATH, "gcp": GCP_PATH}
 
 
 @pytest.fixture
-def server(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> Iterator[MechanismServer]:
+def server(stage: OIDCDeployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[MechanismServer]:
     # The pause between two calls is other tests' business.
     monkeypatch.setattr(tokens, "PAUSE_S", 0.0)
     with stage.single() as (server, _):
@@ -38,14 +38,14 @@ def server(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> Iterator[MechanismS
 
 
 @pytest.fixture
-def azure(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureMetadata]:
+def azure(stage: OIDCDeployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureMetadata]:
     with AzureMetadata(stage.machines, {"a-client": MACHINE}) as metadata:
         point_to(monkeypatch, metadata)
         yield metadata
 
 
 @pytest.fixture
-def gcp(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> Iterator[GCPMetadata]:
+def gcp(stage: OIDCDeployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[GCPMetadata]:
     with GCPMetadata(stage.machines, MACHINE) as metadata:
         point_to(monkeypatch, metadata)
         yield metadata
@@ -140,7 +140,7 @@ def test_any_resource_comes_through(
 
 
 def test_a_token_for_another_audience_is_told(
-    stage: Scene, server: MechanismServer, azure: AzureMetadata
+    stage: OIDCDeployment, server: MechanismServer, azure: AzureMetadata
 ) -> None:
     """Entra puts an application's id into `aud` where it was asked for by its URI."""
     token = stage.machines.token(MACHINE, "00000000-feed-0000-0000-000000000000")
@@ -153,7 +153,7 @@ def test_a_token_for_another_audience_is_told(
 
 
 def test_a_token_is_fetched_once_and_again_when_it_is_refused(
-    stage: Scene, cloud: str, metadata: AzureMetadata | GCPMetadata
+    stage: OIDCDeployment, cloud: str, metadata: AzureMetadata | GCPMetadata
 ) -> None:
     with stage.single() as (server, acceptor):
         with connect(server, cloud) as client:
@@ -335,7 +335,7 @@ def test_a_gcp_answer_that_is_none_is_told(
 @pytest.mark.parametrize("field", ["access_token", "id_token"])
 @pytest.mark.parametrize("status", [200, 400])
 def test_a_token_in_an_odd_answer_is_not_shown(
-    stage: Scene, server: MechanismServer, azure: AzureMetadata, status: int, field: str
+    stage: OIDCDeployment, server: MechanismServer, azure: AzureMetadata, status: int, field: str
 ) -> None:
     token = stage.machine_token()
     secret = "opaque-but-secret"
@@ -373,7 +373,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any
 
 
 def test_k8s_looks_for_files_in_the_specified_order(
-    stage: Scene, files: Callable[[str, Any], Path]
+    stage: OIDCDeployment, files: Callable[[str, Any], Path]
 ) -> None:
     places = ("SERVICE_ACCOUNT_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AZURE_FEDERATED_TOKEN_FILE")
     for place in places:
@@ -389,7 +389,7 @@ def test_k8s_looks_for_files_in_the_specified_order(
     [("k8s", "AWS_WEB_IDENTITY_TOKEN_FILE"), ("test", "OIDC_TOKEN_FILE")],
 )
 def test_a_file_is_read_anew_when_its_token_is_refused(
-    stage: Scene, files: Callable[[str, Any], Path], environment: str, variable: str
+    stage: OIDCDeployment, files: Callable[[str, Any], Path], environment: str, variable: str
 ) -> None:
     # Kubernetes replaces the file before the token expires.
     path = files(variable, stage.machine_token() + "\n")
@@ -412,7 +412,7 @@ def test_a_file_is_read_anew_when_its_token_is_refused(
     ],
 )
 def test_a_file_without_a_token_is_told(
-    stage: Scene,
+    stage: OIDCDeployment,
     server: MechanismServer,
     files: Callable[[str, Any], Path],
     environment: str,

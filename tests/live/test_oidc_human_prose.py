@@ -16,15 +16,15 @@ import pytest
 
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.oidc import OIDCAcceptor
-from tests.servers.oidc_scene import (
+from tests.servers.oidc_deployment import (
     MACHINE,
     SCOPES,
     SHELL,
     USER_1,
     USER_2,
     Driver,
+    OIDCDeployment,
     Recorder,
-    Scene,
 )
 
 pytestmark = pytest.mark.live
@@ -38,7 +38,7 @@ def server(single: tuple[MechanismServer, OIDCAcceptor]) -> MechanismServer:
 
 
 @pytest.fixture
-def multi(stage: Scene) -> Iterator[MechanismServer]:
+def multi(stage: OIDCDeployment) -> Iterator[MechanismServer]:
     with stage.multi() as (server, _):
         yield server
 
@@ -49,7 +49,7 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 
 
 def person(
-    stage: Scene, driver: Driver, name: str = USER_1, refresh: str | None = "dummy"
+    stage: OIDCDeployment, driver: Driver, name: str = USER_1, refresh: str | None = "dummy"
 ) -> Recorder:
     """A callback that answers with the person's token, and a refresh token."""
 
@@ -80,7 +80,7 @@ def fail(server: MechanismServer, name: str, code: int | None, *, close: bool = 
 
 
 def test_1_1_single_principal_implicit_username(
-    stage: Scene, driver: Driver, single: tuple[MechanismServer, OIDCAcceptor]
+    stage: OIDCDeployment, driver: Driver, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
     server, acceptor = single
     with connect(driver, server, person(stage, driver)) as client:
@@ -90,7 +90,7 @@ def test_1_1_single_principal_implicit_username(
 
 
 def test_1_2_single_principal_explicit_username(
-    stage: Scene, driver: Driver, single: tuple[MechanismServer, OIDCAcceptor]
+    stage: OIDCDeployment, driver: Driver, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
     server, acceptor = single
     with connect(driver, server, person(stage, driver), USER_1) as client:
@@ -102,7 +102,12 @@ def test_1_2_single_principal_explicit_username(
     ("number", "name", "prefix"), [("1.3", USER_1, "people"), ("1.4", USER_2, "others")]
 )
 def test_1_3_and_1_4_multiple_principal_users(
-    stage: Scene, driver: Driver, multi: MechanismServer, number: str, name: str, prefix: str
+    stage: OIDCDeployment,
+    driver: Driver,
+    multi: MechanismServer,
+    number: str,
+    name: str,
+    prefix: str,
 ) -> None:
     with connect(driver, multi, person(stage, driver, name), name) as client:
         client.test.test.find_one()
@@ -110,7 +115,7 @@ def test_1_3_and_1_4_multiple_principal_users(
 
 
 def test_1_5_multiple_principal_no_user(
-    stage: Scene, driver: Driver, multi: MechanismServer
+    stage: OIDCDeployment, driver: Driver, multi: MechanismServer
 ) -> None:
     callback = person(stage, driver)
     with connect(driver, multi, callback) as client:
@@ -119,7 +124,9 @@ def test_1_5_multiple_principal_no_user(
     assert callback.count == 0
 
 
-def test_1_6_allowed_hosts_blocked(stage: Scene, driver: Driver, server: MechanismServer) -> None:
+def test_1_6_allowed_hosts_blocked(
+    stage: OIDCDeployment, driver: Driver, server: MechanismServer
+) -> None:
     callback = person(stage, driver)
     with connect(driver, server, callback, ALLOWED_HOSTS=[]) as client:
         with pytest.raises(driver.errors.ConfigurationError):
@@ -154,7 +161,7 @@ def test_1_7_allowed_hosts_in_connection_string_ignored(scheme: str) -> None:
 
 
 def test_1_8_machine_idp_with_human_callback(
-    stage: Scene, driver: Driver, server: MechanismServer
+    stage: OIDCDeployment, driver: Driver, server: MechanismServer
 ) -> None:
     callback = person(stage, driver, MACHINE)
     with connect(driver, server, callback, MACHINE) as client:
@@ -167,7 +174,9 @@ def test_1_8_machine_idp_with_human_callback(
 # (2) OIDC human callback validation
 
 
-def test_2_1_valid_callback_inputs(stage: Scene, driver: Driver, server: MechanismServer) -> None:
+def test_2_1_valid_callback_inputs(
+    stage: OIDCDeployment, driver: Driver, server: MechanismServer
+) -> None:
     callback = person(stage, driver)
     with connect(driver, server, callback, USER_1) as client:
         client.test.test.find_one()
@@ -194,7 +203,7 @@ def test_2_2_human_callback_returns_missing_data(driver: Driver, server: Mechani
 
 
 def test_2_3_refresh_token_is_passed_to_the_callback(
-    stage: Scene, driver: Driver, server: MechanismServer
+    stage: OIDCDeployment, driver: Driver, server: MechanismServer
 ) -> None:
     callback = person(stage, driver, refresh="the refresh token")
     with connect(driver, server, callback) as client:
@@ -208,7 +217,7 @@ def test_2_3_refresh_token_is_passed_to_the_callback(
 
 
 def test_3_1_uses_speculative_authentication_if_there_is_a_cached_token(
-    stage: Scene, driver: Driver, server: MechanismServer
+    stage: OIDCDeployment, driver: Driver, server: MechanismServer
 ) -> None:
     with connect(driver, server, person(stage, driver)) as client:
         fail(server, "find", None, close=True)
@@ -220,7 +229,7 @@ def test_3_1_uses_speculative_authentication_if_there_is_a_cached_token(
 
 
 def test_3_2_does_not_use_speculative_authentication_if_there_is_no_cached_token(
-    stage: Scene, driver: Driver, server: MechanismServer
+    stage: OIDCDeployment, driver: Driver, server: MechanismServer
 ) -> None:
     callback = person(stage, driver)
     with connect(driver, server, callback) as client:
@@ -235,7 +244,7 @@ def test_3_2_does_not_use_speculative_authentication_if_there_is_no_cached_token
 # (4) Reauthentication
 
 
-def test_4_1_succeeds(stage: Scene, driver: Driver, server: MechanismServer) -> None:
+def test_4_1_succeeds(stage: OIDCDeployment, driver: Driver, server: MechanismServer) -> None:
     callback = person(stage, driver)
     with connect(driver, server, callback) as client:
         client.test.test.find_one()
@@ -249,7 +258,9 @@ def test_4_1_succeeds(stage: Scene, driver: Driver, server: MechanismServer) -> 
     assert names == ["find", "saslStart", "find"]
 
 
-def test_4_2_succeeds_no_refresh(stage: Scene, driver: Driver, server: MechanismServer) -> None:
+def test_4_2_succeeds_no_refresh(
+    stage: OIDCDeployment, driver: Driver, server: MechanismServer
+) -> None:
     callback = person(stage, driver, refresh=None)
     with connect(driver, server, callback) as client:
         client.test.test.find_one()
@@ -261,7 +272,7 @@ def test_4_2_succeeds_no_refresh(stage: Scene, driver: Driver, server: Mechanism
 
 
 def test_4_3_succeeds_after_refresh_fails(
-    stage: Scene, driver: Driver, server: MechanismServer
+    stage: OIDCDeployment, driver: Driver, server: MechanismServer
 ) -> None:
     callback = person(stage, driver, refresh="bad")
     with connect(driver, server, callback) as client:
@@ -272,7 +283,7 @@ def test_4_3_succeeds_after_refresh_fails(
     assert callback.count == 2
 
 
-def test_4_4_fails(stage: Scene, driver: Driver, server: MechanismServer) -> None:
+def test_4_4_fails(stage: OIDCDeployment, driver: Driver, server: MechanismServer) -> None:
     tokens = iter([stage.person_token()])
     callback = driver.callback(
         lambda context: driver.result(next(tokens, "bad"), refresh_token="bad")

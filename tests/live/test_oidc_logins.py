@@ -19,7 +19,7 @@ from mongokey.errors import MongoError, OperationFailure
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.acceptor import Acceptor, Continue, Done, Exchange, Session
 from tests.servers.mechanism.oidc import OIDCAcceptor
-from tests.servers.oidc_scene import MACHINE, USER_1, Driver, Scene
+from tests.servers.oidc_deployment import MACHINE, USER_1, Driver, OIDCDeployment
 from tests.servers.scripted import Delay
 from tests.threads import in_threads
 
@@ -39,7 +39,7 @@ def server(single: tuple[MechanismServer, OIDCAcceptor]) -> MechanismServer:
 
 
 def test_a_failed_speculation_keeps_the_token(
-    stage: Scene, single: tuple[MechanismServer, OIDCAcceptor]
+    stage: OIDCDeployment, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
     """A proxy may have taken the speculation out: it says nothing of the token."""
     server, acceptor = single
@@ -59,7 +59,7 @@ def test_a_failed_speculation_keeps_the_token(
 
 
 def test_people_are_asked_once_for_all_connections(
-    stage: Scene, single: tuple[MechanismServer, OIDCAcceptor]
+    stage: OIDCDeployment, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
     server, acceptor = single
 
@@ -76,7 +76,9 @@ def test_people_are_asked_once_for_all_connections(
     assert len({record.connection for record in server.records}) == 10
 
 
-def test_a_retryable_write_stays_the_same_write(stage: Scene, server: MechanismServer) -> None:
+def test_a_retryable_write_stays_the_same_write(
+    stage: OIDCDeployment, server: MechanismServer
+) -> None:
     """After 391 it goes out again under its number, so that it cannot be done twice."""
     callback = DRIVER.callback(lambda context: stage.machine_token())
     with connect(server, callback, appName="again") as client:
@@ -92,7 +94,7 @@ def test_a_retryable_write_stays_the_same_write(stage: Scene, server: MechanismS
 
 
 def test_391_in_answer_to_a_login_is_not_answered_by_another(
-    stage: Scene, server: MechanismServer
+    stage: OIDCDeployment, server: MechanismServer
 ) -> None:
     callback = DRIVER.callback(lambda context: stage.machine_token())
     with connect(server, callback, appName="odd") as client:
@@ -105,7 +107,7 @@ def test_391_in_answer_to_a_login_is_not_answered_by_another(
 
 
 def test_a_token_of_a_user_with_very_many_groups(
-    stage: Scene, single: tuple[MechanismServer, OIDCAcceptor]
+    stage: OIDCDeployment, single: tuple[MechanismServer, OIDCAcceptor]
 ) -> None:
     server, acceptor = single
     groups = [f"group-{number:05}-of-the-company" for number in range(1500)]
@@ -118,7 +120,9 @@ def test_a_token_of_a_user_with_very_many_groups(
 # Deadlines (auth.md, "OIDC Callback")
 
 
-def test_without_timeoutms_a_callback_has_its_minute(stage: Scene, server: MechanismServer) -> None:
+def test_without_timeoutms_a_callback_has_its_minute(
+    stage: OIDCDeployment, server: MechanismServer
+) -> None:
     """Also where the connection's own deadline is shorter."""
 
     def make(context: Any) -> str:
@@ -133,7 +137,7 @@ def test_without_timeoutms_a_callback_has_its_minute(stage: Scene, server: Mecha
 
 @pytest.mark.parametrize(("timeout", "connect_timeout"), [(7000, 2000), (2000, 7000)])
 def test_with_timeoutms_a_callback_has_the_shorter_of_both(
-    stage: Scene, server: MechanismServer, timeout: int, connect_timeout: int
+    stage: OIDCDeployment, server: MechanismServer, timeout: int, connect_timeout: int
 ) -> None:
     callback = DRIVER.callback(lambda context: stage.machine_token())
     options: dict[str, Any] = {"timeoutMS": timeout, "connectTimeoutMS": connect_timeout}
@@ -151,7 +155,7 @@ class Impatient(Exception):
 
 @pytest.mark.parametrize("human", [False, True], ids=["machine", "human"])
 def test_a_signal_ends_the_waiting_for_a_callback(
-    stage: Scene, server: MechanismServer, human: bool
+    stage: OIDCDeployment, server: MechanismServer, human: bool
 ) -> None:
     release = threading.Event()
 
@@ -179,7 +183,9 @@ def test_a_signal_ends_the_waiting_for_a_callback(
         release.set()
 
 
-def test_closing_does_not_wait_for_a_callback(stage: Scene, server: MechanismServer) -> None:
+def test_closing_does_not_wait_for_a_callback(
+    stage: OIDCDeployment, server: MechanismServer
+) -> None:
     release, asked = threading.Event(), threading.Event()
 
     def make(context: Any) -> str:
@@ -267,7 +273,7 @@ def test_a_providers_facts_that_are_none(payload: bytes) -> None:
     assert all("jwt" not in step for step in acceptor.steps)
 
 
-def test_unknown_facts_of_a_provider_are_passed_over(stage: Scene) -> None:
+def test_unknown_facts_of_a_provider_are_passed_over(stage: OIDCDeployment) -> None:
     """A newer server may say more."""
     info = {**GOOD_INFO, "requestScopes": None, "tokenEndpoint": "http://x", "n": 1}
     acceptor = OddAcceptor(Continue(bson.encode(info)), Done("somebody"))
@@ -291,7 +297,7 @@ def test_a_server_that_never_has_enough(human: bool) -> None:
     assert sum("jwt" in step for step in acceptor.steps) == 1
 
 
-def test_nothing_is_kept_of_a_provider_that_was_not_believed(stage: Scene) -> None:
+def test_nothing_is_kept_of_a_provider_that_was_not_believed(stage: OIDCDeployment) -> None:
     """The store of a client that never logged in is empty after a refusal."""
     callback = DRIVER.callback(lambda context: "refused")
     with stage.single() as (server, _):

@@ -17,12 +17,12 @@ import pytest
 
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.oidc import OIDCAcceptor
-from tests.servers.oidc_scene import (
+from tests.servers.oidc_deployment import (
     AUDIENCE,
     MACHINE,
     Driver,
     Machine,
-    Scene,
+    OIDCDeployment,
     machine,
     poison,
 )
@@ -56,7 +56,7 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 )
 def workload(
     request: pytest.FixtureRequest,
-    stage: Scene,
+    stage: OIDCDeployment,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> Iterator[Machine]:
@@ -104,7 +104,9 @@ def test_1_2_callback_is_called_once_for_multiple_connections(
 # (2) Callback validation
 
 
-def test_2_1_valid_callback_inputs(stage: Scene, driver: Driver, server: MechanismServer) -> None:
+def test_2_1_valid_callback_inputs(
+    stage: OIDCDeployment, driver: Driver, server: MechanismServer
+) -> None:
     callback = driver.callback(lambda context: stage.machine_token())
     with connect(driver, server, callback) as client:
         client.test.test.find_one()
@@ -118,7 +120,7 @@ def test_2_1_valid_callback_inputs(stage: Scene, driver: Driver, server: Mechani
 
 
 def test_2_1_the_callback_is_told_the_username(
-    stage: Scene, driver: Driver, server: MechanismServer
+    stage: OIDCDeployment, driver: Driver, server: MechanismServer
 ) -> None:
     callback = driver.callback(lambda context: stage.machine_token())
     properties = {"OIDC_CALLBACK": callback}
@@ -218,7 +220,7 @@ def test_4_1_reauthentication_succeeds(workload: Machine, server: MechanismServe
 
 @pytest.mark.parametrize(("number", "command"), [("4.2", "find"), ("4.3", "insert")])
 def test_4_2_and_4_3_commands_fail_if_reauthentication_fails(
-    stage: Scene, driver: Driver, server: MechanismServer, number: str, command: str
+    stage: OIDCDeployment, driver: Driver, server: MechanismServer, number: str, command: str
 ) -> None:
     tokens = iter([stage.machine_token()])
     callback = driver.callback(lambda context: next(tokens, "bad"))
@@ -238,7 +240,7 @@ def test_4_2_and_4_3_commands_fail_if_reauthentication_fails(
 
 
 def test_4_4_speculative_authentication_is_ignored_on_reauthentication(
-    stage: Scene, workload: Machine, server: MechanismServer
+    stage: OIDCDeployment, workload: Machine, server: MechanismServer
 ) -> None:
     with workload.connect(server, appName=APP) as client:
         poison(workload.driver, client, stage.machine_token())
@@ -293,7 +295,7 @@ def test_5_2_azure_with_bad_username(
 
 @pytest.fixture
 def make_machine(
-    stage: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stage: OIDCDeployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Callable[[str], Machine]]:
     from contextlib import ExitStack
 

@@ -12,17 +12,17 @@ import pytest
 from tests.servers.mechanism.acceptor import Continue, Done, Refused, Session
 from tests.servers.mechanism.oidc import OIDCAcceptor
 from tests.servers.needs import need_module
-from tests.servers.oidc_issuer import ES256, RS256
-from tests.servers.oidc_scene import (
+from tests.servers.oidc_deployment import (
     AUDIENCE,
     MACHINE,
     SHELL,
     USER_1,
     USER_2,
     Driver,
-    Scene,
+    OIDCDeployment,
     post,
 )
+from tests.servers.oidc_issuer import ES256, RS256
 
 pytestmark = pytest.mark.live
 
@@ -30,7 +30,7 @@ jwk = need_module("joserfc.jwk", extra="test")
 
 
 @pytest.fixture
-def acceptor(stage: Scene) -> OIDCAcceptor:
+def acceptor(stage: OIDCDeployment) -> OIDCAcceptor:
     people, others, machines = stage.providers()
     return OIDCAcceptor(people, others, machines, clock=stage.issuer.now)
 
@@ -53,13 +53,15 @@ def why_refused(acceptor: OIDCAcceptor, token: Any) -> str:
 
 @pytest.mark.parametrize("algorithm", [RS256, ES256])
 def test_a_good_token_proves_its_subject(
-    stage: Scene, acceptor: OIDCAcceptor, algorithm: str
+    stage: OIDCDeployment, acceptor: OIDCAcceptor, algorithm: str
 ) -> None:
     outcome = jwt_step(acceptor, stage.machine_token(algorithm=algorithm))
     assert outcome == Done(f"machines/{MACHINE}")
 
 
-def test_a_token_for_several_audiences_is_good(stage: Scene, acceptor: OIDCAcceptor) -> None:
+def test_a_token_for_several_audiences_is_good(
+    stage: OIDCDeployment, acceptor: OIDCAcceptor
+) -> None:
     token = stage.machines.token(MACHINE, ["elsewhere", AUDIENCE])
     assert isinstance(jwt_step(acceptor, token), Done)
 
@@ -78,14 +80,14 @@ def test_a_token_for_several_audiences_is_good(stage: Scene, acceptor: OIDCAccep
     ],
 )
 def test_a_wrong_claim_is_refused(
-    stage: Scene, acceptor: OIDCAcceptor, claims: dict[str, Any], reason: str
+    stage: OIDCDeployment, acceptor: OIDCAcceptor, claims: dict[str, Any], reason: str
 ) -> None:
     assert reason in why_refused(acceptor, stage.machine_token(claims=claims))
 
 
 @pytest.mark.parametrize("algorithm", [RS256, ES256])
 def test_a_token_signed_with_another_key_is_refused(
-    stage: Scene, acceptor: OIDCAcceptor, algorithm: str
+    stage: OIDCDeployment, acceptor: OIDCAcceptor, algorithm: str
 ) -> None:
     key: Any = (
         jwk.RSAKey.generate_key(2048) if algorithm == RS256 else jwk.ECKey.generate_key("P-256")
@@ -94,7 +96,9 @@ def test_a_token_signed_with_another_key_is_refused(
     assert "BadSignatureError" in why_refused(acceptor, token)
 
 
-def test_an_unsigned_or_altered_token_is_refused(stage: Scene, acceptor: OIDCAcceptor) -> None:
+def test_an_unsigned_or_altered_token_is_refused(
+    stage: OIDCDeployment, acceptor: OIDCAcceptor
+) -> None:
     header, claims, signature = stage.machine_token().split(".")
     none = base64.urlsafe_b64encode(json.dumps({"alg": "none"}).encode()).decode().rstrip("=")
     assert why_refused(acceptor, f"{none}.{claims}.")
@@ -106,7 +110,9 @@ def test_an_unsigned_or_altered_token_is_refused(stage: Scene, acceptor: OIDCAcc
         assert why_refused(acceptor, garbage)
 
 
-def test_keys_are_fetched_again_after_a_rotation(stage: Scene, acceptor: OIDCAcceptor) -> None:
+def test_keys_are_fetched_again_after_a_rotation(
+    stage: OIDCDeployment, acceptor: OIDCAcceptor
+) -> None:
     before = stage.machine_token()
     jwt_step(acceptor, before)
     fetched = stage.machines.count("/keys")
@@ -118,7 +124,7 @@ def test_keys_are_fetched_again_after_a_rotation(stage: Scene, acceptor: OIDCAcc
     assert "kid" in why_refused(acceptor, before).lower()
 
 
-def test_a_principal_selects_its_provider(stage: Scene, acceptor: OIDCAcceptor) -> None:
+def test_a_principal_selects_its_provider(stage: OIDCDeployment, acceptor: OIDCAcceptor) -> None:
     infos = {}
     for principal in (USER_1, USER_2, MACHINE):
         exchange = acceptor.begin(Session(1, False))
@@ -148,7 +154,7 @@ def test_a_payload_of_another_shape_is_refused(acceptor: OIDCAcceptor, payload: 
     assert caught.value.code != 18
 
 
-def test_the_device_flow_and_its_refresh_token(stage: Scene) -> None:
+def test_the_device_flow_and_its_refresh_token(stage: OIDCDeployment) -> None:
     issuer = stage.issuer
     asked = post(f"{issuer.url}/device", client_id=SHELL, scope="openid offline_access")
     poll = {
@@ -171,7 +177,7 @@ def test_the_device_flow_and_its_refresh_token(stage: Scene) -> None:
     assert post(f"{issuer.url}/token", **again)["error"] == "invalid_grant"
 
 
-def test_a_driver_logs_in_as_the_tokens_subject(stage: Scene, driver: Driver) -> None:
+def test_a_driver_logs_in_as_the_tokens_subject(stage: OIDCDeployment, driver: Driver) -> None:
     callback = driver.callback(lambda context: stage.machine_token())
     with stage.single() as (server, acceptor):
         properties = {"OIDC_CALLBACK": callback}
@@ -187,7 +193,9 @@ def test_a_driver_logs_in_as_the_tokens_subject(stage: Scene, driver: Driver) ->
     assert len(acceptor.accepted) == server.logins
 
 
-def test_an_expired_session_logs_in_again_with_a_new_token(stage: Scene, driver: Driver) -> None:
+def test_an_expired_session_logs_in_again_with_a_new_token(
+    stage: OIDCDeployment, driver: Driver
+) -> None:
     callback = driver.callback(lambda context: stage.machine_token())
     with stage.single() as (server, acceptor):
         properties = {"OIDC_CALLBACK": callback}
@@ -205,7 +213,7 @@ def test_an_expired_session_logs_in_again_with_a_new_token(stage: Scene, driver:
             assert names.count("hello") == 1
 
 
-def test_a_revoked_token_is_not_enough(stage: Scene, driver: Driver) -> None:
+def test_a_revoked_token_is_not_enough(stage: OIDCDeployment, driver: Driver) -> None:
     token = stage.machine_token()
     callback = driver.callback(lambda context: token)
     with stage.single() as (server, acceptor):

@@ -52,7 +52,7 @@ SOON_S = 8.0
 SUBJECT = "CN=ada,OU=users,O=Example\\, Ltd.,C=GB"
 
 
-class World:
+class TLSDeployment:
     """The authority, the certificates it issued, and a server for each server's certificate."""
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
@@ -82,21 +82,21 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TLSDeployment]:
     with contextlib.ExitStack() as stack:
-        yield World(tmp_path_factory.mktemp("certificates"), stack)
+        yield TLSDeployment(tmp_path_factory.mktemp("certificates"), stack)
 
 
 @pytest.fixture(scope="module")
-def server(world: World) -> SecantusServer:
-    return world.server(world.authority.issue("server", "127.0.0.1", "localhost"))
+def server(deployment: TLSDeployment) -> SecantusServer:
+    return deployment.server(deployment.authority.issue("server", "127.0.0.1", "localhost"))
 
 
-def options(world: World, **changes: Any) -> dict[str, Any]:
+def options(deployment: TLSDeployment, **changes: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
         "tls": True,
-        "tlsCAFile": world.authority.certificate_file,
-        "tlsCertificateKeyFile": world.ada.pem,
+        "tlsCAFile": deployment.authority.certificate_file,
+        "tlsCertificateKeyFile": deployment.ada.pem,
         "serverSelectionTimeoutMS": SELECTION_MS,
     }
     given.update(changes)
@@ -141,14 +141,17 @@ def tls_refused(server: SecantusServer, reason: str, **given: Any) -> str:
 
 @pytest.mark.parametrize("bindings", [True, False])
 def test_x509_without_a_user_name(
-    world: World, server: SecantusServer, bindings: bool, monkeypatch: pytest.MonkeyPatch
+    deployment: TLSDeployment,
+    server: SecantusServer,
+    bindings: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not bindings:
         # As where the bindings of cryptography are not what is expected.
         monkeypatch.setattr(
             "mongokey.transport.tls.openssl_context.load_functions", lambda lib, ffi: False
         )
-    with connected(server, authMechanism="MONGODB-X509", **options(world)) as (client, logins):
+    with connected(server, authMechanism="MONGODB-X509", **options(deployment)) as (client, logins):
         assert client._tls.engine == ("openssl" if bindings else "ssl")
         assert [login.mechanism for login in logins] == ["MONGODB-X509"]
         status = client.admin.command("connectionStatus")["authInfo"]["authenticatedUsers"]
@@ -159,14 +162,16 @@ def test_x509_without_a_user_name(
         things.drop()
 
 
-def test_x509_with_the_user_name(world: World, server: SecantusServer) -> None:
-    given = options(world, username=SUBJECT, authMechanism="MONGODB-X509")
+def test_x509_with_the_user_name(deployment: TLSDeployment, server: SecantusServer) -> None:
+    given = options(deployment, username=SUBJECT, authMechanism="MONGODB-X509")
     with connected(server, authSource="$external", **given) as (client, _):
         assert client._tls.subject == SUBJECT
 
 
-def test_x509_by_the_uri_with_keyword_files(world: World, server: SecantusServer) -> None:
-    files = options(world)
+def test_x509_by_the_uri_with_keyword_files(
+    deployment: TLSDeployment, server: SecantusServer
+) -> None:
+    files = options(deployment)
     del files["tls"]
     for user in ("", quote(SUBJECT, safe="") + "@"):
         uri = f"mongodb://{user}localhost:{server.port}/?authMechanism=MONGODB-X509&tls=true"
@@ -174,49 +179,51 @@ def test_x509_by_the_uri_with_keyword_files(world: World, server: SecantusServer
             assert client.admin.command("ping")["ok"] == 1
 
 
-def test_all_of_x509_in_the_uri(world: World, server: SecantusServer) -> None:
+def test_all_of_x509_in_the_uri(deployment: TLSDeployment, server: SecantusServer) -> None:
     uri = (
         f"mongodb://localhost:{server.port}/?authMechanism=MONGODB-X509&tls=true"
-        f"&authSource=%24external&tlsCAFile={quote(world.authority.certificate_file, safe='')}"
-        f"&tlsCertificateKeyFile={quote(world.ada.encrypted_pem('p w'), safe='')}"
+        f"&authSource=%24external&tlsCAFile={quote(deployment.authority.certificate_file, safe='')}"
+        f"&tlsCertificateKeyFile={quote(deployment.ada.encrypted_pem('p w'), safe='')}"
         "&tlsCertificateKeyFilePassword=p%20w"
     )
     with MongoClient(uri) as client:
         assert client.admin.command("ping")["ok"] == 1
 
 
-def test_a_password_login_over_tls(world: World, server: SecantusServer) -> None:
+def test_a_password_login_over_tls(deployment: TLSDeployment, server: SecantusServer) -> None:
     user = server.users["both"]
-    given = options(world, username=user.name, password=user.password)
+    given = options(deployment, username=user.name, password=user.password)
     with connected(server, **given) as (_, logins):
         assert logins[0].mechanism == "SCRAM-SHA-256"
 
 
-def test_a_context_of_one_s_own(world: World, server: SecantusServer) -> None:
-    context = ssl.create_default_context(cafile=world.authority.certificate_file)
+def test_a_context_of_one_s_own(deployment: TLSDeployment, server: SecantusServer) -> None:
+    context = ssl.create_default_context(cafile=deployment.authority.certificate_file)
     context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
-    context.load_cert_chain(world.ada.pem)
+    context.load_cert_chain(deployment.ada.pem)
     with connected(server, ssl_context=context, authMechanism="MONGODB-X509") as (client, _):
         assert client._tls.engine == "ssl"
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl x509 -hash")
-def test_a_directory_of_authorities(world: World, server: SecantusServer, tmp_path: Path) -> None:
-    (tmp_path / f"{_subject_hash(world.authority.certificate)}.0").write_text(
-        Path(world.authority.certificate_file).read_text()
+def test_a_directory_of_authorities(
+    deployment: TLSDeployment, server: SecantusServer, tmp_path: Path
+) -> None:
+    (tmp_path / f"{_subject_hash(deployment.authority.certificate)}.0").write_text(
+        Path(deployment.authority.certificate_file).read_text()
     )
-    with connected(server, **options(world, tlsCAFile=str(tmp_path))):
+    with connected(server, **options(deployment, tlsCAFile=str(tmp_path))):
         pass
 
 
 def test_invalid_host_names_and_certificates_only_when_asked_for(
-    world: World, server: SecantusServer
+    deployment: TLSDeployment, server: SecantusServer
 ) -> None:
-    foreign = world.server(world.other.issue("foreign", "elsewhere.example"))
+    foreign = deployment.server(deployment.other.issue("foreign", "elsewhere.example"))
     with pytest.warns(UserWarning, match="does not check certificates"):
-        with connected(foreign, **options(world, tlsAllowInvalidCertificates=True)):
+        with connected(foreign, **options(deployment, tlsAllowInvalidCertificates=True)):
             pass
-    own = options(world, tlsCAFile=world.other.certificate_file)
+    own = options(deployment, tlsCAFile=deployment.other.certificate_file)
     with pytest.warns(UserWarning, match="does not check host names"):
         with connected(foreign, **own, tlsAllowInvalidHostnames=True):
             pass
@@ -225,14 +232,14 @@ def test_invalid_host_names_and_certificates_only_when_asked_for(
         tls_refused(
             foreign,
             "TLS-AUTHORITY-UNKNOWN",
-            **options(world, tlsAllowInvalidHostnames=True),
+            **options(deployment, tlsAllowInvalidHostnames=True),
         )
 
 
 def test_connections_of_one_client_resume_each_other_s_sessions(
-    world: World, server: SecantusServer
+    deployment: TLSDeployment, server: SecantusServer
 ) -> None:
-    given = options(world, authMechanism="MONGODB-X509", maxIdleTimeMS=1)
+    given = options(deployment, authMechanism="MONGODB-X509", maxIdleTimeMS=1)
     with connected(server, **given) as (client, logins):
         for _ in range(5):
             time.sleep(0.01)
@@ -246,57 +253,59 @@ def test_connections_of_one_client_resume_each_other_s_sessions(
 # What is refused, and how
 
 
-def test_an_unknown_authority(world: World, server: SecantusServer) -> None:
+def test_an_unknown_authority(deployment: TLSDeployment, server: SecantusServer) -> None:
     text = tls_refused(
         server,
         "TLS-AUTHORITY-UNKNOWN",
-        **options(world, tlsCAFile=world.other.certificate_file),
+        **options(deployment, tlsCAFile=deployment.other.certificate_file),
     )
-    assert f"tlsCAFile={world.other.certificate_file!r}" in text
+    assert f"tlsCAFile={deployment.other.certificate_file!r}" in text
 
 
-def test_an_expired_certificate_and_one_not_yet_valid(world: World) -> None:
-    old = world.authority.issue("old", "127.0.0.1", since=-3 * DAY, until=-DAY)
-    text = tls_refused(world.server(old), "TLS-CERTIFICATE-EXPIRED", **options(world))
+def test_an_expired_certificate_and_one_not_yet_valid(deployment: TLSDeployment) -> None:
+    old = deployment.authority.issue("old", "127.0.0.1", since=-3 * DAY, until=-DAY)
+    text = tls_refused(deployment.server(old), "TLS-CERTIFICATE-EXPIRED", **options(deployment))
     assert "certificate has expired" in text
-    new = world.authority.issue("new", "127.0.0.1", since=DAY, until=2 * DAY)
-    tls_refused(world.server(new), "TLS-CERTIFICATE-NOT-YET-VALID", **options(world))
+    new = deployment.authority.issue("new", "127.0.0.1", since=DAY, until=2 * DAY)
+    tls_refused(deployment.server(new), "TLS-CERTIFICATE-NOT-YET-VALID", **options(deployment))
 
 
 def test_a_host_name_and_an_address_that_are_not_in_the_certificate(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: TLSDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    named = world.server(world.authority.issue("named", "db.example.com", "10.1.2.3"))
-    text = tls_refused(named, "TLS-HOST-NAME", **options(world), host="localhost")
+    named = deployment.server(deployment.authority.issue("named", "db.example.com", "10.1.2.3"))
+    text = tls_refused(named, "TLS-HOST-NAME", **options(deployment), host="localhost")
     assert "not made for the host name 'localhost' but for db.example.com, 10.1.2.3: " in text
-    text = tls_refused(named, "TLS-HOST-NAME", **options(world))
+    text = tls_refused(named, "TLS-HOST-NAME", **options(deployment))
     assert "not made for the address 127.0.0.1 but for db.example.com, 10.1.2.3: " in text
     monkeypatch.setattr(
         "mongokey.transport.tls.openssl_context.load_functions", lambda lib, ffi: False
     )
     for host, what in (("localhost", "the host name 'localhost'"), (named.host, "the address")):
-        text = tls_refused(named, "TLS-HOST-NAME", **options(world), host=host)
+        text = tls_refused(named, "TLS-HOST-NAME", **options(deployment), host=host)
         assert f"not made for {what}" in text
         assert "but for db.example.com, 10.1.2.3: " in text
 
 
-def test_a_self_signed_certificate(world: World) -> None:
-    own = self_signed(world.folder, "own", "127.0.0.1")
-    server = world.server(own)
-    tls_refused(server, "TLS-SELF-SIGNED", **options(world))
-    with connected(server, **options(world, tlsCAFile=own.certificate_file)):
+def test_a_self_signed_certificate(deployment: TLSDeployment) -> None:
+    own = self_signed(deployment.folder, "own", "127.0.0.1")
+    server = deployment.server(own)
+    tls_refused(server, "TLS-SELF-SIGNED", **options(deployment))
+    with connected(server, **options(deployment, tlsCAFile=own.certificate_file)):
         pass
 
 
-def test_no_client_certificate(world: World, server: SecantusServer) -> None:
+def test_no_client_certificate(deployment: TLSDeployment, server: SecantusServer) -> None:
     text = tls_refused(
-        server, "TLS-CLIENT-CERTIFICATE-MISSING", **options(world, tlsCertificateKeyFile=None)
+        server, "TLS-CLIENT-CERTIFICATE-MISSING", **options(deployment, tlsCertificateKeyFile=None)
     )
     assert "give it as tlsCertificateKeyFile" in text
 
 
-def test_x509_without_a_client_certificate(world: World, server: SecantusServer) -> None:
-    given = options(world, tlsCertificateKeyFile=None, authMechanism="MONGODB-X509")
+def test_x509_without_a_client_certificate(
+    deployment: TLSDeployment, server: SecantusServer
+) -> None:
+    given = options(deployment, tlsCertificateKeyFile=None, authMechanism="MONGODB-X509")
     with SecantusServer() as plain:
         for where, how in ((server, given), (plain, {"authMechanism": "MONGODB-X509"})):
             error = refused(where, **how)
@@ -305,20 +314,24 @@ def test_x509_without_a_client_certificate(world: World, server: SecantusServer)
 
 
 def test_a_client_certificate_of_an_authority_that_the_server_does_not_know(
-    world: World, server: SecantusServer
+    deployment: TLSDeployment, server: SecantusServer
 ) -> None:
-    stranger = world.other.issue("stranger", server=False)
+    stranger = deployment.other.issue("stranger", server=False)
     text = tls_refused(
         server,
         "TLS-CLIENT-CERTIFICATE-REFUSED",
-        **options(world, tlsCertificateKeyFile=stranger.pem),
+        **options(deployment, tlsCertificateKeyFile=stranger.pem),
     )
     assert "(subject 'CN=stranger')" in text
     assert "does not know the authority" in text
 
 
-def test_a_certificate_of_an_unknown_user(world: World, server: SecantusServer) -> None:
-    given = options(world, tlsCertificateKeyFile=world.eve.pem, authMechanism="MONGODB-X509")
+def test_a_certificate_of_an_unknown_user(
+    deployment: TLSDeployment, server: SecantusServer
+) -> None:
+    given = options(
+        deployment, tlsCertificateKeyFile=deployment.eve.pem, authMechanism="MONGODB-X509"
+    )
     error = refused(server, **given)
     assert isinstance(error, AuthenticationFailed)
     assert error.code == 18
@@ -326,22 +339,24 @@ def test_a_certificate_of_an_unknown_user(world: World, server: SecantusServer) 
     assert 'createUser: "CN=eve"' in hint.text
 
 
-def test_a_user_name_that_is_not_the_certificate_s(world: World, server: SecantusServer) -> None:
-    given = options(world, username="CN=bob", authMechanism="MONGODB-X509")
+def test_a_user_name_that_is_not_the_certificate_s(
+    deployment: TLSDeployment, server: SecantusServer
+) -> None:
+    given = options(deployment, username="CN=bob", authMechanism="MONGODB-X509")
     error = refused(server, **given)
     assert isinstance(error, AuthenticationFailed)
     assert error.login.hints[0].word == "X509-USER-NAME"
     assert SUBJECT in error.login.hints[0].text.encode().decode("unicode_escape")
 
 
-def test_a_revoked_certificate_in_a_list(world: World, server: SecantusServer) -> None:
-    bad = world.authority.issue("bad", "127.0.0.1")
-    crl = world.authority.revocation_list(bad)
+def test_a_revoked_certificate_in_a_list(deployment: TLSDeployment, server: SecantusServer) -> None:
+    bad = deployment.authority.issue("bad", "127.0.0.1")
+    crl = deployment.authority.revocation_list(bad)
     text = tls_refused(
-        world.server(bad), "TLS-CERTIFICATE-REVOKED", **options(world, tlsCRLFile=crl)
+        deployment.server(bad), "TLS-CERTIFICATE-REVOKED", **options(deployment, tlsCRLFile=crl)
     )
     assert "tlsCRLFile" in text
-    with connected(server, **options(world, tlsCRLFile=crl)):
+    with connected(server, **options(deployment, tlsCRLFile=crl)):
         pass
 
 
@@ -374,11 +389,11 @@ def test_plain_to_a_port_that_speaks_tls(server: SecantusServer) -> None:
     assert "unless it does so with TLS too, this port speaks TLS: add tls=true" in text
 
 
-def test_tls_to_a_port_that_does_not_speak_it(world: World) -> None:
+def test_tls_to_a_port_that_does_not_speak_it(deployment: TLSDeployment) -> None:
     with SecantusServer() as plain:
-        text = hung_up(plain, "TLS-CLOSED", **options(world))
+        text = hung_up(plain, "TLS-CLOSED", **options(deployment))
         assert "does so without TLS too, this port does not speak TLS; remove tls=true" in text
-        implied = options(world, tls=None)
+        implied = options(deployment, tls=None)
         text = hung_up(plain, "TLS-CLOSED", **implied)
         assert "switched on by tlsC" in text
 
@@ -399,11 +414,11 @@ def test_a_server_that_has_spoken_and_hangs_up_later_is_not_taken_for_one_with_t
 
 
 def test_a_good_seed_is_used_though_another_is_refused(
-    world: World, server: SecantusServer
+    deployment: TLSDeployment, server: SecantusServer
 ) -> None:
-    bad = world.server(world.other.issue("bad-seed", "127.0.0.1"))
+    bad = deployment.server(deployment.other.issue("bad-seed", "127.0.0.1"))
     seeds = [f"127.0.0.1:{bad.port}", f"127.0.0.1:{server.port}"]
-    with MongoClient(seeds, **options(world)) as client:
+    with MongoClient(seeds, **options(deployment)) as client:
         assert client.admin.command("ping")["ok"] == 1
         assert client.address[1] == server.port
 

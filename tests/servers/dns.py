@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.servers.child import Child, free_port
-from tests.servers.life import Life
+from tests.servers.managed_server import ManagedServer
 from tests.servers.needs import need_program
 
 HOST = "127.0.0.1"
@@ -52,7 +52,7 @@ def suite_records(records: Path) -> list[str]:
     return lines
 
 
-class DNSServer(Life):
+class DNSServer(ManagedServer):
     """nsd with the zones given, from `start` to `stop`; a context manager.
 
     :param zones: name of a zone -> lines of its zone file, or None for a zone that nsd cannot

@@ -18,7 +18,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
-from tests.servers.life import Life
+from tests.servers.managed_server import ManagedServer
 
 HOST = "127.0.0.1"
 
@@ -97,7 +97,7 @@ def forged_first(script: Script) -> Script:
     return both
 
 
-class ScriptedDNS(Life):
+class ScriptedDNS(ManagedServer):
     """Answers as `udp` and `tcp` say; a context manager.
 
     `tcp` None refuses connections. `questions` holds ("UDP" or "TCP", record type, name) of each

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.servers.child import Child, free_port, listens
-from tests.servers.life import Life
+from tests.servers.managed_server import ManagedServer
 from tests.servers.needs import need_program
 
 HOST = "127.0.0.1"
@@ -79,7 +79,7 @@ class KDC:
         return None if self._child is None else self._child.pid
 
 
-class Realm(Life):
+class Realm(ManagedServer):
     """A realm with its database, and its KDC from `start` to `stop`; a context manager.
 
     :param name: the realm's name
@@ -261,7 +261,7 @@ class Realm(Life):
         )
 
 
-class World(Life):
+class KerberosDeployment(ManagedServer):
     """A realm with a user and services, and one that it trusts; a context manager.
 
     `keytab` has the keys of the services: mongodb and myservicename on localhost and on
@@ -275,7 +275,7 @@ class World(Life):
         self.keytab = self.realm.folder / "services.keytab"
         self._caches = 0
 
-    def start(self) -> World:
+    def start(self) -> KerberosDeployment:
         """Start both realms, and fill them."""
         self.other.start()
         self.realm.start()

@@ -22,7 +22,7 @@ from typing import Any
 
 import bson
 
-from tests.servers.life import Life
+from tests.servers.managed_server import ManagedServer
 
 _OP_REPLY = 1
 _OP_QUERY = 2004
@@ -49,7 +49,7 @@ class Seen:
         return "hello" if name.lower() == "ismaster" else name
 
 
-class Relay(Life):
+class Relay(ManagedServer):
     """Listens on a free loopback port and passes everything on to `host`:`port`.
 
     `hello` overrides fields of each hello reply. `seen` are the commands so far, in order;

@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from tests.servers.child import wait_or_kill
-from tests.servers.life import Life
+from tests.servers.managed_server import ManagedServer
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
@@ -69,7 +69,7 @@ USERS: Mapping[str, User] = {
 }
 
 
-class SecantusServer(Life):
+class SecantusServer(ManagedServer):
     """A SecantusDB process, started by `start()` or by `with`, and stopped by its own pid.
 
     `require_auth=False` serves without logins (the users exist nevertheless);

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.servers.certificates import Authority
 from tests.servers.child import Child, free_ports, listens
-from tests.servers.life import Life
+from tests.servers.managed_server import ManagedServer
 from tests.servers.needs import missing, need_program
 
 HOST = "127.0.0.1"
@@ -90,7 +90,7 @@ ou: people
 """
 
 
-class Slapd(Life):
+class Slapd(ManagedServer):
     """A slapd with `users` (name -> password) under `base`; use it by `with`.
 
     `url` and `secure_url` are its addresses, without and with TLS; the former also upgrades by

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.servers.life import Life
+from tests.servers.managed_server import ManagedServer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -73,7 +73,7 @@ class WebReply:
 Route = Callable[[WebRequest], WebReply]
 
 
-class Served(Life):
+class Served(ManagedServer):
     """An HTTP server that serves in a thread of its own from `start` to `stop`."""
 
     def __init__(self, http: ThreadingHTTPServer) -> None:

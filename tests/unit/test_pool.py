@@ -20,7 +20,7 @@ from mongokey.transport.stream import SocketStream
 ADDRESS = ("host", 27017)
 
 
-class Maker:
+class ConnectionFactory:
     """Makes connections; `peers` are the other ends."""
 
     def __init__(self) -> None:
@@ -39,121 +39,125 @@ class Maker:
 
 
 @pytest.fixture
-def maker() -> Iterator[Maker]:
-    maker = Maker()
-    yield maker
-    for peer in maker.peers:
+def factory() -> Iterator[ConnectionFactory]:
+    factory = ConnectionFactory()
+    yield factory
+    for peer in factory.peers:
         peer.close()
-    for connection in maker.made:
+    for connection in factory.made:
         connection.close()
 
 
-def test_a_new_pool_is_empty_and_says_so(maker: Maker) -> None:
-    pool = Pool(ADDRESS, maker, max_size=7, min_size=1, max_connecting=3)
+def test_a_new_pool_is_empty_and_says_so(factory: ConnectionFactory) -> None:
+    pool = Pool(ADDRESS, factory, max_size=7, min_size=1, max_connecting=3)
     assert (pool.idle_count, pool.in_use, pool.connecting) == (0, 0, 0)
     assert (pool.max_size, pool.min_size, pool.max_connecting) == (7, 1, 3)
     assert pool.address == ADDRESS
     assert not pool.closed
     assert "host:27017" in repr(pool)
-    assert "[::1]:5" in repr(Pool(("::1", 5), maker))
-    assert "/tmp/x.sock" in repr(Pool(("/tmp/x.sock", None), maker))
+    assert "[::1]:5" in repr(Pool(("::1", 5), factory))
+    assert "/tmp/x.sock" in repr(Pool(("/tmp/x.sock", None), factory))
 
 
-def test_an_adopted_connection_is_idle(maker: Maker) -> None:
-    pool = Pool(ADDRESS, maker)
-    pool.add_connection(maker())
+def test_an_adopted_connection_is_idle(factory: ConnectionFactory) -> None:
+    pool = Pool(ADDRESS, factory)
+    pool.add_connection(factory())
     assert (pool.idle_count, pool.in_use) == (1, 0)
 
 
-def test_a_full_pool_adopts_nothing(maker: Maker) -> None:
-    pool = Pool(ADDRESS, maker, max_size=1)
-    one, two = maker(), maker()
+def test_a_full_pool_adopts_nothing(factory: ConnectionFactory) -> None:
+    pool = Pool(ADDRESS, factory, max_size=1)
+    one, two = factory(), factory()
     pool.add_connection(one)
     pool.add_connection(two)
     assert pool.idle_count == 1
     assert (one.closed, two.closed) == (False, True)
 
 
-def test_a_closed_connection_is_not_taken_in(maker: Maker) -> None:
-    pool = Pool(ADDRESS, maker)
-    connection = maker()
+def test_a_closed_connection_is_not_taken_in(factory: ConnectionFactory) -> None:
+    pool = Pool(ADDRESS, factory)
+    connection = factory()
     connection.close()
     pool.add_connection(connection)
     assert (pool.idle_count, pool.in_use) == (0, 0)
 
 
-def test_pruning_opens_up_to_min_size(maker: Maker) -> None:
-    pool = Pool(ADDRESS, maker, min_size=3, max_connecting=1)
+def test_pruning_opens_up_to_min_size(factory: ConnectionFactory) -> None:
+    pool = Pool(ADDRESS, factory, min_size=3, max_connecting=1)
     pool.maintain()
     assert pool.idle_count == 3
     pool.maintain()
-    assert len(maker.made) == 3
+    assert len(factory.made) == 3
 
 
-def test_pruning_closes_what_is_idle_for_too_long(maker: Maker) -> None:
-    pool = Pool(ADDRESS, maker, max_idle_ms=0.001)
-    pool.add_connection(maker())
+def test_pruning_closes_what_is_idle_for_too_long(factory: ConnectionFactory) -> None:
+    pool = Pool(ADDRESS, factory, max_idle_ms=0.001)
+    pool.add_connection(factory())
     threading.Event().wait(0.01)
     pool.maintain()
     assert pool.idle_count == 0
-    assert maker.made[0].closed
-    patient = Pool(ADDRESS, maker, max_idle_ms=60_000)
-    patient.add_connection(maker())
+    assert factory.made[0].closed
+    patient = Pool(ADDRESS, factory, max_idle_ms=60_000)
+    patient.add_connection(factory())
     patient.maintain()
     assert patient.idle_count == 1
 
 
-def test_a_connection_that_cannot_be_opened_leaves_the_counts_right(maker: Maker) -> None:
-    pool = Pool(ADDRESS, maker, min_size=2)
-    maker.error = AutoReconnect("refused")
+def test_a_connection_that_cannot_be_opened_leaves_the_counts_right(
+    factory: ConnectionFactory,
+) -> None:
+    pool = Pool(ADDRESS, factory, min_size=2)
+    factory.error = AutoReconnect("refused")
     with pytest.raises(AutoReconnect):
         pool.maintain()
     assert (pool.idle_count, pool.in_use, pool.connecting) == (0, 0, 0)
-    maker.error = None
+    factory.error = None
     pool.maintain()
     assert pool.idle_count == 2
 
 
-def test_clearing_closes_what_is_idle(maker: Maker) -> None:
-    pool = Pool(ADDRESS, maker)
-    pool.add_connection(maker())
+def test_clearing_closes_what_is_idle(factory: ConnectionFactory) -> None:
+    pool = Pool(ADDRESS, factory)
+    pool.add_connection(factory())
     generation = pool.generation
     pool.clear()
     assert pool.idle_count == 0
-    assert maker.made[0].closed
+    assert factory.made[0].closed
     assert pool.generation == generation + 1
-    pool.add_connection(maker())
+    pool.add_connection(factory())
     assert pool.idle_count == 1
 
 
-def test_closing_is_for_good(maker: Maker) -> None:
-    pool = Pool(ADDRESS, maker, min_size=2)
+def test_closing_is_for_good(factory: ConnectionFactory) -> None:
+    pool = Pool(ADDRESS, factory, min_size=2)
     pool.maintain()
     pool.close()
     pool.close()
     assert pool.closed
-    assert all(each.closed for each in maker.made)
+    assert all(each.closed for each in factory.made)
     pool.maintain()
-    pool.add_connection(maker())
+    pool.add_connection(factory())
     assert pool.idle_count == 0
-    assert maker.made[-1].closed
+    assert factory.made[-1].closed
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-def test_a_child_starts_with_an_empty_pool_and_leaves_the_parent_s_open(maker: Maker) -> None:
-    pool = Pool(ADDRESS, maker)
-    pool.add_connection(maker())
+def test_a_child_starts_with_an_empty_pool_and_leaves_the_parent_s_open(
+    factory: ConnectionFactory,
+) -> None:
+    pool = Pool(ADDRESS, factory)
+    pool.add_connection(factory())
     pid = os.fork()
     if pid == 0:
         right = pool.idle_count == pool.in_use == pool.connecting == 0
-        os._exit(0 if right and maker.made[0].closed else 1)
+        os._exit(0 if right and factory.made[0].closed else 1)
     _, status = os.waitpid(pid, 0)
     assert status == 0
     assert pool.idle_count == 1
-    maker.peers[0].setblocking(False)
+    factory.peers[0].setblocking(False)
     # The child's exit did not end the connection for the other side.
     with pytest.raises(BlockingIOError):
-        maker.peers[0].recv(1)
+        factory.peers[0].recv(1)
 
 
 class Tended:
@@ -181,10 +185,10 @@ def keepers() -> int:
 
 
 @pytest.mark.usefixtures("_busy_keeper")
-def test_a_keeper_tends_every_pool_and_goes_on_after_errors(maker: Maker) -> None:
-    broken = Maker()
+def test_a_keeper_tends_every_pool_and_goes_on_after_errors(factory: ConnectionFactory) -> None:
+    broken = ConnectionFactory()
     broken.error = AutoReconnect("refused")
-    pools = Pool(ADDRESS, broken, min_size=1), Pool(ADDRESS, maker, min_size=2)
+    pools = Pool(ADDRESS, broken, min_size=1), Pool(ADDRESS, factory, min_size=2)
     topology = Tended(*pools)
     tending = keeper.PoolMaintenance(topology)  # type: ignore[arg-type]
     assert wait_until(lambda: pools[1].idle_count == 2)

@@ -63,7 +63,7 @@ class Pool:
         self.closed = True
 
 
-class World:
+class FakeDeployment:
     """Servers by address: a hello document, an exception, or a function that returns either; and
     what their logins do, functions by address."""
 
@@ -125,20 +125,20 @@ def test_addresses_are_written_as_in_connection_strings(address: Any, text: str)
 
 
 def test_the_connection_that_found_the_server_goes_into_its_pool() -> None:
-    world = World(a=standalone())
-    topology = world.topology(A)
+    deployment = FakeDeployment(a=standalone())
+    topology = deployment.topology(A)
     pool: Any = topology.select()
     assert pool.address == A
-    assert pool.adopted == world.made
+    assert pool.adopted == deployment.made
     assert topology.select() is pool
-    assert world.asked == [A]
+    assert deployment.asked == [A]
     assert topology.pools == [pool]
     assert topology.current is pool
 
 
 def test_a_forgotten_server_is_looked_for_again_and_keeps_its_pool() -> None:
-    world = World(a=primary())
-    topology = world.topology(A)
+    deployment = FakeDeployment(a=primary())
+    topology = deployment.topology(A)
     pool: Any = topology.select()
     topology.forget(pool)
     assert topology.current is None
@@ -147,42 +147,44 @@ def test_a_forgotten_server_is_looked_for_again_and_keeps_its_pool() -> None:
 
 
 def test_forgetting_another_pool_changes_nothing() -> None:
-    world = World(a=primary())
-    topology = world.topology(A)
+    deployment = FakeDeployment(a=primary())
+    topology = deployment.topology(A)
     pool = topology.select()
     topology.forget(Pool(B))  # type: ignore[arg-type]
     assert topology.current is pool
 
 
 def test_the_first_writable_seed_wins_and_the_others_are_closed() -> None:
-    world = World(a=secondary(), b=primary(), c=arbiter())
-    topology = world.topology(A, B, C)
+    deployment = FakeDeployment(a=secondary(), b=primary(), c=arbiter())
+    topology = deployment.topology(A, B, C)
     assert topology.select().address == B
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and not all(c.closed for c in world.made if c.address != B):
+    while time.monotonic() < deadline and not all(
+        c.closed for c in deployment.made if c.address != B
+    ):
         time.sleep(0.005)
-    assert {c.address: c.closed for c in world.made if c.address == B} == {B: False}
+    assert {c.address: c.closed for c in deployment.made if c.address == B} == {B: False}
 
 
 def test_a_primary_that_is_no_seed_is_followed_once() -> None:
-    world = World(a=secondary(primary="b:2"), b=primary())
-    assert world.topology(A).select().address == B
-    world = World(a=secondary(primary="b:2"), b=secondary(primary="a:1"))
-    assert "not writable" in explained(world.topology(A, timeout=0.0))
-    assert world.asked == [A, B]
+    deployment = FakeDeployment(a=secondary(primary="b:2"), b=primary())
+    assert deployment.topology(A).select().address == B
+    deployment = FakeDeployment(a=secondary(primary="b:2"), b=secondary(primary="a:1"))
+    assert "not writable" in explained(deployment.topology(A, timeout=0.0))
+    assert deployment.asked == [A, B]
 
 
 def test_a_direct_connection_takes_what_there_is() -> None:
     for hello in (secondary(primary="b:2"), ghost(), arbiter()):
-        world = World(a=hello)
-        assert world.topology(A, direct_connection=True).select().address == A
-        assert world.asked == [A]
+        deployment = FakeDeployment(a=hello)
+        assert deployment.topology(A, direct_connection=True).select().address == A
+        assert deployment.asked == [A]
 
 
 def test_seeds_named_twice_are_asked_once() -> None:
-    world = World(a=ghost())
-    explained(world.topology(A, A, timeout=0.0))
-    assert world.asked == [A]
+    deployment = FakeDeployment(a=ghost())
+    explained(deployment.topology(A, A, timeout=0.0))
+    assert deployment.asked == [A]
 
 
 def failing(error: Exception) -> Callable[[], None]:
@@ -195,31 +197,35 @@ def failing(error: Exception) -> Callable[[], None]:
 def test_what_waiting_cannot_mend_is_raised_at_once() -> None:
     for error in (OperationFailure("no", 18), ConfigurationError("no certificate")):
         for seeds in ((A,), (B, A, C)):
-            world = World(a=primary(), b=secondary(), c=ghost())
-            world.logins["a"] = failing(error)
+            deployment = FakeDeployment(a=primary(), b=secondary(), c=ghost())
+            deployment.logins["a"] = failing(error)
             with pytest.raises(type(error)):
-                world.topology(*seeds, timeout=60).select()
-            assert world.logged_in == [A]
+                deployment.topology(*seeds, timeout=60).select()
+            assert deployment.logged_in == [A]
     for hello in (too_old(), too_new()):
         with pytest.raises(ConfigurationError):
-            World(a=hello, b=ghost()).topology(A, B, timeout=60).select()
+            FakeDeployment(a=hello, b=ghost()).topology(A, B, timeout=60).select()
 
 
 def test_a_refused_hello_ends_the_selection_only_where_nobody_else_is() -> None:
     refusal = OperationFailure("no hello", 8000)
-    assert World(a=refusal, b=primary()).topology(A, B, timeout=30).select().address == B
-    assert "no hello" in explained(World(a=refusal, b=secondary()).topology(A, B, timeout=0.1))
+    assert FakeDeployment(a=refusal, b=primary()).topology(A, B, timeout=30).select().address == B
+    assert "no hello" in explained(
+        FakeDeployment(a=refusal, b=secondary()).topology(A, B, timeout=0.1)
+    )
     for seeds in ((A,), (A, B)):
         with pytest.raises(OperationFailure, match="no hello"):
-            World(a=refusal, b=refusal).topology(*seeds, timeout=60).select()
+            FakeDeployment(a=refusal, b=refusal).topology(*seeds, timeout=60).select()
 
 
 def test_only_the_server_that_is_used_is_logged_in_to() -> None:
-    world = World(a=ghost(), b=primary(setName="other"), c=primary(setName="rs"), d=secondary())
-    topology = world.topology(A, B, C, ("d", 4), timeout=30, replica_set="rs")
+    deployment = FakeDeployment(
+        a=ghost(), b=primary(setName="other"), c=primary(setName="rs"), d=secondary()
+    )
+    topology = deployment.topology(A, B, C, ("d", 4), timeout=30, replica_set="rs")
     assert topology.select().address == C
-    assert world.logged_in == [C]
-    assert not any(world.only)
+    assert deployment.logged_in == [C]
+    assert not any(deployment.only)
 
 
 def test_of_two_usable_servers_one_is_logged_in_to() -> None:
@@ -229,22 +235,22 @@ def test_of_two_usable_servers_one_is_logged_in_to() -> None:
         both.wait(10)
         return mongos()
 
-    world = World(a=hello, b=hello)
-    topology = world.topology(A, B, timeout=30)
-    assert topology.select().address == world.logged_in[0]
+    deployment = FakeDeployment(a=hello, b=hello)
+    topology = deployment.topology(A, B, timeout=30)
+    assert topology.select().address == deployment.logged_in[0]
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and len(world.made) < 2:
+    while time.monotonic() < deadline and len(deployment.made) < 2:
         time.sleep(0.005)
-    assert len(world.logged_in) == 1
+    assert len(deployment.logged_in) == 1
 
 
 def test_a_login_that_fails_on_the_network_leaves_the_others_to_be_tried() -> None:
-    world = World(a=mongos(), b=mongos())
-    world.logins["a"] = world.logins["b"] = lambda: (
-        world.logins.clear() or failing(AutoReconnect("gone"))()
+    deployment = FakeDeployment(a=mongos(), b=mongos())
+    deployment.logins["a"] = deployment.logins["b"] = lambda: (
+        deployment.logins.clear() or failing(AutoReconnect("gone"))()
     )
-    assert world.topology(A, B, timeout=30).select().address in (A, B)
-    assert len(world.logged_in) == 2
+    assert deployment.topology(A, B, timeout=30).select().address in (A, B)
+    assert len(deployment.logged_in) == 2
 
 
 @pytest.mark.parametrize(
@@ -259,13 +265,13 @@ def test_a_login_that_fails_on_the_network_leaves_the_others_to_be_tried() -> No
 def test_a_login_may_go_along_with_hello_where_there_is_one_server(
     seeds: Any, options: Any, only: bool
 ) -> None:
-    world = World(a=primary())
-    world.topology(*seeds, timeout=30, **options).select()
-    assert world.only[world.asked.index(A)] is only
+    deployment = FakeDeployment(a=primary())
+    deployment.topology(*seeds, timeout=30, **options).select()
+    assert deployment.only[deployment.asked.index(A)] is only
 
 
 def test_a_pool_s_server_that_changed_is_refused_before_the_login() -> None:
-    topology = World(a=primary()).topology(A, timeout=30, replica_set="rs")
+    topology = FakeDeployment(a=primary()).topology(A, timeout=30, replica_set="rs")
     pool = topology.select()
 
     def review(hello: Any) -> None:
@@ -287,21 +293,21 @@ def test_a_pool_s_server_that_changed_is_refused_before_the_login() -> None:
 
 @pytest.mark.parametrize("seeds", [(A,), (A, B)])
 def test_unforeseen_errors_are_raised_and_not_waited_for(seeds: Any) -> None:
-    world = World(a=ZeroDivisionError("a bug"), b=secondary())
+    deployment = FakeDeployment(a=ZeroDivisionError("a bug"), b=secondary())
     with pytest.raises(ZeroDivisionError):
-        world.topology(*seeds, timeout=60).select()
+        deployment.topology(*seeds, timeout=60).select()
 
 
 def test_selection_looks_until_somebody_is_writable() -> None:
     answers = iter([ghost(), AutoReconnect("a:1: gone"), secondary(), primary()])
-    world = World(a=lambda: next(answers))
-    assert world.topology(A, timeout=30).select().address == A
-    assert world.asked == [A] * 4
+    deployment = FakeDeployment(a=lambda: next(answers))
+    assert deployment.topology(A, timeout=30).select().address == A
+    assert deployment.asked == [A] * 4
 
 
 def test_the_error_says_what_each_seed_answered() -> None:
-    world = World(a=ghost(), b=secondary(primary="x:5"))
-    text = explained(world.topology(A, B, C, timeout=0.05))
+    deployment = FakeDeployment(a=ghost(), b=secondary(primary="x:5"))
+    text = explained(deployment.topology(A, B, C, timeout=0.05))
     for part in (
         "serverSelectionTimeoutMS=50",
         "a:1: a replica set member that was never initiated",
@@ -315,8 +321,8 @@ def test_the_error_says_what_each_seed_answered() -> None:
 
 def test_the_last_answer_of_a_seed_counts() -> None:
     answers = iter([AutoReconnect("a:1: gone")])
-    world = World(a=lambda: next(answers, ghost()))
-    topology = world.topology(A, timeout=0.1)
+    deployment = FakeDeployment(a=lambda: next(answers, ghost()))
+    topology = deployment.topology(A, timeout=0.1)
     with pytest.raises(ServerSelectionTimeoutError) as caught:
         topology.select()
     assert "gone" not in str(caught.value)
@@ -326,9 +332,9 @@ def test_the_last_answer_of_a_seed_counts() -> None:
 @pytest.mark.parametrize("limit", [None, 20.0])
 def test_a_connection_goes_on_when_the_selection_has_ended(limit: float | None) -> None:
     answer = threading.Event()
-    world = World(a=primary())
-    world.logins["a"] = lambda: answer.wait(10)  # type: ignore[assignment,return-value]
-    topology = world.topology(A, timeout=0.05, connect_timeout_s=limit)
+    deployment = FakeDeployment(a=primary())
+    deployment.logins["a"] = lambda: answer.wait(10)  # type: ignore[assignment,return-value]
+    topology = deployment.topology(A, timeout=0.05, connect_timeout_s=limit)
     for _ in range(3):
         assert "no answer yet from a:1" in explained(topology)
     answer.set()
@@ -336,35 +342,35 @@ def test_a_connection_goes_on_when_the_selection_has_ended(limit: float | None) 
     while time.monotonic() < deadline and topology.current is None:
         time.sleep(0.005)
     pool: Any = topology.select()
-    assert pool.adopted == world.made
-    assert world.asked == [A]
+    assert pool.adopted == deployment.made
+    assert deployment.asked == [A]
 
 
 def test_a_connection_that_ends_in_time_whatever_happens_takes_no_thread() -> None:
     threads: list[Any] = []
-    world = World(a=primary())
-    world.logins["a"] = lambda: threads.append(threading.current_thread())
-    world.topology(A, timeout=10, connect_timeout_s=9).select()
+    deployment = FakeDeployment(a=primary())
+    deployment.logins["a"] = lambda: threads.append(threading.current_thread())
+    deployment.topology(A, timeout=10, connect_timeout_s=9).select()
     assert threads == [threading.current_thread()]
 
 
 def test_an_interrupted_look_leaves_the_way_free_for_the_next() -> None:
-    world = World(a=primary())
-    world.logins["a"] = failing(KeyboardInterrupt())  # type: ignore[arg-type]
-    topology = world.topology(A, timeout=10)
+    deployment = FakeDeployment(a=primary())
+    deployment.logins["a"] = failing(KeyboardInterrupt())  # type: ignore[arg-type]
+    topology = deployment.topology(A, timeout=10)
     with pytest.raises(KeyboardInterrupt):
         topology.select()
-    world.logins.clear()
+    deployment.logins.clear()
     assert topology.select().address == A
 
 
 def test_a_signal_handler_that_interrupts_the_look_does_not_wait_for_it() -> None:
-    world = World(a=primary())
+    deployment = FakeDeployment(a=primary())
     found: list[Any] = []
-    world.logins["a"] = lambda: world.logins.clear() or found.append(topology.select())
-    topology = world.topology(A, timeout=10)
+    deployment.logins["a"] = lambda: deployment.logins.clear() or found.append(topology.select())
+    topology = deployment.topology(A, timeout=10)
     assert topology.select() is found[0]
-    assert world.asked == [A, A]
+    assert deployment.asked == [A, A]
 
 
 def test_the_failure_of_a_look_is_every_waiting_thread_s_own() -> None:
@@ -374,9 +380,9 @@ def test_the_failure_of_a_look_is_every_waiting_thread_s_own() -> None:
         waiting.wait(10)
         raise OperationFailure("no", 18)
 
-    world = World(a=primary())
-    world.logins["a"] = refuse
-    topology = world.topology(A, timeout=30)
+    deployment = FakeDeployment(a=primary())
+    deployment.logins["a"] = refuse
+    topology = deployment.topology(A, timeout=30)
 
     def select() -> Any:
         if len(entered) == 19:
@@ -388,14 +394,14 @@ def test_the_failure_of_a_look_is_every_waiting_thread_s_own() -> None:
     errors = outcomes(20, select)
     assert {type(each) for each in errors} == {OperationFailure}
     assert len({id(each) for each in errors}) == 20
-    assert world.logged_in == [A]
+    assert deployment.logged_in == [A]
 
 
 def test_closing_wakes_who_waits_for_a_server() -> None:
     hold = threading.Event()
-    world = World(a=lambda: hold.wait(30) and primary(), b=AutoReconnect("b:2: gone"))
+    deployment = FakeDeployment(a=lambda: hold.wait(30) and primary(), b=AutoReconnect("b:2: gone"))
     for seeds in ((A,), (A, B), (B,)):
-        topology = world.topology(*seeds, timeout=30, connect_timeout_s=None)
+        topology = deployment.topology(*seeds, timeout=30, connect_timeout_s=None)
         threading.Timer(0.1, topology.close).start()
         began = time.monotonic()
         with pytest.raises(InvalidOperation, match="after close"):
@@ -411,24 +417,24 @@ def test_a_seed_that_does_not_answer_is_named_and_closed_when_it_does() -> None:
         answer.wait(10)
         return secondary()
 
-    world = World(a=secondary(), b=slow)
-    assert "no answer yet from b:2" in explained(world.topology(A, B, timeout=0.05))
+    deployment = FakeDeployment(a=secondary(), b=slow)
+    assert "no answer yet from b:2" in explained(deployment.topology(A, B, timeout=0.05))
     answer.set()
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and not (
-        len(world.made) == 2 and all(each.closed for each in world.made)
+        len(deployment.made) == 2 and all(each.closed for each in deployment.made)
     ):
         time.sleep(0.005)
-    assert [each.closed for each in world.made] == [True, True]
+    assert [each.closed for each in deployment.made] == [True, True]
 
 
 def test_the_set_must_have_the_right_name() -> None:
-    world = World(a=primary(setName="one"), b=standalone())
-    topology = world.topology(A, B, timeout=0.0, replica_set="two")
+    deployment = FakeDeployment(a=primary(setName="one"), b=standalone())
+    topology = deployment.topology(A, B, timeout=0.0, replica_set="two")
     text = explained(topology)
     assert "a:1: the server is called 'one', not replicaSet='two'" in text
     assert "b:2: the server is not in a set, not replicaSet='two'" in text
-    assert world.topology(A, replica_set="one").select().address == A
+    assert deployment.topology(A, replica_set="one").select().address == A
 
 
 def test_one_thread_looks_and_the_others_wait_for_what_it_finds() -> None:
@@ -438,8 +444,8 @@ def test_one_thread_looks_and_the_others_wait_for_what_it_finds() -> None:
         go.wait(10)
         return primary()
 
-    world = World(a=slow)
-    topology = world.topology(A, timeout=10)
+    deployment = FakeDeployment(a=slow)
+    topology = deployment.topology(A, timeout=10)
     found: list[Any] = []
     threads = [threading.Thread(target=lambda: found.append(topology.select())) for _ in range(8)]
     for thread in threads:
@@ -449,7 +455,7 @@ def test_one_thread_looks_and_the_others_wait_for_what_it_finds() -> None:
         thread.join(10)
     assert len(found) == 8
     assert len(set(found)) == 1
-    assert world.asked == [A]
+    assert deployment.asked == [A]
 
 
 def test_who_waits_for_another_s_look_is_told_when_it_takes_too_long() -> None:
@@ -459,16 +465,16 @@ def test_who_waits_for_another_s_look_is_told_when_it_takes_too_long() -> None:
         go.wait(10)
         return primary()
 
-    world = World(a=slow)
-    topology = world.topology(A, timeout=0.05, connect_timeout_s=None)
+    deployment = FakeDeployment(a=slow)
+    topology = deployment.topology(A, timeout=0.05, connect_timeout_s=None)
     errors = outcomes(2, topology.select)
     assert all("no answer yet from a:1" in str(each) for each in errors)
-    assert world.asked == [A]
+    assert deployment.asked == [A]
     go.set()
 
 
 def test_a_child_does_not_wait_for_a_lock_of_the_parent() -> None:
-    topology = World(a=primary()).topology(A)
+    topology = FakeDeployment(a=primary()).topology(A)
     held = threading.Thread(target=topology._changed.acquire)
     held.start()
     held.join()
@@ -477,7 +483,7 @@ def test_a_child_does_not_wait_for_a_lock_of_the_parent() -> None:
 
 
 def test_a_closed_topology_closes_its_pools_and_selects_no_more() -> None:
-    topology = World(a=primary()).topology(A)
+    topology = FakeDeployment(a=primary()).topology(A)
     pool: Any = topology.select()
     topology.close()
     assert pool.closed
@@ -486,7 +492,7 @@ def test_a_closed_topology_closes_its_pools_and_selects_no_more() -> None:
 
 
 def test_seeds_are_told_and_are_not_the_caller_s_list() -> None:
-    topology = World().topology(A, B)
+    topology = FakeDeployment().topology(A, B)
     topology.seeds.append(C)
     assert topology.seeds == [A, B]
 
@@ -511,13 +517,13 @@ def hang_up(clock: Clock, seconds: float = 1.0) -> Any:
 
 def test_tls_that_fails_for_long_and_with_every_seed_is_told_before_the_selection_ends() -> None:
     clock = Clock()
-    world = World(a=hang_up(clock))
-    topology = world.topology(A, timeout=30.0, clock=clock, tls_patience_s=5.0)
+    deployment = FakeDeployment(a=hang_up(clock))
+    topology = deployment.topology(A, timeout=30.0, clock=clock, tls_patience_s=5.0)
     with pytest.raises(TLSError, match="hung up") as caught:
         topology.select()
     assert not isinstance(caught.value, ServerSelectionTimeoutError)
     assert caught.value.reason == "TLS-CLOSED"
-    assert world.asked == [A] * 5
+    assert deployment.asked == [A] * 5
 
 
 def test_a_seed_that_fails_otherwise_between_starts_the_patience_anew() -> None:
@@ -525,16 +531,16 @@ def test_a_seed_that_fails_otherwise_between_starts_the_patience_anew() -> None:
     answers = iter(
         [hang_up(clock)] * 4 + [lambda: AutoReconnect("a:1: refused")] + [hang_up(clock)] * 9
     )
-    world = World(a=lambda: next(answers)())
-    topology = world.topology(A, timeout=30.0, clock=clock, tls_patience_s=5.0)
+    deployment = FakeDeployment(a=lambda: next(answers)())
+    topology = deployment.topology(A, timeout=30.0, clock=clock, tls_patience_s=5.0)
     with pytest.raises(TLSError):
         topology.select()
-    assert len(world.asked) == 4 + 1 + 5
+    assert len(deployment.asked) == 4 + 1 + 5
 
 
 def test_a_seed_that_may_answer_yet_keeps_the_selection_going() -> None:
     clock = Clock()
-    world = World(a=hang_up(clock))
-    text = explained(world.topology(A, B, timeout=12.0, clock=clock, tls_patience_s=2.0))
+    deployment = FakeDeployment(a=hang_up(clock))
+    text = explained(deployment.topology(A, B, timeout=12.0, clock=clock, tls_patience_s=2.0))
     assert "hung up" in text
     assert "refused" in text

@@ -3,18 +3,18 @@
 `sts.Sts` is moto's STS and IAM behind a guard that checks signatures and web identity tokens,
 which moto leaves unchecked; `Imds`, `ContainerCredentials` and `SsoPortal` hand out what it
 issued; `Environment` is a process environment in which nothing of the machine's own AWS set-up
-is left; `AwsWorld` puts a MongoDB server into all of it. Must not know the code under test.
+is left; `AwsDeployment` puts a MongoDB server into all of it. Must not know the code under test.
 """
 
 from __future__ import annotations
 
+from tests.servers.aws_cloud.deployment import AwsCloud, AwsDeployment
 from tests.servers.aws_cloud.environment import Environment, only_loopback
 from tests.servers.aws_cloud.metadata import ContainerCredentials, Fault, Imds, SsoPortal
-from tests.servers.aws_cloud.world import AwsCloud, AwsWorld
 
 __all__ = [
     "AwsCloud",
-    "AwsWorld",
+    "AwsDeployment",
     "ContainerCredentials",
     "Environment",
     "Fault",

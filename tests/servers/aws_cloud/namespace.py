@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.servers.life import Life
+from tests.servers.managed_server import ManagedServer
 from tests.servers.needs import need_program
 
 CLONE_NEWNET = 0x40000000
@@ -29,7 +29,7 @@ TIMEOUT = 30.0
 T = TypeVar("T")
 
 
-class Namespace(Life):
+class Namespace(ManagedServer):
     """A network namespace whose only interface is loopback, with `addresses` besides its own.
 
     Skips the test where the kernel does not let the user make one.

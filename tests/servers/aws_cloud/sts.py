@@ -31,7 +31,7 @@ from moto.sts.models import AssumedRole, sts_backends
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from tests.servers.life import Life
+from tests.servers.managed_server import ManagedServer
 from tests.servers.mechanism.aws import ACCOUNT, AwsKey
 
 PARTITION = "aws"
@@ -98,7 +98,7 @@ class Call:
     parameters: dict[str, str] = field(repr=False)
 
 
-class Sts(Life):
+class Sts(ManagedServer):
     """The server; `endpoint` is what AWS_ENDPOINT_URL_STS has to be.
 
     `issuer` is trusted for web identities. `lifetime` replaces the length of the sessions that

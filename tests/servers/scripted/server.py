@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 
 import bson
 
-from tests.servers.life import Life
+from tests.servers.managed_server import ManagedServer
 from tests.servers.scripted.answers import (
     CHECKSUM_PRESENT,
     MORE_TO_COME,
@@ -49,7 +49,7 @@ JOIN_TIMEOUT = 10.0
 ALLOWED_FIRST = frozenset({"ping", "endSessions", "buildInfo", "authenticate", "logout"})
 
 
-class ScriptedServer(Life):
+class ScriptedServer(ManagedServer):
     """The server; see the package's text for what can be set.
 
     `path` serves a Unix socket there instead of TCP on `host`; `tls` is a server-side
@@ -91,7 +91,7 @@ class ScriptedServer(Life):
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
 
-    # Life
+    # start and stop
 
     def start(self) -> Self:
         """Listen, on a free port, and serve."""

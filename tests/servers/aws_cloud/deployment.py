@@ -16,7 +16,7 @@ import pytest
 
 from tests.servers.aws_cloud.environment import Environment, only_loopback
 from tests.servers.aws_cloud.metadata import Imds
-from tests.servers.life import Life
+from tests.servers.managed_server import ManagedServer
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.aws import AwsAcceptor, AwsKey, StsEndpoint
 from tests.servers.needs import need_module
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.servers.aws_cloud.sts import Issuer, Sts
 
 
-class AwsCloud(Life):
+class AwsCloud(ManagedServer):
     """STS with a trusted issuer, and what stays the same for all tests of a file."""
 
     sts: Sts
@@ -49,11 +49,11 @@ class AwsCloud(Life):
         self._open.close()
 
 
-class AwsWorld(Life):
+class AwsDeployment(ManagedServer):
     """For one test: `server` asks `acceptor`, which knows what `sts` issued and asks it too.
 
     `environment` is the test process's; AWS_ENDPOINT_URL_STS is set in it. `refused` are the
-    addresses beyond loopback that somebody tried to reach: leaving the world fails unless it is
+    addresses beyond loopback that somebody tried to reach: stopping fails unless it is
     empty. `user` is a key pair of an IAM user.
     """
 
@@ -74,7 +74,7 @@ class AwsWorld(Life):
         )
         self._open = contextlib.ExitStack()
 
-    def start(self) -> AwsWorld:
+    def start(self) -> AwsDeployment:
         self._open.enter_context(self.server)
         return self
 
@@ -98,7 +98,7 @@ class AwsWorld(Life):
         return imds
 
     def run(self, service: contextlib.AbstractContextManager[object]) -> None:
-        """Run a service until the world ends."""
+        """Run a service until the deployment ends."""
         self._open.enter_context(service)
 
     def uri(self, **options: Any) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Life:
+class ManagedServer:
     """What `start` begins and `stop` ends; a context manager.
 
     `stop` may be called after a start that failed half way, and raises what went wrong meanwhile.

@@ -108,7 +108,7 @@ class Recorder:
 
 
 @dataclass
-class Scene:
+class OIDCDeployment:
     """`single` trusts people and machines of one provider each; `multi` people of two."""
 
     issuer: Issuer
@@ -155,12 +155,12 @@ class Scene:
 
 
 @contextmanager
-def scene(backend: SecantusServer) -> Iterator[Scene]:
+def open_deployment(backend: SecantusServer) -> Iterator[OIDCDeployment]:
     """Three providers on loopback, in front of `backend` (which asks for no login)."""
     clients = {SHELL: OAuthClient(AUDIENCE)}
     with ExitStack() as stack:
         issuers = [stack.enter_context(Issuer(clients=clients)) for _ in range(3)]
-        yield Scene(issuers[0], issuers[1], issuers[2], backend)
+        yield OIDCDeployment(issuers[0], issuers[1], issuers[2], backend)
 
 
 @dataclass
@@ -179,7 +179,7 @@ class Machine:
 
 @contextmanager
 def machine(
-    stage: Scene,
+    stage: OIDCDeployment,
     driver: Driver,
     environment: str,
     monkeypatch: pytest.MonkeyPatch,
