@@ -124,10 +124,10 @@ def test_a_unix_socket_with_a_full_queue_is_waited_for(tmp_path):
         with pytest.raises(NetworkTimeout, match=r"timed out after 0\.\d+ s \(connectTimeoutMS=9"):
             connect(path, deadline_ns=monotonic_ns() + 10**8, limit_text="connectTimeoutMS=99")
         accepted = []
-        room = threading.Timer(0.2, lambda: accepted.append(listener.accept()))
-        room.start()
+        accepting = threading.Timer(0.2, lambda: accepted.append(listener.accept()))
+        accepting.start()
         connect(path, timeout=FAR).close()
-        room.join()
+        accepting.join()
         accepted[0][0].close()
 
 
@@ -250,11 +250,11 @@ def test_a_slow_first_address_still_wins_when_it_is_first_to_connect():
                     late.accept()[0].close()
 
         # The kernel asks again after 1 s; by then there is room.
-        room = threading.Timer(0.4, make_room)
-        room.start()
+        accepting = threading.Timer(0.4, make_room)
+        accepting.start()
         addresses = [late.getsockname(), refused, silent]
         stream = connect("db", 1, timeout=FAR, resolver=lambda *_: addresses)
-        room.join()
+        accepting.join()
         with socket.socket(fileno=stream.fileno()) as view:
             winner = view.getpeername()
             view.detach()

@@ -1,4 +1,4 @@
-"""The wire room's C validation never reads outside a message, whatever the message says.
+"""The C validation of `wire` never reads outside a message, whatever the message says.
 
 `include/mongokey/wire.h` is compiled with the address and undefined-behaviour sanitizers, each
 message is put into a block of memory of exactly its size, and everything a caller may do with an

@@ -1,6 +1,6 @@
 """Certificates for tests: an authority, and what it issues, right or wrong in one respect.
 
-This room knows X.509 by way of `cryptography`; it must not know servers or the code under test.
+This module knows X.509 by way of `cryptography`; it must not know servers or the code under test.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A real DNS server for the tests of mongodb+srv: nsd, in its own process on a free loopback port.
 
-This room knows how to write nsd's files, how to start and stop it, and how to read the records of
+This module knows how to write nsd's files, how to start and stop it, and how to read the records of
 the public initial-dns-seedlist-discovery suite (which are read where they are, never copied). It
 must not know the code under test.
 

@@ -1,7 +1,7 @@
 """A real Kerberos realm for the tests: MIT's krb5kdc on a free loopback port, from a temporary
 directory.
 
-This room knows how to make a realm, its principals, keytabs and tickets, and how to start and
+This module knows how to make a realm, its principals, keytabs and tickets, and how to start and
 stop its KDC by its own process id. Nothing system-wide is read or written; a client is led there
 by the variables of `Realm.environment`. It must not know the code under test.
 

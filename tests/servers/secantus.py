@@ -1,6 +1,6 @@
 """A real server for the live tests: SecantusDB in its own process, with authentication on.
 
-This room knows how to start SecantusDB on a free loopback port, which users it has, and how to
+This module knows how to start SecantusDB on a free loopback port, which users it has, and how to
 stop it; the process ends when its parent does. It must not know the code under test: inside the
 server process PyMongo creates the users and drops the databases.
 

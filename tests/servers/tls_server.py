@@ -1,6 +1,6 @@
 """A TLS server that says hello and lets any client certificate log in, in one round trip.
 
-This room knows just enough of MongoDB's protocol (OP_MSG, and PyMongo's bson) to answer a
+This module knows just enough of MongoDB's protocol (OP_MSG, and PyMongo's bson) to answer a
 driver, and counts what it sees. It must not know the code under test. SecantusDB does not answer
 MONGODB-X509 speculatively, and has no say in TLS versions: MongoDB does and has.
 

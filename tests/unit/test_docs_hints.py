@@ -19,8 +19,8 @@ WORD = re.compile(r"(AUTH|AWS|KRB|LDAP|OIDC|X509)(-[A-Z0-9]+)+")
 def words() -> list[str]:
     """All words, sorted."""
     found = set()
-    for room in ("auth", "cli"):
-        for path in (SOURCES / room).rglob("*.py"):
+    for package in ("auth", "cli"):
+        for path in (SOURCES / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     match = WORD.fullmatch(node.value)

@@ -271,7 +271,7 @@ LATE: dict[str, set[str]] = {
     },  # the end of a client: sessions are ended, cursors killed
 }
 
-# Rooms without I/O and without clocks, and the standard library that they leave to others.
+# Packages without I/O and without clocks, and the standard library that they leave to others.
 PURE = (
     *("bson", "wire", "handshake", "auth", "options"),
     *("execution", "commands", "operations", "cursor", "collection"),

@@ -1,6 +1,6 @@
 """A MongoDB server with MONGODB-AWS in a small AWS, and an environment to reach both from.
 
-Puts the other rooms together for a test; moto is imported only once a cloud starts. Must not
+Puts the other modules together for a test; moto is imported only once a cloud starts. Must not
 know the code under test.
 """
 
