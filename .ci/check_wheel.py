@@ -1,8 +1,8 @@
 """Look into a built wheel: what has to be there, and what must not.
 
 Every .pyx of the checkout has its compiled module, its .pyi and (where there is one) its .pxd in
-the wheel; no generated C, no tests, no sources that only a build needs. And every module can be
-imported from the wheel alone.
+the wheel; no generated C, no tests, no sources that only a build needs. Every module can be
+imported from the wheel alone, and the wheel is small (`MOST`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "mongokey"
 EXTENSIONS = (".so", ".pyd")
+# Bytes of a wheel: debug information that crept in again would make it four times as large.
+MOST = 2_500_000
 
 
 def expected() -> set[str]:
@@ -63,7 +65,10 @@ def main() -> None:
         modules = [name for name in modules if not name.endswith("__main__")]
         code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
         subprocess.run([sys.executable, "-c", code, *modules], cwd=folder, check=True)
-    print(f"{path.name}: {len(there)} files as they should be, {len(modules)} modules import")
+    size = path.stat().st_size
+    if size > MOST:
+        sys.exit(f"{path.name}: {size} bytes, more than {MOST}")
+    print(f"{path.name}: {size / 1e6:.2f} MB, {len(there)} files as they should be, {len(modules)} modules import")
 
 
 if __name__ == "__main__":
