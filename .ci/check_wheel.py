@@ -68,7 +68,9 @@ def main() -> None:
     size = path.stat().st_size
     if size > MOST:
         sys.exit(f"{path.name}: {size} bytes, more than {MOST}")
-    print(f"{path.name}: {size / 1e6:.2f} MB, {len(there)} files as they should be, {len(modules)} modules import")
+    print(
+        f"{path.name}: {size / 1e6:.2f} MB, {len(there)} files as they should be, {len(modules)} modules import"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`python -m bench.compare`: mongokey beside PyMongo in one run, ratio first.
 
 Client and server are pinned to one core (with `--two-cores` the server also to another), rounds
-alternate, and only slices of like speed are compared; see `runner`. This room knows the command
+alternate, and only slices of like speed are compared; see `runner`. This module knows the command
 line, the table and the JSON file; it must not know how a figure came about.
 """
 

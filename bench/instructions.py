@@ -2,7 +2,7 @@
 
 A count does not depend on the core's speed, so a change that costs instructions is seen where
 times are too noisy to show it. Each operation is counted as the difference between a long and a
-short run, so that start-up and set-up fall out. This room knows valgrind and the stored file; it
+short run, so that start-up and set-up fall out. This module knows valgrind and the stored file; it
 must not know what the cases do.
 
     python -m bench.instructions            count, and print beside what is stored

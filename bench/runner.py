@@ -1,6 +1,6 @@
 """Measures one case: both drivers (and plain PyMongo, and the floor) in alternating rounds.
 
-This room owns the processes, decides which slices ran at like speed, and checks the server's
+This module owns the processes, decides which slices ran at like speed, and checks the server's
 counts against what was asked. It must not know what a case does, nor how results are shown.
 """
 

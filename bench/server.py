@@ -1,6 +1,6 @@
 """The server of the benchmarks: canned replies from a C process, which counts what it is asked.
 
-This room writes the table of replies (with PyMongo's `bson`), derives the SCRAM keys, starts
+This module writes the table of replies (with PyMongo's `bson`), derives the SCRAM keys, starts
 `cannedserver.c` pinned to a core and asks it for its counts. It must not know which driver asks.
 
 From a shell, `python -m bench.server` starts one to play with.
