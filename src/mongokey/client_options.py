@@ -20,7 +20,7 @@ from mongokey.options.connection_string import (
     Resolve,
     ask_dns,
     lint,
-    parse,
+    parse_unguarded,
     show_host,
     split_hosts,
 )
@@ -337,7 +337,7 @@ def _read_hosts(
         elif string is not None:
             raise ConfigurationError("host may contain one connection string, but has several")
         else:
-            string = parse(entity, port, lenient=True)
+            string = parse_unguarded(entity, port, lenient=True)
             for finding in string.findings:
                 fatal = finding.option is not None and OPTIONS[finding.option].fatal
                 if fatal and finding.code == "OPTION-INVALID":

@@ -21,7 +21,7 @@ from mongokey.options.connection_string import (
     Host,
     Resolve,
     ask_dns,
-    parse,
+    parse_unguarded,
     read_host,
 )
 from mongokey.options.escapes import unquote_plus
@@ -104,7 +104,7 @@ def parse_uri(
     """
     if not isinstance(uri, str):
         raise TypeError(f"uri must be a str, not {type(uri).__name__}")
-    string = parse(uri, default_port, validate=validate, lenient=warn)
+    string = parse_unguarded(uri, default_port, validate=validate, lenient=warn)
     if string._findings:
         emit(string._findings, False, 3)
     if string._fqdn is not None:
@@ -127,7 +127,8 @@ def parse_uri(
             f"srv_max_hosts and srv_host_validator only go with a {SRV_SCHEME} string"
         )
     username = string._username
-    password = string.password
+    held = string._password
+    password = None if held is None else held.reveal()
     return {
         "nodelist": list(string._hosts),
         "username": username,

@@ -9,6 +9,7 @@ from __future__ import annotations
 # RFC 1035, section 2.3.4; the dot of the root does not count.
 _LONGEST_LABEL = 63
 _LONGEST_NAME = 253
+_OCTETS = frozenset(map(str, range(256)))
 # What IDNA 2003 writes as other letters, or drops, and IDNA 2008 does not (RFC 5894, 7.2): the two
 # would connect to different hosts.
 _AMBIGUOUS = frozenset("\u00df\u03c2\u200c\u200d")
@@ -75,10 +76,7 @@ def _check_ipv4(host: str) -> None:
     The resolver takes ``127.1`` and ``0x7f000001`` for addresses too, certificates do not.
     """
     parts = host.split(".")
-    if len(parts) != 4 or not all(
-        part.isdigit() and len(part) <= 3 and int(part) < 256 and (part == "0" or part[0] != "0")
-        for part in parts
-    ):
+    if len(parts) != 4 or not _OCTETS.issuperset(parts):
         raise ValueError(
             "ends in a number, as only IPv4 addresses do: they are four numbers up to 255 with "
             "dots between, without zeros before"

@@ -61,19 +61,25 @@ def keeps_secrets(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
     @wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        held = Secret((args, kwargs))
-        del args, kwargs
         # What is being handled already is not below, and may be the caller's own.
         outer = exc_info()[1]
         try:
-            return function(*held._value[0], **held._value[1])
+            return function(*args, **kwargs)
         except BaseException as error:
+            del args, kwargs  # this frame is one of the exception's, too
             _forget(error, outer)
             raise
         finally:
             del outer
 
     return call
+
+
+def unguarded(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """What `keeps_secrets` decorated, for callers that are decorated themselves: one layer empties
+    the frames of all that is below it."""
+    bare: Callable[_P, _T] = function.__wrapped__  # type: ignore[attr-defined]
+    return bare
 
 
 def _forget(error: BaseException, outer: BaseException | None) -> None:
@@ -104,4 +110,4 @@ def _empty(frame: Any) -> None:
         return
 
 
-__all__ = ["Secret", "keeps_secrets"]
+__all__ = ["Secret", "keeps_secrets", "unguarded"]

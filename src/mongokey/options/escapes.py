@@ -19,6 +19,38 @@ def unquote_plus(text: str, what: str = "text") -> str:
         text = text.replace("+", " ")
     if "%" not in text:
         return text
+    decoded, *parts = text.split("%")
+    known = (_ascii or _fill_ascii()).get
+    for part in parts:
+        char = known(part[:2])
+        if char is None:
+            return _unquote_any(text, what)
+        decoded += char + part[2:]
+    return decoded
+
+
+def escapes_are_whole(text: str) -> bool:
+    """Whether each '%' of `text` has two hex digits behind it."""
+    known = _ascii or _fill_ascii()
+    for part in text.split("%")[1:]:
+        if part[:2] not in known and (len(part) < 2 or not _HEX.issuperset(part[:2])):
+            return False
+    return True
+
+
+_HEX = frozenset("0123456789abcdefABCDEF")
+# Two hex digits -> the ASCII character they stand for, as nearly all escapes do; filled when the
+# first one is read.
+_ascii: dict[str, str] = {}
+
+
+def _fill_ascii() -> dict[str, str]:
+    for form in ("%02x", "%02X"):
+        _ascii.update((form % byte, chr(byte)) for byte in range(128))
+    return _ascii
+
+
+def _unquote_any(text: str, what: str) -> str:
     first, *parts = text.split("%")
     decoded = [first]
     escaped = b""
@@ -32,9 +64,6 @@ def unquote_plus(text: str, what: str = "text") -> str:
                 decoded.append(escaped.decode())
                 decoded.append("%" + part)
                 escaped = b""
-                continue
-            if not escaped and byte[0] < 128:  # nearly all are ASCII
-                decoded.append(chr(byte[0]) + part[2:])
                 continue
             escaped += byte
             if len(part) > 2:

@@ -149,12 +149,8 @@ _TABLE: tuple[Option, ...] = (
     Option("authOIDCAllowedHosts", validators.list_of_strings, sources=KEYWORD),
     Option("gssapiServiceName", validators.string, key="gssapiservicename"),
     # ------------------------------------------------ which servers
-    Option(
-        "replicaSet",
-        validators.filled_string_or_none,
-        sources=URI | KEYWORD | TXT,
-        rules=TOPOLOGY_RULES,
-    ),
+    # Its rule is looked at where loadBalanced is given.
+    Option("replicaSet", validators.filled_string_or_none, sources=URI | KEYWORD | TXT),
     Option("directConnection", validators.boolean, rules=TOPOLOGY_RULES),
     Option("loadBalanced", validators.boolean, sources=URI | KEYWORD | TXT, rules=TOPOLOGY_RULES),
     Option("srvServiceName", validators.service_name, "mongodb", rules=SRV_RULES),

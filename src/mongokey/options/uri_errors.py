@@ -143,14 +143,6 @@ def first_unescaped(userinfo: str) -> int:
     return -1
 
 
-def escapes_are_whole(text: str) -> bool:
-    """Whether each '%' of `text` has two hex digits behind it."""
-    for part in text.split("%")[1:]:
-        if len(part) < 2 or part[0] not in _HEX or part[1] not in _HEX:
-            return False
-    return True
-
-
 def bad_userinfo(scheme: str, rest: str, unsure: bool = False) -> InvalidURI:
     """The error for user information with an unescaped character; `rest` follows `scheme`.
 

@@ -38,6 +38,7 @@ def read_options(
     spelled: dict[str, str] | None = None
     rules = 0
     lookup = LOOKUP.get
+    escaped = "%" in query or "+" in query
     for pair in pairs:
         value: Any
         key, equals, value = pair.partition("=")
@@ -46,7 +47,7 @@ def read_options(
             name = option.name
             if name not in given:
                 # Nearly all options; what is below is for the others.
-                if "%" in value or "+" in value:
+                if escaped:
                     value = unquote_plus(value, name)
                 given[name] = value
                 rules |= option.rules
@@ -66,7 +67,7 @@ def read_options(
         if option.raw:
             if option.repeats:
                 value = [*given.get(name, ()), value]
-        elif "%" in value or "+" in value:
+        elif escaped:
             value = unquote_plus(value, name)
         alias = option.alias
         if alias is not None:
