@@ -49,14 +49,16 @@ from mongokey.pool_options import (
     nanoseconds,
     read_tls_options,
     set_once,
+    take_options,
 )
-from mongokey.read_concern import ReadConcern
+from mongokey.read_concern import DEFAULT_READ_CONCERN, ReadConcern
 from mongokey.read_preferences import (
+    ReadPreference,
     _ServerMode,
     make_read_preference,
     read_pref_mode_from_name,
 )
-from mongokey.write_concern import WriteConcern
+from mongokey.write_concern import DEFAULT_WRITE_CONCERN, WriteConcern
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
 
     from mongokey.auth.credential import MongoCredential
     from mongokey.bson.codec_options import CodecOptions
+    from mongokey.pool_options import Following
 
 __all__ = ["ClientOptions", "PoolOptions", "TLSOptions"]
 
@@ -78,45 +81,6 @@ class ClientOptions(Frozen):
     Names of PyMongo's ClientOptions mean the same here. Attributes that end in `_ns` are
     nanoseconds, None means no limit.
     """
-
-    __slots__ = (
-        "_arguments",
-        "_codec_options",
-        "_options",
-        "collection",
-        "connect",
-        "connection_string",
-        "credential",
-        "database",
-        "direct_connection",
-        "enable_overload_retargeting",
-        "event_listeners",
-        "findings",
-        "heartbeat_frequency",
-        "heartbeat_frequency_ns",
-        "hosts",
-        "load_balanced",
-        "local_threshold_ms",
-        "local_threshold_ns",
-        "max_adaptive_retries",
-        "origins",
-        "pool_options",
-        "read_concern",
-        "read_preference",
-        "replica_set_name",
-        "retry_reads",
-        "retry_writes",
-        "server_monitoring_mode",
-        "server_selection_timeout",
-        "server_selection_timeout_ns",
-        "server_selector",
-        "srv_max_hosts",
-        "srv_service_name",
-        "timeout",
-        "timeout_ns",
-        "tls",
-        "write_concern",
-    )
 
     _options: dict[str, Any]
     _codec_options: CodecOptions[Any] | None
@@ -256,7 +220,7 @@ class ClientOptions(Frozen):
         """The CodecOptions of document_class, tz_aware, uuidRepresentation and the like."""
         made: CodecOptions[Any] | None = self._codec_options
         if made is None:
-            from mongokey.bson.codec_options import CodecOptions
+            from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions
 
             names = {
                 "document_class": "document_class",
@@ -272,7 +236,7 @@ class ClientOptions(Frozen):
                 for name, parameter in names.items()
                 if self._options.get(name) is not None
             }
-            made = CodecOptions(**given)
+            made = CodecOptions(**given) if given else DEFAULT_CODEC_OPTIONS
             set_once(self, "_codec_options", made)
         return made
 
@@ -435,61 +399,88 @@ def _fill(
     options: dict[str, Any],
     origins: dict[str, str],
 ) -> None:
-    value = Values(options)
     if options.get("proxyHost") is not None:
         raise ConfigurationError(
             "proxyHost: this version of mongokey cannot connect through a SOCKS5 proxy, and "
             "will not connect past it: remove the proxy options"
         )
-    heartbeat = value("heartbeatFrequencyMS") or OPTIONS["heartbeatFrequencyMS"].default
-    if heartbeat < _MIN_HEARTBEAT_S:
-        raise ConfigurationError("heartbeatFrequencyMS must be at least 500")
-    tls = read_tls_options(options)
+    tls = read_tls_options(options) if options else None
     credential = _credential(string, options, origins)
-    listeners = tuple(value("event_listeners"))
-    selection = value("serverSelectionTimeoutMS")
-    threshold = value("localThresholdMS")
-    timeout = value("timeoutMS")
-    for name, made in (
-        ("_options", options),
-        ("_codec_options", None),
-        ("hosts", hosts),
-        ("connection_string", string),
-        ("database", string.database if string is not None else None),
-        ("collection", string.collection if string is not None else None),
-        ("credential", credential),
-        ("tls", tls),
-        ("pool_options", PoolOptions(value, tls, credential)),
-        ("read_preference", _read_preference(options, value)),
-        ("read_concern", ReadConcern(value("readConcernLevel"))),
-        (
-            "write_concern",
-            WriteConcern(value("w"), value("wTimeoutMS"), value("journal"), value("fsync")),
-        ),
-        ("retry_writes", value("retryWrites")),
-        ("retry_reads", value("retryReads")),
-        ("replica_set_name", value("replicaSet")),
-        ("direct_connection", value("directConnection")),
-        ("load_balanced", value("loadBalanced")),
-        ("srv_service_name", value("srvServiceName")),
-        ("srv_max_hosts", value("srvMaxHosts")),
-        ("connect", value("connect")),
-        ("server_selector", value("server_selector")),
-        ("server_monitoring_mode", value("serverMonitoringMode")),
-        ("event_listeners", listeners),
-        ("max_adaptive_retries", value("maxAdaptiveRetries")),
-        ("enable_overload_retargeting", value("enableOverloadRetargeting")),
-        ("server_selection_timeout", selection),
-        ("server_selection_timeout_ns", nanoseconds(selection)),
-        ("heartbeat_frequency", heartbeat),
-        ("heartbeat_frequency_ns", nanoseconds(heartbeat)),
-        ("local_threshold_ms", threshold),
-        ("local_threshold_ns", round(threshold * 1e6)),
-        ("timeout", timeout),
-        ("timeout_ns", nanoseconds(timeout)),
-        ("origins", MappingProxyType(origins)),
-    ):
-        set_once(self, name, made)
+    attributes = _DEFAULTS.copy()
+    if options:
+        take_options(attributes, options, _FOLLOWING)
+        if attributes["heartbeat_frequency"] < _MIN_HEARTBEAT_S:
+            raise ConfigurationError("heartbeatFrequencyMS must be at least 500")
+        if not options.keys().isdisjoint(_READ_PREFERENCE):
+            attributes["read_preference"] = _read_preference(options, Values(options))
+        if not options.keys().isdisjoint(_WRITE_CONCERN):
+            attributes["write_concern"] = WriteConcern(*map(Values(options), _WRITE_CONCERN))
+    attributes["_options"] = options
+    attributes["hosts"] = hosts
+    attributes["connection_string"] = string
+    if string is not None:
+        attributes["database"] = string.database
+        attributes["collection"] = string.collection
+    attributes["credential"] = credential
+    attributes["tls"] = tls
+    attributes["pool_options"] = PoolOptions(options, tls, credential)
+    attributes["origins"] = MappingProxyType(origins)
+    set_once(self, "__dict__", attributes)
+
+
+def _heartbeat(seconds: float | None) -> float:
+    default: float = OPTIONS["heartbeatFrequencyMS"].default
+    return seconds or default
+
+
+# The attributes that follow from one option each, and how.
+_FOLLOWING: Following = {
+    "retryWrites": (("retry_writes", None),),
+    "retryReads": (("retry_reads", None),),
+    "replicaSet": (("replica_set_name", None),),
+    "directConnection": (("direct_connection", None),),
+    "loadBalanced": (("load_balanced", None),),
+    "srvServiceName": (("srv_service_name", None),),
+    "srvMaxHosts": (("srv_max_hosts", None),),
+    "connect": (("connect", None),),
+    "server_selector": (("server_selector", None),),
+    "serverMonitoringMode": (("server_monitoring_mode", None),),
+    "event_listeners": (("event_listeners", tuple),),
+    "maxAdaptiveRetries": (("max_adaptive_retries", None),),
+    "enableOverloadRetargeting": (("enable_overload_retargeting", None),),
+    "readConcernLevel": (("read_concern", ReadConcern),),
+    "serverSelectionTimeoutMS": (
+        ("server_selection_timeout", None),
+        ("server_selection_timeout_ns", nanoseconds),
+    ),
+    "heartbeatFrequencyMS": (
+        ("heartbeat_frequency", _heartbeat),
+        ("heartbeat_frequency_ns", lambda seconds: nanoseconds(_heartbeat(seconds))),
+    ),
+    "localThresholdMS": (
+        ("local_threshold_ms", None),
+        ("local_threshold_ns", lambda milliseconds: round(milliseconds * 1e6)),
+    ),
+    "timeoutMS": (("timeout", None), ("timeout_ns", nanoseconds)),
+}
+# Those that follow from several options, and in which order WriteConcern takes them.
+_READ_PREFERENCE = (
+    "read_preference",
+    "readPreference",
+    "readPreferenceTags",
+    "maxStalenessSeconds",
+)
+_WRITE_CONCERN = ("w", "wTimeoutMS", "journal", "fsync")
+# What holds where no option says otherwise: worked out once, as most are never given.
+_DEFAULTS: dict[str, Any] = {
+    "_codec_options": None,
+    "database": None,
+    "collection": None,
+    "read_preference": ReadPreference.PRIMARY,
+    "write_concern": DEFAULT_WRITE_CONCERN,
+}
+take_options(_DEFAULTS, {name: OPTIONS[name].default for name in _FOLLOWING}, _FOLLOWING)
+_DEFAULTS["read_concern"] = DEFAULT_READ_CONCERN
 
 
 def _check_properties(string: ConnectionString, named: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ handed on unopened.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mongokey._support.reprs import with_safe_repr
 from mongokey.errors import ConfigurationError
@@ -137,28 +137,6 @@ class PoolOptions(Frozen):
     `max_pool_size` 0 is no limit.
     """
 
-    __slots__ = (
-        "appname",
-        "compressors",
-        "connect_timeout",
-        "connect_timeout_ns",
-        "credential",
-        "driver",
-        "load_balanced",
-        "max_connecting",
-        "max_idle_time_ns",
-        "max_idle_time_seconds",
-        "max_pool_size",
-        "min_pool_size",
-        "server_api",
-        "socket_timeout",
-        "socket_timeout_ns",
-        "tls",
-        "wait_queue_timeout",
-        "wait_queue_timeout_ns",
-        "zlib_compression_level",
-    )
-
     max_pool_size: int
     min_pool_size: int
     max_connecting: int
@@ -181,42 +159,30 @@ class PoolOptions(Frozen):
 
     def __init__(
         self,
-        value: Values,
+        options: Mapping[str, Any],
         tls: TLSOptions | None,
         credential: MongoCredential | None,
     ) -> None:
-        largest = value("maxPoolSize")
-        smallest = value("minPoolSize")
-        if largest and smallest > largest:
-            raise ConfigurationError(
-                f"minPoolSize ({smallest}) must not be greater than maxPoolSize ({largest})"
-            )
-        set_once(self, "max_pool_size", largest)
-        set_once(self, "min_pool_size", smallest)
-        set_once(self, "max_connecting", value("maxConnecting"))
-        for name, option in (
-            ("max_idle_time_seconds", "maxIdleTimeMS"),
-            ("wait_queue_timeout", "waitQueueTimeoutMS"),
-            ("connect_timeout", "connectTimeoutMS"),
-            ("socket_timeout", "socketTimeoutMS"),
-        ):
-            set_once(self, name, value(option))
-            set_once(self, name.replace("_seconds", "") + "_ns", nanoseconds(value(option)))
-        set_once(self, "tls", tls)
-        set_once(self, "credential", credential)
-        set_once(self, "appname", value("appname"))
-        set_once(self, "driver", value("driver"))
-        set_once(self, "server_api", value("server_api"))
-        set_once(self, "load_balanced", bool(value("loadBalanced")))
-        set_once(self, "compressors", tuple(value("compressors")))
-        set_once(self, "zlib_compression_level", value("zlibCompressionLevel"))
+        attributes = _DEFAULTS.copy()
+        if options:
+            take_options(attributes, options, _FOLLOWING)
+            largest, smallest = attributes["max_pool_size"], attributes["min_pool_size"]
+            if largest and smallest > largest:
+                raise ConfigurationError(
+                    f"minPoolSize ({smallest}) must not be greater than maxPoolSize ({largest})"
+                )
+        attributes["tls"] = tls
+        attributes["credential"] = credential
+        set_once(self, "__dict__", attributes)
 
     def __repr__(self) -> str:
         shown = [
             f"{name}={value!r}"
-            for name in self.__slots__
-            if not name.endswith("_ns") and (value := getattr(self, name)) is not None
+            for name, value in sorted(vars(self).items())
+            if not name.endswith("_ns") and value is not None
         ]
+        if not shown:
+            raise AttributeError("not filled yet")
         return f"PoolOptions({', '.join(shown)})"
 
 
@@ -238,6 +204,44 @@ def read_tls_options(options: Mapping[str, Any]) -> TLSOptions | None:
     return None
 
 
+# Option -> the attributes that follow from it, each with what makes it of the value, None for the
+# value itself.
+Following = Mapping[str, "tuple[tuple[str, Callable[[Any], Any] | None], ...]"]
+
+
+def take_options(
+    attributes: dict[str, Any], options: Mapping[str, Any], following: Following
+) -> None:
+    """Put into `attributes` what follows from the options that are given."""
+    for option, value in options.items():
+        for name, convert in following.get(option, ()):
+            attributes[name] = value if convert is None else convert(value)
+
+
 def nanoseconds(seconds: float | None) -> int | None:
     """Seconds as nanoseconds; None stays None."""
     return None if seconds is None else round(seconds * 1e9)
+
+
+# The attributes that follow from one option each, and how.
+_FOLLOWING: Following = {
+    "maxPoolSize": (("max_pool_size", None),),
+    "minPoolSize": (("min_pool_size", None),),
+    "maxConnecting": (("max_connecting", None),),
+    "maxIdleTimeMS": (("max_idle_time_seconds", None), ("max_idle_time_ns", nanoseconds)),
+    "waitQueueTimeoutMS": (
+        ("wait_queue_timeout", None),
+        ("wait_queue_timeout_ns", nanoseconds),
+    ),
+    "connectTimeoutMS": (("connect_timeout", None), ("connect_timeout_ns", nanoseconds)),
+    "socketTimeoutMS": (("socket_timeout", None), ("socket_timeout_ns", nanoseconds)),
+    "appname": (("appname", None),),
+    "driver": (("driver", None),),
+    "server_api": (("server_api", None),),
+    "loadBalanced": (("load_balanced", bool),),
+    "compressors": (("compressors", tuple),),
+    "zlibCompressionLevel": (("zlib_compression_level", None),),
+}
+# What holds where no option says otherwise: worked out once, as most are never given.
+_DEFAULTS: dict[str, Any] = {}
+take_options(_DEFAULTS, {name: OPTIONS[name].default for name in _FOLLOWING}, _FOLLOWING)

@@ -3,6 +3,7 @@
 The prose tests of source/mongodb-handshake/tests/README.md, at the level of the document.
 """
 
+import os
 import platform
 import threading
 
@@ -86,9 +87,27 @@ AWS = {
         ({}, {}),
     ],
 )
-def test_the_environment_is_recognized(variables, expected):
+def test_the_environment_is_recognized(variables, expected, monkeypatch):
     assert env_of(variables) == expected
     assert metadata(env=variables).document.get("env", {}) == expected
+    # The process's own is looked at in another way first.
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert describe_environment(docker=False) == expected
+
+
+def test_the_document_is_encoded_anew_when_it_says_something_else():
+    first = metadata("one", env={})
+    assert metadata("one", env={}).raw is first.raw
+    assert metadata("two", env={}).document["application"] == {"name": "two"}
+    assert metadata("one", env={"VERCEL": "1"}).document["env"] == {"name": "vercel"}
+    again = metadata("one", env={})
+    again.append(("library", "1.0", None))
+    assert again.document["driver"]["name"] == "mongokey|library"
+    assert first.document["driver"]["name"] == "mongokey"
+    assert metadata("one", env={}).document["driver"]["name"] == "mongokey"
 
 
 def test_docker_is_recognized_beside_the_rest():

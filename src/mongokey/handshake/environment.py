@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
+from mongokey._support.environ import any_is_set
+
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
@@ -68,6 +70,17 @@ _SERVICES: dict[str, tuple[Callable[[Environment], bool], tuple[_Field, ...]]] =
     "vercel": (lambda env: bool(env.get("VERCEL")), (("region", "VERCEL_REGION", _text),)),
 }
 
+# Without any of these there is nothing to say.
+_MARKS = (
+    b"AWS_EXECUTION_ENV",
+    b"AWS_LAMBDA_RUNTIME_API",
+    b"FUNCTIONS_WORKER_RUNTIME",
+    b"K_SERVICE",
+    b"FUNCTION_NAME",
+    b"VERCEL",
+    _KUBERNETES_MARK.encode(),
+)
+
 
 def describe_environment(
     env: Environment | None = None, docker: bool | None = None
@@ -77,7 +90,11 @@ def describe_environment(
     `env` defaults to os.environ; `docker` to whether /.dockerenv exists.
     """
     if env is None:
-        env = os.environ
+        env = os.environ if any_is_set(_MARKS) else {}
+    if docker is None:
+        docker = os.access(_DOCKER_MARK, os.F_OK)
+    if not (env or docker):
+        return {}
     found = [name for name, (here, _) in _SERVICES.items() if here(env)]
     # Vercel runs on Lambda and sets its variables too.
     if sorted(found) == ["aws.lambda", "vercel"]:
@@ -90,7 +107,7 @@ def describe_environment(
             if value is not None:
                 described[field] = value
     container = {}
-    if os.path.exists(_DOCKER_MARK) if docker is None else docker:
+    if docker:
         container["runtime"] = "docker"
     if env.get(_KUBERNETES_MARK):
         container["orchestrator"] = "kubernetes"

@@ -102,6 +102,16 @@ class ClientMetadata:
         return document
 
     def _encode(self) -> RawBSONDocument:
+        """The document, encoded; the same one for clients that have the same to say."""
+        global _encoded_last
+        told = (self._app_name, self._env, self._infos)
+        before, encoded = _encoded_last
+        if encoded is None or told != before:
+            encoded = self._encode_anew()
+            _encoded_last = told, encoded
+        return encoded
+
+    def _encode_anew(self) -> RawBSONDocument:
         from mongokey.bson import encode
         from mongokey.bson.raw_bson import RawBSONDocument
 
@@ -145,6 +155,10 @@ def _read_info(info: Iterable[str | None]) -> _Info:
 
 def _join(parts: Iterable[str]) -> str:
     return DELIMITER.join(filter(None, parts))
+
+
+# What was encoded last, and the document: a process mostly has one kind of client.
+_encoded_last: tuple[Any, RawBSONDocument | None] = (None, None)
 
 
 # handshake.md, "Limitations": the order in which fields go until the document fits.
