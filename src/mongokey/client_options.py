@@ -35,6 +35,7 @@ from mongokey.options.table import (
     unknown_option,
 )
 from mongokey.options.uri_errors import (
+    ADVICE,
     DEPRECATED,
     Finding,
     emit,
@@ -156,7 +157,7 @@ class ClientOptions(Frozen):
         seeds, string, findings = _read_hosts(host, port)
         named, repeated = _read_keywords(keywords)
         findings += repeated
-        if string is not None and "authMechanismProperties" in string.options:
+        if string is not None and "authMechanismProperties" in string._options:
             _check_properties(string, named)
         arguments = None
         if string is not None and string.is_srv:
@@ -173,8 +174,8 @@ class ClientOptions(Frozen):
                 seeds += string.hosts
         options: dict[str, Any] = {}
         origins: dict[str, str] = {}
-        if string is not None:
-            options.update(string.options)
+        if string is not None and string._options:
+            options.update(string._options)
             origins.update(string.origins)
         for name, value in named.items():
             options[name] = value
@@ -183,8 +184,9 @@ class ClientOptions(Frozen):
         rules = 0
         for name in options:
             rules |= OPTIONS[name].rules
-        is_srv = string is not None and string.is_srv
-        check_rules(rules, options, options, len(hosts), is_srv)
+        if rules:
+            is_srv = string is not None and string.is_srv
+            check_rules(rules, options, options, len(hosts), is_srv)
         for name in ("username", "password"):
             if isinstance(named.get(name), str):
                 findings += lint_secret(named[name], "user name" if name == "username" else name)
@@ -302,12 +304,14 @@ def _read_hosts(
             raise ConfigurationError("host may contain one connection string, but has several")
         else:
             string = parse_unguarded(entity, port, lenient=True)
-            for finding in string.findings:
+            seeds += string._hosts
+            for finding in string._findings:
                 fatal = finding.option is not None and OPTIONS[finding.option].fatal
                 if fatal and finding.code == "OPTION-INVALID":
                     raise ConfigurationError(finding.message.removesuffix("; it is ignored"))
-            seeds += string.hosts
-            findings = [f for f in string.findings if f.kind != "advice"] + lint(string)
+                if finding.kind != ADVICE:
+                    findings.append(finding)
+            findings += lint(string)
     return seeds, string, findings
 
 
@@ -419,8 +423,8 @@ def _fill(
     attributes["hosts"] = hosts
     attributes["connection_string"] = string
     if string is not None:
-        attributes["database"] = string.database
-        attributes["collection"] = string.collection
+        attributes["database"] = string._database
+        attributes["collection"] = string._collection
     attributes["credential"] = credential
     attributes["tls"] = tls
     attributes["pool_options"] = PoolOptions(options, tls, credential)

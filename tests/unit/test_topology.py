@@ -475,7 +475,7 @@ def test_who_waits_for_another_s_look_is_told_when_it_takes_too_long() -> None:
 
 def test_a_child_does_not_wait_for_a_lock_of_the_parent() -> None:
     topology = FakeDeployment(a=primary()).topology(A)
-    held = threading.Thread(target=topology._changed.acquire)
+    held = threading.Thread(target=topology._lock.acquire)
     held.start()
     held.join()
     topology.reset_after_fork()

@@ -14,6 +14,8 @@ _OCTETS = frozenset(map(str, range(256)))
 # would connect to different hosts.
 _AMBIGUOUS = frozenset("\u00df\u03c2\u200c\u200d")
 
+_NOT_ASCII = "is an address in digits that are not ASCII"
+
 
 def host_problem(host: str) -> str | None:
     """Why `host` is neither a host name nor an IPv4 or IPv6 address, or None if it is one.
@@ -46,6 +48,10 @@ def ascii_host(host: str) -> str:
     if len(name) > _LONGEST_NAME:
         raise ValueError(f"is longer than {_LONGEST_NAME} characters")
     labels = name.split(".")
+    if len(labels) == 4 and name is host and _OCTETS.issuperset(labels):
+        if translated:
+            raise ValueError(_NOT_ASCII)
+        return host
     for label in labels:
         if not label.isalnum():
             _check_label(label)
@@ -54,7 +60,7 @@ def ascii_host(host: str) -> str:
     last = labels[-1]
     if last.isdigit() or last[:2] in ("0x", "0X"):
         if translated:
-            raise ValueError("is an address in digits that are not ASCII")
+            raise ValueError(_NOT_ASCII)
         _check_ipv4(host)
     return host
 

@@ -82,6 +82,17 @@ _MARKS = (
 )
 
 
+_docker: bool | None = None
+
+
+def _in_docker() -> bool:
+    """Whether this is a Docker container; found out once per process, as it does not change."""
+    global _docker
+    if _docker is None:
+        _docker = os.path.exists(_DOCKER_MARK)
+    return _docker
+
+
 def describe_environment(
     env: Environment | None = None, docker: bool | None = None
 ) -> dict[str, Any]:
@@ -92,9 +103,9 @@ def describe_environment(
     if env is None:
         env = os.environ if any_is_set(_MARKS) else {}
     if docker is None:
-        docker = os.access(_DOCKER_MARK, os.F_OK)
-    if not (env or docker):
-        return {}
+        docker = _in_docker()
+    if not env:
+        return {"container": {"runtime": "docker"}} if docker else {}
     found = [name for name, (here, _) in _SERVICES.items() if here(env)]
     # Vercel runs on Lambda and sets its variables too.
     if sorted(found) == ["aws.lambda", "vercel"]:

@@ -615,9 +615,11 @@ def _srv_host(text: str) -> str:
 
 def lint(string: ConnectionString) -> list[Finding]:
     """ADVICE about what a connection string most likely does not mean."""
-    found = [finding for finding in string.findings if finding.kind == ADVICE]
-    if string.username is not None:
-        found += uri_errors.lint_secret(string.username, "user name")
-    if string.password is not None:
-        found += uri_errors.lint_secret(string.password, "password")
+    found = []
+    if string._findings:
+        found = [finding for finding in string._findings if finding.kind == ADVICE]
+    if string._username is not None:
+        found += uri_errors.lint_secret(string._username, "user name")
+    if string._password is not None:
+        found += uri_errors.lint_secret(string._password.reveal(), "password")
     return found

@@ -85,6 +85,8 @@ class Finding:
 
 def emit(findings: Any, advice: bool, stacklevel: int) -> None:
     """Give `findings` to the `warnings` module, the ADVICE ones only if `advice`."""
+    if not findings:
+        return
     import warnings
 
     for finding in findings:

@@ -176,13 +176,26 @@ class Topology:
     def reset_after_fork(self) -> None:
         """In a forked child: who held the lock, or was connecting, was a thread of the parent."""
         # Reentrant: a signal handler may use the client whose thread it interrupted.
-        self._changed = threading.Condition(threading.RLock())
-        self._discovering = threading.RLock()
+        self._lock = threading.RLock()
+        self._changed: threading.Condition | None = None  # of the lock, once somebody waits
+        if self._discover is not None:
+            self._discovering = threading.RLock()
         self._round: _Round | None = None
         # Servers that are being connected and logged in to, each with the thread that selects and
         # does so itself, 0 where it is a thread of its own; and the one that is logged in to.
         self._attempts: dict[Address, int] = {}
         self._chosen: Address | None = None
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, holding the lock, until something changed."""
+        if self._changed is None:
+            self._changed = threading.Condition(self._lock)
+        self._changed.wait(seconds)
+
+    def _notify(self) -> None:
+        """Wake who waits for a change; the caller holds the lock."""
+        if self._changed is not None:
+            self._changed.notify_all()
 
     def forget(self, pool: Pool) -> None:
         """Look again before the next operation: `pool`'s server failed or is no longer primary."""
@@ -195,8 +208,8 @@ class Topology:
         self.current = None
         for pool in self.pools:
             pool.close()
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            self._notify()
 
     # -- selection --------------------------------------------------------------------------------
 
@@ -244,9 +257,9 @@ class Topology:
             pause = 0.0 if look.at_once else max(0.0, _MIN_PAUSE_S - (now - look.began_s))
             if now + pause >= deadline:
                 raise ServerSelectionTimeoutError(self._explain(answers), errors=errors)
-            with self._changed:
+            with self._lock:
                 if not self._closed and self.current is None and pause:
-                    self._changed.wait(pause)
+                    self._wait(pause)
             left = deadline - self._clock()
 
     def _ask_dns(self, deadline: float) -> None:
@@ -270,7 +283,7 @@ class Topology:
     def _enter_round(self, begun: list[Address]) -> Pool | _Round:
         """The pool of the selected server, or the look around under way, a new one if there is
         none. Puts into `begun` the servers that the caller has to connect to."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise _closed()
             if self.current is not None:
@@ -327,7 +340,7 @@ class Topology:
     def _abandon(self, begun: list[Address]) -> None:
         """Nobody connects to what is left of `begun`, for instance for a Ctrl-C."""
         if begun:
-            with self._changed:
+            with self._lock:
                 for address in begun:
                     self._attempts.pop(address, None)
                     if self._chosen == address:
@@ -337,7 +350,7 @@ class Topology:
                 if self._round is not None and not self._round.pending:
                     self._round.over = self._round.at_once = True
                 begun.clear()
-                self._changed.notify_all()
+                self._notify()
 
     def _attempt(self, begun: list[Address]) -> None:
         """Connect to the last of `begun`, replaced then by what is to be asked besides."""
@@ -347,7 +360,7 @@ class Topology:
             outcome = self._connect(address, partial(self._judge, address), self._is_only(address))
         except Exception as error:  # told to who selects, which would wait for ever
             outcome = error
-        with self._changed:
+        with self._lock:
             begun.pop()
             self._attempts.pop(address, None)
             chosen = self._chosen == address
@@ -363,7 +376,7 @@ class Topology:
             elif look is not None:
                 look.pending.discard(address)
                 self._note(look, address, outcome, chosen, begun)
-            self._changed.notify_all()
+            self._notify()
 
     def _take_in(self, address: Address, connection: Connection) -> Pool | None:
         """Put a connection that is logged in into its server's pool, and select that server."""
@@ -407,7 +420,7 @@ class Topology:
 
         Raises its failure, or `TimeoutError` when the time is over before.
         """
-        with self._changed:
+        with self._lock:
             while True:
                 if self._closed:
                     raise _closed()
@@ -422,7 +435,7 @@ class Topology:
                 left = deadline - self._clock()
                 if left <= 0:
                     raise TimeoutError
-                self._changed.wait(left)
+                self._wait(left)
 
     def _all_tls_errors(self, errors: dict[Address, Exception]) -> bool:
         """Whether no seed is left that may answer yet: TLS is why, or another protocol."""
@@ -463,7 +476,7 @@ class Topology:
         reason = self._refusal(hello, address)
         if reason is not None:
             raise _Unsuitable(reason, hello.primary)
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise _closed()
             if self.current is not None or self._chosen is not None:
