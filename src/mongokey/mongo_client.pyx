@@ -7,7 +7,6 @@ It must not know commands beyond the few about a whole deployment, nor how anyth
 
 import weakref
 from functools import partial
-from os import getpid
 from threading import RLock
 from types import GenericAlias
 
@@ -18,6 +17,7 @@ from mongokey.pool.pool cimport Pool
 from mongokey.commands import arguments as arguments
 from mongokey._support import not_yet as not_yet
 from mongokey._support.clock import monotonic
+from mongokey._support.fork import call_after_fork
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, InvalidOperation
 from mongokey.topology.topology import Topology, format_address
@@ -37,8 +37,13 @@ class ClientContext:
         self.on_login = None
         self._settings = None
         # Reentrant: a signal handler may use the client whose thread it interrupted.
-        self._making = (getpid(), RLock())
+        self._making = RLock()
         self._closed = False
+        call_after_fork(self)
+
+    def reset_after_fork(self):
+        """In a forked child: who held the lock may be a thread of the parent's."""
+        self._making = RLock()
 
     def discover(self):
         """Ask DNS, which was put off until the first operation: (seeds, replica set's name)."""
@@ -49,10 +54,7 @@ class ClientContext:
         """What connections share; made at the first one, so that a client costs little, and once,
         however many threads come first."""
         if self._settings is None:
-            if self._making[0] != getpid():
-                # A forked child: who held the lock may be a thread of the parent's.
-                self._making = (getpid(), RLock())
-            with self._making[1]:
+            with self._making:
                 if self._settings is None:
                     self._settings = self._make_settings()
         return self._settings

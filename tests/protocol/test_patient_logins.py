@@ -240,10 +240,15 @@ class TestPatience:
         time.sleep(0.01)
         assert patience.clock() > first
 
-    def test_a_forked_child_waits_for_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+    def test_a_forked_child_waits_for_nobody(self) -> None:
         patience = PausableClock()
-        patience.__enter__()
-        monkeypatch.setattr("os.getpid", lambda: -1)
-        assert not patience.waiting
-        patience.__exit__()
-        assert not patience.waiting
+        with patience:
+            child = os.fork()
+            if child == 0:
+                waited = patience.waiting
+                patience.__exit__()
+                os._exit(1 if waited or patience.waiting else 0)
+            assert patience.waiting
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

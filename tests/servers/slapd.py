@@ -1,7 +1,7 @@
 """A real LDAP server for tests: OpenLDAP's slapd, in a directory of its own on a free port.
 
-This module knows how to set up and start slapd, and its users; it must not know MongoDB nor the code
-under test. Nothing of the system is touched; the process is stopped by its own pid.
+This module knows how to set up and start slapd, and its users; it must not know MongoDB nor the
+code under test. Nothing of the system is touched; the process is stopped by its own pid.
 
 From a shell, `python -m tests.servers.slapd` starts one to play with.
 """

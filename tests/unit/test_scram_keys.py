@@ -174,7 +174,7 @@ class TestDeadline:
         assert "pencil" not in str(caught.value)
         cache = conversation._keys
         assert not cache._entries
-        assert not cache._flights
+        assert not cache._flights._flights
 
     def test_no_time_left_is_no_unlimited_time(self):
         conversation = converse(user(), _nonce=NONCE)
@@ -293,7 +293,7 @@ class TestKeys:
             run_blocking(converse(credential), Server(server).send)
         cache = converse(credential)._keys
         assert len(cache._entries) == MAX_ENTRIES
-        assert not cache._flights
+        assert not cache._flights._flights
 
 
 class Thread(threading.Thread):
@@ -341,7 +341,7 @@ def wait_until(true):
 
 def waiting(cache, key="key"):
     """How many threads wait for the key."""
-    return cache._waiting(key)
+    return cache._flights.waiting(key)
 
 
 class TestWaiters:
@@ -361,7 +361,7 @@ class TestWaiters:
         slow.go_on.set()
         assert owner.end().value == "value"
         assert cache.get("key") == "value"
-        assert not cache._flights
+        assert not cache._flights._flights
 
     def test_a_waiter_is_woken_by_the_end_of_the_client(self):
         cache, slow, closed = KeyCache(), Slow("value"), threading.Event()
@@ -398,7 +398,7 @@ class TestWaiters:
         assert [str(t.end().error) for t in threads[:3]] == ["0", "1", "2"]
         assert [t.end().value for t in threads[3:]] == ["value"] * 3
         assert order == [0, 1, 2, 3]
-        assert not cache._flights
+        assert not cache._flights._flights
 
     def test_one_who_gave_up_is_passed_over(self):
         cache, first = KeyCache(), Slow(ValueError("first"))
@@ -422,7 +422,7 @@ class TestWaiters:
 
             with pytest.raises(error):
                 cache.derive("key", compute)
-            assert not cache._flights
+            assert not cache._flights._flights
             assert not cache._entries
 
     def test_many_threads_with_random_deadlines_and_failures_all_end(self):
@@ -447,7 +447,7 @@ class TestWaiters:
         threads = [Thread(one, *arguments) for arguments in plan]
         for thread in threads:
             assert thread.end().error is None
-        assert not cache._flights
+        assert not cache._flights._flights
         assert cache.derive("key", lambda: "value") == "value"
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no setitimer")

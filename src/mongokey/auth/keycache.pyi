@@ -1,6 +1,8 @@
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from mongokey._support.single_flight import SingleFlight
+
 MAX_ENTRIES: int
 
 class KeyCache:
@@ -10,9 +12,7 @@ class KeyCache:
     @property
     def _entries(self) -> dict[Hashable, Any]: ...
     @property
-    def _flights(self) -> dict[Hashable, Any]: ...
-    def reset_after_fork(self) -> None:
-        """Forget who computed in the parent."""
+    def _flights(self) -> SingleFlight: ...
     def get(self, key: Hashable) -> Any:
         """The cached value, or None."""
     def derive(

@@ -8,7 +8,6 @@ found or connections made.
 """
 
 import os
-import weakref
 from _thread import RLock
 
 from libc.stdint cimport int64_t
@@ -29,6 +28,7 @@ from mongokey.pool.pool cimport Pool
 from mongokey.transport.stream cimport monotonic_ns
 from mongokey.wire.framing cimport MK_MORE_TO_COME
 
+from mongokey._support.fork import call_after_fork
 from mongokey._support.server_errors import (
     NODE_SHUTTING_DOWN_CODES,
     REAUTHENTICATION_REQUIRED,
@@ -67,19 +67,6 @@ cdef bytes PRIMARY_PREFERRED = (
 
 cdef CodecContext _lenient = context_of(LENIENT)
 cdef CodecContext _default = context_of(None)
-
-_executors = weakref.WeakSet()
-
-
-def _forget_after_fork():
-    cdef Executor executor
-    for executor in list(_executors):
-        executor.reset_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
-
 
 cdef int check(int rc) except -1:
     """Raise what a code of buffer.h or bson.h means."""
@@ -265,7 +252,7 @@ cdef class Executor:
         self.explain = explain
         self.make_maintenance = make_maintenance
         self._forget()
-        _executors.add(self)
+        call_after_fork(self)
 
     cdef int _forget(self) except -1:
         """Let go of sessions and cursors, without a word to the server."""

@@ -7,13 +7,13 @@ alive, nor raise anything into its calls.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import weakref
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from mongokey._support.fork import call_after_fork
 from mongokey.errors import ConfigurationError, MongoError, OperationFailure
 from mongokey.transport.stream import monotonic_ns
 
@@ -48,7 +48,7 @@ class PoolMaintenance:
         self._stopped = False
         self._prepare()
         self._topology = weakref.ref(topology, self._topology_is_gone)
-        _keepers.add(self)
+        call_after_fork(self)
         if prunes:
             self.maintain()
 
@@ -147,12 +147,15 @@ class PoolMaintenance:
                 # will say so.
                 continue
 
-    def _after_fork(self) -> None:
-        """Threads do not live on in a forked child: it starts its own, for pruning at once."""
+    def reset_after_fork(self) -> None:
+        """In a forked child: the thread does not live on there."""
         if not self._stopped:
             self._prepare()
-            if self._prunes:
-                self.wake()
+
+    def restart_after_fork(self) -> None:
+        """In a forked child, once the pools are reset: start a thread, where pools are pruned."""
+        if self._prunes and not self._stopped:
+            self.wake()
 
 
 def _end() -> None:
@@ -166,15 +169,3 @@ class Backoff:
 
     def __init__(self, length: int) -> None:
         self.left = self.length = length
-
-
-_keepers: weakref.WeakSet[PoolMaintenance] = weakref.WeakSet()
-
-
-def _restart() -> None:
-    for keeper in list(_keepers):
-        keeper._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_restart)

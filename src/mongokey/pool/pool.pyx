@@ -6,8 +6,6 @@ connection-monitoring-and-pooling specification (generations, maxConnecting, a f
 queue). It must not know how a connection is made (it is given a callable) nor what is sent.
 """
 
-import os
-import weakref
 from collections import deque
 
 from cpython.pythread cimport PyThread_get_thread_ident
@@ -16,6 +14,7 @@ from libc.stdint cimport int64_t
 from mongokey.connection.connection cimport Connection
 from mongokey.transport.stream cimport monotonic_ns
 
+from mongokey._support.fork import call_after_fork
 from mongokey._support.shared_errors import own_copy
 from mongokey.errors import InvalidOperation, OperationFailure, WaitQueueTimeoutError
 
@@ -25,20 +24,6 @@ cdef int64_t CHECK_AFTER_NS = 1_000_000_000
 
 # How long a caller waits for a connection that housekeeping has; then it opens another.
 cdef double GIVE_BACK_S = 0.1
-
-_pools = weakref.WeakSet()
-
-
-def _forget_after_fork():
-    # Only the forking thread lives on in the child: what the others held is gone, and the
-    # sockets belong to the parent.
-    cdef Pool pool
-    for pool in list(_pools):
-        pool.reset_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 cdef class _Waiter:
@@ -90,10 +75,12 @@ cdef class Pool:
         self.idle = []
         self.opened = []
         self.opening = []
-        _pools.add(self)
+        call_after_fork(self)
 
     def reset_after_fork(self):
         """In a forked child: let go of the parent's connections without touching them."""
+        # Only the forking thread lives on there: what the others held is gone, and the sockets
+        # belong to the parent.
         for connection in self._take_idle():
             (<Connection>connection).close()
         self.waiters = None

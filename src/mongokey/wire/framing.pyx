@@ -23,6 +23,7 @@ from mongokey._support.cdefs cimport (
     mk_store_u32,
 )
 
+from mongokey._support.fork import run_after_fork
 from mongokey.errors import DocumentTooLarge, ProtocolError
 
 cdef extern from *:
@@ -35,6 +36,7 @@ cdef extern from *:
 cdef int32_t _last_request_id = 0
 
 
+@run_after_fork
 def reset_after_fork():
     """Begin at another id; in a forked child too, or it would go on with its parent's."""
     global _last_request_id
@@ -42,8 +44,6 @@ def reset_after_fork():
 
 
 reset_after_fork()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=reset_after_fork)
 
 
 cdef int32_t next_request_id() noexcept:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from copy import copy
 from datetime import datetime, timedelta
 
 from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import keeps_secrets
+from mongokey._support.single_flight import SingleFlight
 from mongokey.auth.aws.problems import AwsProblem
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # auth.md: instances get new credentials at least this long before the old ones expire.
 REFRESH_BEFORE = timedelta(minutes=5)
+
+_KEYS = "the client's keys"
 
 _is_key_id = re.compile(r"[A-Z0-9]{16,128}").fullmatch
 
@@ -109,36 +111,26 @@ class AwsKeys:
         return f"<AwsKeys {mask(self.access_key)} from {self.origin}>"
 
 
-class _Flight:
-    """One thread's search for keys, which others wait for."""
-
-    __slots__ = ("done", "error", "keys", "owner")
-
-    def __init__(self, owner: object) -> None:
-        self.owner = owner
-        self.done = threading.Event()
-        self.keys: AwsKeys | None = None
-        self.error: Exception | None = None
-
-
 @with_safe_repr
 class KeyStore:
     """The keys that were fetched for a client; thread-safe, and a forked child may use it.
 
-    `obtain` is single-flight: threads that need keys at the same time share what one of them
-    fetches, its failure too.
+    Threads that need keys at the same time share what one of them fetches, its failure too.
     """
 
-    __slots__ = ("__weakref__", "_flight", "_keys", "_lock")
+    __slots__ = ("__weakref__", "_flights", "_keys", "_lock", "_searches")
 
     def __init__(self) -> None:
         self._keys: AwsKeys | None = None
+        self._searches = 0  # how many were begun
+        self._flights = SingleFlight(shares_errors=True)
         self.reset_after_fork()
         call_after_fork(self)
 
     def reset_after_fork(self) -> None:
-        self._lock = threading.Lock()
-        self._flight: _Flight | None = None
+        """In a forked child: who held the lock was a thread of the parent."""
+        # Reentrant: a signal handler may log in while its own thread holds it.
+        self._lock = threading.RLock()
 
     def current(self, now: datetime) -> AwsKeys | None:
         """The kept keys while they are good, else None."""
@@ -150,40 +142,28 @@ class KeyStore:
 
         `owner` is what `abandon` knows this search by. Raises what `fetch` raises.
         """
-        with self._lock:
-            keys = self._keys
-            if keys is not None and keys.good_at(now):
-                return keys
-            flight = self._flight
-            if flight is None:
-                flight = self._flight = _Flight(owner)
-        if flight.owner is not owner:
-            flight.done.wait()
-            if flight.error is not None:
-                raise copy(flight.error) from flight.error.__cause__
-            if flight.keys is None:
-                raise RuntimeError("the thread that fetched AWS credentials was ended")
-            return flight.keys
-        try:
-            flight.keys = keys = fetch()
-        except Exception as error:
-            flight.error = error
-            raise
-        else:
-            with self._lock:
-                # What comes after its login gave up is not to replace what was fetched since.
-                if keys.keep and (self._flight is flight or self._keys is None):
-                    self._keys = keys
+        keys = self.current(now)
+        if keys is not None:
             return keys
-        finally:
-            self.abandon(owner)
-            flight.done.set()
+        made: AwsKeys = self._flights.run(_KEYS, lambda: self._fetch(fetch, now), owner=owner)
+        return made
+
+    def _fetch(self, fetch: Callable[[], AwsKeys], now: datetime) -> AwsKeys:
+        kept = self.current(now)
+        if kept is not None:
+            return kept  # another search ended just before this one began
+        with self._lock:
+            self._searches = number = self._searches + 1
+        keys = fetch()
+        with self._lock:
+            # What comes after its login gave up is not to replace what was fetched since.
+            if keys.keep and (self._searches == number or self._keys is None):
+                self._keys = keys
+        return keys
 
     def abandon(self, owner: object) -> None:
         """No thread that comes from now on waits for the search of `owner`."""
-        with self._lock:
-            if self._flight is not None and self._flight.owner is owner:
-                self._flight = None
+        self._flights.abandon(_KEYS, owner)
 
     def drop(self, keys: AwsKeys) -> None:
         """Forget these keys, which the server refused; newer ones stay."""

@@ -7,25 +7,15 @@ Must not know what a ticket is to a library.
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event, Lock
 
-from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
+from mongokey._support.single_flight import SingleFlight
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
-
-class _Request:
-    """One question to the KDC, and what came of it once `done` is set."""
-
-    __slots__ = ("credential", "done", "error")
-
-    def __init__(self) -> None:
-        self.done = Event()
-        self.credential: Any = None
-        self.error: Exception | None = None
+_TICKET = "the user's ticket"
 
 
 @with_safe_repr
@@ -33,15 +23,8 @@ class PasswordTickets:
     """Holds one library's credential of one user; thread-safe, and a forked child may use it."""
 
     def __init__(self) -> None:
-        self._request: _Request | None = None
-        self.reset_after_fork()
-        call_after_fork(self)
-
-    def reset_after_fork(self) -> None:
-        """In a forked child: a thread that held the lock or asked the KDC is no more."""
-        self._lock = Lock()
-        if self._request is not None and not self._request.done.is_set():
-            self._request = None
+        self._credential: Any = None
+        self._flights = SingleFlight(shares_errors=True)
 
     def get(self, make: Callable[[], Any], lives: Callable[[Any], bool]) -> Any:
         """The credential held, if `lives` says that it can be used, else what `make` gives.
@@ -50,36 +33,27 @@ class PasswordTickets:
         up meanwhile end with it. Raises what `make` raised, in whichever thread, and then holds
         none.
         """
-        with self._lock:
-            request = self._request
-            mine = request is None or (request.done.is_set() and not lives(request.credential))
-            if mine:
-                request = self._request = _Request()
-        assert request is not None
-        if mine:
-            try:
-                request.credential = make()
-            except Exception as error:
-                request.error = error
-                self._forget(request)
-            finally:
-                request.done.set()
-        request.done.wait()
-        if request.error is not None:
-            raise request.error
-        return request.credential
+
+        def find() -> Any:
+            held = self._credential
+            if held is not None and lives(held):
+                return held
+            self._credential = None
+            return None
+
+        def make_anew() -> Any:
+            made = find()
+            if made is None:
+                made = self._credential = make()
+            return made
+
+        held = find()
+        return held if held is not None else self._flights.run(_TICKET, make_anew)
 
     def drop(self, credential: Any) -> None:
         """Forget this one: a login with it failed, and it may be why (keys changed since)."""
-        with self._lock:
-            held = self._request
-            if held is not None and held.credential is credential:
-                self._request = None
-
-    def _forget(self, request: _Request) -> None:
-        with self._lock:
-            if self._request is request:
-                self._request = None
+        if self._credential is credential:
+            self._credential = None
 
     def __repr__(self) -> str:
-        return f"<PasswordTickets: {'none' if self._request is None else 'one'} held>"
+        return f"<PasswordTickets: {'none' if self._credential is None else 'one'} held>"

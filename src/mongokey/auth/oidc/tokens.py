@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from contextvars import copy_context
 
-from mongokey._support.clock import monotonic
+from mongokey._support.clock import monotonic_ns
 from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
-from mongokey._support.waiting import never, wait_for
+from mongokey._support.single_flight import Flight, SingleFlight
+from mongokey._support.waiting import never
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # auth.md, "Authentication": the least time between two calls.
 PAUSE_S = 0.1
+
+_SHARED = "the client's access token"
 
 
 @with_safe_repr
@@ -82,15 +85,13 @@ class Failure:
 
 
 class _Call:
-    """One call; `ends_s` is the moment by which it has to be done."""
+    """One call; `ends_ns` is the monotonic time by which it has to be done."""
 
-    __slots__ = ("done", "ends_s", "number", "outcome")
+    __slots__ = ("ends_ns", "number")
 
-    def __init__(self, number: int, ends_s: float) -> None:
-        self.number = number
-        self.ends_s = ends_s
-        self.done = threading.Event()
-        self.outcome: Token | Failure | None = None
+    def __init__(self, ends_ns: int) -> None:
+        self.ends_ns = ends_ns
+        self.number = 0  # until it is made
 
 
 @with_safe_repr
@@ -100,7 +101,8 @@ class TokenStore:
 
     __slots__ = (
         "__weakref__",
-        "_called_at_s",
+        "_called_at_ns",
+        "_flights",
         "_last",
         "_lock",
         "_refused",
@@ -115,11 +117,18 @@ class TokenStore:
         self.calls = 0
         self.refresh_token: Any = None
         self.idp_info: OIDCIdPInfo | None = None
-        self._called_at_s: float | None = None
-        self._last: _Call | None = None
+        self._called_at_ns: int | None = None
+        # Of the call that was begun last: its number, and its outcome, None while it lasts.
+        self._last: tuple[int, Token | Failure | None] = (0, None)
         self._refused: Token | None = None
-        self._lock = threading.Lock()
+        self._flights = SingleFlight()
+        self.reset_after_fork()
         call_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: who held the lock was a thread of the parent."""
+        # Reentrant: a signal handler may log in while its own thread holds it.
+        self._lock = threading.RLock()
 
     def put(self, text: str) -> None:
         """Make `text` the current access token, without a call: what another client fetched."""
@@ -162,65 +171,107 @@ class TokenStore:
         `within_s` bounds this wait further; it raises `Cancelled` when `cancelled()` is true.
         `what` names the thread.
         """
-        with self._lock:
-            if self.current is not None:
-                return self.current
-            call = self._last
-            if call is not None and call.outcome is not None and call.number > since:
-                outcome = call.outcome
-                if isinstance(outcome, Failure) or outcome.is_same(self._refused):
+        while True:
+            known = self._known(since)
+            if known is not None:
+                return known
+            now = monotonic_ns()
+            pause_ns = self._pause_ns(now)
+            call = _Call(now + pause_ns + int(timeout_s * 1e9))
+            flight, own = self._flights.join(_SHARED, call)
+            if own:
+                known = self._known(since)
+                if known is not None:
+                    flight.give_up()  # a call ended just before
+                    return known
+                self._begin(flight, call, ask, keep, pause_ns, what)
+            else:
+                call = flight.owner
+                # Past its time; or this very thread is about to begin it, and a signal handler came
+                # in between.
+                if call.ends_ns <= now or flight.own:
+                    self._flights.abandon(_SHARED, call)
+                    continue
+            ends_ns = call.ends_ns
+            if within_s is not None:
+                ends_ns = min(ends_ns, now + int(within_s * 1e9))
+            try:
+                if not flight.wait(max(1, ends_ns), cancelled):
+                    outcome: Token | Failure = flight.result()
                     return outcome
-            now = monotonic()
-            if call is None or call.outcome is not None or call.ends_s <= now:
-                call = self._begin(ask, keep, now, timeout_s, what)
-        began = monotonic()
-        left = call.ends_s - began
-        if within_s is not None and within_s < left:
-            left = within_s
-        wait_for(call.done, max(0.0, left), cancelled)
-        return call.outcome or too_late(monotonic() - began)
+            except TimeoutError:
+                return too_late((monotonic_ns() - now) / 1e9)
+            # Nobody makes the call, as whoever began it found that there is a token.
+            flight.give_up()
 
-    def _begin(self, ask: Ask, keep: Keep | None, now: float, timeout_s: float, what: str) -> _Call:
-        pause = 0.0 if self._called_at_s is None else self._called_at_s + PAUSE_S - now
-        pause = max(0.0, pause)
-        call = _Call(self.calls + 1, now + pause + timeout_s)
+    def _known(self, since: int) -> Token | Failure | None:
+        """What needs no call, None when there is to be one."""
+        token = self.current
+        if token is not None:
+            return token
+        number, outcome = self._last
+        refused = isinstance(outcome, Token) and outcome.is_same(self._refused)
+        if number > since and (refused or isinstance(outcome, Failure)):
+            return outcome
+        return None
+
+    def _pause_ns(self, now: int) -> int:
+        called_at = self._called_at_ns
+        return 0 if called_at is None else max(0, called_at + int(PAUSE_S * 1e9) - now)
+
+    def _begin(
+        self,
+        flight: Flight,
+        call: _Call,
+        ask: Ask,
+        keep: Keep | None,
+        pause_ns: int,
+        what: str,
+    ) -> None:
+        with self._lock:
+            call.number = self.calls = self.calls + 1
+            self._last = (call.number, None)
+            self._called_at_ns = monotonic_ns() + pause_ns
         # The application's context variables (a trace's id) are the callback's too.
         context = copy_context()
-        threading.Thread(
-            target=context.run,
-            args=(self._run, call, ask, keep, pause),
-            name=f"mongokey: {what}",
-            daemon=True,  # a process that wants to end does not wait for an abandoned call
-        ).start()
-        self.calls += 1
-        self._last = call
-        self._called_at_s = now + pause
-        return call
+        try:
+            threading.Thread(
+                target=context.run,
+                args=(self._run, flight, call, ask, keep, pause_ns),
+                name=f"mongokey: {what}",
+                daemon=True,  # a process that wants to end does not wait for an abandoned call
+            ).start()
+        except BaseException:
+            flight.give_up()  # the system has no thread to give
+            raise
+        flight.hand_over()
 
-    def _run(self, call: _Call, ask: Ask, keep: Keep | None, pause: float) -> None:
-        if pause:
-            time.sleep(pause)
+    def _run(self, flight: Flight, call: _Call, ask: Ask, keep: Keep | None, pause_ns: int) -> None:
+        if pause_ns:
+            time.sleep(pause_ns / 1e9)
         with self._lock:
             # The thread may have come late: the pause to the next call counts from here.
-            self._called_at_s = monotonic()
+            self._called_at_ns = monotonic_ns()
         result = ask()
+        if isinstance(result, Failure):
+            self._end(call, result)
+            flight.finish(result)
+            return
+        token = Token(result.access_token, call.number)
         with self._lock:
-            if isinstance(result, Failure):
-                call.outcome = result
-            else:
-                call.outcome = Token(result.access_token, call.number)
-                # A call that came too late, so that another one followed, changes nothing.
-                if self._last is call:
-                    self.current = call.outcome
-                    if keep is not None:
-                        keep(self, result)
-        call.done.set()
+            if self._end(call, token):
+                self.current = token
+                if keep is not None:
+                    keep(self, result)
+        flight.finish(token)
 
-    def reset_after_fork(self) -> None:
-        """In a forked child: the thread of a call under way, or one in the lock, is no more."""
-        self._lock = threading.Lock()
-        if self._last is not None and self._last.outcome is None:
-            self._last = None
+    def _end(self, call: _Call, outcome: Token | Failure) -> bool:
+        """Note what the call gave; False for one that came so late that another one followed."""
+        with self._lock:
+            if self.calls != call.number:
+                return False
+            self._last = (call.number, outcome)
+            return True
 
     def __repr__(self) -> str:
         return f"<TokenStore after {self.calls} calls, current: {self.current}>"
