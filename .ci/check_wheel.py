@@ -69,7 +69,8 @@ def main() -> None:
     if size > MOST:
         sys.exit(f"{path.name}: {size} bytes, more than {MOST}")
     print(
-        f"{path.name}: {size / 1e6:.2f} MB, {len(there)} files as they should be, {len(modules)} modules import"
+        f"{path.name}: {size / 1e6:.2f} MB, {len(there)} files as they should be, "
+        f"{len(modules)} modules import"
     )
 
 
