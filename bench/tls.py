@@ -110,7 +110,8 @@ def connection(port: int, pem: str, ca: str, *, resume: bool) -> Callable[[], No
     """mongokey's connection and login, nothing else."""
     from mongokey.auth.credential import MongoCredential
     from mongokey.client_options import ClientOptions
-    from mongokey.connection.establish import ConnectionSettings, open_connection
+    from mongokey.connection.establish import open_connection
+    from mongokey.connection.settings import ConnectionSettings
     from mongokey.handshake import ClientMetadata
     from mongokey.transport.tls.context import ClientTLS
 

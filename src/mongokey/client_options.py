@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from mongokey._support.address import DEFAULT_PORT, Address
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import Secret, keeps_secrets
 from mongokey.errors import ConfigurationError
 from mongokey.options.connection_string import (
-    DEFAULT_PORT,
     ConnectionString,
-    Host,
     Resolve,
     ask_dns,
+    host_in_uri,
     lint,
     parse_unguarded,
-    show_host,
     split_hosts,
 )
 from mongokey.options.table import (
@@ -88,7 +87,7 @@ class ClientOptions(Frozen):
     # Of `build`, while DNS is still to be asked; else None.
     _arguments: Secret[tuple[Any, ...]] | None
     # The seeds in the order given, each once; the port of a Unix socket is None.
-    hosts: tuple[Host, ...]
+    hosts: tuple[Address, ...]
     # The string among the hosts, or None where there were only host names.
     connection_string: ConnectionString | None
     # The database of the string's path, for get_default_database, and what follows its dot.
@@ -257,7 +256,7 @@ class ClientOptions(Frozen):
         return self.origins.get(name, FROM_DEFAULT)
 
     def __repr__(self) -> str:
-        shown = [f"host=[{', '.join(repr(show_host(host)) for host in self.hosts)}]"]
+        shown = [f"host=[{', '.join(repr(host_in_uri(host)) for host in self.hosts)}]"]
         for name, value in self._options.items():
             if name == "username" and self.credential is not None:
                 value = self.credential.shown_user
@@ -278,7 +277,7 @@ def _connects_later(string: ConnectionString, named: Mapping[str, Any]) -> bool:
 
 def _read_hosts(
     host: str | Iterable[str] | None, port: int | None
-) -> tuple[tuple[Host, ...], ConnectionString | None, list[Finding]]:
+) -> tuple[tuple[Address, ...], ConnectionString | None, list[Finding]]:
     if port is None:
         port = DEFAULT_PORT
     elif not isinstance(port, int) or isinstance(port, bool):
@@ -290,7 +289,7 @@ def _read_hosts(
     entities: list[str] = [host] if isinstance(host, str) else _listed(host)
     if not entities:
         raise ConfigurationError("host is an empty list: name at least one host")
-    seeds: tuple[Host, ...] = ()
+    seeds: tuple[Address, ...] = ()
     string: ConnectionString | None = None
     findings: list[Finding] = []
     for entity in entities:
@@ -299,7 +298,7 @@ def _read_hosts(
         if "/" not in entity and "@" not in entity:
             seeds += tuple(split_hosts(entity, port))
         elif entity.endswith(".sock") and not holds_a_login(entity):
-            seeds += ((entity, None),)
+            seeds += (Address((entity, None)),)
         elif string is not None:
             raise ConfigurationError("host may contain one connection string, but has several")
         else:
@@ -398,7 +397,7 @@ def _lint_options(options: Mapping[str, Any]) -> list[Finding]:
 
 def _fill(
     self: ClientOptions,
-    hosts: tuple[Host, ...],
+    hosts: tuple[Address, ...],
     string: ConnectionString | None,
     options: dict[str, Any],
     origins: dict[str, str],

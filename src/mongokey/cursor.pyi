@@ -2,6 +2,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
+from mongokey._support.address import Address
 from mongokey.bson.code import Code
 from mongokey.collection import Collection
 
@@ -31,7 +32,7 @@ class BatchCursor(Generic[_Document]):
     @property
     def cursor_id(self) -> int | None: ...
     @property
-    def address(self) -> tuple[str, int | None] | None: ...
+    def address(self) -> Address | None: ...
     @property
     def session(self) -> None: ...
     @property

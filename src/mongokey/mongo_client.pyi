@@ -2,6 +2,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from mongokey._support.address import Address
 from mongokey.auth.login import LoginResult
 from mongokey.bson.codec_options import CodecOptions, TypeRegistry
 from mongokey.client_options import ClientOptions
@@ -14,7 +15,6 @@ from mongokey.transport.tls.context import ClientTLS
 from mongokey.write_concern import WriteConcern
 
 _Document = TypeVar("_Document", bound=Mapping[str, Any])
-_Address = tuple[str, int | None]
 
 class MongoClient(Generic[_Document]):
     HOST: str
@@ -41,16 +41,16 @@ class MongoClient(Generic[_Document]):
     @property
     def read_concern(self) -> ReadConcern: ...
     @property
-    def address(self) -> _Address: ...
+    def address(self) -> Address: ...
     @property
-    def primary(self) -> _Address | None: ...
+    def primary(self) -> Address | None: ...
     @property
-    def nodes(self) -> frozenset[_Address]: ...
+    def nodes(self) -> frozenset[Address]: ...
     @property
     def is_primary(self) -> bool: ...
     @property
     def is_mongos(self) -> bool: ...
-    def _on_login(self, callback: Callable[[_Address, LoginResult], Any]) -> None: ...
+    def _on_login(self, callback: Callable[[Address, LoginResult], Any]) -> None: ...
     @property
     def _tls(self) -> ClientTLS | None:
         """The client's ClientTLS, None without TLS; for tools and tests."""

@@ -10,6 +10,7 @@ from functools import partial
 from threading import RLock
 from types import GenericAlias
 
+from mongokey._support.address import format_address
 from mongokey.database cimport Database, InheritedOptions
 from mongokey.execution.operation cimport Executor
 from mongokey.pool.pool cimport Pool
@@ -20,7 +21,7 @@ from mongokey._support.clock import monotonic
 from mongokey._support.fork import call_after_fork
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, InvalidOperation
-from mongokey.topology.topology import Topology, format_address
+from mongokey.topology.topology import Topology
 
 cdef frozenset NOT_YET = not_yet.NOT_YET["MongoClient"]
 
@@ -60,7 +61,7 @@ class ClientContext:
         return self._settings
 
     def _make_settings(self):
-        from mongokey.connection.establish import ConnectionSettings
+        from mongokey.connection.settings import ConnectionSettings
         from mongokey.handshake import ClientMetadata
 
         pool_options = self.options.pool_options

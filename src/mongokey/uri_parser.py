@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
+from mongokey._support.address import DEFAULT_PORT, Address
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import keeps_secrets
 from mongokey.errors import ConfigurationError
 from mongokey.options import uri_errors
 from mongokey.options.connection_string import (
-    DEFAULT_PORT,
     SCHEME,
     SRV_SCHEME,
     ConnectionString,
-    Host,
     Resolve,
     ask_dns,
     parse_unguarded,
@@ -187,26 +186,26 @@ def parse_ipv6_literal_host(entity: str, default_port: int | None) -> tuple[str,
 
 
 @keeps_secrets
-def parse_host(entity: str, default_port: int | None = DEFAULT_PORT) -> Host:
+def parse_host(entity: str, default_port: int | None = DEFAULT_PORT) -> Address:
     """The (host, port) of `host` or `host:port`, the host in lower case.
 
     Raises InvalidURI, which is a ValueError too.
     """
     if entity.endswith(".sock") and not uri_errors.holds_a_login(entity):
-        return entity, default_port
+        return Address((entity, default_port))
     return read_host(entity, default_port)
 
 
 @keeps_secrets
-def split_hosts(hosts: str, default_port: int | None = DEFAULT_PORT) -> list[Host]:
+def split_hosts(hosts: str, default_port: int | None = DEFAULT_PORT) -> list[Address]:
     """The (host, port) pairs of hosts with commas between them; a Unix socket's port is None.
 
     Raises ConfigurationError for an empty host, InvalidURI (a ValueError too) for others.
     """
-    nodes: list[Host] = []
+    nodes: list[Address] = []
     for number, entity in enumerate(hosts.split(","), 1):
         if entity.endswith(".sock") and not uri_errors.holds_a_login(entity):
-            nodes.append((entity, None))
+            nodes.append(Address((entity, None)))
         else:
             nodes.append(read_host(entity, default_port, number))
     return nodes

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from mongokey.client_options import ClientOptions
-from mongokey.connection.establish import ConnectionSettings, open_connection
+from mongokey.connection.establish import open_connection
+from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import MongoError
 from mongokey.transport.tls.context import ClientTLS
 from tests.servers.certificates import Authority

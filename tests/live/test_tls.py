@@ -26,7 +26,8 @@ from cryptography.x509.oid import NameOID
 from mongokey import MongoClient
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.client_options import ClientOptions
-from mongokey.connection.establish import ConnectionSettings, open_connection
+from mongokey.connection.establish import open_connection
+from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import (
     AutoReconnect,
     ConfigurationError,

@@ -19,7 +19,8 @@ from mongokey.auth import AuthenticationFailed, build_credential
 from mongokey.auth.login import login
 from mongokey.auth.turns import WaitForLogin
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
-from mongokey.connection.establish import ConnectionSettings, open_connection
+from mongokey.connection.establish import open_connection
+from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect, MongoError, NetworkTimeout, OperationFailure
 from tests.servers.login_server import LoginServer
 from tests.servers.mechanism import MechanismServer

@@ -18,7 +18,8 @@ import trustme
 from mongokey import MongoClient
 from mongokey.client_options import ClientOptions
 from mongokey.connection.connection import Connection
-from mongokey.connection.establish import ConnectionSettings, open_connection
+from mongokey.connection.establish import open_connection
+from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect, MongoError, ProtocolError, TLSError
 from mongokey.transport.other_protocols import name_of, recognize
 from mongokey.transport.tls import errors as tls_errors

@@ -22,7 +22,7 @@ import pytest
 import mongokey
 from mongokey import MongoClient
 from mongokey.connection import plaintext_secrets as exposed
-from mongokey.connection.establish import ConnectionSettings
+from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect, InsecureConnectionWarning
 from mongokey.pool import maintenance as keeper
 from mongokey.transport import connect

@@ -17,7 +17,8 @@ from cryptography.hazmat.bindings._rust import _openssl
 from mongokey import MongoClient
 from mongokey.auth.credential import MongoCredential
 from mongokey.client_options import ClientOptions
-from mongokey.connection.establish import ConnectionSettings, open_connection
+from mongokey.connection.establish import open_connection
+from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect
 from mongokey.transport import connect, monotonic_ns
 from mongokey.transport.tls.context import ClientTLS

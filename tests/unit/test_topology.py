@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mongokey._support.address import format_address
 from mongokey.errors import (
     AutoReconnect,
     ConfigurationError,
@@ -20,7 +21,7 @@ from mongokey.errors import (
 )
 from mongokey.handshake import HelloReply
 from mongokey.topology import topology as _topology
-from mongokey.topology.topology import Topology, format_address
+from mongokey.topology.topology import Topology
 from tests.servers.scripted import (
     arbiter,
     ghost,

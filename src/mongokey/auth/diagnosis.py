@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 
+from mongokey._support.address import AddressLike, format_address
 from mongokey._support.portable import portable
 from mongokey.auth.errors import ServerProofError
 from mongokey.auth.hints import (
@@ -47,7 +48,6 @@ __all__ = [
     "explain_command",
     "explain_hello",
     "find_hints",
-    "format_address",
     "json_string",
 ]
 
@@ -84,7 +84,7 @@ class LoginContext:
     def __init__(
         self,
         credential: MongoCredential,
-        address: tuple[str, int | None],
+        address: AddressLike,
         mechanism: str,
         hello: HelloReply | None,
     ) -> None:
@@ -159,7 +159,7 @@ def explain(error: OperationFailure, facts: LoginContext) -> str:
 def explain_hello(
     answer: Mapping[str, Any],
     credential: MongoCredential | None,
-    address: tuple[str, int | None],
+    address: AddressLike,
 ) -> str:
     """The message for a server that answered hello itself with an error."""
     text = (
@@ -177,7 +177,7 @@ def explain_hello(
 def explain_command(
     answer: Mapping[str, Any],
     credential: MongoCredential | None,
-    address: tuple[str, int | None],
+    address: AddressLike,
     database: str,
 ) -> Hint | None:
     """Why a command on `database` was refused for want of rights; None where that is not so."""
@@ -453,14 +453,6 @@ _RULES: tuple[Callable[[Any, LoginContext], Hint | None], ...] = (
     _external,
     _user_or_password,
 )
-
-
-def format_address(address: tuple[str, int | None]) -> str:
-    """``host:port``, ``[ipv6]:port``, or the path of a Unix socket."""
-    host, port = address
-    if port is None:
-        return host
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def json_string(text: str) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 
+from mongokey._support.address import AddressLike, format_address
 from mongokey._support.portable import Portable
 from mongokey._support.server_errors import STATE_CHANGE_CODES, raise_command_error
 from mongokey._support.shared_errors import own_copy
 from mongokey.auth.conversation import Conversation, Document, OffloadedCall
-from mongokey.auth.diagnosis import LoginContext, explain, explain_hello, format_address
+from mongokey.auth.diagnosis import LoginContext, explain, explain_hello
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.auth.mechanism import FIRST_STEP, WHOLE_LOGIN
 from mongokey.auth.registry import PREFERRED, find_mechanism, negotiate, open_conversation
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from mongokey.handshake.metadata import ClientMetadata
 
     Steps = Generator["Command | OffloadedCall", "Mapping[str, Any] | None", "LoginResult"]
-
-Address = tuple[str, int | None]
 
 
 class Command:
@@ -83,7 +82,7 @@ class Greeting:
         self,
         hello: HelloReply | None,
         credential: MongoCredential | None,
-        address: Address,
+        address: AddressLike,
         server_api: ServerApiLike | None,
         subject: str | None,
         conversation: Conversation | None,
@@ -102,7 +101,7 @@ class Greeting:
 def login(
     credential: MongoCredential | None,
     metadata: ClientMetadata | None,
-    address: Address,
+    address: AddressLike,
     *,
     server_api: ServerApiLike | None = None,
     load_balanced: bool = False,
@@ -140,7 +139,7 @@ def login(
 def greet(
     credential: MongoCredential | None,
     metadata: ClientMetadata | None,
-    address: Address,
+    address: AddressLike,
     *,
     server_api: ServerApiLike | None = None,
     load_balanced: bool = False,
@@ -226,7 +225,7 @@ def authenticate(greeting: Greeting) -> Steps:
 
 def reauthenticate(
     credential: MongoCredential,
-    address: Address,
+    address: AddressLike,
     mechanism: str | None = None,
     saved_state: Any = None,
     server_api: ServerApiLike | None = None,
@@ -248,7 +247,7 @@ def reauthenticate(
 
 
 def _open(
-    credential: MongoCredential, mechanism: str, address: Address, subject: str | None
+    credential: MongoCredential, mechanism: str, address: AddressLike, subject: str | None
 ) -> Conversation:
     if subject == "" and find_mechanism(mechanism).certificate:
         raise ConfigurationError(
@@ -367,7 +366,7 @@ def _explained(error: OperationFailure, facts: LoginContext) -> AuthenticationFa
 
 
 def _refuse_hello(
-    answer: Mapping[str, Any], credential: MongoCredential | None, address: Address
+    answer: Mapping[str, Any], credential: MongoCredential | None, address: AddressLike
 ) -> None:
     code = answer.get("code")
     if isinstance(code, int) and code in STATE_CHANGE_CODES:

@@ -17,6 +17,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.address import AddressLike
     from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth.diagnosis import Hint, LoginContext
@@ -102,7 +103,7 @@ class Mechanism:
         properties: Mapping[str, Property] = MappingProxyType({}),
         default_properties: Mapping[str, Any] = MappingProxyType({}),
         check: Callable[[str | None, str | None, Mapping[str, Any]], None] | None = None,
-        conversation: Callable[[MongoCredential, tuple[str, int | None]], Conversation],
+        conversation: Callable[[MongoCredential, AddressLike], Conversation],
         speculates: str = NOTHING,
         shown_in_plaintext: str | None = None,
         hints: Callable[[Any, LoginContext], Iterable[Hint]] | None = None,

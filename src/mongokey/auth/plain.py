@@ -21,6 +21,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.address import AddressLike
     from mongokey.auth.diagnosis import Hint, LoginContext
 
 
@@ -29,7 +30,7 @@ class PlainConversation(Conversation):
 
     mechanism = "PLAIN"
 
-    def __init__(self, credential: MongoCredential, address: tuple[str, int | None]) -> None:
+    def __init__(self, credential: MongoCredential, address: AddressLike) -> None:
         self.source = credential.source
         self._credential = credential
 

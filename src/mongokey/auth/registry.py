@@ -15,6 +15,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.address import AddressLike
     from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth.mechanism import Mechanism
@@ -79,7 +80,7 @@ def negotiate(offered: Collection[Any] | None) -> str:
 
 
 def open_conversation(
-    credential: MongoCredential, mechanism: str, address: tuple[str, int | None]
+    credential: MongoCredential, mechanism: str, address: AddressLike
 ) -> Conversation:
     """A new conversation of `credential` by `mechanism` with the server at `address`."""
     return find_mechanism(mechanism).conversation(credential, address)

@@ -30,6 +30,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.address import AddressLike
     from mongokey.auth.credential import MongoCredential
 
 # auth.md: a lower count is what a man in the middle would ask for.
@@ -145,7 +146,7 @@ class ScramConversation(Conversation):
     def __init__(
         self,
         credential: MongoCredential,
-        address: tuple[str, int | None],
+        address: AddressLike,
         *,
         hash_: _Hash,
         max_iterations: int = MAX_ITERATIONS,

@@ -16,13 +16,15 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.address import AddressLike
+
 
 class X509Conversation(Conversation):
     """One command; with speculation none at all, as the hello's answer holds the result."""
 
     mechanism = "MONGODB-X509"
 
-    def __init__(self, credential: MongoCredential, address: tuple[str, int | None]) -> None:
+    def __init__(self, credential: MongoCredential, address: AddressLike) -> None:
         self.source = credential.source
         self._user = credential.username
 

@@ -12,10 +12,12 @@ from time import perf_counter_ns
 from typing import NamedTuple
 
 from mongokey import MongoClient
+from mongokey._support.address import AddressLike
 from mongokey.auth.login import LoginResult
 from mongokey.cli.demo_certificates import CertificateFiles
 from mongokey.cli.demo_server import User
-from mongokey.connection.establish import ConnectionSettings, open_connection
+from mongokey.connection.establish import open_connection
+from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import OperationFailure
 from mongokey.handshake import ClientMetadata
 
@@ -116,9 +118,9 @@ Step = LoginStep | WorkStep | RefusalStep
 
 
 def run(
-    address: tuple[str, int | None],
+    address: AddressLike,
     users: Sequence[User],
-    tls_address: tuple[str, int | None] | None = None,
+    tls_address: AddressLike | None = None,
     certificates: CertificateFiles | None = None,
 ) -> Iterator[Step]:
     """Do the main job and hand out each step's result when it is done.
@@ -143,7 +145,7 @@ def run(
 
 
 def _client(
-    address: tuple[str, int | None], user: User, mechanism: str | None, password: str = ""
+    address: AddressLike, user: User, mechanism: str | None, password: str = ""
 ) -> MongoClient[dict[str, object]]:
     host, port = address
     return MongoClient(
@@ -158,7 +160,7 @@ def _client(
 
 
 def _certificate_client(
-    address: tuple[str, int | None], certificates: CertificateFiles
+    address: AddressLike, certificates: CertificateFiles
 ) -> MongoClient[dict[str, object]]:
     host, port = address
     return MongoClient(
@@ -174,7 +176,7 @@ def _certificate_client(
 
 
 def _log_in(
-    address: tuple[str, int | None], client: MongoClient[dict[str, object]], way: Way, warm: bool
+    address: AddressLike, client: MongoClient[dict[str, object]], way: Way, warm: bool
 ) -> LoginStep:
     """Open one connection more with the client's credential, and time it."""
     settings = ConnectionSettings(
@@ -212,7 +214,7 @@ def _work(client: MongoClient[dict[str, object]], way: Way) -> WorkStep:
     return WorkStep(way, inserted, len(found), updated, deleted, left, problems)
 
 
-def _refuse(address: tuple[str, int | None], user: User) -> RefusalStep:
+def _refuse(address: AddressLike, user: User) -> RefusalStep:
     wrong = "wrong-" + secrets.token_urlsafe(12)
     with _client(address, user, None, wrong) as client:
         try:

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import IO, Any, NamedTuple
 
+from mongokey._support.address import Address
 from mongokey.cli.demo_certificates import CertificateFiles, make_certificates
 from mongokey.errors import MongoError
 
@@ -71,14 +72,14 @@ class DemoServer:
         self._log: IO[str] | None = None
 
     @property
-    def address(self) -> tuple[str, int | None]:
+    def address(self) -> Address:
         """(host, port) of the server."""
-        return HOST, self.port
+        return Address((HOST, self.port))
 
     @property
-    def tls_address(self) -> tuple[str, int | None]:
+    def tls_address(self) -> Address:
         """(host, port) of the server that demands TLS and a client certificate."""
-        return HOST, self.tls_port
+        return Address((HOST, self.tls_port))
 
     @property
     def pid(self) -> int | None:

@@ -15,7 +15,7 @@ from mongokey.auth.registry import FALLBACK, PREFERRED, find_rules
 from mongokey.cli.mistakes import Mistake, find_mistakes
 from mongokey.client_options import ClientOptions
 from mongokey.options import validators
-from mongokey.options.connection_string import ConnectionString, Resolve, show_host
+from mongokey.options.connection_string import ConnectionString, Resolve, host_in_uri
 from mongokey.options.table import OPTIONS, Option
 
 if TYPE_CHECKING:
@@ -146,8 +146,8 @@ def explain(
     if string is not None and string.fqdn is not None:
         srv_name = f"_{options.srv_service_name}._tcp.{string.fqdn}"
     return Explanation(
-        uri=str(string) if string is not None else ",".join(map(show_host, options.hosts)),
-        hosts=[show_host(host) for host in options.hosts],
+        uri=str(string) if string is not None else ",".join(map(host_in_uri, options.hosts)),
+        hosts=[host_in_uri(host) for host in options.hosts],
         srv_name=srv_name,
         login=None if options.credential is None else _describe(options.credential),
         database=options.database,

@@ -19,7 +19,7 @@ cdef class Connection:
     cdef bint awaiting                      # a reply, or the rest of a stream of them, is to come
 
     cdef readonly Stream stream
-    cdef readonly tuple address             # (host, port or None)
+    cdef readonly object address            # an Address: (host, port or None)
     cdef readonly object hello              # HelloReply, None until the handshake is over
     # The server's limits, in bytes and documents, from its hello.
     cdef readonly size_t max_message_size
@@ -38,7 +38,7 @@ cdef class Connection:
     cdef unsigned long held_by              # the thread that has checked it out; 0: none
     # What a login on the open connection needs (`establish.log_in_again`); None without one.
     cdef public object login                # auth.login.LoginResult
-    cdef public object settings             # establish.ConnectionSettings
+    cdef public object settings             # settings.ConnectionSettings
 
     cdef int begin(self, uint32_t flags) except -1
     cdef int finish(self) except -1

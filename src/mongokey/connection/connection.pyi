@@ -1,9 +1,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mongokey._support.address import AddressLike
 from mongokey.auth.login import LoginResult
 from mongokey.bson.codec_options import CodecOptions
-from mongokey.connection.establish import ConnectionSettings
+from mongokey.connection.settings import ConnectionSettings
 from mongokey.handshake import HelloReply
 from mongokey.transport import Stream
 
@@ -12,11 +13,11 @@ LENIENT: CodecOptions[dict[str, Any]]
 class Connection:
     login: LoginResult | None
     settings: ConnectionSettings | None
-    def __init__(self, stream: Stream, address: tuple[str, int | None]) -> None: ...
+    def __init__(self, stream: Stream, address: AddressLike) -> None: ...
     @property
     def stream(self) -> Stream: ...
     @property
-    def address(self) -> tuple[str, int | None]: ...
+    def address(self) -> AddressLike: ...
     @property
     def hello(self) -> HelloReply: ...
     @property

@@ -72,7 +72,9 @@ cdef class Connection:
         mk_buffer_free(&self.out)
         mk_buffer_free(&self.incoming)
 
-    def __init__(self, Stream stream not None, tuple address not None):
+    def __init__(self, Stream stream not None, address):
+        if not isinstance(address, tuple):
+            raise TypeError(f"an address is (host, port), not {address!r}")
         self.stream = stream
         self.address = address
         self.max_message_size = DEFAULT_MAX_MESSAGE

@@ -10,8 +10,9 @@ from mongokey.errors import MongoError, NetworkTimeout, ProtocolError, TLSError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from mongokey._support.address import AddressLike
     from mongokey.connection.connection import Connection
-    from mongokey.connection.establish import Address, ConnectionSettings
+    from mongokey.connection.settings import ConnectionSettings
 
 # RFC 8446, section 5.1: the type of a record (alert, handshake), then version 3 of old.
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
@@ -20,7 +21,7 @@ _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 def detect_missing_tls(
     error: MongoError,
     settings: ConnectionSettings,
-    address: Address,
+    address: AddressLike,
     connection: Connection | None,
 ) -> TLSError | ProtocolError | None:
     """The better error for `error`, or None where nothing more is known.
@@ -41,7 +42,7 @@ def detect_missing_tls(
         if received[:2] in _TLS_RECORDS:
             return plain_answer(peer, True)
         lost = connection.stream.lost and not isinstance(error, NetworkTimeout)
-        if not received and lost and address not in settings.greeted:
+        if not received and lost and address not in settings.hello_seen:
             return plain_answer(peer, False)
     speaks = recognize(received)
     return None if speaks is None else ProtocolError(f"{peer}: this port {speaks}", permanent=True)

@@ -15,9 +15,8 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from types import FrameType
 
+    from mongokey._support.address import AddressLike
     from mongokey.transport import Stream
-
-Address = tuple[str, "int | None"]
 
 
 class PlaintextSecretWarner:
@@ -26,7 +25,7 @@ class PlaintextSecretWarner:
     def __init__(self, what: str, mechanism: str) -> None:
         self._what = what
         self._mechanism = mechanism
-        self._warned: set[Address] = set()
+        self._warned: set[AddressLike] = set()
         self._caller: tuple[str, int] | None = None
 
     def remember_caller(self) -> None:
@@ -35,7 +34,7 @@ class PlaintextSecretWarner:
         frame = _caller()
         self._caller = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
-    def warn(self, stream: Stream, address: Address) -> None:
+    def warn(self, stream: Stream, address: AddressLike) -> None:
         """Warn, once for each server, unless the stream's other end is on this machine.
 
         Raises `InsecureConnectionWarning` where warnings are errors, each time then: the secret

@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 
+from mongokey._support.address import Address
 from mongokey._support.clock import monotonic
 from mongokey._support.hostnames import host_problem
 from mongokey._support.reprs import with_safe_repr
 from mongokey.dns import errors, names
 from mongokey.dns.errors import Attempt
-from mongokey.options.connection_string import DNSAnswer, Host, SRVQuestion
+from mongokey.options.connection_string import DNSAnswer, SRVQuestion
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class _Lookup:
 
             random.shuffle(self._servers)
 
-    def run(self, fqdn: str) -> tuple[list[Host], float, str | None]:
+    def run(self, fqdn: str) -> tuple[list[Address], float, str | None]:
         """(hosts, time to live in seconds, TXT); raises SRVError."""
         asked = f"_{self.question.service_name}._tcp.{fqdn}"
         txt = _Side(self, fqdn)
@@ -153,8 +154,9 @@ class _Lookup:
             ) from None
         if records is None:
             raise errors.no_records(self.question, asked, self.told(f"SRV {asked}"))
-        hosts: list[Host] = [
-            (record.target.to_text(omit_final_dot=True).lower(), record.port) for record in records
+        hosts = [
+            Address((record.target.to_text(omit_final_dot=True).lower(), record.port))
+            for record in records
         ]
         if any(host == "." or not port for host, port in hosts):
             raise errors.no_service(self.question, asked)

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from mongokey._support.address import AddressLike
 from mongokey.pool.maintenance import PoolMaintenance
 from mongokey.topology.topology import Topology
 
@@ -24,7 +25,7 @@ class Executor:
         retry_writes: bool,
         direct: bool = False,
         server_api: bytes | None = None,
-        explain: Callable[[dict[str, Any], tuple[str, int | None], str], object] | None = None,
+        explain: Callable[[dict[str, Any], AddressLike, str], object] | None = None,
         make_maintenance: Callable[[], PoolMaintenance] | None = None,
     ) -> None: ...
     @property

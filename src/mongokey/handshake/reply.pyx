@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from libc.stdint cimport int32_t
 
-from mongokey._support.hostnames import host_problem
+from mongokey._support.address import parse_address
 from mongokey._version import __version__
 from mongokey.errors import ConfigurationError, ProtocolError
 
@@ -257,35 +257,22 @@ cdef tuple _addresses(dict document, str name):
 cdef dict _known = {}
 cdef enum:
     _MOST_KNOWN = 256
-    # A host name has 253 letters at the most, an address with a zone fewer.
-    _LONGEST_ADDRESS = 330
 
 
 cdef object _address(str name, value):
-    """`host:port` or `[v6]:port` as (host in lower case, port), 27017 when none is given; None for
-    what names no host. Raises ProtocolError for a path."""
+    """The Address that a field names; None for what names no host. Raises ProtocolError for a
+    path."""
     if type(value) is str:
         known = _known.get(value)
         if known is not None:
             return known
     elif not isinstance(value, str):
         return None
-    if len(value) > _LONGEST_ADDRESS:
-        return None
-    host, colon, port = value.rpartition(":")
-    if not colon or value.endswith("]"):
-        host, port = value, "27017"
-    host = host.lower()
-    if "/" in host or "\\" in host or host.endswith(".sock"):
-        raise _broken(name, value, "a host and no path")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
-        return None
-    if host_problem(host) is not None:
-        return None
-    address = (host, int(port))
-    if len(_known) < _MOST_KNOWN:
+    try:
+        address = parse_address(value)
+    except ValueError:
+        raise _broken(name, value, "a host and no path") from None
+    if address is not None and len(_known) < _MOST_KNOWN:
         _known[str(value)] = address
     return address
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from mongokey._support.address import DEFAULT_PORT, Address, format_address
 from mongokey._support.hostnames import host_problem
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import Secret, keeps_secrets, unguarded
@@ -38,10 +39,8 @@ __all__ = ["DEFAULT_PORT", "ConnectionString", "parse"]
 
 SCHEME = "mongodb://"
 SRV_SCHEME = "mongodb+srv://"
-DEFAULT_PORT = 27017
 
 # A Unix socket has no port.
-Host = tuple[str, int | None]
 
 
 @with_safe_repr
@@ -93,7 +92,7 @@ class DNSAnswer:
 
     def __init__(
         self,
-        hosts: Iterable[Host],
+        hosts: Iterable[Address],
         txt: str | None = None,
         ttl_s: float | None = None,
         attempts: Iterable[Any] = (),
@@ -108,7 +107,7 @@ class DNSAnswer:
 
 
 # What asks DNS. `mongokey.dns.Resolver` is one; (hosts, txt) will do as an answer.
-Resolve = Callable[[SRVQuestion], DNSAnswer | tuple[Sequence[Host], str | None]]
+Resolve = Callable[[SRVQuestion], DNSAnswer | tuple[Sequence[Address], str | None]]
 
 
 @with_safe_repr
@@ -135,7 +134,7 @@ class ConnectionString:
         "_username",
     )
 
-    _hosts: tuple[Host, ...]
+    _hosts: tuple[Address, ...]
     _username: str | None
     _password: Secret[str] | None
     _database: str | None
@@ -150,10 +149,10 @@ class ConnectionString:
     _srv_attempts: tuple[Any, ...]
 
     @property
-    def hosts(self) -> tuple[Host, ...]:
+    def hosts(self) -> tuple[Address, ...]:
         """(host, port) of each seed; the port of a Unix socket is None; empty before DNS is asked.
 
-        Host names are in lower case, IPv6 addresses without brackets.
+        Address names are in lower case, IPv6 addresses without brackets.
         """
         return self._hosts
 
@@ -229,7 +228,7 @@ class ConnectionString:
         return self._raw_plus
 
     @keeps_secrets
-    def with_dns(self, hosts: Iterable[Host], txt: str | None = None) -> ConnectionString:
+    def with_dns(self, hosts: Iterable[Address], txt: str | None = None) -> ConnectionString:
         """This mongodb+srv string with what DNS said about it, as a new ConnectionString.
 
         :param hosts: the targets of the SRV records
@@ -294,7 +293,7 @@ class ConnectionString:
         if self._fqdn is not None:
             parts.append(self._fqdn)
         else:
-            parts.append(",".join(map(show_host, self._hosts)))
+            parts.append(",".join(map(host_in_uri, self._hosts)))
         parts.append("/")
         if self._database is not None:
             parts.append(quote(self._database, safe="", errors="replace"))
@@ -355,7 +354,7 @@ def ask_dns(
     return resolved
 
 
-def _check_targets(fqdn: str, hosts: Iterable[Host]) -> None:
+def _check_targets(fqdn: str, hosts: Iterable[Address]) -> None:
     """Refuse what a resolver of the user's may give and no SRV record can mean, such as paths."""
     for host in hosts:
         name, port = host
@@ -365,16 +364,16 @@ def _check_targets(fqdn: str, hosts: Iterable[Host]) -> None:
             raise ConfigurationError(f"DNS names a host of {fqdn} with the port {port!r}")
 
 
-def show_host(host: Host) -> str:
+def host_in_uri(address: Address) -> str:
     """A host as a connection string has it."""
-    name, port = host
+    name, port = address
     if name.endswith(".sock"):
         from urllib.parse import quote
 
         return quote(name, safe="", errors="replace")
-    if ":" in name:
-        name = f"[{name}]"
-    return name if port is None else f"{name}:{port}"
+    if port is None:
+        return f"[{name}]" if ":" in name else name
+    return format_address(address)
 
 
 @keeps_secrets
@@ -445,7 +444,7 @@ def parse(
             password = None
 
     fqdn = None
-    seeds: tuple[Host, ...]
+    seeds: tuple[Address, ...]
     try:
         if not hosts_text:
             raise uri_errors.no_host(path)
@@ -510,14 +509,14 @@ parse_unguarded = unguarded(parse)
 # ---------------------------------------------------------------- hosts
 
 
-def split_hosts(text: str, default_port: int | None = DEFAULT_PORT) -> list[Host]:
+def split_hosts(text: str, default_port: int | None = DEFAULT_PORT) -> list[Address]:
     """The (host, port) pairs of hosts with commas between them."""
     return [
         read_host(entity, default_port, number) for number, entity in enumerate(text.split(","), 1)
     ]
 
 
-def read_host(entity: str, default_port: int | None, number: int = 1) -> Host:
+def read_host(entity: str, default_port: int | None, number: int = 1) -> Address:
     """The (host, port) of one host, the one at place `number`, which errors name.
 
     A name that ends in `.sock` is a Unix socket and has no port (None).
@@ -542,10 +541,10 @@ def read_host(entity: str, default_port: int | None, number: int = 1) -> Host:
     )
     if not usual and not _is_host(host):
         raise uri_errors.bad_host(host, number)
-    return name, port
+    return Address((name, port))
 
 
-def _read_odd_host(entity: str, default_port: int | None, number: int) -> Host:
+def _read_odd_host(entity: str, default_port: int | None, number: int) -> Address:
     if "%" in entity or "+" in entity:
         entity = unquote_plus(entity, "host")
     if entity.endswith(".sock"):
@@ -553,7 +552,7 @@ def _read_odd_host(entity: str, default_port: int | None, number: int) -> Host:
             raise uri_errors.bad_host(entity, number)
         if uri_errors.holds_a_login(entity):
             raise uri_errors.bad_socket(number)
-        return entity, None
+        return Address((entity, None))
     port: int | None = default_port
     if entity.startswith("["):
         host, bracket, after = entity[1:].partition("]")
@@ -567,13 +566,13 @@ def _read_odd_host(entity: str, default_port: int | None, number: int) -> Host:
             raise uri_errors.bad_host(host, number)
         # The zone is the name of an interface: its case matters (RFC 6874).
         address, percent, zone = host.partition("%")
-        return address.lower() + percent + zone, port
+        return Address((address.lower() + percent + zone, port))
     host, colon, port_text = entity.partition(":")
     if colon:
         port = read_port(port_text, number)
     if not _is_host(host):
         raise uri_errors.bad_host(host, number)
-    return host.lower(), port
+    return Address((host.lower(), port))
 
 
 def _is_host(host: str) -> bool:

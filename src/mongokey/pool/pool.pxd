@@ -6,7 +6,7 @@ from mongokey.connection.connection cimport Connection
 
 
 cdef class Pool:
-    cdef readonly tuple address
+    cdef readonly object address            # an Address: (host, port or None)
     cdef readonly object description        # HelloReply of the latest handshake, or None
     # Limits: counts, and nanoseconds (0: none).
     cdef readonly Py_ssize_t max_size       # 0: unlimited

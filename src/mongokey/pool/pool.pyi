@@ -1,12 +1,13 @@
 from collections.abc import Callable
 
+from mongokey._support.address import AddressLike
 from mongokey.connection.connection import Connection
 from mongokey.handshake import HelloReply
 
 class Pool:
     def __init__(
         self,
-        address: tuple[str, int | None],
+        address: AddressLike,
         connect: Callable[[], Connection],
         *,
         max_size: int = 100,
@@ -16,7 +17,7 @@ class Pool:
         wait_queue_timeout_ms: float | None = None,
     ) -> None: ...
     @property
-    def address(self) -> tuple[str, int | None]: ...
+    def address(self) -> AddressLike: ...
     @property
     def description(self) -> HelloReply: ...
     @property

@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t
 from mongokey.connection.connection cimport Connection
 from mongokey.transport.stream cimport monotonic_ns
 
+from mongokey._support.address import format_address
 from mongokey._support.fork import call_after_fork
 from mongokey._support.shared_errors import own_copy
 from mongokey.errors import InvalidOperation, OperationFailure, WaitQueueTimeoutError
@@ -54,7 +55,7 @@ cdef class Pool:
 
     def __init__(
         self,
-        tuple address not None,
+        address,
         connect,
         *,
         Py_ssize_t max_size=100,
@@ -63,6 +64,8 @@ cdef class Pool:
         max_idle_ms=None,
         wait_queue_timeout_ms=None,
     ):
+        if not isinstance(address, tuple):
+            raise TypeError(f"an address is (host, port), not {address!r}")
         self.address = address
         self.connect = connect
         self.max_size = max_size
@@ -384,8 +387,7 @@ cdef class Pool:
         return 0
 
     def _peer(self):
-        host, port = self.address
-        return host if port is None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return format_address(self.address)
 
     def add_connection(self, Connection connection not None):
         """Put in a connection that was made outside, such as the one that found the server."""

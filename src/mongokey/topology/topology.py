@@ -11,13 +11,13 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from mongokey._support.address import format_address
 from mongokey._support.clock import monotonic
 from mongokey._support.portable import Portable
 from mongokey._support.shared_errors import own_copy
 from mongokey.errors import (
     AutoReconnect,
     ConfigurationError,
-    ConnectionFailure,
     InvalidOperation,
     MongoError,
     NotPrimaryError,
@@ -29,11 +29,10 @@ from mongokey.errors import (
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from mongokey._support.address import AddressLike
     from mongokey.connection.connection import Connection
     from mongokey.handshake import HelloReply
     from mongokey.pool.pool import Pool
-
-Address = tuple[str, "int | None"]
 
 # server-discovery-and-monitoring.md, minHeartbeatFrequencyMS: the least time between two looks
 # at one server.
@@ -44,18 +43,10 @@ _LOOK_EVERY_S = 0.25
 _NOT_WRITABLE = 10107
 
 
-def format_address(address: Address) -> str:
-    """``host:port``, ``[ipv6]:port``, or the path of a Unix socket."""
-    host, port = address
-    if port is None:
-        return host
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 class _Unsuitable(Portable, Exception):
     """What a server says against itself in its hello; `primary` is whom it names instead."""
 
-    def __init__(self, reason: str, primary: Address | None = None) -> None:
+    def __init__(self, reason: str, primary: AddressLike | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.primary = primary
@@ -83,12 +74,12 @@ class _Round:
 
     def __init__(self, began_s: float) -> None:
         self.began_s = began_s
-        self.asked: set[Address] = set()
-        self.pending: set[Address] = set()
-        self.answers: dict[Address, str] = {}
-        self.errors: dict[Address, Exception] = {}
+        self.asked: set[AddressLike] = set()
+        self.pending: set[AddressLike] = set()
+        self.answers: dict[AddressLike, str] = {}
+        self.errors: dict[AddressLike, Exception] = {}
         # Hello itself refused, by servers that may not be the one to be used.
-        self.refused: dict[Address, OperationFailure] = {}
+        self.refused: dict[AddressLike, OperationFailure] = {}
         self.found: Pool | None = None
         self.failure: Exception | None = None
         self.over = False
@@ -100,7 +91,9 @@ def _nothing() -> None:
     """What is done by default."""
 
 
-def _take_over(look: _Round, answers: dict[Address, str], errors: dict[Address, Exception]) -> None:
+def _take_over(
+    look: _Round, answers: dict[AddressLike, str], errors: dict[AddressLike, Exception]
+) -> None:
     """Add what `look` found out to what was known before."""
     answers.update(look.answers)
     for address in look.answers:
@@ -130,15 +123,15 @@ class Topology:
 
     def __init__(
         self,
-        seeds: Sequence[Address],
-        connect: Callable[[Address, Callable[[HelloReply], None], bool], Connection],
-        make_pool: Callable[[Address], Pool],
+        seeds: Sequence[AddressLike],
+        connect: Callable[[AddressLike, Callable[[HelloReply], None], bool], Connection],
+        make_pool: Callable[[AddressLike], Pool],
         *,
         server_selection_timeout_s: float = 30.0,
         timeout_text: str | None = None,
         direct_connection: bool = False,
         replica_set: str | None = None,
-        discover: Callable[[], tuple[Sequence[Address], str | None]] | None = None,
+        discover: Callable[[], tuple[Sequence[AddressLike], str | None]] | None = None,
         clock: Callable[[], float] = monotonic,
         connect_timeout_s: float | None = None,
         tls_patience_s: float = 20.0,
@@ -158,13 +151,13 @@ class Topology:
         self._connect_timeout_s = connect_timeout_s
         self._tls_patience_s = tls_patience_s
         self._before_thread = before_thread
-        self._pools: dict[Address, Pool] = {}
+        self._pools: dict[AddressLike, Pool] = {}
         self._closed = False
         self.current: Pool | None = None
         self.reset_after_fork()
 
     @property
-    def seeds(self) -> list[Address]:
+    def seeds(self) -> list[AddressLike]:
         """The addresses the client was given."""
         return list(self._seeds)
 
@@ -183,8 +176,8 @@ class Topology:
         self._round: _Round | None = None
         # Servers that are being connected and logged in to, each with the thread that selects and
         # does so itself, 0 where it is a thread of its own; and the one that is logged in to.
-        self._attempts: dict[Address, int] = {}
-        self._chosen: Address | None = None
+        self._attempts: dict[AddressLike, int] = {}
+        self._chosen: AddressLike | None = None
 
     def _wait(self, seconds: float) -> None:
         """Wait, holding the lock, until something changed."""
@@ -228,10 +221,10 @@ class Topology:
             self._ask_dns(deadline)
         tls_fails_since_s: float | None = None  # since when TLS fails with every seed
         # What each server answered last, and the errors among that.
-        answers: dict[Address, str] = {}
-        errors: dict[Address, Exception] = {}
+        answers: dict[AddressLike, str] = {}
+        errors: dict[AddressLike, Exception] = {}
         while True:
-            begun: list[Address] = []
+            begun: list[AddressLike] = []
             try:
                 found = self._enter_round(begun)
                 if not isinstance(found, _Round):
@@ -280,7 +273,7 @@ class Topology:
         finally:
             self._discovering.release()
 
-    def _enter_round(self, begun: list[Address]) -> Pool | _Round:
+    def _enter_round(self, begun: list[AddressLike]) -> Pool | _Round:
         """The pool of the selected server, or the look around under way, a new one if there is
         none. Puts into `begun` the servers that the caller has to connect to."""
         with self._lock:
@@ -303,7 +296,9 @@ class Topology:
             self._chosen = None
         return mine
 
-    def _ask(self, look: _Round, addresses: Iterable[Address], begun: list[Address]) -> None:
+    def _ask(
+        self, look: _Round, addresses: Iterable[AddressLike], begun: list[AddressLike]
+    ) -> None:
         """Have `look` wait for `addresses`; those nobody else connects to go to `begun`."""
         me = threading.get_ident()
         for address in addresses:
@@ -315,7 +310,7 @@ class Topology:
                 begun.append(address)
                 self._attempts[address] = me
 
-    def _run(self, look: _Round, begun: list[Address], left_s: float) -> None:
+    def _run(self, look: _Round, begun: list[AddressLike], left_s: float) -> None:
         """Connect to `begun`: the usual one server in this thread if that ends in the `left_s` that
         it may take, else in threads, which go on when nobody waits for them any more."""
         while begun:
@@ -329,7 +324,7 @@ class Topology:
                 threading.Thread(target=self._go_on, args=([begun[-1]],), daemon=True).start()
                 begun.pop()
 
-    def _go_on(self, begun: list[Address]) -> None:
+    def _go_on(self, begun: list[AddressLike]) -> None:
         """Connect to `begun`, and whoever is named as primary there, in this thread."""
         try:
             while begun:
@@ -337,7 +332,7 @@ class Topology:
         finally:
             self._abandon(begun)
 
-    def _abandon(self, begun: list[Address]) -> None:
+    def _abandon(self, begun: list[AddressLike]) -> None:
         """Nobody connects to what is left of `begun`, for instance for a Ctrl-C."""
         if begun:
             with self._lock:
@@ -352,7 +347,7 @@ class Topology:
                 begun.clear()
                 self._notify()
 
-    def _attempt(self, begun: list[Address]) -> None:
+    def _attempt(self, begun: list[AddressLike]) -> None:
         """Connect to the last of `begun`, replaced then by what is to be asked besides."""
         address = begun[-1]
         outcome: Connection | Exception
@@ -378,7 +373,7 @@ class Topology:
                 self._note(look, address, outcome, chosen, begun)
             self._notify()
 
-    def _take_in(self, address: Address, connection: Connection) -> Pool | None:
+    def _take_in(self, address: AddressLike, connection: Connection) -> Pool | None:
         """Put a connection that is logged in into its server's pool, and select that server."""
         if self._closed:
             connection.close()
@@ -392,7 +387,12 @@ class Topology:
         return pool
 
     def _note(
-        self, look: _Round, address: Address, error: Exception, chosen: bool, begun: list[Address]
+        self,
+        look: _Round,
+        address: AddressLike,
+        error: Exception,
+        chosen: bool,
+        begun: list[AddressLike],
     ) -> None:
         """Take in why the server at `address` cannot be used."""
         if isinstance(error, _Unsuitable):
@@ -437,11 +437,11 @@ class Topology:
                     raise TimeoutError
                 self._wait(left)
 
-    def _all_tls_errors(self, errors: dict[Address, Exception]) -> bool:
+    def _all_tls_errors(self, errors: dict[AddressLike, Exception]) -> bool:
         """Whether no seed is left that may answer yet: TLS is why, or another protocol."""
         return all(_may_be_missing_tls(errors.get(seed)) for seed in self._seeds)
 
-    def _stop_if_hopeless(self, errors: dict[Address, Exception], waited: bool) -> None:
+    def _stop_if_hopeless(self, errors: dict[AddressLike, Exception], waited: bool) -> None:
         """Certificates do not get better by asking again: told at once. What might get better is
         told when it was waited for."""
         refused = [
@@ -464,11 +464,11 @@ class Topology:
 
     # -- judging ----------------------------------------------------------------------------------
 
-    def _is_only(self, address: Address) -> bool:
+    def _is_only(self, address: AddressLike) -> bool:
         """Whether `address` is the one server there is, so that a login may go along with hello."""
         return len(self._seeds) == 1 and address == self._seeds[0] and not self._replica_set
 
-    def _judge(self, address: Address, hello: HelloReply) -> None:
+    def _judge(self, address: AddressLike, hello: HelloReply) -> None:
         """Have the server at `address` logged in to if it is to be used and no other one is.
 
         Raises `_Unsuitable`, or `ConfigurationError` for a version that does not fit.
@@ -485,12 +485,12 @@ class Topology:
                 raise _Unsuitable("not used: another server answered first")
             self._chosen = address
 
-    def is_selected(self, address: Address) -> bool:
+    def is_selected(self, address: AddressLike) -> bool:
         """Whether operations go to the server at `address` now."""
         current = self.current
         return current is not None and current.address == address
 
-    def review(self, address: Address, hello: HelloReply) -> None:
+    def review(self, address: AddressLike, hello: HelloReply) -> None:
         """Raise what is against using one more connection of the pool for `address`.
 
         The server may not be what it was when it was selected: then `NotPrimaryError`, or
@@ -513,7 +513,7 @@ class Topology:
         is_called = f"is called {hello.set_name!r}" if hello.set_name else "is not in a set"
         return f"the server {is_called}, not replicaSet={self._replica_set!r}"
 
-    def _refusal(self, hello: HelloReply, address: Address) -> str | None:
+    def _refusal(self, hello: HelloReply, address: AddressLike) -> str | None:
         """Why operations cannot go to the server that said `hello`; None if they can.
 
         Raises `ConfigurationError` when it is one of ours and of a version that does not fit.
@@ -532,7 +532,7 @@ class Topology:
         primary = format_address(hello.primary) if hello.primary else "none"
         return f"not writable: a member of set {hello.set_name!r} whose primary is {primary}"
 
-    def _explain(self, answers: dict[Address, str]) -> str:
+    def _explain(self, answers: dict[AddressLike, str]) -> str:
         lines = [f"no server that takes writes was found within {self._limit_text}"]
         for address, answer in answers.items():
             name = format_address(address)
@@ -547,4 +547,4 @@ def _closed() -> InvalidOperation:
     return InvalidOperation("Cannot use MongoClient after close")
 
 
-__all__ = ["Address", "ConnectionFailure", "Topology", "format_address"]
+__all__ = ["Topology"]

@@ -30,6 +30,7 @@ from mongokey.transport.stream cimport (
     mk_socket,
 )
 
+from mongokey._support.address import format_address
 from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout
 from mongokey.transport.happy_eyeballs import Race, interleave
 
@@ -85,7 +86,7 @@ def connect(
     else:
         if port is None or not 0 < port < 65536:
             raise ConfigurationError(f"{port} is no port: ports are 1 to 65535")
-        peer = _host_and_port(host, port)
+        peer = format_address((host, port))
         if resolver is None and cooperative_wait is not None and not _is_literal(host):
             resolver = _gevent().resolve
         addresses = _addresses_of(
@@ -117,10 +118,6 @@ cdef bint _is_literal(str host) except -1:
     return mk_literal_address(name, 1, &at) or (b"%" in name and b":" in name)
 
 
-cdef str _host_and_port(str host, port):
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 cdef int64_t _slice(int64_t wait_ns, cancelled, str peer) except? -2:
     """So much of a wait of `wait_ns` (-1: for ever) as may pass unwatched."""
     if cancelled is None:
@@ -136,28 +133,28 @@ cdef str _because(str limit_text):
 
 # Names
 
-cdef class Address:
-    """A socket address, and how it is written."""
+cdef class SocketAddress:
+    """A numeric address to connect a socket to, and how it is written."""
     cdef mk_address at
     cdef str text
 
     def __eq__(self, other):
-        return isinstance(other, Address) and self.text == (<Address>other).text
+        return isinstance(other, SocketAddress) and self.text == (<SocketAddress>other).text
 
     def __hash__(self):
         return hash(self.text)
 
 
-cdef Address _address(const mk_address *at, port):
-    cdef Address made = Address.__new__(Address)
+cdef SocketAddress _address(const mk_address *at, port):
+    cdef SocketAddress made = SocketAddress.__new__(SocketAddress)
     cdef char text[64]
     made.at = at[0]
     mk_address_text(at, text, sizeof(text))
-    made.text = _host_and_port(text.decode("ascii", "replace"), port)
+    made.text = format_address((text.decode("ascii", "replace"), port))
     return made
 
 
-def _family(Address address not None):
+def _family(SocketAddress address not None):
     return mk_address_family(&address.at)
 
 
@@ -212,7 +209,7 @@ cdef list _system_lookup(bytes name, port, bint numeric):
     with nogil:
         rc = mk_resolve(name_text, service_text, numeric, &found)
     if rc != 0:
-        peer = _host_and_port(name.decode("ascii"), port)
+        peer = format_address((name.decode("ascii"), port))
         reason = mk_resolve_error(rc).decode("utf-8", "replace")
         raise AutoReconnect(f"{peer}: the host name cannot be resolved: {reason}")
     try:
@@ -359,7 +356,7 @@ cdef class Attempts:
         if self.each == NULL or self.polls == NULL:
             raise MemoryError(f"no memory to connect to {self.count} addresses")
         for i in range(self.count):
-            self.each[i].to = (<Address>addresses[i]).at
+            self.each[i].to = (<SocketAddress>addresses[i]).at
             self.each[i].s = MK_NO_SOCKET
 
     def __dealloc__(self):
@@ -499,7 +496,7 @@ cdef str _reason(int rc):
 
 cdef int _raise_lost(race, list addresses, str peer, int64_t now, str limit_text) except -1:
     cdef dict reasons = {
-        (<Address>addresses[index]).text: reason for index, reason in race.report(now).items()
+        (<SocketAddress>addresses[index]).text: reason for index, reason in race.report(now).items()
     }
     told = "; ".join([f"connection to {text} {reason}" for text, reason in reasons.items()])
     if race.lost:

@@ -17,6 +17,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.address import AddressLike
     from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth.diagnosis import LoginContext
@@ -57,7 +58,7 @@ def _check(username: str | None, password: str | None, properties: Mapping[str, 
                 raise ConfigurationError(f"{name} {wrong} [AWS-KEY-ODD]")
 
 
-def _open(credential: MongoCredential, address: tuple[str, int | None]) -> Conversation:
+def _open(credential: MongoCredential, address: AddressLike) -> Conversation:
     from mongokey.auth.aws.conversation import AwsConversation
 
     return AwsConversation(credential, address)

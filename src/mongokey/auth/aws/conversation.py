@@ -27,6 +27,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.address import AddressLike
     from mongokey.auth.aws.signing import Signer
     from mongokey.auth.aws.sources import Search
     from mongokey.auth.credential import MongoCredential
@@ -139,7 +140,7 @@ class AwsConversation(Conversation):
     def __init__(
         self,
         credential: MongoCredential,
-        address: tuple[str, int | None],
+        address: AddressLike,
         *,
         now: Callable[[], datetime] = utc_now,
         _nonce: bytes | None = None,

@@ -26,6 +26,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.address import AddressLike
 # RFC 4752, section 3.3: bits of the first octet of the security layers' message.
 NO_LAYER = 1
 INTEGRITY = 2
@@ -105,7 +106,7 @@ class GssapiConversation(Conversation):
 
     mechanism = "GSSAPI"
 
-    def __init__(self, credential: MongoCredential, address: tuple[str, int | None]) -> None:
+    def __init__(self, credential: MongoCredential, address: AddressLike) -> None:
         self.source = credential.source
         self._credential = credential
         properties = credential.mechanism_properties

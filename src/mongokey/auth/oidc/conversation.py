@@ -23,6 +23,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.address import AddressLike
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth.hints import Hint
     from mongokey.auth_oidc import OIDCCallbackResult, OIDCIdPInfo
@@ -91,7 +92,7 @@ class OIDCConversation(Conversation):
 
     mechanism = _MECHANISM
 
-    def __init__(self, credential: MongoCredential, address: tuple[str, int | None]) -> None:
+    def __init__(self, credential: MongoCredential, address: AddressLike) -> None:
         self.source = credential.source
         self._username = credential.username
         self._provider = provider_of(credential)

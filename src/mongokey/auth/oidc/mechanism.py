@@ -23,6 +23,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.address import AddressLike
     from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth.diagnosis import LoginContext
@@ -73,7 +74,7 @@ def _check(username: str | None, password: str | None, properties: Mapping[str, 
         )
 
 
-def _converse(credential: MongoCredential, address: tuple[str, int | None]) -> Conversation:
+def _converse(credential: MongoCredential, address: AddressLike) -> Conversation:
     from mongokey.auth.oidc.conversation import OIDCConversation
 
     return OIDCConversation(credential, address)
