@@ -9,10 +9,13 @@ the asyncio face can use the same methods with an executor of its own.
 from collections.abc import Iterable, Mapping, MutableMapping
 from types import GenericAlias
 
-from cpython.dict cimport PyDict_CheckExact, PyDict_GetItem, PyDict_SetItem
+from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_SetItem
 from cpython.object cimport PyObject
 
+from libc.stdint cimport uint8_t
+
 from mongokey.bson.codec cimport context_of
+from mongokey.bson.objectid cimport generate, objectid_from_bytes
 from mongokey.database cimport Database
 from mongokey.commands.command cimport Command, FieldCommand
 from mongokey.commands.bulk cimport Batch, check_statements, new_result
@@ -64,11 +67,13 @@ cdef bint is_raw(document) except -1:
 cdef object ensure_id(document):
     """Give `document` an `_id` if it has none, as PyMongo does; returns the `_id`."""
     cdef PyObject *found
+    cdef uint8_t[12] data
     if PyDict_CheckExact(document):
-        found = PyDict_GetItem(document, ID)
+        found = PyDict_GetItemWithError(document, ID)
         if found != NULL:
             return <object>found
-        identifier = ObjectId()
+        generate(data)
+        identifier = objectid_from_bytes(data)
         PyDict_SetItem(document, ID, identifier)
         return identifier
     if is_raw(document):

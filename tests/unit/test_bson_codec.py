@@ -554,6 +554,18 @@ def test_aware_dates_are_stored_in_utc_and_come_back_in_the_zone_asked_for():
     assert found["o"] == aware.replace(tzinfo=utc)
 
 
+def test_utc_is_not_asked_for_its_offset_but_a_subclass_is():
+    class Later(datetime.datetime):
+        def utcoffset(self):
+            return datetime.timedelta(hours=2)
+
+    utc = datetime.timezone.utc
+    moment = datetime.datetime(1969, 12, 31, 23, 59, 59, 999_999, utc)
+    assert encode({"d": moment}) == encode({"d": moment.replace(tzinfo=None)})
+    later = Later(2000, 1, 1, 2, tzinfo=utc)
+    assert encode({"d": later}) == encode({"d": datetime.datetime(2000, 1, 1)})
+
+
 def test_dates_before_the_epoch_are_rounded_down():
     for micros in (-1, -999, -1000, -1001, 1, 999):
         naive = datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=micros)

@@ -9,6 +9,7 @@ local variable does. Lengths are filled in when a container ends. The chain of
 """
 import sys
 from collections.abc import Mapping
+from datetime import timezone
 
 from mongokey.bson.binary import Binary
 from mongokey.bson.code import Code
@@ -75,6 +76,7 @@ cdef enum:
     CUSTOM_TRIED = 1
     FALLBACK_TRIED = 2
 
+cdef object _utc = timezone.utc
 cdef object _Mapping = Mapping
 cdef object _Binary = Binary
 cdef object _Code = Code
@@ -220,9 +222,10 @@ cdef int _write_value(Writer *w, size_t type_at, PyObject *value) except -1:
     if kind == &py.PyBytes_Type:
         out.data[type_at] = c.MK_BSON_BINARY
         return put_binary(w, 0, py.PyBytes_AS_STRING(value), py.PyBytes_GET_SIZE(value))
-    if (
-        PyDateTime_CheckExact(<object>value)
-        and PyDateTime_DATE_GET_TZINFO(<object>value) == py.Py_None
+    if PyDateTime_CheckExact(<object>value) and (
+        PyDateTime_DATE_GET_TZINFO(<object>value) == py.Py_None
+        # Its offset is known, and datetime takes long to say it.
+        or PyDateTime_DATE_GET_TZINFO(<object>value) == <PyObject *>_utc
     ):
         out.data[type_at] = c.MK_BSON_DATETIME
         mk_store_i64(p, py.mk_floor_div(micros(<datetime>value), 1000))
