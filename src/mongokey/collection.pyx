@@ -363,7 +363,7 @@ cdef class Collection:
         except BaseException as error:
             if not self.unacknowledged:
                 if batch is not None:
-                    batch.trim_buffers()
+                    batch.settle()
                 error.partial_result = BulkWriteResult(result, True)
                 raise
             if not isinstance(error, OperationFailure):

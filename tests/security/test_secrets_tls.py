@@ -40,7 +40,7 @@ def shown(error: BaseException) -> str:
         one = seen.pop()
         text += [str(one), *(str(frame.locals) for frame in one.stack if ours(frame.filename))]
         seen += [each for each in (one.__cause__, one.__context__) if each is not None]
-    assert any("tls_" in frame.filename for frame in told.stack)
+    assert any("/tls/" in frame.filename for frame in told.stack)
     return "\n".join(text)
 
 

@@ -1,0 +1,429 @@
+"""What is known of a deployment, and how a server's new description changes that. Pure values.
+
+Knows the update rules of server-discovery-and-monitoring.md ("Updating the TopologyDescription").
+Must not know sockets, clocks, threads, pools, or how a server is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mongokey import __version__
+from mongokey._support.address import AddressLike, format_address
+from mongokey._support.reprs import with_safe_repr
+from mongokey.errors import NotPrimaryError
+from mongokey.handshake.reply import (
+    LOAD_BALANCER,
+    MAX_WIRE_VERSION,
+    MIN_SERVER,
+    MIN_WIRE_VERSION,
+    MONGOS,
+    RS_GHOST,
+    RS_PRIMARY,
+    STANDALONE,
+)
+from mongokey.topology.server_description import (
+    MEMBER_TYPES,
+    UNKNOWN,
+    ServerDescription,
+    is_older,
+)
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mongokey.bson.objectid import ObjectId
+
+SINGLE = "Single"
+REPLICA_SET_NO_PRIMARY = "ReplicaSetNoPrimary"
+REPLICA_SET_WITH_PRIMARY = "ReplicaSetWithPrimary"
+SHARDED = "Sharded"
+LOAD_BALANCED = "LoadBalanced"
+
+# In the order of PyMongo's numbers (`mongokey.topology_description.TOPOLOGY_TYPE`).
+TOPOLOGY_TYPE_NAMES = (
+    SINGLE,
+    REPLICA_SET_NO_PRIMARY,
+    REPLICA_SET_WITH_PRIMARY,
+    SHARDED,
+    UNKNOWN,
+    LOAD_BALANCED,
+)
+_NUMBERS = {name: number for number, name in enumerate(TOPOLOGY_TYPE_NAMES)}
+
+# The release since which an election's id goes before the version of the set's configuration.
+_ELECTION_ID_FIRST = 17  # MongoDB 6.0
+
+
+@with_safe_repr
+class TopologyDescription:
+    """A deployment as it is known at one moment. Immutable.
+
+    Made by `initial_topology` and `updated_topology_description`.
+    """
+
+    __slots__ = (
+        "_compatibility_error",
+        "_logical_session_timeout_minutes",
+        "_max_election_id",
+        "_max_set_version",
+        "_replica_set_name",
+        "_servers",
+        "_single_seed",
+        "_topology_type_name",
+    )
+
+    def __init__(
+        self,
+        topology_type_name: str,
+        servers: Mapping[AddressLike, ServerDescription],
+        replica_set_name: str | None = None,
+        max_set_version: int | None = None,
+        max_election_id: ObjectId | None = None,
+        single_seed: bool = False,
+    ) -> None:
+        self._topology_type_name = topology_type_name
+        self._servers = dict(servers)
+        self._replica_set_name = replica_set_name
+        self._max_set_version = max_set_version
+        self._max_election_id = max_election_id
+        # A standalone is used only where it is all that the user named.
+        self._single_seed = single_seed
+        self._compatibility_error = _compatibility_error(self._servers.values())
+        self._logical_session_timeout_minutes = _session_timeout(self._servers.values())
+
+    @property
+    def topology_type(self) -> int:
+        """PyMongo's number of the type (`mongokey.topology_description.TOPOLOGY_TYPE`)."""
+        return _NUMBERS[self._topology_type_name]
+
+    @property
+    def topology_type_name(self) -> str:
+        """The type by the specification's name, such as ``ReplicaSetWithPrimary``."""
+        return self._topology_type_name
+
+    @property
+    def replica_set_name(self) -> str | None:
+        """The set's name, from the user or from its first member."""
+        return self._replica_set_name
+
+    @property
+    def max_set_version(self) -> int | None:
+        """The newest version of the set's configuration that a primary has told."""
+        return self._max_set_version
+
+    @property
+    def max_election_id(self) -> ObjectId | None:
+        """The latest election that a primary has told of."""
+        return self._max_election_id
+
+    @property
+    def logical_session_timeout_minutes(self) -> int | None:
+        """The shortest session timeout of all members with data; None if one has no sessions."""
+        return self._logical_session_timeout_minutes
+
+    @property
+    def compatibility_error(self) -> str | None:
+        """Why a server's version does not fit this driver, or None."""
+        return self._compatibility_error
+
+    @property
+    def is_compatible(self) -> bool:
+        """Whether every known server speaks a wire version that this driver speaks."""
+        return self._compatibility_error is None
+
+    def server_descriptions(self) -> dict[AddressLike, ServerDescription]:
+        """Address -> description of every server; a copy."""
+        return self._servers.copy()
+
+    @property
+    def known_servers(self) -> list[ServerDescription]:
+        """The servers that have answered."""
+        return [each for each in self._servers.values() if each.is_server_type_known]
+
+    @property
+    def has_known_servers(self) -> bool:
+        """Whether any server has answered."""
+        return any(each.is_server_type_known for each in self._servers.values())
+
+    @property
+    def readable_servers(self) -> list[ServerDescription]:
+        """The servers that have data which can be read."""
+        return [each for each in self._servers.values() if each.is_readable]
+
+    @property
+    def common_wire_version(self) -> int | None:
+        """The newest wire version that all known servers speak; None without a known server."""
+        known = self.known_servers
+        return min(each.max_wire_version for each in known) if known else None
+
+    def primary(self) -> ServerDescription | None:
+        """The primary, if one is known."""
+        for each in self._servers.values():
+            if each.server_type_name == RS_PRIMARY:
+                return each
+        return None
+
+    def get(self, address: AddressLike) -> ServerDescription | None:
+        """The description of the server at `address`, None if it is not one of the deployment's."""
+        return self._servers.get(address)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TopologyDescription):
+            return NotImplemented
+        return (
+            self._topology_type_name == other._topology_type_name
+            and self._replica_set_name == other._replica_set_name
+            and self._max_set_version == other._max_set_version
+            and self._max_election_id == other._max_election_id
+            and self._servers == other._servers
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        servers = sorted(self._servers.values(), key=lambda each: format_address(each.address))
+        name = "" if self._replica_set_name is None else f" {self._replica_set_name!r}"
+        return f"<TopologyDescription {self._topology_type_name}{name}, servers: {servers!r}>"
+
+
+def initial_topology(
+    seeds: Iterable[AddressLike],
+    *,
+    direct_connection: bool = False,
+    replica_set: str | None = None,
+    load_balanced: bool = False,
+) -> TopologyDescription:
+    """What is known before anybody has answered ("Initial TopologyDescription")."""
+    servers = {seed: ServerDescription(seed) for seed in seeds}
+    if load_balanced:
+        kind = LOAD_BALANCED
+        servers = {
+            seed: ServerDescription(seed, server_type=LOAD_BALANCER, round_trip_time=0.0)
+            for seed in servers
+        }
+    elif direct_connection:
+        kind = SINGLE
+    else:
+        kind = UNKNOWN if replica_set is None else REPLICA_SET_NO_PRIMARY
+    return TopologyDescription(kind, servers, replica_set, single_seed=len(servers) == 1)
+
+
+def updated_topology_description(
+    topology: TopologyDescription, server: ServerDescription
+) -> TopologyDescription:
+    """`topology` after `server` was checked, or has failed.
+
+    The same object where the news is none: of a server that is no longer one of the deployment's,
+    or older than what is known of it.
+    """
+    current = topology.get(server.address)
+    if current is None or is_older(server.topology_version, current.topology_version):
+        return topology
+    update = _Update(topology, server)
+    update.run()
+    return TopologyDescription(
+        update.kind,
+        update.servers,
+        update.set_name,
+        update.max_set_version,
+        update.max_election_id,
+        topology._single_seed,
+    )
+
+
+class _Update:
+    """One application of the TopologyType table."""
+
+    def __init__(self, topology: TopologyDescription, server: ServerDescription) -> None:
+        self.kind = topology.topology_type_name
+        self.set_name = topology.replica_set_name
+        self.max_set_version = topology.max_set_version
+        self.max_election_id = topology.max_election_id
+        self.servers = topology.server_descriptions()
+        self._single_seed = topology._single_seed
+        self._server = server
+        self.servers[server.address] = server
+
+    def run(self) -> None:
+        server, role = self._server, self._server.server_type_name
+        if self.kind == SINGLE:
+            self._check_single()
+        elif self.kind == UNKNOWN:
+            self._from_unknown()
+        elif self.kind == SHARDED:
+            if role not in (UNKNOWN, MONGOS):
+                self._remove(server)
+        elif self.kind in (REPLICA_SET_NO_PRIMARY, REPLICA_SET_WITH_PRIMARY):
+            if role in (STANDALONE, MONGOS):
+                self._remove(server)
+            elif role == RS_PRIMARY:
+                self._update_from_primary()
+            elif role in MEMBER_TYPES:
+                self._update_from_member()
+            if self.kind == REPLICA_SET_WITH_PRIMARY:
+                self._check_if_has_primary()
+
+    def _check_single(self) -> None:
+        """ "Verifying setName with TopologyType Single"."""
+        server = self._server
+        if (
+            self.set_name is not None
+            and server.is_server_type_known
+            and server.replica_set_name != self.set_name
+        ):
+            called = (
+                "is not in a replica set"
+                if server.replica_set_name is None
+                else f"is a member of set {server.replica_set_name!r}"
+            )
+            self.servers[server.address] = ServerDescription(
+                server.address,
+                error=_stale(f"the server {called}, not of replicaSet={self.set_name!r}"),
+                last_update_time=server.last_update_time,
+            )
+
+    def _from_unknown(self) -> None:
+        server, role = self._server, self._server.server_type_name
+        if role == STANDALONE:
+            if self._single_seed:
+                self.kind = SINGLE
+            else:
+                self._remove(server)
+        elif role == MONGOS:
+            self.kind = SHARDED
+        elif role == RS_PRIMARY:
+            self.kind = REPLICA_SET_WITH_PRIMARY
+            self._update_from_primary()
+            self._check_if_has_primary()
+        elif role in MEMBER_TYPES and role != RS_GHOST:
+            self.kind = REPLICA_SET_NO_PRIMARY
+            self._update_from_member()
+
+    def _update_from_member(self) -> None:
+        """updateRSWithoutPrimary and updateRSWithPrimaryFromMember."""
+        server = self._server
+        has_primary = self.kind == REPLICA_SET_WITH_PRIMARY
+        if self.set_name is None and not has_primary:
+            self.set_name = server.replica_set_name
+        elif self.set_name != server.replica_set_name:
+            self._remove(server)
+            return
+        if not has_primary:
+            self._add_unknown(server.all_hosts)
+        if server.me is not None and server.address != server.me:
+            self._remove(server)
+
+    def _update_from_primary(self) -> None:
+        """updateRSFromPrimary."""
+        server = self._server
+        self.kind = REPLICA_SET_WITH_PRIMARY
+        if self.set_name is None:
+            self.set_name = server.replica_set_name
+        elif self.set_name != server.replica_set_name:
+            self._remove(server)
+            return
+        if self._is_stale(server):
+            told = _tuple_of(server.election_id, server.set_version)
+            newest = _tuple_of(self.max_election_id, self.max_set_version)
+            self.servers[server.address] = server.with_error(
+                _stale(
+                    "primary marked stale due to electionId/setVersion mismatch, "
+                    f"{told} is stale compared to {newest}"
+                )
+            )
+            return
+        for address, each in self.servers.items():
+            if address != server.address and each.server_type_name == RS_PRIMARY:
+                self.servers[address] = each.with_error(
+                    _stale("primary marked stale due to discovery of newer primary")
+                )
+        members = server.all_hosts
+        self._add_unknown(members)
+        for address in [each for each in self.servers if each not in members]:
+            del self.servers[address]
+
+    def _is_stale(self, server: ServerDescription) -> bool:
+        """Whether a later primary is known already; notes this one's election where it is none."""
+        election, version = server.election_id, server.set_version
+        if server.max_wire_version >= _ELECTION_ID_FIRST:
+            if (_rank(election), _rank(version)) < (
+                _rank(self.max_election_id),
+                _rank(self.max_set_version),
+            ):
+                return True
+            self.max_election_id, self.max_set_version = election, version
+            return False
+        if election is not None and version is not None:
+            if (
+                self.max_set_version is not None
+                and self.max_election_id is not None
+                and (self.max_set_version, self.max_election_id) > (version, election)
+            ):
+                return True
+            self.max_election_id = election
+        if version is not None and _rank(version) > _rank(self.max_set_version):
+            self.max_set_version = version
+        return False
+
+    def _check_if_has_primary(self) -> None:
+        roles = [each.server_type_name for each in self.servers.values()]
+        self.kind = REPLICA_SET_WITH_PRIMARY if RS_PRIMARY in roles else REPLICA_SET_NO_PRIMARY
+
+    def _add_unknown(self, addresses: Iterable[AddressLike]) -> None:
+        for address in addresses:
+            if address not in self.servers:
+                self.servers[address] = ServerDescription(address)
+
+    def _remove(self, server: ServerDescription) -> None:
+        self.servers.pop(server.address, None)
+
+
+def _rank(value: Any) -> tuple[bool, Any]:
+    """Orders None before everything else."""
+    return (value is not None, value if value is not None else 0)
+
+
+def _tuple_of(election: Any, version: Any) -> str:
+    return f"(electionId: {election}, setVersion: {version})"
+
+
+def _stale(text: str) -> NotPrimaryError:
+    return NotPrimaryError(text)
+
+
+def _session_timeout(servers: Iterable[ServerDescription]) -> int | None:
+    """driver-sessions.md: the least of the members with data, None if one has no sessions."""
+    found = [each.logical_session_timeout_minutes for each in servers if each.is_readable]
+    if not found or None in found:
+        return None
+    return min(each for each in found if each is not None)
+
+
+def _compatibility_error(servers: Iterable[ServerDescription]) -> str | None:
+    """ "Checking wire protocol compatibility"."""
+    for each in servers:
+        if each.hello is None:
+            continue
+        name = format_address(each.address)
+        if each.min_wire_version > MAX_WIRE_VERSION:
+            return (
+                f"Server at {name} requires wire version {each.min_wire_version}, but this "
+                f"version of mongokey ({__version__}) only supports up to {MAX_WIRE_VERSION}."
+            )
+        if each.max_wire_version < MIN_WIRE_VERSION:
+            return (
+                f"Server at {name} reports wire version {each.max_wire_version}, but this version "
+                f"of mongokey ({__version__}) requires at least {MIN_WIRE_VERSION} "
+                f"(MongoDB {MIN_SERVER})."
+            )
+    return None
+
+
+__all__ = [
+    "TOPOLOGY_TYPE_NAMES",
+    "TopologyDescription",
+    "initial_topology",
+    "updated_topology_description",
+]
