@@ -21,8 +21,13 @@ from mongokey.read_preferences import Nearest, ReadPreference, Secondary
 from mongokey.topology.error_effects import effect_of, is_state_change
 from mongokey.topology.round_trip_time import RoundTripTime
 from mongokey.topology.selection import choose, suitable_servers
-from mongokey.topology.server_description import ServerDescription, is_older
+from mongokey.topology.server_description import (
+    SERVER_TYPE_NAMES,
+    ServerDescription,
+    is_older,
+)
 from mongokey.topology.topology_description import (
+    TOPOLOGY_TYPE_NAMES,
     TopologyDescription,
     initial_topology,
     updated_topology_description,
@@ -88,7 +93,7 @@ class TestServerDescription:
         assert primary(lastWrite={"lastWriteDate": date}).last_write_date == 5.0
 
     @pytest.mark.parametrize(
-        "odd", [None, "x", [], {"lastWriteDate": "x"}, {"lastWriteDate": None}]
+        "odd", [None, "x", [], {"lastWriteDate": "x"}, {"lastWriteDate": 1e999}]
     )
     def test_a_date_that_is_none(self, odd: Any) -> None:
         assert primary(lastWrite=odd).last_write_date is None
@@ -266,3 +271,15 @@ class TestRoundTripTime:
         assert rtt.minimum == 2.0
         rtt.reset()
         assert rtt.average is None
+
+
+def test_pymongo_s_numbers() -> None:
+    from mongokey.server_type import SERVER_TYPE
+    from mongokey.topology_description import TOPOLOGY_TYPE
+
+    for name, number in zip(SERVER_TYPE._fields, SERVER_TYPE, strict=True):
+        assert SERVER_TYPE_NAMES[number] == name
+    for name, number in zip(TOPOLOGY_TYPE._fields, TOPOLOGY_TYPE, strict=True):
+        assert TOPOLOGY_TYPE_NAMES[number] == name
+    assert primary().server_type == SERVER_TYPE.RSPrimary
+    assert WHOLE.topology_type == TOPOLOGY_TYPE.ReplicaSetWithPrimary
