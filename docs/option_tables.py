@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from mongokey.options import validators
-from mongokey.options.table import KEYWORD, OPTIONS, TXT, URI, Option
+from mongokey.options.table import KEYWORD, MS_KEPT_AS_S, OPTIONS, TXT, URI, Option
 
 PAGE = Path(__file__).with_name("connection-strings.md")
 
@@ -179,7 +179,7 @@ def _default(option: Option) -> str:
         value = next(
             name for name, number in validators.UUID_REPRESENTATIONS.items() if number == value
         )
-    elif "milliseconds" in _kind(option) and option.validate is not validators.milliseconds:
+    elif option.unit == MS_KEPT_AS_S:
         value = round(value * 1000)
     elif isinstance(value, bool):
         value = str(value).lower()

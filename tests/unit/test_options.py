@@ -9,6 +9,7 @@ import pytest
 from pymongo import common
 
 from mongokey.errors import ConfigurationError
+from mongokey.options import validators
 from mongokey.options.connection_string import parse
 from mongokey.options.table import LOOKUP, OPTIONS, URI, find
 
@@ -223,3 +224,19 @@ def test_only_rows_for_strings_are_read_from_strings() -> None:
         if not option.sources & URI:
             with pytest.raises(ConfigurationError, match="keyword"):
                 parse(f"mongodb://h/?{name}=x")
+
+
+def test_units_are_those_of_the_names() -> None:
+    kept = {
+        validators.seconds,
+        validators.seconds_or_none,
+        validators.positive_seconds_or_none,
+        validators.seconds_0_is_none,
+    }
+    for option in OPTIONS.values():
+        given = "ms" if option.name.endswith("MS") else None
+        given = "s" if option.name.endswith("Seconds") else given
+        assert (option.unit[0] if option.unit else None) == given, option
+        if option.validate in kept:
+            assert option.unit == ("ms", "s"), option
+            assert option.spelled("other").unit == option.unit

@@ -16,20 +16,12 @@ from mongokey.cli.mistakes import Mistake, find_mistakes
 from mongokey.client_options import ClientOptions
 from mongokey.options import validators
 from mongokey.options.connection_string import ConnectionString, Resolve, host_in_uri
-from mongokey.options.table import OPTIONS, Option
+from mongokey.options.table import MS_KEPT_AS_S, OPTIONS, Option
 
 if TYPE_CHECKING:
     from mongokey.cli.explain_tls import TLSFacts
 
 HIDDEN = "<hidden>"
-
-# Their values are kept in seconds; people know them by the milliseconds of their names.
-_KEPT_IN_SECONDS = (
-    validators.seconds,
-    validators.seconds_or_none,
-    validators.positive_seconds_or_none,
-    validators.seconds_0_is_none,
-)
 
 
 class ShownOption(NamedTuple):
@@ -219,10 +211,10 @@ def _show(option: Option, value: Any) -> Any:
     if option.validate is validators.uuid_representation:
         names = validators.UUID_REPRESENTATIONS
         return next(name for name, number in names.items() if number == value)
-    if option.validate in _KEPT_IN_SECONDS:
+    if option.unit == MS_KEPT_AS_S:
         if value is None:
             return "no limit"
-        value *= 1000
+        value *= 1000  # as people know it, by the milliseconds of its name
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return _plain(value)

@@ -29,6 +29,11 @@ TLS_RULES = 2
 SRV_RULES = 4
 PROXY_RULES = 8
 
+# The unit that a number is given in, if it has one, and that it is kept in.
+MILLISECONDS = ("ms", "ms")
+MS_KEPT_AS_S = ("ms", "s")
+SECONDS = ("s", "s")
+
 FROM_URI = "URI"
 FROM_KEYWORD = "keyword"
 FROM_TXT = "TXT"
@@ -51,6 +56,7 @@ class Option:
     :param fatal: True if a client must not ignore a wrong value of it
     :param repeats: True if it may be given several times, which makes a list
     :param raw: True if `validate` decodes percent-escapes itself
+    :param unit: the units a number is given and kept in, such as `MILLISECONDS`; None for others
     :param advise: returns the code and text of a warning about a value that can be read, or None
 
     `plain` is True for a URI's row that nothing but `validate` has to be done for. `alias` is None
@@ -72,6 +78,7 @@ class Option:
         "rules",
         "secret",
         "sources",
+        "unit",
         "validate",
     )
 
@@ -90,6 +97,7 @@ class Option:
         fatal: bool = False,
         repeats: bool = False,
         raw: bool = False,
+        unit: tuple[str, str] | None = None,
         advise: Callable[[str, Any], tuple[str, str] | None] | None = None,
         alias: str | None = None,
     ) -> None:
@@ -105,6 +113,7 @@ class Option:
         self.fatal = fatal
         self.repeats = repeats
         self.raw = raw
+        self.unit = unit
         self.advise = advise
         self.alias = alias
         self.plain = bool(sources & URI) and not (raw or repeats or alias or advise)
@@ -124,6 +133,7 @@ class Option:
             fatal=self.fatal,
             repeats=self.repeats,
             raw=self.raw,
+            unit=self.unit,
             advise=self.advise,
             alias=alias,
         )
@@ -158,23 +168,28 @@ _TABLE: tuple[Option, ...] = (
     Option("srvAllowedHostsSuffix", validators.filled_string_or_none, rules=SRV_RULES),
     Option("srv_host_validator", validators.callable_or_none, sources=KEYWORD, rules=SRV_RULES),
     Option("srv_resolver", validators.resolver_or_none, sources=KEYWORD),
-    Option("localThresholdMS", validators.milliseconds, 15),
-    Option("serverSelectionTimeoutMS", validators.seconds, 30.0),
+    Option("localThresholdMS", validators.milliseconds, 15, unit=MILLISECONDS),
+    Option("serverSelectionTimeoutMS", validators.seconds, 30.0, unit=MS_KEPT_AS_S),
     # For drivers without threads only: known, so that a shared string gives no warning.
     Option("serverSelectionTryOnce", validators.boolean),
-    Option("heartbeatFrequencyMS", validators.positive_seconds_or_none, 10.0),
+    Option(
+        "heartbeatFrequencyMS",
+        validators.positive_seconds_or_none,
+        10.0,
+        unit=MS_KEPT_AS_S,
+    ),
     Option("serverMonitoringMode", validators.one_of("auto", "stream", "poll"), "auto"),
     Option("server_selector", validators.callable_or_none, sources=KEYWORD),
     Option("connect", validators.boolean),
     # ------------------------------------------------ connections
-    Option("connectTimeoutMS", validators.seconds_0_is_none, 20.0),
-    Option("socketTimeoutMS", validators.seconds_0_is_none),
-    Option("timeoutMS", validators.seconds_or_none, key="timeoutms"),
+    Option("connectTimeoutMS", validators.seconds_0_is_none, 20.0, unit=MS_KEPT_AS_S),
+    Option("socketTimeoutMS", validators.seconds_0_is_none, unit=MS_KEPT_AS_S),
+    Option("timeoutMS", validators.seconds_or_none, key="timeoutms", unit=MS_KEPT_AS_S),
     Option("maxPoolSize", validators.pool_size, 100),
     Option("minPoolSize", validators.not_negative, 0),
     Option("maxConnecting", validators.positive, 2),
-    Option("maxIdleTimeMS", validators.seconds_0_is_none),
-    Option("waitQueueTimeoutMS", validators.positive_seconds_or_none),
+    Option("maxIdleTimeMS", validators.seconds_0_is_none, unit=MS_KEPT_AS_S),
+    Option("waitQueueTimeoutMS", validators.positive_seconds_or_none, unit=MS_KEPT_AS_S),
     Option("appname", validators.app_name),
     Option("driver", validators.with_attributes("DriverInfo", "name", "version"), sources=KEYWORD),
     Option(
@@ -210,11 +225,11 @@ _TABLE: tuple[Option, ...] = (
     # ------------------------------------------------ reads and writes
     Option("readPreference", validators.read_preference_mode, "primary"),
     Option("readPreferenceTags", validators.read_preference_tags, repeats=True, raw=True),
-    Option("maxStalenessSeconds", validators.max_staleness, -1),
+    Option("maxStalenessSeconds", validators.max_staleness, -1, unit=SECONDS),
     Option("read_preference", validators.anything, sources=KEYWORD),
     Option("readConcernLevel", validators.string_or_none),
     Option("w", validators.write_concern_w),
-    Option("wTimeoutMS", validators.not_negative_64, deprecated=("wtimeout",)),
+    Option("wTimeoutMS", validators.not_negative_64, deprecated=("wtimeout",), unit=MILLISECONDS),
     Option("journal", validators.boolean, deprecated=("j",)),
     Option("fsync", validators.boolean),
     Option("retryWrites", validators.boolean, True),
