@@ -13,6 +13,7 @@ MONGOKEY_MODULES=pattern   build only the modules whose dotted name matches (fnm
 import os
 import sys
 from fnmatch import fnmatch
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -98,8 +99,17 @@ def extensions() -> list[Extension]:
 Options.warning_errors = werror
 
 
+def remove_orphans() -> None:
+    """Delete modules built in place whose .pyx is gone: Python would prefer them to a .py."""
+    for suffix in EXTENSION_SUFFIXES:
+        for path in (ROOT / SOURCE).rglob(f"*{suffix}"):
+            if not path.with_name(path.name.partition(".")[0] + ".pyx").exists():
+                path.unlink()
+
+
 def main() -> None:
     """Translate all modules and hand them to setuptools, both on all cores."""
+    remove_orphans()
     jobs = os.cpu_count() or 1
     setup(
         options={"build_ext": {"parallel": jobs}},

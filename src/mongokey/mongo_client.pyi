@@ -1,6 +1,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from mongokey._support.address import Address
 from mongokey.auth.login import LoginResult
@@ -9,6 +9,7 @@ from mongokey.client_options import ClientOptions
 from mongokey.cursor import CommandCursor
 from mongokey.database import Database
 from mongokey.driver_info import DriverInfo
+from mongokey.execution.blocking import BlockingClient
 from mongokey.read_concern import ReadConcern
 from mongokey.read_preferences import _ServerMode
 from mongokey.transport.tls.context import ClientTLS
@@ -16,7 +17,7 @@ from mongokey.write_concern import WriteConcern
 
 _Document = TypeVar("_Document", bound=Mapping[str, Any])
 
-class MongoClient(Generic[_Document]):
+class MongoClient(BlockingClient[_Document]):
     HOST: str
     PORT: int
 
@@ -32,14 +33,6 @@ class MongoClient(Generic[_Document]):
     ) -> None: ...
     @property
     def options(self) -> ClientOptions: ...
-    @property
-    def codec_options(self) -> CodecOptions[Any]: ...
-    @property
-    def read_preference(self) -> _ServerMode: ...
-    @property
-    def write_concern(self) -> WriteConcern: ...
-    @property
-    def read_concern(self) -> ReadConcern: ...
     @property
     def address(self) -> Address: ...
     @property

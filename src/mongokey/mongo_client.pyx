@@ -8,22 +8,20 @@ It must not know commands beyond the few about a whole deployment, nor how anyth
 import weakref
 from functools import partial
 from threading import RLock
-from types import GenericAlias
 
-from mongokey._support.address import format_address
-from mongokey.database cimport Database, InheritedOptions
+from mongokey.commands.inherited_options cimport InheritedOptions
+from mongokey.execution.blocking cimport BlockingClient
 from mongokey.execution.operation cimport Executor
 from mongokey.pool.pool cimport Pool
 
 from mongokey.commands import arguments as arguments
-from mongokey._support import not_yet as not_yet
+from mongokey._support.address import format_address
 from mongokey._support.clock import monotonic
 from mongokey._support.fork import call_after_fork
 from mongokey.client_options import ClientOptions
+from mongokey.database import Database
 from mongokey.errors import ConfigurationError, InvalidOperation
 from mongokey.topology.topology import Topology
-
-cdef frozenset NOT_YET = not_yet.NOT_YET["MongoClient"]
 
 
 class ClientContext:
@@ -159,7 +157,7 @@ class ClientContext:
             keeper.stop()
 
 
-cdef class MongoClient:
+cdef class MongoClient(BlockingClient):
     """A client of one MongoDB deployment: thread-safe, with a pool of connections.
 
     :param host: host name, ``host:port``, a ``mongodb://`` or ``mongodb+srv://`` URI, the path of
@@ -178,6 +176,7 @@ cdef class MongoClient:
 
     HOST = "localhost"
     PORT = 27017
+    _database_class = Database
 
     def __init__(
         self,
@@ -199,12 +198,11 @@ cdef class MongoClient:
                 kwargs[name] = value
         options = ClientOptions.build(host, port, _stacklevel=2, _may_defer=True, **kwargs)
         check_supported(options)
-        self.codec_options = options.codec_options
-        self.read_preference = options.read_preference
-        self.write_concern = options.write_concern
-        self.read_concern = options.read_concern
-        self._inherited = InheritedOptions(
-            self.codec_options, self.read_preference, self.write_concern, self.read_concern
+        self.inherited = InheritedOptions(
+            options.codec_options,
+            options.read_preference,
+            options.write_concern,
+            options.read_concern,
         )
         self._context = ClientContext(options)
         selection_s, selection_text = options.server_selection_timeout, None
@@ -229,7 +227,7 @@ cdef class MongoClient:
         )
         self._context.topology = weakref.ref(self._topology)
         server_api = options.pool_options.server_api
-        self._executor = Executor(
+        self.executor = Executor(
             self._topology,
             retry_reads=options.retry_reads,
             retry_writes=options.retry_writes,
@@ -238,7 +236,7 @@ cdef class MongoClient:
             explain=self._context.explain,
             make_maintenance=self._context.maintenance,
         )
-        self._context.executor = weakref.ref(self._executor)
+        self._context.executor = weakref.ref(self.executor)
 
     @property
     def options(self):
@@ -270,7 +268,7 @@ cdef class MongoClient:
         What is told to servers that do not answer is given up after 3 seconds.
         """
         try:
-            self._executor.close()
+            self.executor.close()
         finally:
             self._context.stop()
 
@@ -281,12 +279,12 @@ cdef class MongoClient:
         self.close()
 
     def __del__(self):
-        if self._executor is None or self._executor.closed:
+        if self.executor is None or self.executor.closed:
             return
         # Sockets are closed; sessions are left to time out: a destructor must not wait. Cursors
         # that were let go just before are killed, by a thread that may wait.
-        if self._executor.has_abandoned and self._context.maintenance().wake(
-            partial(finish, self._executor, self._topology)
+        if self.executor.has_abandoned and self._context.maintenance().wake(
+            partial(finish, self.executor, self._topology)
         ):
             self._context.stop()
             return
@@ -319,30 +317,6 @@ cdef class MongoClient:
         credential = self.options.credential
         login = "" if credential is None else f", {credential!r}"
         return f"{type(self).__name__}(host={hosts!r}{login})"
-
-    def __getitem__(self, name):
-        return Database(self, name)
-
-    def __getattr__(self, name):
-        if name.startswith("_"):
-            raise AttributeError(
-                f"{type(self).__name__} has no attribute {name!r}. To access the {name} database, "
-                f"use client[{name!r}]."
-            )
-        if name in NOT_YET:
-            raise not_yet.refuse("MongoClient", name, "database")
-        return Database(self, name)
-
-    @classmethod
-    def __class_getitem__(cls, document_class):
-        return GenericAlias(cls, document_class)
-
-    def next(self):
-        """Always a TypeError: a client is nothing to iterate over."""
-        return self.__iter__()
-
-    def __iter__(self):
-        raise TypeError(f"{type(self).__name__!r} object is not iterable")
 
     def __bool__(self):
         return True
@@ -447,15 +421,12 @@ cdef class MongoClient:
 
     def drop_database(self, name_or_database, session=None, comment=None):
         """Drop a database, given by its name or itself."""
+        from mongokey.commands.databases import drop_database
+
         name = name_or_database
         if isinstance(name, Database):
             name = name.name
-        arguments.check_string("name_or_database", name)
-        arguments.refuse_session(session)
-        document = {"dropDatabase": 1}
-        if comment is not None:
-            document["comment"] = comment
-        self[name]._write_command(document)
+        self._execute(drop_database(self.inherited, name, session, comment))
 
 
 def tidy(executor):

@@ -8,6 +8,7 @@ import gc
 import weakref
 from types import GenericAlias
 from typing import Any
+from unittest import mock
 
 import pymongo.collection
 import pymongo.command_cursor
@@ -20,6 +21,7 @@ from mongokey._support.not_yet import NOT_YET
 from mongokey.collection import Collection
 from mongokey.cursor import BatchCursor, CommandCursor, Cursor
 from mongokey.database import Database
+from mongokey.write_concern import WriteConcern
 
 CLASSES: list[tuple[Any, Any]] = [
     (MongoClient, pymongo.MongoClient),
@@ -119,3 +121,145 @@ def test_databases_and_collections_keep_their_client() -> None:
     del cursor
     gc.collect()
     assert reference() is None
+
+
+# Ordinary classes: patched, subclassed and filled as Python's are
+
+CLIENT = "mongodb://127.0.0.1:1/"
+
+
+@pytest.mark.parametrize("ours", [Database, Collection])
+def test_classes_and_instances_can_be_patched(ours: Any) -> None:
+    made = instance(ours)
+    method = "command" if ours is Database else "find_one"
+    with mock.patch.object(ours, method, return_value="patched") as patched:
+        assert getattr(made, method)("a") == "patched"
+        patched.assert_called_once_with("a")
+    with mock.patch.object(made, method, return_value="mine"):
+        assert getattr(made, method)() == "mine"
+        assert "patched" not in repr(getattr(instance(ours), method))
+    assert method not in vars(made)
+    assert method not in vars(ours)  # the core's is found again
+
+
+@pytest.mark.parametrize("ours", [Database, Collection])
+def test_mocks_of_a_class_have_its_methods_and_no_others(ours: Any) -> None:
+    fake = mock.create_autospec(ours, instance=True)
+    with pytest.raises(TypeError, match="too many positional"):
+        fake.with_options(1, 2, 3, 4, 5, nothing=6)
+    assert isinstance(fake, ours)
+    with pytest.raises(AttributeError, match="no_such_method"):
+        fake.no_such_method()
+
+
+@pytest.mark.parametrize("ours", [Database, Collection])
+def test_instances_take_attributes_of_their_own(ours: Any) -> None:
+    made = instance(ours)
+    made.note = "mine"
+    assert made.note == "mine"
+    assert vars(made) == {"note": "mine"}
+    del made.note
+    assert made["note"] == made.note
+    with pytest.raises(AttributeError):
+        made.name = "other"
+
+
+class Mixin:
+    """An ordinary class, which has attributes and calls super()."""
+
+    label = "mixed"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.noted = self.label
+
+    def find_one(self, *args: Any, **kwargs: Any) -> Any:
+        return ["mixed", self.noted]
+
+
+class EmptySlots:
+    __slots__ = ()
+
+    def shout(self) -> str:
+        return f"{self.name}!"  # type: ignore[attr-defined]
+
+
+def test_subclasses_together_with_mixins() -> None:
+    class Mixed(Mixin, EmptySlots, Collection[Any]):
+        __slots__ = ("slot",)
+
+    made: Any = Mixed(instance(Database), "c")
+    assert made.find_one() == ["mixed", "mixed"]
+    assert (made.name, made.shout(), made.full_name) == ("c", "c!", "d.c")
+    made.slot = 5
+    assert made.slot == 5
+    assert made.with_options(read_preference=None).noted == "mixed"
+    assert type(made.other) is Collection
+    assert Mixed[dict].__origin__ is Mixed  # type: ignore[type-arg,misc]
+
+
+def test_a_mixin_with_slots_of_its_own_cannot_come_beside_a_core() -> None:
+    """Two bases with fields: CPython has no layout for that. Slots of the subclass itself do."""
+    slotted = type("Slotted", (), {"__slots__": ("field",)})
+    with pytest.raises(TypeError, match=r"lay-?out conflict"):
+        type("Both", (slotted, Collection), {})
+    own: Any = type("Own", (Collection,), {"__slots__": ("field",)})
+    assert own(instance(Database), "c").full_name == "d.c"
+
+
+@pytest.mark.parametrize("ours", [MongoClient, Database, Collection])
+def test_an_attribute_error_inside_a_property_is_not_a_name(ours: Any) -> None:
+    asked = []
+
+    class Broken(ours):  # type: ignore[misc]
+        @property
+        def setting(self) -> Any:
+            asked.append(1)
+            return self.__dict__["x"].no_such_thing
+
+    made = Broken.__new__(Broken)
+    made.__dict__["x"] = object()
+    if ours is MongoClient:
+        Broken.__getattr__ = Broken.__getattr__  # as if it had one: Python looks attributes up
+    with pytest.raises(AttributeError, match="'object' object has no attribute 'no_such_thing'"):
+        made.setting  # noqa: B018
+    assert asked == ([1, 1] if ours is MongoClient else [1])
+    assert not hasattr(made, "setting")
+
+
+def test_a_getattr_of_a_subclass_is_asked_and_can_ask_on() -> None:
+    class Asked(Database[Any]):
+        def __getattr__(self, name: str) -> Any:
+            if name == "special":
+                return "special"
+            return super().__getattr__(name)
+
+    made = Asked(instance(MongoClient), "d")
+    assert made.special == "special"
+    assert made.ordinary == made["ordinary"]
+    assert made.name == "d"
+    with pytest.raises(AttributeError, match="_private"):
+        made._private  # noqa: B018
+
+
+def test_a_database_makes_collections_of_the_class_that_it_names() -> None:
+    class Movies(Collection[Any]):
+        pass
+
+    class Cinema(Database[Any]):
+        _collection_class = Movies
+
+    cinema = Cinema(instance(MongoClient), "d")
+    made: Any = [cinema.c, cinema["c"], cinema.get_collection("c"), cinema.c.d]
+    assert [type(each) for each in made] == [Movies] * 4
+
+
+def test_options_are_handed_down_as_one_object() -> None:
+    client: Any = instance(MongoClient)
+    assert client._inherited is client["d"]._inherited is client["d"]["c"]._inherited
+    concern = WriteConcern(w=0)
+    other = client["d"].with_options(write_concern=concern)
+    assert (other.write_concern, client.write_concern.document) == (concern, {})
+    assert other["c"]["d"]._inherited is other._inherited
+    assert other._inherited.unacknowledged
+    assert other.codec_options is client.codec_options

@@ -234,7 +234,10 @@ LAYERS: list[set[str]] = [
     {"execution"},
     {"commands", "commands.housekeeping"},
     {"operations"},
-    {"cursor", "database", "collection"},
+    # The cores of the blocking face, which make operations and execute them.
+    {"cursor", "execution.blocking"},
+    {"collection"},
+    {"database"},
     {"mongo_client"},
     {""},
     {"cli"},

@@ -1,4 +1,4 @@
-"""The `aggregate` command document, for collections and databases.
+"""The `aggregate` command, for collections and databases.
 
 Knows pipelines; must not know how the command is sent.
 """
@@ -6,10 +6,40 @@ Knows pipelines; must not know how the command is sent.
 from __future__ import annotations
 
 from mongokey.commands import arguments as arguments
+from mongokey.commands.command import CursorCommand
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
+
+    from mongokey.commands.inherited_options import InheritedOptions
+    from mongokey.execution.operation import Namespace
+
+
+def aggregate(
+    namespace: Namespace,
+    options: InheritedOptions,
+    pipeline: Any,
+    session: None,
+    further: dict[str, Any],
+    comment: Any = None,
+) -> CursorCommand:
+    """An aggregation over the collection or, without one in `namespace`, the database.
+
+    `further` are the command's other fields. Raises what `aggregate_command` does.
+    """
+    arguments.refuse_session(session)
+    document, batch_size, writes, extras = aggregate_command(
+        namespace.collection or 1, pipeline, further, comment
+    )
+    command = CursorCommand(
+        namespace,
+        document,
+        options=options.codec_options,
+        batch_size=batch_size,
+        get_more_extras=extras,
+    )
+    return command.for_aggregation(options, writes)
 
 
 def aggregate_command(

@@ -37,6 +37,13 @@ def check_mapping(option: str, value: Any) -> None:
         refuse_type(option, "a mapping (dict, SON, RawBSONDocument…)", value)
 
 
+def filter_or_id(filter: Any) -> Any:
+    """What `find_one` takes: a filter, or the ``_id`` of the document."""
+    if filter is None or isinstance(filter, Mapping):
+        return filter
+    return {"_id": filter}
+
+
 def check_list(option: str, value: Any) -> None:
     """`value` must be a list."""
     if not isinstance(value, list):

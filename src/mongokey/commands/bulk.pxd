@@ -27,14 +27,8 @@ cdef class Batch(Operation):
     cdef tuple unsettled                    # (reply, n) of an attempt that is to be repeated
 
     cdef int begin(self) except -1
-    cdef int settle(self) except -1
+    cpdef int settle(self) except -1
     cdef Py_ssize_t _index(self, Py_ssize_t statement) except -1
     cdef int _note(self, dict answer, n) except -1
     cdef object _too_large(self, size_t size, Py_ssize_t index, Connection connection)
     cdef int _refuse(self, Py_ssize_t index, error) except -1
-
-
-# A result without any count, in the form of BulkWriteError.details.
-cdef dict new_result()
-# Raises what encoding one of `statements` would raise.
-cdef int check_statements(list statements, bint inserts, CodecContext context) except -1

@@ -1,3 +1,27 @@
-from mongokey.execution.operation import Operation
+from typing import Any
 
-class Batch(Operation): ...
+from mongokey.commands.inherited_options import InheritedOptions
+from mongokey.commands.write_requests import Run
+from mongokey.execution.operation import Namespace, Operation
+
+def new_result() -> dict[str, Any]: ...
+def check_statements(statements: list[Any], inserts: bool, options: InheritedOptions) -> None: ...
+def unanswered_needs_of(
+    groups: list[Run], bypass_document_validation: bool | None
+) -> tuple[int, str, str] | None: ...
+
+class Batch(Operation):
+    def __init__(
+        self,
+        namespace: Namespace,
+        options: InheritedOptions,
+        run: Run,
+        ordered: bool,
+        extras: dict[str, Any] | None,
+        *,
+        result: dict[str, Any],
+        refusals: list[Exception],
+        needs: tuple[int, str, str] | None = None,
+        last: bool = True,
+    ) -> None: ...
+    def settle(self) -> int: ...

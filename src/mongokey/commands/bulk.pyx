@@ -8,11 +8,13 @@ know arguments, nor how the batches of a bulk follow each other.
 
 from mongokey._support.cdefs cimport mk_buffer, mk_buffer_append, mk_buffer_free, mk_buffer_init
 from mongokey.bson.bson_c cimport mk_bson_bool
-from mongokey.bson.codec cimport CodecContext, write_document
+from mongokey.bson.codec cimport write_document
 from mongokey.connection.connection cimport Connection
-from mongokey.commands.crud cimport check_unanswered, decode_written
+from mongokey.commands.crud cimport check_unanswered, decode_written, unanswered_needs
+from mongokey.commands.inherited_options cimport InheritedOptions
 from mongokey.execution.operation cimport (
     COMMAND_RESERVE,
+    Namespace,
     Operation,
     check,
     mk_command_reply,
@@ -28,13 +30,18 @@ from mongokey._support.server_errors import (
     number_in,
     raise_write_concern_error,
 )
-from mongokey.errors import DocumentTooLarge, labels_in
+from mongokey.commands import arguments as arguments
+from mongokey.errors import DocumentTooLarge, OperationFailure, labels_in
 
 # src/mongo/base/error_codes.yml: BSONObjectTooLarge.
 cdef int TOO_LARGE = 10334
 
+# The section of OP_MSG that holds a command's statements.
+cdef dict SECTIONS = {"insert": b"documents", "update": b"updates", "delete": b"deletes"}
 
-cdef dict new_result():
+
+def new_result():
+    """A result without any count, in the form of `BulkWriteError.details`."""
     return {
         "writeErrors": [],
         "writeConcernErrors": [],
@@ -47,16 +54,36 @@ cdef dict new_result():
     }
 
 
-cdef int check_statements(list statements, bint inserts, CodecContext context) except -1:
+def check_statements(list statements not None, bint inserts, InheritedOptions options not None):
+    """Raise what encoding one of `statements` would raise."""
     cdef mk_buffer scratch
     mk_buffer_init(&scratch)
     try:
         for statement in statements:
             scratch.size = 0
-            write_document(&scratch, statement, context, False, inserts)
+            write_document(&scratch, statement, options.context, False, inserts)
     finally:
         mk_buffer_free(&scratch)
-    return 0
+
+
+def unanswered_needs_of(list groups not None, bypass_document_validation):
+    """What an unacknowledged bulk needs of the server, see `unanswered_needs`; raises for what it
+    cannot have at all."""
+    cdef tuple needs = None
+    if bypass_document_validation:
+        # PyMongo's class for it.
+        raise OperationFailure(
+            "bypass_document_validation cannot be used in an unacknowledged bulk (w=0)"
+        )
+    for run in groups:
+        if run.command == "insert":
+            continue
+        for statement in run.statements:
+            arguments.refuse_unacknowledged(statement, "collation", "arrayFilters")
+            needed = unanswered_needs(statement, run.command == "delete")
+            if needed is not None and (needs is None or needed > needs):
+                needs = needed
+    return needs
 
 
 cdef class Batch(Operation):
@@ -67,8 +94,38 @@ cdef class Batch(Operation):
     as if the server had refused it, and the others are sent around it.
     """
 
-    def __cinit__(self):
-        self.last = True
+    def __init__(
+        self,
+        Namespace namespace not None,
+        InheritedOptions options not None,
+        run not None,
+        bint ordered,
+        dict extras,
+        *,
+        dict result not None,
+        list refusals not None,
+        tuple needs=None,
+        bint last=True,
+    ):
+        self.namespace = namespace
+        self.context = options.context
+        self.command = run.command.encode()
+        self.section = SECTIONS[run.command]
+        self.statements = run.statements
+        self.indexes = run.indexes
+        self.ordered = ordered
+        self.extras = extras
+        self.result = result
+        self.refusals = refusals
+        self.writes = True
+        self.write_concern = self.wanted_concern = options.write_concern_element
+        self.unacknowledged = options.unacknowledged
+        # retryable-writes: the server cannot repeat a statement on many documents.
+        self.retryable_write = not (options.unacknowledged or run.multi)
+        self.needs = needs
+        self.stops = options.unacknowledged and ordered
+        self.last = last
+        self.begin()
 
     cdef int begin(self) except -1:
         """Decide, before each message, whether it is to be answered."""
@@ -157,7 +214,7 @@ cdef class Batch(Operation):
         self.begin()
         return self.result
 
-    cdef int settle(self) except -1:
+    cpdef int settle(self) except -1:
         """Count what the reply said whose batch could not be repeated, when a failure ends all."""
         if self.unsettled is not None:
             answer, n = self.unsettled

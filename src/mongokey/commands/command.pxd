@@ -1,7 +1,14 @@
 # Operations given as a whole command document, and the driver's own housekeeping.
+from libc.stdint cimport int64_t
+
 from mongokey.bson.codec cimport CodecContext
 from mongokey.connection.connection cimport Connection
-from mongokey.execution.operation cimport Operation, mk_command_reply, mk_cursor_reply
+from mongokey.execution.operation cimport (
+    Namespace,
+    Operation,
+    mk_command_reply,
+    mk_cursor_reply,
+)
 
 
 cdef class Command(Operation):
@@ -25,4 +32,21 @@ cdef class FieldCommand(Command):
 
 cdef class CursorCommand(Command):
     cdef bint needs_cursor                  # a reply without one is an error
+    cdef readonly int64_t batch_size        # of the getMores; 0: the server's choice
+    cdef readonly dict get_more_extras      # further fields of the getMores, or None
     cdef str _collection_of(self, mk_cursor_reply *cursor)
+
+
+# What a user gave to `Database.command`, whose keyword arguments are `options`.
+cdef Command user_command(
+    Namespace namespace,
+    command,
+    value,
+    check,
+    allowable_errors,
+    read_preference,
+    codec_options,
+    session,
+    comment,
+    dict options,
+)

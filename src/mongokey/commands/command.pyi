@@ -1,8 +1,12 @@
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from mongokey.bson.codec_options import CodecOptions
+from mongokey.commands.inherited_options import InheritedOptions
 from mongokey.execution.operation import Namespace, Operation
+from mongokey.read_preferences import _ServerMode
+
+_Self = TypeVar("_Self", bound=Command)
 
 class Command(Operation):
     def __init__(
@@ -16,6 +20,9 @@ class Command(Operation):
         retryable_write: bool = False,
         check_write_concern: bool = False,
     ) -> None: ...
+    def for_reading(self: _Self, options: InheritedOptions) -> _Self: ...
+    def for_writing(self: _Self, options: InheritedOptions) -> _Self: ...
+    def reading_by(self: _Self, preference: _ServerMode | None) -> _Self: ...
     def allow_errors(self, errors: Collection[int | str] | None) -> None: ...
 
 class FieldCommand(Command):
@@ -32,4 +39,32 @@ class FieldCommand(Command):
         check_write_concern: bool = False,
     ) -> None: ...
 
-class CursorCommand(Command): ...
+class CursorCommand(Command):
+    def __init__(
+        self,
+        namespace: Namespace,
+        document: Mapping[str, Any],
+        *,
+        options: CodecOptions[Any] | None = None,
+        batch_size: int = 0,
+        get_more_extras: dict[str, Any] | None = None,
+        needs_cursor: bool = False,
+        retryable_read: bool = False,
+    ) -> None: ...
+    def for_aggregation(self, options: InheritedOptions, writes: bool) -> CursorCommand: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def get_more_extras(self) -> dict[str, Any] | None: ...
+
+def user_cursor_command(
+    namespace: Namespace,
+    command: str | Mapping[str, Any],
+    value: Any,
+    read_preference: _ServerMode | None,
+    codec_options: CodecOptions[Any] | None,
+    session: None,
+    comment: Any,
+    max_await_time_ms: int | None,
+    options: dict[str, Any],
+) -> CursorCommand: ...

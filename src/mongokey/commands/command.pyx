@@ -5,6 +5,8 @@
 single commands mean to a collection.
 """
 
+from libc.stdint cimport int64_t
+
 from mongokey._support.cdefs cimport MK_OK, mk_buffer
 from mongokey.bson.bson_c cimport (
     MK_BSON_ARRAY,
@@ -17,6 +19,7 @@ from mongokey.bson.bson_c cimport (
 from mongokey.bson.codec cimport context_of, read_array, read_document
 from mongokey.connection.connection cimport Connection
 from mongokey.commands.crud cimport decode_batch, raise_first_error
+from mongokey.commands.inherited_options cimport InheritedOptions, read_preference_element
 from mongokey.execution.operation cimport (
     Namespace,
     Operation,
@@ -29,7 +32,8 @@ from mongokey.execution.operation cimport (
     write_document_elements,
 )
 
-from mongokey.errors import InvalidBSON, InvalidOperation, ProtocolError
+from mongokey.commands import arguments as arguments
+from mongokey.errors import ConfigurationError, InvalidBSON, InvalidOperation, ProtocolError
 
 # What the executor sets itself, whatever the user gave: it would stand there twice.
 cdef tuple RESERVED = ("$db", "$clusterTime", "lsid")
@@ -82,6 +86,25 @@ cdef class Command(Operation):
         if write_concern is not None and "writeConcern" not in self.document:
             self.write_concern = write_concern
         return 0
+
+    def for_reading(self, InheritedOptions options not None):
+        """Have it read by `options`, and be tried again; returns self."""
+        self.retryable_read = True
+        self.set_elements(options.read_preference_element, options.read_concern_element, None)
+        return self
+
+    def for_writing(self, InheritedOptions options not None):
+        """Have it write with the write concern of `options`; returns self."""
+        self.writes = True
+        self.check_write_concern = True
+        self.set_elements(None, None, options.write_concern_element)
+        return self
+
+    def reading_by(self, preference):
+        """Have it sent with a read preference, None for none; returns self."""
+        if preference is not None:
+            self.set_elements(read_preference_element(preference), None, None)
+        return self
 
     def allow_errors(self, errors):
         """Return, and do not raise, the server's errors: those whose code or, for want of one,
@@ -167,7 +190,38 @@ cdef class FieldCommand(Command):
 
 cdef class CursorCommand(Command):
     """A command whose reply opens a cursor: the result is its first batch, a list; `opened` and
-    `opened_collection` say where the next one is to be had."""
+    `opened_collection` say where the next one is to be had.
+
+    `batch_size` and `get_more_extras` are for the getMores of that cursor. With `needs_cursor` a
+    reply without one raises `InvalidOperation`.
+    """
+
+    def __init__(
+        self,
+        Namespace namespace not None,
+        document,
+        *,
+        options=None,
+        int64_t batch_size=0,
+        dict get_more_extras=None,
+        bint needs_cursor=False,
+        bint retryable_read=False,
+    ):
+        Command.__init__(self, namespace, document, options=options, retryable_read=retryable_read)
+        self.batch_size = batch_size
+        self.get_more_extras = get_more_extras
+        self.needs_cursor = needs_cursor
+
+    def for_aggregation(self, InheritedOptions options not None, bint writes):
+        """Have it read by `options`, or also write ($out, $merge); returns self."""
+        self.retryable_read = not writes
+        self.writes = self.check_write_concern = writes
+        self.set_elements(
+            None if writes else options.read_preference_element,
+            options.read_concern_element,
+            options.write_concern_element if writes else None,
+        )
+        return self
 
     cdef object read(self, Connection connection, mk_command_reply *reply):
         cdef mk_cursor_reply cursor
@@ -202,3 +256,78 @@ cdef class CursorCommand(Command):
                 f"{full[:100]!r}, which is not database.collection: no more can be read from it"
             )
         return name
+
+
+cdef object command_document(command, value, comment, dict options):
+    """The document of a command given by its name and options, or whole."""
+    if isinstance(command, str):
+        if command in options:
+            raise ConfigurationError(
+                f"the option {command!r} cannot be given by keyword: it is the command's name, "
+                f"whose value is {value!r}"
+            )
+        document = {command: value}
+    else:
+        arguments.check_mapping("command", command)
+        document = command
+    if options or comment is not None:
+        document = dict(document, **options)
+        if comment is not None:
+            document["comment"] = comment
+    return document
+
+
+cdef Command user_command(
+    Namespace namespace,
+    command,
+    value,
+    check,
+    allowable_errors,
+    read_preference,
+    codec_options,
+    session,
+    comment,
+    dict options,
+):
+    cdef Command operation = Command.__new__(Command)
+    if session is not None:
+        arguments.refuse_session(session)
+    operation.namespace = namespace
+    # run-command: neither the database's codec options nor its read preference apply. The whole
+    # reply is the caller's, and read by the caller's options.
+    operation.context = operation.reply_context = context_of(codec_options)
+    operation.set_document(command_document(command, value, comment, options))
+    if read_preference is not None:
+        operation.set_elements(read_preference_element(read_preference), None, None)
+    if not check or allowable_errors is not None:
+        operation.allow_errors(allowable_errors if check else None)
+    return operation
+
+
+def user_cursor_command(
+    Namespace namespace not None,
+    command,
+    value,
+    read_preference,
+    codec_options,
+    session,
+    comment,
+    max_await_time_ms,
+    dict options not None,
+):
+    """A command of the user's whose reply has a cursor; one without raises `InvalidOperation`."""
+    arguments.refuse_session(session)
+    document = command_document(command, value, comment, options)
+    extras = {}
+    if comment is not None:
+        extras["comment"] = comment
+    if max_await_time_ms is not None:
+        extras["maxTimeMS"] = max_await_time_ms
+    operation = CursorCommand(
+        namespace,
+        document,
+        options=codec_options,
+        get_more_extras=extras or None,
+        needs_cursor=True,
+    )
+    return operation.reading_by(read_preference)

@@ -1,0 +1,9 @@
+# Objects whose unknown attributes are their children: `client.name` is a database.
+
+
+cdef class ParentOfNames:
+    # The child `name`: a database of a client, a collection of a database.
+    cdef object child(self, name)
+    # What stands in error messages: the class that PyMongo has for this one, what kind of object a
+    # child is, the child's whole name, and how to get it without attribute access.
+    cdef tuple words_for(self, str name)

@@ -1,0 +1,6 @@
+from types import GenericAlias
+from typing import Any
+
+class ParentOfNames:
+    def __class_getitem__(cls, document_class: Any) -> GenericAlias: ...
+    def next(self) -> Any: ...

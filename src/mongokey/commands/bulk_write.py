@@ -1,0 +1,137 @@
+"""`bulk_write` and `insert_many` as plans: batches of statements, one after the other.
+
+A plan is a generator over operations, `result = yield operation`: the face that runs it does the
+I/O. It knows what ends a bulk and what its outcome is. How a batch becomes messages, `bulk` knows.
+"""
+
+from __future__ import annotations
+
+from mongokey.commands import arguments as arguments
+from mongokey.commands.bulk import Batch, check_statements, new_result, unanswered_needs_of
+from mongokey.commands.collection_operations import ensure_id, take_documents, write_options
+from mongokey.commands.write_requests import Run, runs
+from mongokey.errors import BulkWriteError, InvalidOperation, OperationFailure
+from mongokey.results import BulkWriteResult, InsertManyResult
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from mongokey.commands.inherited_options import InheritedOptions
+    from mongokey.commands.plan import Plan
+    from mongokey.execution.operation import Namespace
+
+
+def insert_many(
+    namespace: Namespace,
+    options: InheritedOptions,
+    documents: Iterable[Any],
+    ordered: bool,
+    bypass_document_validation: bool | None,
+    session: None,
+    comment: Any,
+) -> Plan[InsertManyResult]:
+    """Insert `documents`; each gets an ``_id`` if it has none."""
+    arguments.refuse_session(session)
+    run = Run("insert")
+    run.statements, inserted_ids = take_documents(documents)
+    yield from _carry_out(
+        namespace, options, [run], ordered, bypass_document_validation, comment, None
+    )
+    return InsertManyResult(inserted_ids, not options.unacknowledged)
+
+
+def bulk_write(
+    namespace: Namespace,
+    options: InheritedOptions,
+    requests: list[Any],
+    ordered: bool,
+    bypass_document_validation: bool | None,
+    session: None,
+    comment: Any,
+    let: Any,
+) -> Plan[BulkWriteResult]:
+    """Carry out `requests`, those of one kind that may go together in as few messages as can be."""
+    arguments.refuse_session(session)
+    arguments.check_list("requests", requests)
+    if not requests:
+        raise InvalidOperation("No operations to execute")
+    groups = runs(requests, ordered)
+    arguments.check_let(let)
+    for run in groups:
+        if run.command == "insert":
+            for document in run.statements:
+                ensure_id(document)
+    if len(groups) > 1:
+        # What cannot be encoded is found before the first is sent.
+        for run in groups:
+            check_statements(run.statements, run.command == "insert", options)
+    result = yield from _carry_out(
+        namespace, options, groups, ordered, bypass_document_validation, comment, let
+    )
+    if options.unacknowledged:
+        return BulkWriteResult({}, False)
+    return BulkWriteResult(result, True)
+
+
+def _carry_out(
+    namespace: Namespace,
+    options: InheritedOptions,
+    groups: list[Run],
+    ordered: bool,
+    bypass_document_validation: bool | None,
+    comment: Any,
+    let: Any,
+) -> Plan[dict[str, Any]]:
+    """Carry out a bulk; returns its result, in the form of `BulkWriteError.details`.
+
+    Raises `BulkWriteError` when something was refused. Any other error that ends it in its midst
+    gets the result so far as its `partial_result`.
+    """
+    batch = None
+    result = new_result()
+    refusals: list[Exception] = []
+    needs = None
+    if options.unacknowledged:
+        needs = unanswered_needs_of(groups, bypass_document_validation)
+    try:
+        for run in groups:
+            batch = Batch(
+                namespace,
+                options,
+                run,
+                bool(ordered),
+                write_options(
+                    bypass_document_validation, None if run.command == "insert" else let, comment
+                ),
+                result=result,
+                refusals=refusals,
+                needs=needs,
+                last=run is groups[-1],
+            )
+            yield batch
+            if ordered and result["writeErrors"]:
+                break
+    except BaseException as error:
+        if not options.unacknowledged:
+            if batch is not None:
+                batch.settle()
+            error.partial_result = BulkWriteResult(result, True)  # type: ignore[attr-defined]
+            raise
+        if not isinstance(error, OperationFailure):
+            raise
+        # With w=0 nobody asked for the server's errors; they only stop the bulk.
+    if options.unacknowledged:
+        if refusals:
+            # The server never saw it, so that nobody else could tell.
+            raise refusals[0]
+    elif result["writeErrors"] or result["writeConcernErrors"]:
+        result["writeErrors"].sort(key=_position)
+        raise BulkWriteError(result)
+    return result
+
+
+def _position(error: dict[str, Any]) -> Any:
+    """Where in the bulk a write error belongs."""
+    return error["index"]

@@ -1,0 +1,86 @@
+"""Commands about the collections of a database: list, create, drop and rename them."""
+
+from __future__ import annotations
+
+from mongokey._support.server_errors import NAMESPACE_NOT_FOUND
+from mongokey.commands import arguments as arguments
+from mongokey.commands.command import Command, CursorCommand
+from mongokey.errors import ConfigurationError
+from mongokey.execution.operation import Namespace
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mongokey.commands.inherited_options import InheritedOptions
+    from mongokey.execution.operation import Operation
+
+
+def list_collections(
+    namespace: Namespace, session: None, filter: Any, comment: Any, further: dict[str, Any]
+) -> CursorCommand:
+    """A cursor over the collections, a document for each (enumerate-collections)."""
+    arguments.refuse_session(session)
+    document: dict[str, Any] = {"listCollections": 1}
+    if filter is not None:
+        arguments.check_mapping("filter", filter)
+        document["filter"] = filter
+    arguments.add_options(document, {"cursor": {}, **further}, comment)
+    return CursorCommand(namespace, document, retryable_read=True)
+
+
+def name_only(filter: Any) -> bool:
+    """Whether names are all that a list of collections with this filter needs: the server may
+    then leave out the rest, and does not lock the collections."""
+    return filter is None or (isinstance(filter, dict) and set(filter) <= {"name"})
+
+
+def create_collection(
+    namespace: Namespace, options: InheritedOptions, name: str, further: dict[str, Any]
+) -> Operation:
+    """Create the collection `name` with options (capped, validator, timeseries…)."""
+    document = arguments.add_options({"create": name}, further)
+    return Command(namespace, document).for_writing(options)
+
+
+def drop_collection(
+    namespace: Namespace,
+    options: InheritedOptions,
+    name: str,
+    session: None,
+    comment: Any,
+    encrypted_fields: None,
+) -> Operation:
+    """Drop the collection `name`; no error if there is none."""
+    if encrypted_fields is not None:
+        raise ConfigurationError("encrypted_fields is not supported by this version")
+    arguments.refuse_session(session)
+    arguments.check_string("name_or_collection", name)
+    document: dict[str, Any] = {"drop": name}
+    if comment is not None:
+        document["comment"] = comment
+    command = Command(namespace, document).for_writing(options)
+    command.allow_errors([NAMESPACE_NOT_FOUND, "ns not found"])
+    return command
+
+
+def rename_collection(
+    namespace: Namespace,
+    options: InheritedOptions,
+    new_name: str,
+    session: None,
+    comment: Any,
+    further: dict[str, Any],
+) -> Operation:
+    """Rename the collection within its database; ``dropTarget`` replaces another.
+
+    `options` are the client's: the command is the deployment's, and sent to "admin".
+    """
+    arguments.check_collection_name(new_name)
+    arguments.refuse_session(session)
+    document = {
+        "renameCollection": f"{namespace.database}.{namespace.collection}",
+        "to": f"{namespace.database}.{new_name}",
+    }
+    arguments.add_options(document, further, comment)
+    return Command(Namespace("admin"), document).for_writing(options)

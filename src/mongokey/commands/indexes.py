@@ -1,0 +1,68 @@
+"""Commands about the indexes of a collection (index-management specification)."""
+
+from __future__ import annotations
+
+from mongokey._support.server_errors import NAMESPACE_NOT_FOUND
+from mongokey.commands import arguments as arguments
+from mongokey.commands.command import Command, CursorCommand
+from mongokey.commands.index_model import index_documents
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from mongokey.commands.index_model import IndexModel
+    from mongokey.commands.inherited_options import InheritedOptions
+    from mongokey.commands.plan import Plan
+    from mongokey.execution.operation import Namespace, Operation
+
+# Options of `create_index` that are not the index's.
+COMMAND_OPTIONS = ("commitQuorum", "maxTimeMS")
+
+
+def create_indexes(
+    namespace: Namespace,
+    options: InheritedOptions,
+    indexes: Sequence[IndexModel],
+    session: None,
+    comment: Any,
+    further: dict[str, Any],
+) -> Plan[list[str]]:
+    """Create `indexes`; the result is their names."""
+    arguments.refuse_session(session)
+    documents = index_documents(indexes)
+    document = {"createIndexes": namespace.collection, "indexes": documents}
+    arguments.add_options(document, further, comment)
+    yield Command(namespace, document).for_writing(options)
+    return [each["name"] for each in documents]
+
+
+def drop_index(
+    namespace: Namespace,
+    options: InheritedOptions,
+    index_or_name: Any,
+    session: None,
+    comment: Any,
+    further: dict[str, Any],
+) -> Operation:
+    """Drop one index, by its name or its keys, or all but the one on ``_id`` (``"*"``)."""
+    arguments.refuse_session(session)
+    name = index_or_name
+    if not isinstance(name, str):
+        name = arguments.index_name(arguments.index_document(arguments.index_pairs(index_or_name)))
+    arguments.check_string("index_or_name", name)
+    document = {"dropIndexes": namespace.collection, "index": name}
+    arguments.add_options(document, further, comment)
+    command = Command(namespace, document).for_writing(options)
+    command.allow_errors([NAMESPACE_NOT_FOUND, "ns not found"])
+    return command
+
+
+def list_indexes(namespace: Namespace, session: None, comment: Any) -> CursorCommand:
+    """A cursor over the indexes, a document for each."""
+    arguments.refuse_session(session)
+    document = arguments.add_options(
+        {"listIndexes": namespace.collection, "cursor": {}}, {}, comment
+    )
+    return CursorCommand(namespace, document, retryable_read=True)

@@ -1,0 +1,195 @@
+"""A database, under PyMongo's name: commands, and the way to collections.
+
+It knows PyMongo's methods and their arguments. The operations that they take are made in
+`mongokey.commands`; what is called all the time stands in `mongokey.execution.blocking`.
+"""
+
+from __future__ import annotations
+
+from mongokey.collection import Collection
+from mongokey.commands import arguments as arguments
+from mongokey.commands.named_part import NamedPart
+from mongokey.errors import CollectionInvalid
+from mongokey.execution.blocking import BlockingDatabase
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TypeVar
+
+    from mongokey.bson.codec_options import CodecOptions
+    from mongokey.bson.dbref import DBRef
+    from mongokey.cursor import CommandCursor
+    from mongokey.mongo_client import MongoClient
+    from mongokey.read_concern import ReadConcern
+    from mongokey.read_preferences import _ServerMode
+    from mongokey.write_concern import WriteConcern
+
+    _Document = TypeVar("_Document", bound=Mapping[str, Any])
+
+
+class Database(NamedPart, BlockingDatabase["_Document"]):
+    """The database `name` of `client`; options left out are the client's."""
+
+    _kind = "database"
+    _collection_class = Collection
+
+    if TYPE_CHECKING:
+
+        @property
+        def client(self) -> MongoClient[_Document]: ...
+        def __getitem__(self, name: str) -> Collection[_Document]: ...
+        def __getattr__(self, name: str) -> Collection[_Document]: ...
+
+    @property
+    def _whole(self) -> MongoClient[_Document]:
+        return self.client
+
+    def get_collection(
+        self,
+        name: str,
+        codec_options: CodecOptions[Any] | None = None,
+        read_preference: _ServerMode | None = None,
+        write_concern: WriteConcern | None = None,
+        read_concern: ReadConcern | None = None,
+    ) -> Collection[_Document]:
+        """The collection `name`, with other options than the database's where given."""
+        return self._collection_class(
+            self, name, codec_options, read_preference, write_concern, read_concern
+        )
+
+    def cursor_command(
+        self,
+        command: str | Mapping[str, Any],
+        value: Any = 1,
+        read_preference: _ServerMode | None = None,
+        codec_options: CodecOptions[Any] | None = None,
+        session: None = None,
+        comment: Any = None,
+        max_await_time_ms: int | None = None,
+        **kwargs: Any,
+    ) -> CommandCursor[Any]:
+        """Run a command whose reply has a cursor, and return a `CommandCursor` over it.
+
+        Raises `InvalidOperation` if the reply has none, and what `command` raises.
+        """
+        from mongokey.commands.command import user_cursor_command
+
+        return self._open_cursor(
+            user_cursor_command(
+                self._namespace,
+                command,
+                value,
+                read_preference,
+                codec_options,
+                session,
+                comment,
+                max_await_time_ms,
+                kwargs,
+            )
+        )
+
+    def aggregate(
+        self, pipeline: Sequence[Mapping[str, Any]], session: None = None, **kwargs: Any
+    ) -> CommandCursor[Any]:
+        """Run an aggregation over the database (``$currentOp``, ``$documents``…)."""
+        from mongokey.commands.aggregate import aggregate
+
+        return self._open_cursor(
+            aggregate(self._namespace, self._inherited, pipeline, session, kwargs)
+        )
+
+    def create_collection(
+        self,
+        name: str,
+        codec_options: CodecOptions[Any] | None = None,
+        read_preference: _ServerMode | None = None,
+        write_concern: WriteConcern | None = None,
+        read_concern: ReadConcern | None = None,
+        session: None = None,
+        check_exists: bool = True,
+        **kwargs: Any,
+    ) -> Collection[_Document]:
+        """Create a collection with options (capped, validator, timeseries…).
+
+        Raises `CollectionInvalid` if it exists (checked first unless `check_exists` is False).
+        """
+        from mongokey.commands.collections import create_collection
+
+        arguments.refuse_session(session)
+        collection = self.get_collection(
+            name, codec_options, read_preference, write_concern, read_concern
+        )
+        operation = create_collection(self._namespace, self._inherited, name, kwargs)
+        if check_exists and self.list_collection_names(filter={"name": name}):
+            raise CollectionInvalid(f"collection {name} already exists")
+        self._execute(operation)
+        return collection
+
+    def list_collections(
+        self,
+        session: None = None,
+        filter: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> CommandCursor[dict[str, Any]]:
+        """A cursor over the collections, a document for each."""
+        from mongokey.commands.collections import list_collections
+
+        return self._open_cursor(
+            list_collections(self._namespace, session, filter, comment, kwargs)
+        )
+
+    def list_collection_names(
+        self,
+        session: None = None,
+        filter: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """The names of the collections, a list."""
+        from mongokey.commands.collections import name_only
+
+        kwargs.setdefault("nameOnly", name_only(filter))
+        with self.list_collections(session, filter=filter, comment=comment, **kwargs) as cursor:
+            return [each["name"] for each in cursor]
+
+    def drop_collection(
+        self,
+        name_or_collection: str | Collection[_Document],
+        session: None = None,
+        comment: Any = None,
+        encrypted_fields: None = None,
+    ) -> dict[str, Any]:
+        """Drop a collection, given by its name or itself; no error if there is none.
+
+        `encrypted_fields` must be None: this version has no encryption.
+        """
+        from mongokey.commands.collections import drop_collection
+
+        name = name_or_collection
+        if isinstance(name, Collection):
+            name = name.name
+        reply: dict[str, Any] = self._execute(
+            drop_collection(
+                self._namespace, self._inherited, name, session, comment, encrypted_fields
+            )
+        )
+        return reply
+
+    def dereference(
+        self, dbref: DBRef, session: None = None, comment: Any = None, **kwargs: Any
+    ) -> _Document | None:
+        """The document that a `DBRef` points to, or None."""
+        from mongokey.bson.dbref import DBRef
+
+        if not isinstance(dbref, DBRef):
+            arguments.refuse_type("dbref", "a DBRef", dbref)
+        if dbref.database is not None and dbref.database != self.name:
+            raise ValueError(
+                f"trying to dereference a DBRef that points to another database "
+                f"({dbref.database!r} not {self.name!r})"
+            )
+        return self[dbref.collection].find_one(
+            {"_id": dbref.id}, session=session, comment=comment, **kwargs
+        )

@@ -1,0 +1,136 @@
+from collections.abc import Collection as AbstractCollection
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from mongokey.bson.codec_options import CodecOptions
+from mongokey.commands.command import CursorCommand
+from mongokey.commands.inherited_options import OptionsHolder
+from mongokey.cursor import CommandCursor, Cursor
+from mongokey.execution.operation import Executor, Namespace, Operation
+from mongokey.read_concern import ReadConcern
+from mongokey.read_preferences import _ServerMode
+from mongokey.results import DeleteResult, InsertOneResult, UpdateResult
+from mongokey.write_concern import WriteConcern
+
+_Document = TypeVar("_Document", bound=Mapping[str, Any])
+_Result = TypeVar("_Result")
+_Keys = str | Sequence[str | tuple[str, Any]] | Mapping[str, Any]
+
+class Blocking(OptionsHolder):
+    @property
+    def _executor(self) -> Executor: ...
+    def _execute(self, operation: Operation) -> Any: ...
+    def _open_cursor(self, command: CursorCommand) -> CommandCursor[Any]: ...
+    def _run(self, plan: Generator[Operation, Any, _Result]) -> _Result: ...
+
+class BlockingClient(Blocking, Generic[_Document]): ...
+
+class BlockingDatabase(Blocking, Generic[_Document]):
+    def __init__(
+        self,
+        client: BlockingClient[_Document],
+        name: str,
+        codec_options: CodecOptions[Any] | None = None,
+        read_preference: _ServerMode | None = None,
+        write_concern: WriteConcern | None = None,
+        read_concern: ReadConcern | None = None,
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def _namespace(self) -> Namespace: ...
+    def command(
+        self,
+        command: str | Mapping[str, Any],
+        value: Any = 1,
+        check: bool = True,
+        allowable_errors: AbstractCollection[int | str] | None = None,
+        read_preference: _ServerMode | None = None,
+        codec_options: CodecOptions[Any] | None = None,
+        session: None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]: ...
+
+class BlockingCollection(Blocking, Generic[_Document]):
+    def __init__(
+        self,
+        database: BlockingDatabase[_Document],
+        name: str,
+        codec_options: CodecOptions[Any] | None = None,
+        read_preference: _ServerMode | None = None,
+        write_concern: WriteConcern | None = None,
+        read_concern: ReadConcern | None = None,
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def _namespace(self) -> Namespace: ...
+    def _bind(self, cursor: Cursor[_Document]) -> None: ...
+    def insert_one(
+        self,
+        document: Any,
+        bypass_document_validation: bool | None = None,
+        session: None = None,
+        comment: Any = None,
+    ) -> InsertOneResult: ...
+    def update_one(
+        self,
+        filter: Mapping[str, Any],
+        update: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        upsert: bool = False,
+        bypass_document_validation: bool | None = None,
+        collation: Any = None,
+        array_filters: Sequence[Mapping[str, Any]] | None = None,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        sort: _Keys | None = None,
+        comment: Any = None,
+    ) -> UpdateResult: ...
+    def update_many(
+        self,
+        filter: Mapping[str, Any],
+        update: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        upsert: bool = False,
+        array_filters: Sequence[Mapping[str, Any]] | None = None,
+        bypass_document_validation: bool | None = None,
+        collation: Any = None,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any = None,
+    ) -> UpdateResult: ...
+    def replace_one(
+        self,
+        filter: Mapping[str, Any],
+        replacement: Mapping[str, Any],
+        upsert: bool = False,
+        bypass_document_validation: bool | None = None,
+        collation: Any = None,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        sort: _Keys | None = None,
+        comment: Any = None,
+    ) -> UpdateResult: ...
+    def delete_one(
+        self,
+        filter: Mapping[str, Any],
+        collation: Any = None,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any = None,
+    ) -> DeleteResult: ...
+    def delete_many(
+        self,
+        filter: Mapping[str, Any],
+        collation: Any = None,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any = None,
+    ) -> DeleteResult: ...
+    def find_one(self, filter: Any = None, *args: Any, **kwargs: Any) -> _Document | None: ...
+    def find(self, *args: Any, **kwargs: Any) -> Cursor[_Document]: ...

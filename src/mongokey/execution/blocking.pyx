@@ -1,0 +1,348 @@
+# cython: language_level=3, nonecheck=True
+"""The C cores of the blocking face: what clients, databases and collections do at every call.
+
+Each method makes an operation of its arguments and has it executed, without a Python frame.
+`MongoClient`, `Database` and `Collection` are Python classes on top; what is not done all the
+time stands there. How operations look like, `mongokey.commands` knows.
+"""
+
+from mongokey.commands.collection_operations cimport (
+    delete,
+    find_first,
+    insert_one,
+    replace,
+    update as make_update,
+)
+from mongokey.commands.command cimport CursorCommand, user_command
+from mongokey.commands.crud cimport Find
+from mongokey.cursor cimport Cursor
+from mongokey.execution.operation cimport Namespace, Operation
+
+from mongokey.commands import arguments as arguments
+from mongokey.cursor import CommandCursor
+
+
+cdef class Blocking(OptionsHolder):
+    """Base of the cores: they have options, and an executor that carries operations out."""
+
+    @property
+    def _executor(self):
+        return self.executor
+
+    def _execute(self, Operation operation not None):
+        """Carry out one operation; returns its result."""
+        return self.executor.execute(operation)
+
+    def _open_cursor(self, CursorCommand command not None):
+        """Carry out a command that opens a cursor; returns a `CommandCursor` over its documents,
+        which keeps this object, and so the client, alive."""
+        return CommandCursor._open(
+            self,
+            self.executor,
+            command.namespace,
+            command.context,
+            command,
+            command.batch_size,
+            command.get_more_extras,
+        )
+
+    def _run(self, plan):
+        """Carry out a plan, a generator over operations; returns its result."""
+        try:
+            operation = next(plan)
+            while True:
+                try:
+                    result = self.executor.execute(<Operation?>operation)
+                except BaseException as error:
+                    operation = plan.throw(error)
+                else:
+                    operation = plan.send(result)
+        except StopIteration as end:
+            return end.value
+        finally:
+            plan.close()
+
+
+cdef class BlockingClient(Blocking):
+    """The core of `MongoClient`."""
+
+    cdef object child(self, name):
+        return type(self)._database_class(self, name)
+
+    cdef tuple words_for(self, str name):
+        return "MongoClient", "database", name, f"client[{name!r}]"
+
+
+cdef class BlockingDatabase(Blocking):
+    """The core of `Database`."""
+
+    def __init__(
+        self,
+        BlockingClient client not None,
+        name,
+        codec_options=None,
+        read_preference=None,
+        write_concern=None,
+        read_concern=None,
+    ):
+        if not (type(name) is str and (<str>name).isidentifier()):
+            # Most names are plain words, which the rules need not look at.
+            arguments.check_string("name", name)
+            arguments.check_database_name(name)
+        self.client = client
+        self.executor = client.executor
+        self.name = name
+        self.namespace = Namespace(name)
+        self.inherited = client.inherited.replaced(
+            codec_options, read_preference, write_concern, read_concern
+        )
+
+    cdef object child(self, name):
+        return type(self)._collection_class(self, name)
+
+    cdef tuple words_for(self, str name):
+        return "Database", "collection", name, f"database[{name!r}]"
+
+    @property
+    def _namespace(self):
+        return self.namespace
+
+    def command(
+        self,
+        command,
+        value=1,
+        check=True,
+        allowable_errors=None,
+        read_preference=None,
+        codec_options=None,
+        session=None,
+        comment=None,
+        **kwargs,
+    ):
+        """Run a command and return the server's reply, a dict.
+
+        `command` is its name (then `value` and keyword arguments are its fields) or the whole
+        document. With ``check=False``, or for codes and messages in `allowable_errors`, an error
+        reply is returned and not raised. Raises `OperationFailure` and kin.
+        """
+        return self.executor.execute(
+            user_command(
+                self.namespace,
+                command,
+                value,
+                check,
+                allowable_errors,
+                read_preference,
+                codec_options,
+                session,
+                comment,
+                kwargs,
+            )
+        )
+
+
+cdef class BlockingCollection(Blocking):
+    """The core of `Collection`."""
+
+    def __init__(
+        self,
+        BlockingDatabase database not None,
+        name,
+        codec_options=None,
+        read_preference=None,
+        write_concern=None,
+        read_concern=None,
+    ):
+        if not (type(name) is str and (<str>name).isidentifier()):
+            # Most names are plain words, which the rules need not look at.
+            arguments.check_collection_name(name)
+        self.database = database
+        self.executor = database.executor
+        self.name = name
+        self.namespace = Namespace(database.name, name)
+        self.inherited = database.inherited.replaced(
+            codec_options, read_preference, write_concern, read_concern
+        )
+
+    cdef object child(self, name):
+        """The collection `name` "below" this one, with the options that this one has."""
+        cdef BlockingCollection made
+        made = <BlockingCollection?>self.database.child(f"{self.name}.{name}")
+        made.inherited = self.inherited
+        return made
+
+    cdef tuple words_for(self, str name):
+        whole = f"{self.name}.{name}"
+        return "Collection", "collection", whole, f"database[{whole!r}]"
+
+    @property
+    def _namespace(self):
+        return self.namespace
+
+    def _bind(self, Cursor cursor not None):
+        """Give a new cursor what it takes from its collection."""
+        cursor._collection = self
+        cursor.executor = self.executor
+        cursor.namespace = self.namespace
+        cursor.context = self.inherited.context
+        cursor.read_preference = self.inherited.read_preference_element
+        cursor.read_concern = self.inherited.read_concern_element
+
+    def insert_one(
+        self, document, bypass_document_validation=None, session=None, comment=None
+    ):
+        """Insert one document; it gets an ``_id`` if it has none.
+
+        Returns an `InsertOneResult`. Raises `DuplicateKeyError`, `WriteError`, `DocumentTooLarge`,
+        `InvalidDocument` and what the connection raises.
+        """
+        return self.executor.execute(
+            insert_one(
+                self.namespace,
+                self.inherited,
+                document,
+                bypass_document_validation,
+                session,
+                comment,
+            )
+        )
+
+    def update_one(
+        self,
+        filter,
+        update,
+        upsert=False,
+        bypass_document_validation=None,
+        collation=None,
+        array_filters=None,
+        hint=None,
+        session=None,
+        let=None,
+        sort=None,
+        comment=None,
+    ):
+        """Update the first document that `filter` matches, with ``$`` operators or a pipeline.
+
+        Returns an `UpdateResult`.
+        """
+        return self.executor.execute(
+            make_update(
+                self.namespace,
+                self.inherited,
+                filter,
+                update,
+                False,
+                upsert,
+                bypass_document_validation,
+                collation,
+                array_filters,
+                hint,
+                session,
+                let,
+                sort,
+                comment,
+            )
+        )
+
+    def update_many(
+        self,
+        filter,
+        update,
+        upsert=False,
+        array_filters=None,
+        bypass_document_validation=None,
+        collation=None,
+        hint=None,
+        session=None,
+        let=None,
+        comment=None,
+    ):
+        """Update every document that `filter` matches. Returns an `UpdateResult`."""
+        return self.executor.execute(
+            make_update(
+                self.namespace,
+                self.inherited,
+                filter,
+                update,
+                True,
+                upsert,
+                bypass_document_validation,
+                collation,
+                array_filters,
+                hint,
+                session,
+                let,
+                None,
+                comment,
+            )
+        )
+
+    def replace_one(
+        self,
+        filter,
+        replacement,
+        upsert=False,
+        bypass_document_validation=None,
+        collation=None,
+        hint=None,
+        session=None,
+        let=None,
+        sort=None,
+        comment=None,
+    ):
+        """Replace the first document that `filter` matches. Returns an `UpdateResult`."""
+        return self.executor.execute(
+            replace(
+                self.namespace,
+                self.inherited,
+                filter,
+                replacement,
+                upsert,
+                bypass_document_validation,
+                collation,
+                hint,
+                session,
+                let,
+                sort,
+                comment,
+            )
+        )
+
+    def delete_one(
+        self, filter, collation=None, hint=None, session=None, let=None, comment=None
+    ):
+        """Delete the first document that `filter` matches. Returns a `DeleteResult`."""
+        return self.executor.execute(
+            delete(
+                self.namespace, self.inherited, filter, 1, collation, hint, session, let, comment
+            )
+        )
+
+    def delete_many(
+        self, filter, collation=None, hint=None, session=None, let=None, comment=None
+    ):
+        """Delete every document that `filter` matches. Returns a `DeleteResult`."""
+        return self.executor.execute(
+            delete(
+                self.namespace, self.inherited, filter, 0, collation, hint, session, let, comment
+            )
+        )
+
+    def find_one(self, filter=None, *args, **kwargs):
+        """The first document that `filter` matches, or None.
+
+        `filter` may also be an ``_id``; further arguments are those of `find`.
+        """
+        cdef Find operation
+        if args or kwargs:
+            return self._find_one(filter, args, kwargs)
+        operation = find_first(self.namespace, self.inherited, filter)
+        document = self.executor.execute(operation)
+        if operation.opened:
+            # Asked for a single batch, no server should leave a cursor open.
+            self.executor._abandon_opened(operation)
+        return document
+
+    def find(self, *args, **kwargs):
+        """A `Cursor` over the documents that a filter matches; arguments as PyMongo's `find`."""
+        return Cursor(self, *args, **kwargs)
