@@ -7,9 +7,11 @@ carries an operation out: the blocking and the asyncio face use the same functio
 
 from collections.abc import Iterable, Mapping, MutableMapping
 
-from cpython.dict cimport PyDict_CheckExact, PyDict_GetItem, PyDict_SetItem
+from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_SetItem
 from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t
 
+from mongokey.bson.objectid cimport generate, objectid_from_bytes
 from mongokey.commands.crud cimport Find, InsertOne, WriteOne
 from mongokey.commands.inherited_options cimport InheritedOptions
 from mongokey.execution.operation cimport Namespace, Operation
@@ -37,11 +39,13 @@ cpdef object ensure_id(document):
     Raises `TypeError` for what is no mutable mapping.
     """
     cdef PyObject *found
+    cdef uint8_t[12] data
     if PyDict_CheckExact(document):
-        found = PyDict_GetItem(document, ID)
+        found = PyDict_GetItemWithError(document, ID)
         if found != NULL:
             return <object>found
-        identifier = ObjectId()
+        generate(data)
+        identifier = objectid_from_bytes(data)
         PyDict_SetItem(document, ID, identifier)
         return identifier
     if is_raw(document):
