@@ -1,7 +1,7 @@
 """A collection, under PyMongo's name: reads, writes, and what else one does to a collection.
 
 It knows PyMongo's methods and their arguments. The operations that they take are made in
-`mongokey.commands`; what is called all the time stands in `mongokey.execution.blocking`.
+`mongokey.commands`; what is called all the time stands in `mongokey.execution.blocking_cores`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from mongokey.commands.named_part import NamedPart
 from mongokey.cursor import CommandCursor
 from mongokey.errors import OperationFailure
-from mongokey.execution.blocking import BlockingCollection
+from mongokey.execution.blocking_cores import BlockingCollection
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

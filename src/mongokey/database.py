@@ -1,7 +1,7 @@
 """A database, under PyMongo's name: commands, and the way to collections.
 
 It knows PyMongo's methods and their arguments. The operations that they take are made in
-`mongokey.commands`; what is called all the time stands in `mongokey.execution.blocking`.
+`mongokey.commands`; what is called all the time stands in `mongokey.execution.blocking_cores`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from mongokey.collection import Collection
 from mongokey.commands import arguments as arguments
 from mongokey.commands.named_part import NamedPart
 from mongokey.errors import CollectionInvalid
-from mongokey.execution.blocking import BlockingDatabase
+from mongokey.execution.blocking_cores import BlockingDatabase
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
 # The client: options, topology and executor of one deployment.
-from mongokey.execution.blocking cimport BlockingClient
+from mongokey.execution.blocking_cores cimport BlockingClient
 
 
 cdef class MongoClient(BlockingClient):

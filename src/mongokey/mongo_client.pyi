@@ -9,7 +9,7 @@ from mongokey.client_options import ClientOptions
 from mongokey.cursor import CommandCursor
 from mongokey.database import Database
 from mongokey.driver_info import DriverInfo
-from mongokey.execution.blocking import BlockingClient
+from mongokey.execution.blocking_cores import BlockingClient
 from mongokey.read_concern import ReadConcern
 from mongokey.read_preferences import _ServerMode
 from mongokey.transport.tls.context import ClientTLS

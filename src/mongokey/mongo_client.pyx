@@ -10,7 +10,7 @@ from functools import partial
 from threading import RLock
 
 from mongokey.commands.inherited_options cimport InheritedOptions
-from mongokey.execution.blocking cimport BlockingClient
+from mongokey.execution.blocking_cores cimport BlockingClient
 from mongokey.execution.operation cimport Executor
 from mongokey.pool.pool cimport Pool
 

@@ -235,7 +235,7 @@ LAYERS: list[set[str]] = [
     {"commands", "commands.housekeeping"},
     {"operations"},
     # The cores of the blocking face, which make operations and execute them.
-    {"cursor", "execution.blocking"},
+    {"cursor", "execution.blocking_cores"},
     {"collection"},
     {"database"},
     {"mongo_client"},
