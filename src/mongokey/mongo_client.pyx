@@ -23,6 +23,19 @@ from mongokey.database import Database
 from mongokey.errors import ConfigurationError, InvalidOperation
 from mongokey.topology.topology import Topology
 
+cdef dict late_modules = {}
+
+
+cdef object late(str name):
+    """A module that the first connection loads. Once it is there, an import statement would cost
+    more than it gives."""
+    found = late_modules.get(name)
+    if found is None:
+        from importlib import import_module
+
+        found = late_modules[name] = import_module(name)
+    return found
+
 
 class ClientContext:
     """Makes the connections and pools of one client; refers to no client, so that a client
@@ -59,17 +72,17 @@ class ClientContext:
         return self._settings
 
     def _make_settings(self):
-        from mongokey.connection.settings import ConnectionSettings
-        from mongokey.handshake import ClientMetadata
-
         pool_options = self.options.pool_options
         tls = None
         if pool_options.tls is not None:
             from mongokey.transport.tls.context import ClientTLS
 
             tls = ClientTLS(pool_options.tls)
-        settings = ConnectionSettings(
-            metadata=ClientMetadata(pool_options.appname, pool_options.driver),
+        metadata = late("mongokey.handshake").ClientMetadata(
+            pool_options.appname, pool_options.driver
+        )
+        settings = late("mongokey.connection.settings").ConnectionSettings(
+            metadata=metadata,
             credential=self.options.credential,
             connect_timeout_s=pool_options.connect_timeout,
             socket_timeout_s=pool_options.socket_timeout,
@@ -93,10 +106,7 @@ class ClientContext:
 
     def connect(self, address, judge, to_be_used):
         """A connection, logged in, whose server `judge` has nothing against; for `Topology`."""
-        # Late: handshake and login are loaded by the first connection.
-        from mongokey.connection.establish import open_connection
-
-        connection, result = open_connection(
+        connection, result = late("mongokey.connection.establish").open_connection(
             address, self.settings(), judge, to_be_used=to_be_used
         )
         if self.on_login is not None:

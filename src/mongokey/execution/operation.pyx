@@ -68,6 +68,19 @@ cdef bytes PRIMARY_PREFERRED = (
 cdef CodecContext _lenient = context_of(LENIENT)
 cdef CodecContext _default = context_of(None)
 
+# `commands.housekeeping.end`, which is above, once it was asked for.
+cdef object _end = None
+
+
+cdef object end_on_server():
+    global _end
+    if _end is None:
+        from mongokey.commands.housekeeping import end
+
+        _end = end
+    return _end
+
+
 cdef int check(int rc) except -1:
     """Raise what a code of buffer.h or bson.h means."""
     if rc >= 0:
@@ -558,14 +571,12 @@ cdef class Executor:
 
     def close(self):
         """End the server sessions, as far as the server still answers, and close the pools."""
-        from mongokey.commands.housekeeping import end
-
         if self.closed:
             return
         try:
             # With a keeper, a cursor may be on its way to be killed, its session with it.
             if self.idle_sessions() or self.maintenance is not None:
-                end(self, self.pool)
+                end_on_server()(self, self.pool)
         finally:
             self.closed = True
             self._forget()

@@ -16,7 +16,7 @@ from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import Secret, keeps_secrets, unguarded
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options import uri_errors
-from mongokey.options.escapes import escapes_are_whole, unquote_plus
+from mongokey.options.escapes import BrokenEscape, unquote_plus
 from mongokey.options.table import (
     FROM_DEFAULT,
     FROM_TXT,
@@ -429,17 +429,16 @@ def parse(
             or "]" in userinfo
         ):
             raise uri_errors.bad_userinfo(scheme, rest)
-        escaped = "%" in userinfo
-        if escaped and not escapes_are_whole(userinfo):
-            raise uri_errors.bad_userinfo(scheme, rest)
         if "+" in userinfo:
             raw_plus = True
             what = "user name" if "+" in username else "password"
             findings.append(uri_errors.raw_plus(what))
-        if raw_plus or escaped:
-            if raw_plus or "%" in username:
-                username = unquote_plus(username, "user name")
-            password = unquote_plus(password, "password")
+        if raw_plus or "%" in userinfo:
+            try:
+                username = unquote_plus(username, "user name", strict=True)
+                password = unquote_plus(password, "password", strict=True)
+            except BrokenEscape:
+                raise uri_errors.bad_userinfo(scheme, rest) from None
         if not colon:
             password = None
 

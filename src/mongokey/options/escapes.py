@@ -9,11 +9,15 @@ from __future__ import annotations
 from mongokey.options.uri_errors import undecodable
 
 
-def unquote_plus(text: str, what: str = "text") -> str:
+class BrokenEscape(ValueError):
+    """A `%` has not two hex digits behind it."""
+
+
+def unquote_plus(text: str, what: str = "text", *, strict: bool = False) -> str:
     """Decode percent-escapes of UTF-8 and read `+` as a blank, as HTML forms do.
 
-    A `%` without two hex digits behind it stays. Raises InvalidURI, naming `what`, when the
-    escapes are not UTF-8.
+    A `%` without two hex digits behind it stays, or, when `strict`, raises BrokenEscape. Raises
+    InvalidURI, naming `what`, when the escapes are not UTF-8.
     """
     if "+" in text:
         text = text.replace("+", " ")
@@ -24,18 +28,15 @@ def unquote_plus(text: str, what: str = "text") -> str:
     for part in parts:
         char = known(part[:2])
         if char is None:
+            if strict and not _are_whole(text):
+                raise BrokenEscape
             return _unquote_any(text, what)
         decoded += char + part[2:]
     return decoded
 
 
-def escapes_are_whole(text: str) -> bool:
-    """Whether each '%' of `text` has two hex digits behind it."""
-    known = _ascii or _fill_ascii()
-    for part in text.split("%")[1:]:
-        if part[:2] not in known and (len(part) < 2 or not _HEX.issuperset(part[:2])):
-            return False
-    return True
+def _are_whole(text: str) -> bool:
+    return all(len(part) > 1 and _HEX.issuperset(part[:2]) for part in text.split("%")[1:])
 
 
 _HEX = frozenset("0123456789abcdefABCDEF")

@@ -153,7 +153,9 @@ def seconds_0_is_none(name: str, value: Any) -> float | None:
     """A time; 0 and None mean no limit. Zero is written `0`: `0.0` is refused, as in PyMongo."""
     if value is None or value == "0":
         return None
-    number = _milliseconds(name, value)
+    # Nearly all are a few digits.
+    usual = type(value) is str and value.isdecimal() and len(value) < 10
+    number = float(value) if usual else _milliseconds(name, value)
     if number:
         return number / 1000.0
     if isinstance(value, str):
@@ -177,7 +179,7 @@ def filled_string_or_none(name: str, value: Any) -> str | None:
     """A string that is not empty, or None for not given."""
     if value == "":
         raise InvalidOption(f"{name} has no value")
-    return None if value is None else string(name, value)
+    return value if value is None or isinstance(value, str) else string(name, value)
 
 
 def path_or_none(name: str, value: Any) -> str | None:
