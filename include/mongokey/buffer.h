@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wipe.h"
+
 #define MK_OK 0
 #define MK_NO_MEMORY (-1)
 #define MK_TOO_LARGE (-2)
@@ -41,14 +43,7 @@ static inline void mk_buffer_free(mk_buffer *b) {
 
 /* Overwrites what the buffer held, in a way the compiler may not remove. */
 static inline void mk_buffer_wipe(mk_buffer *b) {
-#if defined(__GNUC__)
-    if (b->data != NULL) memset(b->data, 0, b->capacity);
-    __asm__ __volatile__("" : : "r"(b->data) : "memory");
-#else
-    volatile uint8_t *p = b->data;
-    size_t i;
-    for (i = 0; i < b->capacity; i++) p[i] = 0;
-#endif
+    mk_wipe(b->data, b->capacity);
     b->size = 0;
 }
 

@@ -1,4 +1,4 @@
-/* What sha1.h, sha256.h and pbkdf2.h share: big-endian words, wiping, what the processor can do.
+/* What sha1.h, sha256.h and pbkdf2.h share: big-endian words, what the processor can do.
  *
  * Plain C, static inline, free of CPython, so that it can be tested from C. `MK_SHA_X86` or
  * `MK_SHA_ARM` is defined where the compiler can make the processor's SHA instructions; whether
@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "wipe.h"
 
 #if defined(MK_SHA_PORTABLE)
 /* Only the portable code is wanted. */
@@ -78,17 +80,6 @@ static inline void mk_store_be32(uint8_t *p, uint32_t v) {
     p[1] = (uint8_t)(v >> 16);
     p[2] = (uint8_t)(v >> 8);
     p[3] = (uint8_t)v;
-}
-
-/* Overwrites a secret in a way that the compiler may not remove. */
-static inline void mk_wipe(void *p, size_t size) {
-#if defined(__GNUC__)
-    memset(p, 0, size);
-    __asm__ __volatile__("" : : "r"(p) : "memory");
-#else
-    volatile uint8_t *byte = (volatile uint8_t *)p;
-    while (size-- > 0) *byte++ = 0;
-#endif
 }
 
 /* Fills the part of HMAC's second and later blocks that is the same in each: a digest of `words`
