@@ -22,6 +22,8 @@ from tests.servers.scripted import Close, Raw, Reply, Silence
 from tests.servers.scripted.answers import Answer
 
 PACKAGE = str(Path(mongokey.__file__).parent)
+# Compiled modules have their path in the sources.
+COMPILED = "src/mongokey/"
 PASSWORD = "pencil-5ecret"
 
 DONE = {"conversationId": 1, "done": True, "payload": b"", "ok": 1.0}
@@ -41,7 +43,8 @@ REFUSALS = {"refused", "goes on", "no payload", "repeats it"}
 
 
 def variables(error: BaseException) -> Iterator[tuple[str, str]]:
-    """The variables of the package's frames that `error`, its causes and contexts come from."""
+    """The variables of the package's frames that `error`, its causes and contexts come from; and
+    each such frame itself, as compiled ones show no variables."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -54,7 +57,8 @@ def variables(error: BaseException) -> Iterator[tuple[str, str]]:
         told = getattr(each, "errors", None)
         waiting += [e for e in told.values() if isinstance(e, Exception)] if told else []
         for frame, _ in traceback.walk_tb(each.__traceback__):
-            if frame.f_code.co_filename.startswith(PACKAGE):
+            if frame.f_code.co_filename.startswith((PACKAGE, COMPILED)):
+                yield f"{frame.f_code.co_name}: the frame", ""
                 for name, value in frame.f_locals.items():
                     yield f"{frame.f_code.co_name}: {name}", repr(value)
 

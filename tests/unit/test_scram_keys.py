@@ -172,7 +172,7 @@ class TestDeadline:
         assert caught.value.timeout
         assert isinstance(caught.value, AuthenticationFailed)
         assert "pencil" not in str(caught.value)
-        cache = conversation._keys
+        cache = conversation.state.keys
         assert not cache._entries
         assert not cache._flights._flights
 
@@ -291,7 +291,7 @@ class TestKeys:
             salt = number.to_bytes(16, "big")
             server = ScramServer("SCRAM-SHA-256", "user", "pencil", 4096, salt)
             run_blocking(converse(credential), Server(server).send)
-        cache = converse(credential)._keys
+        cache = converse(credential).state.keys
         assert len(cache._entries) == MAX_ENTRIES
         assert not cache._flights._flights
 

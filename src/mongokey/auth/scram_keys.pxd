@@ -23,6 +23,10 @@ cdef extern from "mongokey/pbkdf2.h" nogil:
     void mk_wipe(void *p, size_t size)
 
 
+cdef extern from "mongokey/base64.h" nogil:
+    size_t mk_base64_encode(const uint8_t *data, size_t size, uint8_t *out)
+
+
 cdef extern from "mongokey/clock.h" nogil:
     int64_t mk_monotonic_ns()
 
@@ -37,9 +41,11 @@ cdef class Keys:
     cdef int _fill(self, const mk_hash *hash, const uint8_t *salted) noexcept
     cpdef bytes prove(self, bytes message)
     cpdef bint verify(self, bytes message, bytes signature)
+    cdef bint signed(self, bytes message, const uint8_t *signature, size_t signature_size)
 
 
 cpdef Keys derive_keys(
     str digest, bytes password, bytes salt, uint64_t iterations, int64_t deadline_ns=*,
     object cancelled=*)
+cdef bint same(const uint8_t *a, const uint8_t *b, size_t size) noexcept nogil
 cpdef bint equal(bytes one, bytes two)

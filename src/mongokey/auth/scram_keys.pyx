@@ -5,8 +5,7 @@ Knows PBKDF2 (RFC 8018), HMAC (RFC 2104), the clock and the interpreter lock. Mu
 messages. Derived secrets stay in C and are wiped.
 """
 
-from binascii import b2a_base64
-
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
@@ -143,21 +142,31 @@ cdef class Keys:
     cpdef bytes prove(self, bytes message):
         """ClientProof for the AuthMessage `message`, in base64."""
         cdef uint8_t proof[32]
+        cdef uint8_t text[44]
+        cdef size_t size
         cdef int i
         mk_hmac(
             &self.stored_key, <const uint8_t *><const char *>message, <size_t>len(message), proof)
         for i in range(self.size):
             proof[i] ^= self.client_key[i]
-        return b2a_base64((<const char *>proof)[:self.size], newline=False)
+        size = mk_base64_encode(proof, <size_t>self.size, text)
+        return PyBytes_FromStringAndSize(<const char *>text, <Py_ssize_t>size)
 
     cpdef bint verify(self, bytes message, bytes signature):
         """Whether `signature` is the ServerSignature for `message`, in base64."""
+        return self.signed(
+            message, <const uint8_t *><const char *>signature, <size_t>len(signature))
+
+    cdef bint signed(self, bytes message, const uint8_t *signature, size_t signature_size):
+        """`verify` of a signature that lies in a message."""
         cdef uint8_t expected[32]
+        cdef uint8_t text[44]
+        cdef size_t size
         mk_hmac(
             &self.server_key, <const uint8_t *><const char *>message, <size_t>len(message),
             expected)
-        return equal(
-            b2a_base64((<const char *>expected)[:self.size], newline=False), signature)
+        size = mk_base64_encode(expected, <size_t>self.size, text)
+        return size == signature_size and same(text, signature, size)
 
     def __repr__(self):
         return "<Keys>"
@@ -188,17 +197,22 @@ cpdef Keys derive_keys(
     return keys
 
 
-cpdef bint equal(bytes one, bytes two):
-    """Whether the two are the same, in a time that depends on nothing but their lengths."""
-    cdef const unsigned char *a = one
-    cdef const unsigned char *b = two
-    cdef Py_ssize_t size = len(one), i
-    cdef unsigned char difference = 0
-    if len(two) != size:
-        return False
+cdef bint same(const uint8_t *a, const uint8_t *b, size_t size) noexcept nogil:
+    """Whether these bytes are the same, in a time that depends on nothing but their number."""
+    cdef uint8_t difference = 0
+    cdef size_t i
     for i in range(size):
         difference |= a[i] ^ b[i]
     return difference == 0
+
+
+cpdef bint equal(bytes one, bytes two):
+    """Whether the two are the same, in a time that depends on nothing but their lengths."""
+    cdef Py_ssize_t size = len(one)
+    if len(two) != size:
+        return False
+    return same(
+        <const uint8_t *><const char *>one, <const uint8_t *><const char *>two, <size_t>size)
 
 
 def pbkdf2(

@@ -1,39 +1,31 @@
+# cython: language_level=3
 """The saslStart and saslContinue documents, made and read in this one place.
 
 Knows source/auth/auth.md, "SASL Mechanisms"; must not know what any payload says.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-
 from mongokey.auth.errors import ServerProofError
-
-TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
-if TYPE_CHECKING:
-    from typing import Any
 
 # Payloads are a few hundred bytes; a Kerberos or OIDC one reaches tens of kilobytes.
 MAX_PAYLOAD = 1 << 20
+cdef Py_ssize_t most = MAX_PAYLOAD
 
 
-class SaslReply:
+cdef class SaslReply:
     """A server's SASL answer: what to say in saslContinue, whether it is done, its message."""
 
-    __slots__ = ("conversation_id", "done", "mechanism", "payload")
-
-    def __init__(self, conversation_id: Any, done: bool, payload: bytes, mechanism: str) -> None:
+    def __init__(
+        self, conversation_id, bint done, bytes payload not None, str mechanism not None
+    ):
         self.conversation_id = conversation_id
         self.done = done
         self.payload = payload
         self.mechanism = mechanism
 
 
-def start(
-    mechanism: str, payload: bytes, options: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+cpdef dict start(str mechanism, bytes payload, object options=None):
     """The saslStart command for the mechanism's first message."""
-    command: dict[str, Any] = {
+    cdef dict command = {
         "saslStart": 1,
         "mechanism": mechanism,
         "payload": payload,
@@ -44,23 +36,27 @@ def start(
     return command
 
 
-def proceed(reply: SaslReply, payload: bytes) -> dict[str, Any]:
+cpdef dict proceed(SaslReply reply, bytes payload):
     """The saslContinue command for the mechanism's next message.
 
     Raises ServerProofError when the server gave the conversation no id.
     """
+    if reply is None:
+        raise TypeError("a SASL exchange goes on after a reply")
     # An int32 from MongoDB; whatever another server calls it by is sent back as it came.
     if reply.conversation_id is None:
         raise _broken(reply.mechanism, "conversationId", "a number", None)
     return {"saslContinue": 1, "conversationId": reply.conversation_id, "payload": payload}
 
 
-def read(reply: Mapping[str, Any], mechanism: str) -> SaslReply:
+cpdef SaslReply read(object reply, str mechanism):
     """Check the types of a reply to saslStart or saslContinue.
 
     A missing payload is an empty one. Raises ServerProofError, naming the field, when one is not
     what it should be, or `done` is missing.
     """
+    cdef SaslReply made
+    cdef bytes message
     done = reply.get("done")
     payload = reply.get("payload")
     if done is not True and done is not False:
@@ -69,17 +65,26 @@ def read(reply: Mapping[str, Any], mechanism: str) -> SaslReply:
             raise _broken(mechanism, "done", "true or false", done)
         done = done == 1
     if payload is None:
-        payload = b""
-    if not isinstance(payload, bytes):
+        message = b""
+    elif type(payload) is bytes:
+        message = payload
+    elif isinstance(payload, bytes):
+        message = bytes(payload)
+    else:
         raise _broken(mechanism, "payload", "binary data", payload)
-    if len(payload) > MAX_PAYLOAD:
+    if len(message) > most:
         raise ServerProofError(
-            f"{mechanism}: the server's payload has {len(payload)} bytes, more than {MAX_PAYLOAD}"
+            f"{mechanism}: the server's payload has {len(message)} bytes, more than {most}"
         )
-    return SaslReply(reply.get("conversationId"), done, payload, mechanism)
+    made = SaslReply.__new__(SaslReply)
+    made.conversation_id = reply.get("conversationId")
+    made.done = done
+    made.payload = message
+    made.mechanism = mechanism
+    return made
 
 
-def _broken(mechanism: str, name: str, expected: str, value: Any) -> ServerProofError:
+cdef object _broken(str mechanism, str name, str expected, object value):
     seen = "is missing" if value is None else f"is {type(value).__name__}"
     return ServerProofError(
         f"{mechanism}: the server broke the SASL exchange: {name} {seen}, expected {expected}"

@@ -1,40 +1,44 @@
+# cython: language_level=3
 """Opens a connection and logs in, blocking: connect, TLS, hello and login within one deadline.
 
 It drives the steps of `auth.login` over a stream. It must not know how a mechanism works, nor
 what the connection is used for.
 """
 
-from __future__ import annotations
+from libc.stdint cimport int64_t
 
-from collections.abc import Callable, Generator, Mapping
+from mongokey.auth.login cimport Command, Greeting, LoginResult
+from mongokey.connection cimport connection as connections
+from mongokey.connection.openings cimport Openings
+from mongokey.connection.settings cimport ConnectionSettings
+from mongokey.transport.stream cimport Stream, monotonic_ns
 
 from mongokey._support.waiting import Cancelled
-from mongokey.auth.login import Command, LoginResult, authenticate, greet, reauthenticate
+from mongokey.auth.login import authenticate, greet, reauthenticate
 from mongokey.connection.connection import Connection
 from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout, ProtocolError
-from mongokey.transport import connect, monotonic_ns
+from mongokey.transport.connecting import connect
 
-TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
-if TYPE_CHECKING:
-    from typing import Any
 
-    from mongokey._support.address import AddressLike
-    from mongokey.auth.conversation import OffloadedCall
-    from mongokey.auth.login import Greeting
-    from mongokey.connection.settings import ConnectionSettings
-    from mongokey.handshake import HelloReply
-    from mongokey.transport import Stream
-
-    Judge = Callable[[HelloReply], None]
+cdef extern from *:
+    """
+    /* One step of a generator: what it yields next, or, with *ended, what it returns. */
+    static PyObject *mk_next_step(PyObject *steps, PyObject *answer, int *ended) {
+        PyObject *step = NULL;
+        *ended = PyIter_Send(steps, answer, &step) == PYGEN_RETURN;
+        return step;
+    }
+    """
+    object mk_next_step(object steps, object answer, int *ended)
 
 
 def open_connection(
-    address: AddressLike,
-    settings: ConnectionSettings,
-    judge: Judge | None = None,
+    address,
+    ConnectionSettings settings not None,
+    judge=None,
     *,
-    to_be_used: bool = True,
-) -> tuple[Connection, LoginResult]:
+    bint to_be_used=True,
+):
     """A connection to `address` that has said hello and is logged in.
 
     `judge` is given the server's hello (a `HelloReply`) before anybody logs in, and raises what it
@@ -46,15 +50,17 @@ def open_connection(
     `AuthenticationFailed` when it refuses the login, `ConfigurationError` when it does not fit,
     `InvalidOperation` when the client is closed meanwhile, and what `judge` raises.
     """
-    openings = settings.openings
+    cdef Openings openings = settings.openings
+    cdef connections.Connection connection = None
+    cdef Stream made = None
+    cdef Stream stream = None
+    cdef LoginResult result
+    cdef int64_t deadline
     if openings.closed:
         raise openings.refuse()
     timeout, text = settings.limit_s, settings.deadline_text
-    deadline = monotonic_ns() + int(timeout * 1e9) if timeout else 0
+    deadline = monotonic_ns() + <int64_t>int(timeout * 1e9) if timeout else 0
     host, port = address
-    made: Stream | None = None
-    stream: Stream | None = None
-    connection: Connection | None = None
     try:
         made = stream = connect(
             host, port, deadline_ns=deadline, limit_text=text, cancelled=openings.is_closed
@@ -93,7 +99,7 @@ def open_connection(
     finally:
         if made is not None:
             openings.remove(made)
-        if stream is not None:
+        if stream is not None and stream is not made:
             openings.remove(stream)
     if openings.closed:
         stream.close()
@@ -101,21 +107,22 @@ def open_connection(
     return connection, result
 
 
-def _subject(settings: ConnectionSettings) -> str | None:
+cdef object _subject(ConnectionSettings settings):
     """Who the client's certificate says it is; "" when no certificate can be sent."""
     if settings.tls is None or settings.tls.without_certificate:
         return ""
     return settings.tls.subject
 
 
-def _log_in(
-    connection: Connection,
-    settings: ConnectionSettings,
-    deadline_ns: int,
-    judge: Judge | None,
-    to_be_used: bool,
-) -> LoginResult:
+cdef LoginResult _log_in(
+    connections.Connection connection,
+    ConnectionSettings settings,
+    int64_t deadline_ns,
+    judge,
+    bint to_be_used,
+):
     """Say hello on an open connection, have the server judged, and log in (`auth.login`)."""
+    cdef Greeting greeting
     exposure = settings.plaintext_warner
     if exposure is not None and to_be_used:
         # Before hello, which may carry the secret already.
@@ -129,7 +136,7 @@ def _log_in(
         subject=_subject(settings),
         to_be_used=to_be_used,
     )
-    greeting: Greeting = _drive(steps, connection, settings, deadline_ns)
+    greeting = _drive(steps, connection, settings, deadline_ns)
     hello = greeting.hello
     assert hello is not None, "it was greeted"
     connection.accept_hello(hello)
@@ -137,24 +144,26 @@ def _log_in(
         judge(hello)
     if exposure is not None and not to_be_used:
         exposure.warn(connection.stream, connection.address)
-    result: LoginResult = _drive(authenticate(greeting), connection, settings, deadline_ns)
-    return result
+    return _drive(authenticate(greeting), connection, settings, deadline_ns)
 
 
-def log_in_again(connection: Connection, deadline_ns: int = 0) -> None:
+def log_in_again(connections.Connection connection not None, int64_t deadline_ns=0):
     """Log in once more on a connection in use whose server asks for it (error 391); no hello.
 
     Within the lesser of `connectTimeoutMS` and `timeoutMS` from now, and `deadline_ns` (monotonic
     nanoseconds) if that is sooner. Raises what `open_connection` raises of logins; the connection
     is closed then.
     """
-    settings, login = connection.settings, connection.login
+    cdef ConnectionSettings settings = connection.settings
+    cdef LoginResult login = connection.login
+    cdef Openings openings
+    cdef int64_t limit
     assert settings is not None, "only a connection of open_connection's can be logged in again"
     assert login is not None, "nobody was logged in"
     assert settings.credential is not None, "nobody was logged in"
     timeout = settings.limit_s
     if timeout:
-        limit = monotonic_ns() + int(timeout * 1e9)
+        limit = monotonic_ns() + <int64_t>int(timeout * 1e9)
         deadline_ns = min(deadline_ns, limit) if deadline_ns else limit
         connection.stream.deadline_text = settings.deadline_text
     steps = reauthenticate(
@@ -170,42 +179,46 @@ def log_in_again(connection: Connection, deadline_ns: int = 0) -> None:
         login.saved_state = _drive(steps, connection, settings, deadline_ns)
     except BaseException as error:
         connection.close()
-        if openings.closed and isinstance(error, AutoReconnect | Cancelled):
+        if openings.closed and isinstance(error, (AutoReconnect, Cancelled)):
             raise openings.refuse() from error
         raise
     finally:
         openings.remove(connection.stream)
 
 
-def _drive(
-    steps: Generator[Command | OffloadedCall, Mapping[str, Any] | None, Any],
-    connection: Connection,
-    settings: ConnectionSettings,
-    deadline_ns: int,
-) -> Any:
+cdef object _drive(
+    object steps,
+    connections.Connection connection,
+    ConnectionSettings settings,
+    int64_t deadline_ns,
+):
     """Send the login's commands, do its work, and return what it comes to."""
-    answer: Mapping[str, Any] | None = None
+    cdef object step
+    cdef object answer = None
+    cdef Command command
+    cdef int ended = 0
     try:
-        step = next(steps)
         while True:
-            if isinstance(step, Command):
+            step = mk_next_step(steps, answer, &ended)
+            if ended:
+                return step
+            if type(step) is Command:
+                command = <Command>step
                 try:
-                    answer = connection.command(step.database, step.document, deadline_ns)
+                    answer = connection.command(command.database, command.document, deadline_ns)
                 except NetworkTimeout as error:
-                    raise _too_slow(error, step, settings) from error
+                    raise _too_slow(error, command, settings) from error
             else:
                 deadline_ns = _run(step, settings, deadline_ns)
                 answer = None
-            step = steps.send(answer)
-    except StopIteration as finished:
-        return finished.value
-    finally:
+    except BaseException:
         # A login that is given up ends here and now, whoever still holds the error's traceback:
         # others may be waiting for its outcome.
         steps.close()
+        raise
 
 
-def _too_slow(error: NetworkTimeout, step: Command, settings: ConnectionSettings) -> NetworkTimeout:
+cdef object _too_slow(object error, Command step, ConnectionSettings settings):
     """`error`, saying also which login the server did not answer: others may keep it waiting."""
     credential = settings.credential
     if credential is None or next(iter(step.document)) in ("hello", "isMaster"):
@@ -215,9 +228,10 @@ def _too_slow(error: NetworkTimeout, step: Command, settings: ConnectionSettings
     return NetworkTimeout(f"{error}, in the login{who}{how}", error.errors)
 
 
-def _run(work: OffloadedCall, settings: ConnectionSettings, deadline_ns: int) -> int:
-    """Do `work` within the deadline; returns the deadline, later by the time of patient work."""
-    began = monotonic_ns()
+cdef int64_t _run(object work, ConnectionSettings settings, int64_t deadline_ns) except -1:
+    """Do `work` within the deadline; returns the deadline, later by the time of interactive
+    work."""
+    cdef int64_t began = monotonic_ns()
     left = max(0.0, (deadline_ns - began) / 1e9) if deadline_ns else None
     work.cancelled = settings.openings.is_closed
     if not work.interactive:

@@ -1,3 +1,4 @@
+# cython: language_level=3
 """A login from hello to its end, as a generator that both faces drive.
 
 Yields commands to send and work to do off the wire; knows negotiation, speculation and what is
@@ -5,46 +6,37 @@ remembered between logins (auth.md, "Authentication Handshake"). Must not know s
 or any mechanism by name.
 """
 
-from __future__ import annotations
+from mongokey.handshake.reply cimport HelloReply
 
-from collections.abc import Generator, Mapping, Sequence
-
-from mongokey._support.address import AddressLike, format_address
+from mongokey._support.address import format_address
 from mongokey._support.portable import Portable
 from mongokey._support.server_errors import STATE_CHANGE_CODES, raise_command_error
 from mongokey._support.shared_errors import own_copy
-from mongokey.auth.conversation import Conversation, Document, OffloadedCall
 from mongokey.auth.diagnosis import LoginContext, explain, explain_hello
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.auth.mechanism import FIRST_STEP, WHOLE_LOGIN
 from mongokey.auth.registry import PREFERRED, find_mechanism, negotiate, open_conversation
-from mongokey.auth.turns import Flight, LoginTurns, WaitForLogin
+from mongokey.auth.turns import WaitForLogin
 from mongokey.errors import ConfigurationError, NotPrimaryError, OperationFailure
 from mongokey.handshake.hello import api_fields, hello_command
-from mongokey.handshake.reply import HelloReply
-
-TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
-if TYPE_CHECKING:
-    from typing import Any
-
-    from mongokey.auth.credential import MongoCredential
-    from mongokey.handshake.hello import ServerApiLike
-    from mongokey.handshake.metadata import ClientMetadata
-
-    Steps = Generator["Command | OffloadedCall", "Mapping[str, Any] | None", "LoginResult"]
 
 
-class Command:
+cdef class Command:
     """A command to send as OP_MSG; answer the generator with the decoded reply, errors too."""
 
-    __slots__ = ("database", "document")
-
-    def __init__(self, database: str, document: Document) -> None:
+    def __init__(self, str database not None, dict document not None):
         self.database = database
         self.document = document
 
 
-class LoginResult:
+cdef Command command_of(str database, dict document):
+    cdef Command made = Command.__new__(Command)
+    made.database = database
+    made.document = document
+    return made
+
+
+cdef class LoginResult:
     """What a login came to.
 
     `mechanism` is None when nobody logged in (no credential, or an arbiter); `round_trips`
@@ -53,16 +45,7 @@ class LoginResult:
     on the same connection (`Conversation.saved_state`).
     """
 
-    __slots__ = ("hello", "mechanism", "round_trips", "saved_state", "speculative")
-
-    def __init__(
-        self,
-        hello: HelloReply,
-        mechanism: str | None,
-        round_trips: int,
-        speculative: bool,
-        saved_state: Any = None,
-    ) -> None:
+    def __init__(self, hello, mechanism, int round_trips, bint speculative, saved_state=None):
         self.hello = hello
         self.mechanism = mechanism
         self.round_trips = round_trips
@@ -70,49 +53,39 @@ class LoginResult:
         self.saved_state = saved_state
 
 
-class Greeting:
+cdef class Greeting:
     """A server's answer to hello, and what `authenticate` needs to go on from there.
 
     `hello` is None only where one logs in again without saying it.
     """
 
-    __slots__ = ("address", "conversation", "credential", "hello", "reply", "server_api", "subject")
-
     def __init__(
-        self,
-        hello: HelloReply | None,
-        credential: MongoCredential | None,
-        address: AddressLike,
-        server_api: ServerApiLike | None,
-        subject: str | None,
-        conversation: Conversation | None,
-        reply: Mapping[str, Any] | None,
-    ) -> None:
+        self, HelloReply hello, credential, address, server_api, subject, conversation, reply
+    ):
         self.hello = hello
         self.credential = credential
         self.address = address
         self.server_api = server_api
         self.subject = subject
-        # The conversation that speculated, None where none did; and what the server answered it.
         self.conversation = conversation
         self.reply = reply
 
 
 def login(
-    credential: MongoCredential | None,
-    metadata: ClientMetadata | None,
-    address: AddressLike,
+    credential,
+    metadata,
+    address,
     *,
-    server_api: ServerApiLike | None = None,
-    load_balanced: bool = False,
-    hello_ok: bool = False,
-    compressors: Sequence[str] = (),
-    subject: str | None = None,
-) -> Steps:
+    server_api=None,
+    bint load_balanced=False,
+    bint hello_ok=False,
+    compressors=(),
+    subject=None,
+):
     """Say hello on a new connection and log in: `greet`, then `authenticate`.
 
-    For each `Command` that comes out, send it and `send()` the reply in; for each `OffloadedCall`,
-    run it (a blocking driver here, an asyncio driver in a thread) and `send(None)`. The generator
+    For each `Command` that comes out, send it and `send()` the reply in; for each `OffloadedCall`, run
+    it (a blocking driver here, an asyncio driver in a thread) and `send(None)`. The generator
     returns a `LoginResult`; who gives up before that closes it (`close()`). `subject` is the one of
     the connection's client certificate (RFC 2253 order), "" when there is none, None when that is
     not known.
@@ -137,17 +110,17 @@ def login(
 
 
 def greet(
-    credential: MongoCredential | None,
-    metadata: ClientMetadata | None,
-    address: AddressLike,
+    credential,
+    metadata,
+    address,
     *,
-    server_api: ServerApiLike | None = None,
-    load_balanced: bool = False,
-    hello_ok: bool = False,
-    compressors: Sequence[str] = (),
-    subject: str | None = None,
-    to_be_used: bool = True,
-) -> Generator[Command | OffloadedCall, Mapping[str, Any] | None, Greeting]:
+    server_api=None,
+    bint load_balanced=False,
+    bint hello_ok=False,
+    compressors=(),
+    subject=None,
+    bint to_be_used=True,
+):
     """Say hello on a new connection; the login is `authenticate`'s, once the server is found to be
     one that is to be used.
 
@@ -155,9 +128,9 @@ def greet(
     speculative step is all of it. The generator returns a `Greeting`; what it yields and raises is
     as in `login`, but the server's version is not looked at.
     """
-    conversation: Conversation | None = None
-    speculated: Document | None = None
-    question: str | None = None
+    cdef HelloReply hello
+    cdef bint began
+    conversation = speculated = question = None
     if credential is not None:
         mechanism = credential.mechanism
         if mechanism is None:
@@ -171,7 +144,7 @@ def greet(
         ):
             conversation = _open(credential, mechanism, address, subject)
             speculated = conversation.speculative()
-    answer = yield Command(
+    answer = yield command_of(
         "admin",
         hello_command(
             metadata.raw if metadata is not None else None,
@@ -184,21 +157,24 @@ def greet(
         ),
     )
     assert answer is not None, "a Command is answered with its reply"
-    speculated_something, speculated = speculated is not None, None  # it may hold a secret
+    began, speculated = speculated is not None, None  # it may hold a secret
     if not answer.get("ok"):
         _refuse_hello(answer, credential, address)
     hello = HelloReply(answer)
-    reply = hello.speculative_authenticate if speculated_something else None
+    reply = hello.speculative_authenticate if began else None
     # Imitations of MongoDB send an empty answer, or only that it is ok, or an error.
     if reply is not None and (not reply or not reply.get("ok", True) or tuple(reply) == ("ok",)):
         reply = None
     return Greeting(hello, credential, address, server_api, subject, conversation, reply)
 
 
-def authenticate(greeting: Greeting) -> Steps:
+def authenticate(Greeting greeting not None):
     """Log in on a connection whose server has said hello (`greet`). Yields, returns and raises what
     `login` does."""
-    hello, credential, address = greeting.hello, greeting.credential, greeting.address
+    cdef HelloReply hello = greeting.hello
+    cdef int commands
+    cdef bint speculative
+    credential, address = greeting.credential, greeting.address
     assert hello is not None, "a server that is greeted has answered"
     if not hello.is_compatible:
         hello.check_compatible(format_address(address))
@@ -218,24 +194,23 @@ def authenticate(greeting: Greeting) -> Steps:
         state.mechanism = chosen
     state.logged_in = True
     speculative = reply is not None
-    return LoginResult(
-        hello, conversation.mechanism, 1 + commands, speculative, conversation.saved_state()
-    )
+    saved_state = conversation.saved_state()
+    return LoginResult(hello, conversation.mechanism, 1 + commands, speculative, saved_state)
 
 
 def reauthenticate(
-    credential: MongoCredential,
-    address: AddressLike,
-    mechanism: str | None = None,
-    saved_state: Any = None,
-    server_api: ServerApiLike | None = None,
-) -> Generator[Command | OffloadedCall, Mapping[str, Any] | None, Any]:
+    credential,
+    address,
+    mechanism=None,
+    saved_state=None,
+    server_api=None,
+):
     """Log in again on a connection whose server asked for it (error 391); no hello is sent.
 
     `mechanism` is the one the connection logged in with (`LoginResult.mechanism`); by default
     the credential's, then the one negotiated last. `saved_state` is that login's
-    (`LoginResult.saved_state`),
-    and the generator returns the new one's. Driven and failing as `login`.
+    (`LoginResult.saved_state`), and the generator returns the new one's. Driven and failing as
+    `login`.
     """
     chosen = mechanism or credential.mechanism or credential.state.mechanism or negotiate(None)
     conversation = open_conversation(credential, chosen, address)
@@ -246,9 +221,7 @@ def reauthenticate(
     return conversation.saved_state()
 
 
-def _open(
-    credential: MongoCredential, mechanism: str, address: AddressLike, subject: str | None
-) -> Conversation:
+cdef object _open(credential, mechanism, address, subject):
     if subject == "" and find_mechanism(mechanism).certificate:
         raise ConfigurationError(
             f"{mechanism} logs in with the client certificate of TLS, and there is none: give "
@@ -257,26 +230,23 @@ def _open(
     return open_conversation(credential, mechanism, address)
 
 
-def _converse(
-    conversation: Conversation,
-    speculative_reply: Mapping[str, Any] | None,
-    greeting: Greeting,
-) -> Generator[Command | OffloadedCall, Mapping[str, Any] | None, int]:
+def _converse(conversation, speculative_reply, Greeting greeting):
     """Hold the conversation; returns how many commands it took. Explains its failures.
 
     Until the credential has logged in once, the steps that try its secret wait for their turn.
     """
-    commands = 0
-    database = conversation.source
+    cdef int commands = 0
+    cdef str database = conversation.source
+    cdef bint interactive
     always = api_fields(greeting.server_api)
     credential = greeting.credential
     assert credential is not None, "somebody logs in"
     turns = credential.state.turns
-    turn: Flight | None = None
+    turn = None
     try:
         step = conversation.start(speculative_reply)
         while step is not None:
-            # Whether it is a dict costs less to ask than whether it is a OffloadedCall.
+            # Whether it is a dict costs less to ask than whether it is an OffloadedCall.
             interactive = not isinstance(step, dict) and step.interactive
             if interactive:
                 # It waits for a person, not for the server: others may wait for the same one.
@@ -287,17 +257,19 @@ def _converse(
             if isinstance(step, dict):
                 if always:
                     step.update(always)
-                command = Command(database, step)
+                command = command_of(database, step)
                 commands += 1
                 # In no variable: tools that report errors print those, and it may hold a secret.
                 step = None
                 reply = yield command
+                command = None
                 assert reply is not None, "a Command is answered with its reply"
                 step = conversation.step(reply)
             else:
                 yield step
                 step = conversation.resume(step)
-        turns.succeeded(turn)
+        if turn is not None or not turns.proven:
+            turns.succeeded(turn)
     except NotPrimaryError:
         # The server is going down or changing its role: not the credential's fault.
         raise
@@ -316,13 +288,12 @@ def _converse(
         raise ConfigurationError(f"{facts.tried()}: {error}") from error.__cause__
     finally:
         # Also for a login that is given up: whoever drives this closes it then.
-        turns.leave(turn)
+        if turn is not None:
+            turns.leave(turn)
     return commands
 
 
-def _facts(
-    conversation: Conversation, greeting: Greeting, credential: MongoCredential
-) -> LoginContext:
+cdef object _facts(conversation, Greeting greeting, credential):
     """What a failed login's error tells; most logins do not fail."""
     facts = LoginContext(credential, greeting.address, conversation.mechanism, greeting.hello)
     facts.subject = greeting.subject or None
@@ -335,14 +306,12 @@ def _facts(
 class _RefusedBefore(Portable, Exception):
     """The login that this one waited for was refused."""
 
-    def __init__(self, error: AuthenticationFailed) -> None:
+    def __init__(self, error):
         super().__init__()
         self.error = error
 
 
-def _take_turn(
-    turns: LoginTurns,
-) -> Generator[Command | OffloadedCall, Mapping[str, Any] | None, Flight | None]:
+def _take_turn(turns):
     """Wait until this login may go on; the turn it has then, None where it needs none."""
     while True:
         flight, own = turns.begin()
@@ -358,16 +327,14 @@ def _take_turn(
             raise _RefusedBefore(flight.refusal)
 
 
-def _explained(error: OperationFailure, facts: LoginContext) -> AuthenticationFailed:
+cdef object _explained(error, facts):
     kind = type(error) if isinstance(error, AuthenticationFailed) else AuthenticationFailed
     told = kind(explain(error, facts), error.code, error.details)
     told.login = facts
     return told
 
 
-def _refuse_hello(
-    answer: Mapping[str, Any], credential: MongoCredential | None, address: AddressLike
-) -> None:
+cdef int _refuse_hello(answer, credential, address) except -1:
     code = answer.get("code")
     if isinstance(code, int) and code in STATE_CHANGE_CODES:
         raise_command_error(answer)

@@ -1,0 +1,36 @@
+from collections.abc import Callable
+
+from mongokey._support.address import AddressLike
+from mongokey.auth.login import LoginResult
+from mongokey.connection.connection import Connection
+from mongokey.connection.settings import ConnectionSettings
+from mongokey.handshake import HelloReply
+
+Judge = Callable[[HelloReply], None]
+
+def open_connection(
+    address: AddressLike,
+    settings: ConnectionSettings,
+    judge: Judge | None = None,
+    *,
+    to_be_used: bool = True,
+) -> tuple[Connection, LoginResult]:
+    """A connection to `address` that has said hello and is logged in.
+
+    `judge` is given the server's hello (a `HelloReply`) before anybody logs in, and raises what it
+    has against using that server. `to_be_used` says that it can have nothing: then a login may go
+    along with hello.
+
+    The lesser of `connectTimeoutMS` and `timeoutMS` bounds all of it together. Raises
+    `NetworkTimeout` or `AutoReconnect` when the server cannot be reached or falls silent,
+    `AuthenticationFailed` when it refuses the login, `ConfigurationError` when it does not fit,
+    `InvalidOperation` when the client is closed meanwhile, and what `judge` raises.
+    """
+
+def log_in_again(connection: Connection, deadline_ns: int = 0) -> None:
+    """Log in once more on a connection in use whose server asks for it (error 391); no hello.
+
+    Within the lesser of `connectTimeoutMS` and `timeoutMS` from now, and `deadline_ns` (monotonic
+    nanoseconds) if that is sooner. Raises what `open_connection` raises of logins; the connection
+    is closed then.
+    """

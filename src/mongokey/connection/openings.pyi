@@ -1,0 +1,18 @@
+from mongokey.errors import InvalidOperation
+from mongokey.transport import Stream
+
+class Openings:
+    """Streams that are not yet a pool's. Every method may be called from any thread."""
+
+    @property
+    def closed(self) -> bool: ...
+    def is_closed(self) -> bool:
+        """Whether nothing more is to be opened."""
+    def add(self, stream: Stream) -> None:
+        """Close `stream` when the client is closed, at once if it is."""
+    def remove(self, stream: Stream) -> None:
+        """`stream` is a pool's now, or closed."""
+    def end(self) -> None:
+        """Close them all; who waits for one of them gets an error at once."""
+    def refuse(self) -> InvalidOperation:
+        """The error of who opens a connection of a closed client."""
