@@ -86,8 +86,8 @@ def login(
 ) -> Steps:
     """Say hello on a new connection and log in: `greet`, then `authenticate`.
 
-    For each `Command` that comes out, send it and `send()` the reply in; for each `OffloadedCall`, run
-    it (a blocking driver here, an asyncio driver in a thread) and `send(None)`. The generator
+    For each `Command` that comes out, send it and `send()` the reply in; for each `OffloadedCall`,
+    run it (a blocking driver here, an asyncio driver in a thread) and `send(None)`. The generator
     returns a `LoginResult`; who gives up before that closes it (`close()`). `subject` is the one of
     the connection's client certificate (RFC 2253 order), "" when there is none, None when that is
     not known.

@@ -3,8 +3,8 @@
 The story: the client sends its name and a nonce; the server answers with its own nonce, salt
 and iteration count; the client proves that it has the key derived from the password; the server
 proves the same with a signature, without which no login is complete. `scram_steps` holds that
-conversation; here is what its credential must be, and how its keys are derived, as `OffloadedCall`, and
-kept in the credential's shared state. Does no I/O.
+conversation; here is what its credential must be, and how its keys are derived, as
+`OffloadedCall`, and kept in the credential's shared state. Does no I/O.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mongokey._support.address import AddressLike
-from mongokey.auth.conversation import Document, Step, OffloadedCall
+from mongokey.auth.conversation import Document, OffloadedCall, Step
 from mongokey.auth.credential import MongoCredential
 from mongokey.auth.keycache import KeyCache
 
@@ -44,7 +44,7 @@ class ScramSteps:
     def _next(self, reply: Mapping[str, Any]) -> Step: ...
     def _resumed(self, work: OffloadedCall) -> Step: ...
     def _derivation(self, salt: bytes, iterations: int) -> OffloadedCall:
-        """The `OffloadedCall` that derives the keys for a salt in base64; it leaves them in its `keys`."""
+        """The `OffloadedCall` that derives the keys for a salt in base64, into its `keys`."""
 
 def read_server_first(payload: bytes) -> tuple[bytes, bytes, int] | None:
     """(nonce, salt in base64, iterations) of a server-first-message; None for what is none."""

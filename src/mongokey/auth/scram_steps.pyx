@@ -231,7 +231,7 @@ cdef class ScramSteps:
         return None
 
     def _derivation(self, bytes salt, iterations):
-        """The `OffloadedCall` that derives the keys for a salt in base64; it leaves them in its `keys`."""
+        """The `OffloadedCall` that derives the keys for a salt in base64, into its `keys`."""
         raise NotImplementedError
 
     def _server_error(self, bytes value):
