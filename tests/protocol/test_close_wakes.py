@@ -14,7 +14,7 @@ import pytest
 
 from mongokey import MongoClient
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
-from mongokey.connection import establish
+from mongokey.connection import settings as connection_settings
 from mongokey.errors import InvalidOperation
 from mongokey.transport.tls import context as tls_context
 from tests.servers.certificates import Authority
@@ -170,7 +170,7 @@ def test_what_connections_share_is_made_once_by_a_hundred_threads(
         monkeypatch.setattr(module, name, make)
 
     counted(tls_context, "ClientTLS")
-    counted(establish, "ConnectionSettings")
+    counted(connection_settings, "ConnectionSettings")
     client = MongoClient("localhost", tls=True, tlsCAFile=authority.certificate_file)
     shared = in_threads(100, lambda: client._tls)
     assert len({id(each) for each in shared}) == 1
