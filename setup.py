@@ -40,6 +40,7 @@ HOT = (
     "mongokey.connection.*",
     "mongokey.execution.*",
     "mongokey.pool.pool",
+    "mongokey.sessions.*",
     "mongokey.transport.stream",
     "mongokey.wire.framing",
 )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import mongokey.read_concern
     import mongokey.read_preferences
     import mongokey.results
+    import mongokey.sessions
     import mongokey.topology
     import mongokey.transport
     import mongokey.uri_parser
@@ -102,6 +103,7 @@ _SUBMODULES = (
     "results",
     "server_description",
     "server_type",
+    "sessions",
     "topology",
     "topology_description",
     "transport",

@@ -1,8 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True
 """Cursors, under PyMongo's names: `Cursor` of `find`, `CommandCursor` of aggregate and kin.
 
-They know how a cursor is opened, continued and closed (find/getMore/killCursors
-specification), and hand out documents. How a batch is fetched and decoded is `operations`'.
+They know how a cursor is opened and closed (find/getMore/killCursors specification), have its
+operations carried out, and hand out documents. What a cursor is between its commands is
+`commands.cursor_state`'s, how a batch is decoded `commands.crud`'s.
 """
 
 from types import GenericAlias
@@ -12,11 +13,13 @@ from libc.stdint cimport int64_t
 from mongokey.bson.codec cimport CodecContext
 from mongokey.commands.command cimport Command
 from mongokey.commands.crud cimport Find, GetMore
-from mongokey.execution.operation cimport PendingCursor, Executor, Namespace, Operation
+from mongokey.execution.cursors cimport CursorBatch, ServerCursor
+from mongokey.execution.execution cimport Executor
+from mongokey.execution.operation cimport Namespace
 
 from mongokey.commands import arguments as arguments
-from mongokey.errors import CursorNotFound, InvalidOperation, OperationFailure
 from mongokey.commands.housekeeping import close_cursor
+from mongokey.errors import InvalidOperation
 
 
 class CursorType:
@@ -28,40 +31,8 @@ class CursorType:
     EXHAUST = 64
 
 
-# What a server says of a cursor that it has closed (src/mongo/base/error_codes.yml): there is
-# nothing to kill. CursorNotFound, QueryPlanKilled, CursorKilled.
-cdef frozenset CURSOR_IS_GONE = frozenset((43, 175, 237))
-
-
-cdef class BatchCursor:
-    """What all cursors share.
-
-    One fetch at a time: while one is on its way (`fetching`), whoever else needs the next batch,
-    another thread or a signal handler or destructor that runs meanwhile, is refused. Each method
-    leaves all fields in agreement before it calls what may run other people's code.
-    """
-
-    cdef int _drop_batch(self) except -1:
-        # Letting documents go may run destructors, which see a cursor without a batch: they go when
-        # this returns, and not while the fields are being set.
-        _documents, self.documents = self.documents, None
-        self.index = self.size = 0
-        return 0
-
-    cdef int _take(self, list documents) except -1:
-        """Make `documents` the batch at hand."""
-        cdef Py_ssize_t size = len(documents)
-        self._drop_batch()
-        self.retrieved += size
-        if self.most and self.retrieved >= self.most:
-            size -= self.retrieved - self.most
-        self.documents = documents
-        self.size = max(size, 0)
-        if self.closed or (self.most and self.retrieved >= self.most):
-            self._abandon()
-        if self.closed:  # while the batch was on its way
-            self._drop_batch()
-        return 0
+cdef class BatchCursor(CursorState):
+    """What all cursors share: a `CursorState` whose operations are carried out, blocking."""
 
     cdef bint _is_empty(self) noexcept:
         """Whether there is nothing to ask the server for."""
@@ -74,7 +45,7 @@ cdef class BatchCursor:
 
     cdef bint _fill(self) except -1:
         """Fetch until there is a document at hand; False when there are no more for now."""
-        self._claim()
+        self.claim()
         try:
             if not self.started and not self.closed:
                 if self._is_empty():
@@ -82,7 +53,7 @@ cdef class BatchCursor:
                 self._start()
                 if self.index < self.size:
                     return True
-            while self.id != 0 and not self.closed:
+            while self.server_cursor is not None and not self.closed:
                 if self._get_more():
                     return True
                 # A tailable cursor has nothing now, and may have something later.
@@ -92,103 +63,26 @@ cdef class BatchCursor:
         finally:
             self.fetching = False
 
-    cdef int _claim(self) except -1:
-        if self.fetching:
-            raise InvalidOperation(
-                "this cursor is fetching its next batch at this moment, in another thread or in "
-                "the code that a signal handler or destructor interrupted: a cursor is for one "
-                "user at a time"
-            )
-        self.fetching = True
-        return 0
-
     cdef bint _get_more(self) except -1:
         """Ask for the next batch, once; whether it has documents."""
-        cdef GetMore operation = GetMore.__new__(GetMore)
-        operation.namespace = self.namespace
-        operation.context = self.context
-        operation.cursor_id = self.id
-        operation.session = self.server_session
-        operation.keeps_session = True
-        operation.pool = self.pool
-        operation.pinned = True
-        operation.extras = self.get_more_extras
-        operation.batch_size = self.batch_limit
-        if self.most and (not self.batch_limit or self.batch_limit > self.most - self.retrieved):
-            operation.batch_size = self.most - self.retrieved
+        cdef GetMore operation = self.get_more()
         try:
-            documents = self.executor.execute(operation)
+            documents = self.executor.execute_for_cursor(operation, self.server_cursor)
         except BaseException as error:
-            self.server_session = operation.session
-            if not operation.sent:
-                raise  # no connection was to be had: the cursor is where it was
-            if operation.cursor_id == 0 or (
-                isinstance(error, OperationFailure) and error.code in CURSOR_IS_GONE
-            ):
-                self._forget()
-                if self.tailable and isinstance(error, CursorNotFound):
-                    return False
-            else:
-                # What became of the batch is not known, so the cursor cannot go on.
-                self._abandon()
+            if self.failed(error):
+                return False
             raise
-        self.id = operation.cursor_id
-        self.server_session = operation.session if self.id != 0 else None
-        self._take(documents)
+        self.received(documents)
         return self.index < self.size
 
-    cdef int _adopt(self, Operation operation) except -1:
-        """Take over what the command has opened on the server."""
-        self.id = operation.opened
-        if self.id != 0:
-            self.server_session = operation.session
-            self.executor.expect_cursor()
-        return 0
-
-    cdef int _forget(self) except -1:
-        """The server has no cursor any more: give back its session."""
-        session, self.server_session = self.server_session, None
-        self.id = 0
-        if session is not None:
-            self.executor.give_session(session)
-        return 0
-
-    cdef PendingCursor _release(self):
-        """What is open on the server, no longer ours; None for nothing."""
-        cdef int64_t id = self.id
-        # A forked child leaves the parent its cursors.
-        if id == 0 or self.forks != self.executor.forks:
-            self._forget()
-            return None
-        session, self.server_session = self.server_session, None
-        self.id = 0
-        return PendingCursor(self.namespace, id, session, self.pool)
-
-    cdef int _end(self) except -1:
+    cdef int _kill_now(self) except -1:
         """Close the cursor on the server now, if it has one."""
-        cdef PendingCursor cursor
+        cdef ServerCursor cursor
         if self.executor is not None:
-            cursor = self._release()
+            cursor = self.release()
             if cursor is not None:
                 close_cursor(self.executor, cursor)
         return 0
-
-    cdef int _abandon(self) except -1:
-        """Have the cursor closed on the server soon, if it has one; does no I/O."""
-        cdef PendingCursor cursor
-        if self.executor is not None:
-            cursor = self._release()
-            if cursor is not None:
-                self.executor.abandon(cursor)
-        return 0
-
-    def __cinit__(self, *args, **kwargs):
-        self.closed = True  # until there is a collection to read from
-
-    def __del__(self):
-        # A destructor may run anywhere, so it does no I/O.
-        if self.id != 0:
-            self._abandon()
 
     @classmethod
     def __class_getitem__(cls, document_class):
@@ -244,10 +138,10 @@ cdef class BatchCursor:
         """Close the cursor. The server is told at once, and waited for 2 seconds at most; where no
         connection is free at the moment, it is told later, beside the program."""
         self.closed = True
-        self._drop_batch()
+        self.drop_batch()
         # A fetch that is on its way, in another thread, closes what it gets.
         if not self.fetching:
-            self._end()
+            self._kill_now()
 
     def __enter__(self):
         return self
@@ -260,17 +154,19 @@ cdef class BatchCursor:
         """Whether there may be more documents. True does not promise that there are."""
         if self.closed:
             return False
-        return self.index < self.size or self.id != 0 or not self.started
+        return self.index < self.size or self.server_cursor is not None or not self.started
 
     @property
     def cursor_id(self):
         """The server's id of the cursor; 0 when it has none, None before the first fetch."""
-        return self.id if self.started else None
+        if not self.started:
+            return None
+        return self.server_cursor.id if self.server_cursor is not None else 0
 
     @property
     def address(self):
         """(host, port) of the server that was asked, or None before the first fetch."""
-        return self.pool.address if self.pool is not None else None
+        return self.server.address if self.server is not None else None
 
     @property
     def session(self):
@@ -515,30 +411,28 @@ cdef class Cursor(BatchCursor):
 
     cdef int _start(self) except -1:
         cdef Find operation
+        cdef CursorBatch batch
         if self.executor is None:
             raise InvalidOperation("this cursor was not made by find()")
         operation = self._operation()
         self.started = True
-        documents = self.executor.execute(operation)
-        self.pool = operation.pool
-        self.forks = self.executor.forks
-        self._adopt(operation)
+        batch = <CursorBatch?>self.executor.execute(operation)
         self.batch_limit = self._batch_size
         if "comment" in self._options:
             self.get_more_extras = dict(
                 self.get_more_extras or {}, comment=self._options["comment"]
             )
-        self._take(documents)
+        self.opened(batch)
         return 0
 
     def rewind(self):
         """Start over; returns self."""
         if self.executor is None:
             raise InvalidOperation("this cursor was never given a collection")
-        self._claim()
+        self.claim()
         try:
-            self._drop_batch()
-            self._end()
+            self.drop_batch()
+            self._kill_now()
             self.retrieved = 0
             self.started = self.closed = False
         finally:
@@ -635,21 +529,16 @@ cdef class CommandCursor(BatchCursor):
     ):
         """Run `command` and make the cursor of its reply."""
         cdef CommandCursor cursor = CommandCursor.__new__(CommandCursor)
-        documents = executor.execute(command)
+        cdef CursorBatch batch = <CursorBatch?>executor.execute(command)
         cursor._collection = collection
         cursor.executor = executor
         cursor.namespace = namespace
-        if command.opened_collection is not None:
-            cursor.namespace = Namespace(namespace.database, command.opened_collection)
         cursor.context = context
         cursor.started = True
         cursor.closed = False
-        cursor.pool = command.pool
-        cursor.forks = executor.forks
         cursor.batch_limit = batch_size
         cursor.get_more_extras = get_more_extras
-        cursor._adopt(command)
-        cursor._take(documents)
+        cursor.opened(batch)
         return cursor
 
     @staticmethod
@@ -673,9 +562,9 @@ cdef class CommandCursor(BatchCursor):
     def try_next(self):
         """The next document, or None if there is none after one more look."""
         if self.index >= self.size:
-            if self.id == 0 or self.closed:
+            if self.server_cursor is None or self.closed:
                 return None
-            self._claim()
+            self.claim()
             try:
                 if not self._get_more():
                     return None

@@ -11,16 +11,17 @@ from threading import RLock
 
 from mongokey.commands.inherited_options cimport InheritedOptions
 from mongokey.execution.blocking_cores cimport BlockingClient
-from mongokey.execution.operation cimport Executor
 from mongokey.pool.pool cimport Pool
 
 from mongokey.commands import arguments as arguments
+from mongokey.commands.housekeeping import end_sessions, kill_pending_cursors
 from mongokey._support.address import format_address
 from mongokey._support.clock import monotonic
 from mongokey._support.fork import call_after_fork
 from mongokey.client_options import ClientOptions
 from mongokey.database import Database
 from mongokey.errors import ConfigurationError, InvalidOperation
+from mongokey.execution.blocking import BlockingExecutor
 from mongokey.topology.topology import Topology
 
 cdef dict late_modules = {}
@@ -237,7 +238,7 @@ cdef class MongoClient(BlockingClient):
         )
         self._context.topology = weakref.ref(self._topology)
         server_api = options.pool_options.server_api
-        self.executor = Executor(
+        self.executor = BlockingExecutor(
             self._topology,
             retry_reads=options.retry_reads,
             retry_writes=options.retry_writes,
@@ -278,9 +279,12 @@ cdef class MongoClient(BlockingClient):
         What is told to servers that do not answer is given up after 3 seconds.
         """
         try:
-            self.executor.close()
+            end_sessions(self.executor)
         finally:
-            self._context.stop()
+            try:
+                self.executor.close()
+            finally:
+                self._context.stop()
 
     def __enter__(self):
         return self
@@ -293,7 +297,7 @@ cdef class MongoClient(BlockingClient):
             return
         # Sockets are closed; sessions are left to time out: a destructor must not wait. Cursors
         # that were let go just before are killed, by a thread that may wait.
-        if self.executor.has_abandoned and self._context.maintenance().wake(
+        if self.executor.has_pending_cursors and self._context.maintenance().wake(
             partial(finish, self.executor, self._topology)
         ):
             self._context.stop()
@@ -441,18 +445,14 @@ cdef class MongoClient(BlockingClient):
 
 def tidy(executor):
     """Kill the cursors that were let go; False if some are left. `executor` is a weak reference."""
-    from mongokey.commands.housekeeping import kill_abandoned
-
     executor = executor()
-    return executor is None or kill_abandoned(executor)
+    return executor is None or kill_pending_cursors(executor)
 
 
 def finish(executor, topology):
     """The end of a client that nobody refers to any more."""
-    from mongokey.commands.housekeeping import kill_abandoned
-
     try:
-        kill_abandoned(executor)
+        kill_pending_cursors(executor)
     finally:
         topology.close()
 

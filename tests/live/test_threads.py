@@ -64,7 +64,7 @@ def test_64_threads_share_a_client_for_10_seconds(
         pool = client._pool()
         # The last of the abandoned cursors may still be killed.
         assert eventually(lambda: (pool.in_use, pool.connecting) == (0, 0), 20)
-        assert not client._executor.has_abandoned
+        assert not client._executor.has_pending_cursors
         assert pool.idle_count <= 20
 
 

@@ -322,9 +322,9 @@ def test_a_forked_child_leaves_the_parent_its_cursors_and_tends_its_own(
                 opened(client)
                 gc.collect()
                 deadline = time.monotonic() + 10
-                while client._executor.has_abandoned and time.monotonic() < deadline:
+                while client._executor.has_pending_cursors and time.monotonic() < deadline:
                     time.sleep(0.01)
-                status = 0 if before == 0 and not client._executor.has_abandoned else 2
+                status = 0 if before == 0 and not client._executor.has_pending_cursors else 2
             finally:
                 os._exit(status)
         _, status = os.waitpid(pid, 0)

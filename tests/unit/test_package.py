@@ -231,6 +231,7 @@ LAYERS: list[set[str]] = [
     {"pool"},
     {"topology"},
     {"server_type", "server_description", "topology_description"},
+    {"sessions"},
     {"execution"},
     {"commands", "commands.housekeeping"},
     {"operations"},
@@ -257,6 +258,7 @@ UNKNOWN: dict[str, set[str]] = {
     "connection": {"options", "dns", "client_options", "results"},
     "pool": {"wire", "auth", "bson", "options", "dns", "client_options"},
     "topology": {"wire", "auth", "options", "dns", "client_options"},
+    "sessions": {"wire", "topology", "pool", "connection", "transport", "auth", "options", "dns"},
     "execution": {"auth", "options", "dns", "client_options", "results"},
     "commands": {"auth", "options", "dns", "client_options", "topology", "pool", "transport"},
     "collection": {"wire", "transport", "auth", "connection", "topology", "pool", "handshake"},
@@ -269,16 +271,12 @@ FROZEN_CLOCKS = re.compile(
 )
 
 # Imports inside of functions, of a package above, and why.
-LATE: dict[str, set[str]] = {
-    "execution": {
-        "commands.housekeeping"
-    },  # the end of a client: sessions are ended, cursors killed
-}
+LATE: dict[str, set[str]] = {}
 
 # Packages without I/O and without clocks, and the standard library that they leave to others.
 PURE = (
     *("bson", "wire", "handshake", "auth", "options"),
-    *("execution", "commands", "operations", "cursor", "collection"),
+    *("sessions", "execution", "commands", "operations", "cursor", "collection"),
 )
 IMPURE_MODULES = {"asyncio", "select", "selectors", "socket", "ssl", "time"}
 # An ObjectId has the time in it; a user's provider of AWS keys may be a coroutine.

@@ -137,21 +137,21 @@ def test_the_connection_that_found_the_server_goes_into_its_pool() -> None:
     assert topology.current is pool
 
 
-def test_a_forgotten_server_is_looked_for_again_and_keeps_its_pool() -> None:
+def test_an_unknown_server_is_looked_for_again_and_keeps_its_pool() -> None:
     deployment = FakeDeployment(a=primary())
     topology = deployment.topology(A)
     pool: Any = topology.select()
-    topology.forget(pool)
+    topology.mark_unknown(pool)
     assert topology.current is None
     assert topology.select() is pool
     assert len(pool.adopted) == 2
 
 
-def test_forgetting_another_pool_changes_nothing() -> None:
+def test_marking_another_server_unknown_changes_nothing() -> None:
     deployment = FakeDeployment(a=primary())
     topology = deployment.topology(A)
     pool = topology.select()
-    topology.forget(Pool(B))  # type: ignore[arg-type]
+    topology.mark_unknown(Pool(B))  # type: ignore[arg-type]
     assert topology.current is pool
 
 
@@ -286,7 +286,7 @@ def test_a_pool_s_server_that_changed_is_refused_before_the_login() -> None:
         with pytest.raises(AutoReconnect, match="not replicaSet='rs'") as caught:
             review(hello)
         assert not isinstance(caught.value, NotPrimaryError)
-    topology.forget(pool)
+    topology.mark_unknown(pool)
     review(secondary())  # a cursor may go on there
     with pytest.raises(NotPrimaryError):
         review(primary(hidden=True))

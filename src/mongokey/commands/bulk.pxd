@@ -1,7 +1,6 @@
 # Bulks: many statements of one kind, and how they become messages.
 from mongokey.bson.codec cimport CodecContext
-from mongokey.connection.connection cimport Connection
-from mongokey.execution.operation cimport Operation
+from mongokey.execution.operation cimport Limits, Operation
 
 
 cdef class Batch(Operation):
@@ -30,5 +29,5 @@ cdef class Batch(Operation):
     cpdef int settle(self) except -1
     cdef Py_ssize_t _index(self, Py_ssize_t statement) except -1
     cdef int _note(self, dict answer, n) except -1
-    cdef object _too_large(self, size_t size, Py_ssize_t index, Connection connection)
+    cdef object _too_large(self, size_t size, Py_ssize_t index, const Limits *limits)
     cdef int _refuse(self, Py_ssize_t index, error) except -1

@@ -9,15 +9,15 @@ know arguments, nor how the batches of a bulk follow each other.
 from mongokey._support.cdefs cimport mk_buffer, mk_buffer_append, mk_buffer_free, mk_buffer_init
 from mongokey.bson.bson_c cimport mk_bson_bool
 from mongokey.bson.codec cimport write_document
-from mongokey.connection.connection cimport Connection
 from mongokey.commands.crud cimport check_unanswered, decode_written, unanswered_needs
 from mongokey.commands.inherited_options cimport InheritedOptions
 from mongokey.execution.operation cimport (
     COMMAND_RESERVE,
+    CommandReply,
+    Limits,
     Namespace,
     Operation,
     check,
-    mk_command_reply,
     put,
     write_document_elements,
 )
@@ -127,6 +127,9 @@ cdef class Batch(Operation):
         self.last = last
         self.begin()
 
+    cdef str command_name(self):
+        return self.command.decode()
+
     cdef int begin(self) except -1:
         """Decide, before each message, whether it is to be answered."""
         if self.stops:
@@ -135,8 +138,8 @@ cdef class Batch(Operation):
             self.write_concern = self.wanted_concern if self.unacknowledged else None
         return 0
 
-    cdef int write(self, mk_buffer *out, Connection connection) except -1:
-        check_unanswered(self.needs, connection)
+    cdef int write(self, mk_buffer *out, const Limits *limits) except -1:
+        check_unanswered(self.needs, limits)
         check(mk_buffer_append(out, b"\x02", 1))
         check(mk_buffer_append(out, <const char *>self.command, len(self.command) + 1))
         put(out, self.namespace.collection_value)
@@ -145,31 +148,30 @@ cdef class Batch(Operation):
             write_document_elements(out, self.extras, self.context)
         return 0
 
-    cdef int write_sections(self, mk_buffer *out, Connection connection) except -1:
+    cdef bint write_sections(self, mk_buffer *out, const Limits *limits) except -1:
         cdef Py_ssize_t section = begin_section(out, <const char *>self.section)
         cdef Py_ssize_t total = len(self.statements)
         cdef Py_ssize_t index = self.start
         cdef bint inserts = self.command == b"insert"
         cdef size_t before = out.size
-        cdef size_t most = <size_t>connection.max_bson_size + (0 if inserts else COMMAND_RESERVE)
+        cdef size_t most = <size_t>limits.max_bson_size + (0 if inserts else COMMAND_RESERVE)
         self.refusal = None
-        self.nothing_to_send = False
-        if before > connection.max_message_size:
+        if before > limits.max_message_size:
             raise DocumentTooLarge(
                 f"the command has {before} bytes without its statements; the server accepts "
-                f"messages of at most {connection.max_message_size} (maxMessageSizeBytes)"
+                f"messages of at most {limits.max_message_size} (maxMessageSizeBytes)"
             )
-        while index < total and index - self.start < connection.max_write_batch_size:
+        while index < total and index - self.start < limits.max_write_batch_size:
             before = out.size
             write_document(out, self.statements[index], self.context, False, inserts)
             if out.size - before <= most:
-                if out.size <= connection.max_message_size:
+                if out.size <= limits.max_message_size:
                     index += 1
                     continue
                 if index > self.start:
                     out.size = before  # it opens the next message
                     break
-            error = self._too_large(out.size - before, index, connection)
+            error = self._too_large(out.size - before, index, limits)
             out.size = before
             if index > self.start:
                 self.refusal = error  # noted when those before it are answered
@@ -180,27 +182,26 @@ cdef class Batch(Operation):
             if self.ordered:
                 break
         self.end = index
-        self.nothing_to_send = self.start == index
         end_section(out, section)
-        return 0
+        return index > self.start
 
-    cdef object read(self, Connection connection, mk_command_reply *reply):
+    cdef object read(self, CommandReply *reply):
         self.unsettled = None
-        if self.command == b"insert" and not reply.has_write_errors:
-            self.result["nInserted"] += reply.n
+        if self.command == b"insert" and not reply.fields.has_write_errors:
+            self.result["nInserted"] += reply.fields.n
             return self.unacknowledged_result()
-        answer = decode_written(connection, self.context)
-        if self.txn_number and not self.retried:
+        answer = decode_written(reply, self.context)
+        if reply.may_retry:
             error = concern_error_of(answer)
             if error is not None and (
                 "RetryableWriteError" in labels_in(answer)
                 # Servers that old do not label their errors.
-                or (connection.max_wire_version < 9 and error.get("code") in RETRYABLE_CODES)
+                or (reply.max_wire_version < 9 and error.get("code") in RETRYABLE_CODES)
             ):
                 # The batch is sent again; if that fails, this is what is known of it.
-                self.unsettled = answer, reply.n
+                self.unsettled = answer, reply.fields.n
                 raise_write_concern_error(error)
-        self._note(answer, reply.n)
+        self._note(answer, reply.fields.n)
         return self.unacknowledged_result()
 
     cdef object unacknowledged_result(self):
@@ -252,11 +253,11 @@ cdef class Batch(Operation):
             result["nModified"] += number_in(answer, "nModified")
         return 0
 
-    cdef object _too_large(self, size_t size, Py_ssize_t index, Connection connection):
+    cdef object _too_large(self, size_t size, Py_ssize_t index, const Limits *limits):
         return DocumentTooLarge(
             f"the {self.command.decode()} at index {self._index(index)} has {size} bytes; the "
-            f"server takes documents of at most {connection.max_bson_size} bytes "
-            f"(maxBsonObjectSize) in messages of at most {connection.max_message_size} "
+            f"server takes documents of at most {limits.max_bson_size} bytes "
+            f"(maxBsonObjectSize) in messages of at most {limits.max_message_size} "
             f"(maxMessageSizeBytes)"
         )
 

@@ -2,13 +2,7 @@
 from libc.stdint cimport int64_t
 
 from mongokey.bson.codec cimport CodecContext
-from mongokey.connection.connection cimport Connection
-from mongokey.execution.operation cimport (
-    Namespace,
-    Operation,
-    mk_command_reply,
-    mk_cursor_reply,
-)
+from mongokey.execution.operation cimport CommandReply, Namespace, Operation
 
 
 cdef class Command(Operation):
@@ -18,11 +12,11 @@ cdef class Command(Operation):
     cdef object parse                       # (reply: dict) -> result, or None: the reply itself
     cdef bint check_write_concern           # a `writeConcernError` in the reply raises
     cdef int set_document(self, object document) except -1
-    # The elements that the executor is to append, but for those that the document has itself.
+    # The elements that the execution is to append, but for those that the document has itself.
     cdef int set_elements(
         self, bytes read_preference, bytes read_concern, bytes write_concern
     ) except -1
-    cdef int check_written(self, Connection connection, mk_command_reply *reply) except -1
+    cdef int check_written(self, CommandReply *reply) except -1
 
 
 cdef class FieldCommand(Command):
@@ -34,7 +28,7 @@ cdef class CursorCommand(Command):
     cdef bint needs_cursor                  # a reply without one is an error
     cdef readonly int64_t batch_size        # of the getMores; 0: the server's choice
     cdef readonly dict get_more_extras      # further fields of the getMores, or None
-    cdef str _collection_of(self, mk_cursor_reply *cursor)
+    cdef str _collection_of(self, CommandReply *reply)
 
 
 # What a user gave to `Database.command`, whose keyword arguments are `options`.

@@ -17,16 +17,17 @@ from mongokey.bson.bson_c cimport (
     mk_bson_iter,
 )
 from mongokey.bson.codec cimport context_of, read_array, read_document
-from mongokey.connection.connection cimport Connection
 from mongokey.commands.crud cimport decode_batch, raise_first_error
 from mongokey.commands.inherited_options cimport InheritedOptions, read_preference_element
+from mongokey.execution.cursors cimport CursorBatch
 from mongokey.execution.operation cimport (
+    CommandReply,
+    Limits,
     Namespace,
     Operation,
     check,
     decode_reply,
     envelope_of,
-    mk_command_reply,
     mk_cursor_reply,
     mk_read_cursor_reply,
     write_document_elements,
@@ -35,7 +36,7 @@ from mongokey.execution.operation cimport (
 from mongokey.commands import arguments as arguments
 from mongokey.errors import ConfigurationError, InvalidBSON, InvalidOperation, ProtocolError
 
-# What the executor sets itself, whatever the user gave: it would stand there twice.
+# What the execution sets itself, whatever the user gave: it would stand there twice.
 cdef tuple RESERVED = ("$db", "$clusterTime", "lsid")
 
 
@@ -61,6 +62,9 @@ cdef class Command(Operation):
         self.retryable_read = retryable_read
         self.retryable_write = retryable_write
         self.check_write_concern = check_write_concern
+
+    cdef str command_name(self):
+        return str(next(iter(self.document)))
 
     cdef int set_document(self, object document) except -1:
         self.document = document
@@ -109,44 +113,40 @@ cdef class Command(Operation):
     def allow_errors(self, errors):
         """Return, and do not raise, the server's errors: those whose code or, for want of one,
         message is in `errors`; all of them if that is None."""
-        self.tolerates_errors = True
-        self.tolerated = errors
+        self.allows_errors = True
+        self.allowed_errors = errors
 
-    cdef bint tolerates(self, dict answer) except -1:
-        if self.tolerated is None:
+    cdef bint allows(self, dict answer) except -1:
+        if self.allowed_errors is None:
             return True
         code = answer.get("code")
-        return (answer.get("errmsg") if code is None else code) in self.tolerated
+        return (answer.get("errmsg") if code is None else code) in self.allowed_errors
 
-    cdef object tolerated_reply(self, Connection connection, dict answer):
+    cdef object allowed_reply(self, CommandReply *reply, dict answer):
         try:
-            return read_document(
-                connection.reply.body, connection.reply.body_size, self.reply_context
-            )
+            return read_document(reply.body, reply.size, self.reply_context)
         except InvalidBSON:
             # The server's words do not have to fit the options of the user's documents.
             return answer
 
-    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+    cdef int write(self, mk_buffer *out, const Limits *limits) except -1:
         return write_document_elements(out, self.document, self.context)
 
-    cdef int check_written(self, Connection connection, mk_command_reply *reply) except -1:
-        if self.check_write_concern and reply.has_write_errors:
-            raise_first_error(decode_reply(connection, self.context))
+    cdef int check_written(self, CommandReply *reply) except -1:
+        if self.check_write_concern and reply.fields.has_write_errors:
+            raise_first_error(decode_reply(reply, self.context))
         return 0
 
-    cdef object read(self, Connection connection, mk_command_reply *reply):
-        self.check_written(connection, reply)
-        result = read_document(
-            connection.reply.body, connection.reply.body_size, self.reply_context
-        )
+    cdef object read(self, CommandReply *reply):
+        self.check_written(reply)
+        result = read_document(reply.body, reply.size, self.reply_context)
         if self.parse is None:
             return result
         try:
             return self.parse(result)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ProtocolError(
-                f"the server's reply to {next(iter(self.document))!r} lacks what it should "
+                f"the server's reply to {self.command_name()!r} lacks what it should "
                 f"have, or has it in another type: {error!r}"
             ) from error
 
@@ -162,16 +162,12 @@ cdef class FieldCommand(Command):
         self.field = field
         self.array = array
 
-    cdef object read(self, Connection connection, mk_command_reply *reply):
+    cdef object read(self, CommandReply *reply):
         cdef mk_bson_iter it
         cdef int found
-        self.check_written(connection, reply)
+        self.check_written(reply)
         found = mk_bson_find(
-            connection.reply.body,
-            connection.reply.body_size,
-            <const char *>self.field,
-            len(self.field),
-            &it,
+            reply.body, reply.size, <const char *>self.field, len(self.field), &it
         )
         if found != MK_BSON_NOT_FOUND:
             check(found)
@@ -183,14 +179,13 @@ cdef class FieldCommand(Command):
         elif it.type == MK_BSON_DOCUMENT:
             return read_document(it.value, it.value_size, self.context)
         raise ProtocolError(
-            f"the server's reply to {next(iter(self.document))!r} has no "
+            f"the server's reply to {self.command_name()!r} has no "
             f"{'array' if self.array else 'document'} {self.field.decode()!r}"
         )
 
 
 cdef class CursorCommand(Command):
-    """A command whose reply opens a cursor: the result is its first batch, a list; `opened` and
-    `opened_collection` say where the next one is to be had.
+    """A command whose reply opens a cursor: the result is a `CursorBatch`.
 
     `batch_size` and `get_more_extras` are for the getMores of that cursor. With `needs_cursor` a
     reply without one raises `InvalidOperation`.
@@ -223,36 +218,40 @@ cdef class CursorCommand(Command):
         )
         return self
 
-    cdef object read(self, Connection connection, mk_command_reply *reply):
+    cdef object read(self, CommandReply *reply):
         cdef mk_cursor_reply cursor
-        self.check_written(connection, reply)
-        if reply.cursor == NULL:
+        cdef CursorBatch result = CursorBatch.__new__(CursorBatch)
+        self.check_written(reply)
+        if reply.fields.cursor == NULL:
             if self.needs_cursor:
                 raise InvalidOperation("Command does not return a cursor.")
-            if "explain" not in self.document:
-                return []  # $out with w=0
-            return [
-                read_document(connection.reply.body, connection.reply.body_size, self.context)
-            ]
-        check(mk_read_cursor_reply(reply.cursor, reply.cursor_size, &cursor))
+            result.documents = []  # $out with w=0
+            if "explain" in self.document:
+                result.documents.append(read_document(reply.body, reply.size, self.context))
+            return result
+        check(mk_read_cursor_reply(reply.fields.cursor, reply.fields.cursor_size, &cursor))
+        reply.cursor = cursor
         if cursor.id != 0:
-            self.opened_collection = self._collection_of(&cursor)
-        self.opened = cursor.id
-        self.keeps_session = cursor.id != 0
-        batch = []
+            self._collection_of(reply)
+        reply.has_cursor = True
         if cursor.batch != NULL:
-            batch = decode_batch(cursor.batch, cursor.batch_size, self.context)
-        return batch
+            result.documents = decode_batch(cursor.batch, cursor.batch_size, self.context)
+        else:
+            result.documents = []
+        return result
 
-    cdef str _collection_of(self, mk_cursor_reply *cursor):
+    cdef Namespace cursor_namespace(self, CommandReply *reply):
+        return Namespace(self.namespace.database, self._collection_of(reply))
+
+    cdef str _collection_of(self, CommandReply *reply):
         """The collection that getMore is to be sent for: the server names it."""
         name, full = "", ""
-        if cursor.ns != NULL:
-            full = (<const char *>cursor.ns)[:cursor.ns_size].decode("utf-8", "replace")
+        if reply.cursor.ns != NULL:
+            full = (<const char *>reply.cursor.ns)[:reply.cursor.ns_size].decode("utf-8", "replace")
             name = full.partition(".")[2]
         if not name or "\0" in name:
             raise ProtocolError(
-                f"the server's reply to {next(iter(self.document))!r} has a cursor whose ns is "
+                f"the server's reply to {self.command_name()!r} has a cursor whose ns is "
                 f"{full[:100]!r}, which is not database.collection: no more can be read from it"
             )
         return name

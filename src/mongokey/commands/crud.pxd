@@ -2,8 +2,7 @@
 from libc.stdint cimport int64_t
 
 from mongokey.bson.codec cimport CodecContext
-from mongokey.connection.connection cimport Connection
-from mongokey.execution.operation cimport Operation
+from mongokey.execution.operation cimport CommandReply, Limits, Operation
 from mongokey.results cimport InsertOneResult
 
 
@@ -43,8 +42,8 @@ cdef class WriteOne(Operation):
 
 
 cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext context)
-cdef dict decode_written(Connection connection, CodecContext context)
+cdef dict decode_written(CommandReply *reply, CodecContext context)
 # What an unacknowledged write needs of the server, or None; and whether the server has it.
 cdef tuple unanswered_needs(dict statement, bint is_delete)
-cdef int check_unanswered(tuple needs, Connection connection) except -1
+cdef int check_unanswered(tuple needs, const Limits *limits) except -1
 cdef int raise_first_error(dict reply) except -1

@@ -3,8 +3,8 @@
 buffer, and from the reply's bytes to documents.
 
 It knows these commands of the crud and find/getMore/killCursors specifications. It must not
-know connections' lives, retries or sessions (`_operation`), batches of writes (`_bulk`), nor how
-arguments are checked (`_arguments`).
+know connections, retries or sessions (`execution`), batches of writes (`commands.bulk`), nor how
+arguments are checked (`commands.arguments`).
 """
 
 from mongokey._support.cdefs cimport (
@@ -34,14 +34,14 @@ from mongokey.bson.codec cimport (
     write_document,
     write_element,
 )
-from mongokey.connection.connection cimport Connection
+from mongokey.execution.cursors cimport CursorBatch
 from mongokey.execution.operation cimport (
     COMMAND_RESERVE,
+    CommandReply,
+    Limits,
     Operation,
     check,
     decode_reply,
-    mk_command_reply,
-    mk_cursor_reply,
     mk_read_cursor_reply,
     put,
     write_document_elements,
@@ -65,19 +65,24 @@ cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext con
     return documents
 
 
-cdef int read_cursor(mk_command_reply *reply, mk_cursor_reply *cursor) except -1:
-    if reply.cursor == NULL:
+cdef int read_cursor(CommandReply *reply) except -1:
+    """Find the reply's cursor; afterwards it is the execution's to look after."""
+    if reply.fields.cursor == NULL:
         raise ProtocolError("the server's reply to a query has no cursor")
-    check(mk_read_cursor_reply(reply.cursor, reply.cursor_size, cursor))
-    if cursor.batch == NULL:
+    check(mk_read_cursor_reply(reply.fields.cursor, reply.fields.cursor_size, &reply.cursor))
+    if reply.cursor.batch == NULL:
         raise ProtocolError("the server's cursor has no batch of documents")
+    reply.has_cursor = True
     return 0
 
 
 cdef class Find(Operation):
-    """One `find`; the result is its first batch, a list (or one document, `first_only`)."""
+    """One `find`; the result is a `CursorBatch`, or (`first_only`) one document or None."""
 
-    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+    cdef str command_name(self):
+        return "find"
+
+    cdef int write(self, mk_buffer *out, const Limits *limits) except -1:
         check(mk_buffer_append(out, b"\x02find\0", 6))
         put(out, self.namespace.collection_value)
         if self.filter is not None:
@@ -100,15 +105,18 @@ cdef class Find(Operation):
             write_document_elements(out, self.extras, self.context)
         return 0
 
-    cdef object read(self, Connection connection, mk_command_reply *reply):
-        cdef mk_cursor_reply cursor
+    cdef object read(self, CommandReply *reply):
         cdef mk_bson_iter it
-        read_cursor(reply, &cursor)
-        self.opened = cursor.id
-        self.keeps_session = cursor.id != 0
+        cdef CursorBatch result
+        read_cursor(reply)
         if not self.first_only:
-            return decode_batch(cursor.batch, cursor.batch_size, self.context)
-        check(mk_bson_iter_init(&it, cursor.batch, cursor.batch_size))
+            result = CursorBatch.__new__(CursorBatch)
+            result.documents = decode_batch(
+                reply.cursor.batch, reply.cursor.batch_size, self.context
+            )
+            return result
+        # Asked for a single batch, no server should leave a cursor open; one that does is killed.
+        check(mk_bson_iter_init(&it, reply.cursor.batch, reply.cursor.batch_size))
         if check(mk_bson_iter_next(&it)) == 0:
             return None
         if it.type != MK_BSON_DOCUMENT:
@@ -117,9 +125,12 @@ cdef class Find(Operation):
 
 
 cdef class GetMore(Operation):
-    """The next batch of a cursor; `cursor_id` is 0 afterwards when it was the last."""
+    """The next batch of a cursor: a list of documents."""
 
-    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+    cdef str command_name(self):
+        return "getMore"
+
+    cdef int write(self, mk_buffer *out, const Limits *limits) except -1:
         check(mk_bson_int64(out, "getMore", 7, self.cursor_id))
         check(mk_buffer_append(out, b"\x02collection\0", 12))
         put(out, self.namespace.collection_value)
@@ -129,18 +140,18 @@ cdef class GetMore(Operation):
             write_document_elements(out, self.extras, self.context)
         return 0
 
-    cdef object read(self, Connection connection, mk_command_reply *reply):
-        cdef mk_cursor_reply cursor
-        read_cursor(reply, &cursor)
-        self.cursor_id = cursor.id
-        self.keeps_session = cursor.id != 0
-        return decode_batch(cursor.batch, cursor.batch_size, self.context)
+    cdef object read(self, CommandReply *reply):
+        read_cursor(reply)
+        return decode_batch(reply.cursor.batch, reply.cursor.batch_size, self.context)
 
 
 cdef class InsertOne(Operation):
     """One `insert` of one document; the result is an `InsertOneResult`."""
 
-    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+    cdef str command_name(self):
+        return "insert"
+
+    cdef int write(self, mk_buffer *out, const Limits *limits) except -1:
         check(mk_buffer_append(out, b"\x02insert\0", 8))
         put(out, self.namespace.collection_value)
         check(mk_bson_bool(out, "ordered", 7, True))
@@ -148,18 +159,18 @@ cdef class InsertOne(Operation):
             write_document_elements(out, self.extras, self.context)
         return 0
 
-    cdef int write_sections(self, mk_buffer *out, Connection connection) except -1:
+    cdef bint write_sections(self, mk_buffer *out, const Limits *limits) except -1:
         cdef Py_ssize_t section = begin_section(out, b"documents")
         cdef size_t start = out.size
         write_document(out, self.document, self.context, False, True)
-        if out.size - start > <size_t>connection.max_bson_size:
-            raise too_large(out.size - start, connection, "")
+        if out.size - start > <size_t>limits.max_bson_size:
+            raise too_large(out.size - start, limits, "")
         end_section(out, section)
-        return 0
+        return True
 
-    cdef object read(self, Connection connection, mk_command_reply *reply):
-        if reply.has_write_errors:
-            raise_first_error(decode_reply(connection, self.context))
+    cdef object read(self, CommandReply *reply):
+        if reply.fields.has_write_errors:
+            raise_first_error(decode_reply(reply, self.context))
         return self._result(True)
 
     cdef object unacknowledged_result(self):
@@ -172,16 +183,16 @@ cdef class InsertOne(Operation):
         return result
 
 
-cdef object too_large(size_t size, Connection connection, str where):
+cdef object too_large(size_t size, const Limits *limits, str where):
     return DocumentTooLarge(
-        f"the document{where} has {size} bytes; the server takes {connection.max_bson_size} at most"
+        f"the document{where} has {size} bytes; the server takes {limits.max_bson_size} at most"
     )
 
 
-cdef dict decode_written(Connection connection, CodecContext context):
+cdef dict decode_written(CommandReply *reply, CodecContext context):
     """The reply to a write. The `_id`s of upserts in it are the user's, and read by the user's type
     decoders; all else is the envelope."""
-    cdef dict answer = decode_reply(connection, context)
+    cdef dict answer = decode_reply(reply, context)
     cdef mk_bson_iter upserted, each, identifier
     cdef mk_buffer one
     cdef Py_ssize_t position = 0
@@ -192,9 +203,7 @@ cdef dict decode_written(Connection connection, CodecContext context):
     plain = context_of(context.options.with_options(document_class=dict))
     mk_buffer_init(&one)
     try:
-        check(mk_bson_find(
-            connection.reply.body, connection.reply.body_size, "upserted", 8, &upserted
-        ))
+        check(mk_bson_find(reply.body, reply.size, "upserted", 8, &upserted))
         check(mk_bson_iter_init(&each, upserted.value, upserted.value_size))
         while check(mk_bson_iter_next(&each)) == 1 and position < len(found):
             if (
@@ -236,9 +245,9 @@ cdef tuple unanswered_needs(dict statement, bint is_delete):
     return None
 
 
-cdef int check_unanswered(tuple needs, Connection connection) except -1:
+cdef int check_unanswered(tuple needs, const Limits *limits) except -1:
     """Raise ConfigurationError if the server has not what an unacknowledged write `needs`."""
-    if needs is None or connection.max_wire_version >= needs[0]:
+    if needs is None or limits.max_wire_version >= needs[0]:
         return 0
     _, option, release = needs
     raise ConfigurationError(
@@ -250,7 +259,10 @@ cdef int check_unanswered(tuple needs, Connection connection) except -1:
 cdef class WriteOne(Operation):
     """One `update` or `delete` with one statement: an `UpdateResult` or a `DeleteResult`."""
 
-    cdef int write(self, mk_buffer *out, Connection connection) except -1:
+    cdef str command_name(self):
+        return "delete" if self.is_delete else "update"
+
+    cdef int write(self, mk_buffer *out, const Limits *limits) except -1:
         if self.is_delete:
             check(mk_buffer_append(out, b"\x02delete\0", 8))
         else:
@@ -261,20 +273,20 @@ cdef class WriteOne(Operation):
             write_document_elements(out, self.extras, self.context)
         return 0
 
-    cdef int write_sections(self, mk_buffer *out, Connection connection) except -1:
+    cdef bint write_sections(self, mk_buffer *out, const Limits *limits) except -1:
         cdef Py_ssize_t section = begin_section(out, b"deletes" if self.is_delete else b"updates")
         cdef size_t start = out.size
         if self.unacknowledged:
-            check_unanswered(unanswered_needs(self.statement, self.is_delete), connection)
+            check_unanswered(unanswered_needs(self.statement, self.is_delete), limits)
         write_document(out, self.statement, self.context, False, False)
-        if out.size - start > <size_t>connection.max_bson_size + COMMAND_RESERVE:
-            raise too_large(out.size - start, connection, "")
+        if out.size - start > <size_t>limits.max_bson_size + COMMAND_RESERVE:
+            raise too_large(out.size - start, limits, "")
         end_section(out, section)
-        return 0
+        return True
 
-    cdef object read(self, Connection connection, mk_command_reply *reply):
-        cdef dict answer = decode_written(connection, self.context)
-        if reply.has_write_errors:
+    cdef object read(self, CommandReply *reply):
+        cdef dict answer = decode_written(reply, self.context)
+        if reply.fields.has_write_errors:
             raise_first_error(answer)
         return DeleteResult(answer, True) if self.is_delete else UpdateResult(answer, True)
 

@@ -1,6 +1,7 @@
 # The C cores of the blocking clients, databases and collections.
 from mongokey.commands.inherited_options cimport OptionsHolder
-from mongokey.execution.operation cimport Executor, Namespace
+from mongokey.execution.execution cimport Executor
+from mongokey.execution.operation cimport Namespace
 
 
 cdef class Blocking(OptionsHolder):

@@ -6,7 +6,8 @@ from mongokey.bson.codec_options import CodecOptions
 from mongokey.commands.command import CursorCommand
 from mongokey.commands.inherited_options import OptionsHolder
 from mongokey.cursor import CommandCursor, Cursor
-from mongokey.execution.operation import Executor, Namespace, Operation
+from mongokey.execution.execution import Executor
+from mongokey.execution.operation import Namespace, Operation
 from mongokey.read_concern import ReadConcern
 from mongokey.read_preferences import _ServerMode
 from mongokey.results import DeleteResult, InsertOneResult, UpdateResult

@@ -14,7 +14,6 @@ from mongokey.commands.collection_operations cimport (
     update as make_update,
 )
 from mongokey.commands.command cimport CursorCommand, user_command
-from mongokey.commands.crud cimport Find
 from mongokey.cursor cimport Cursor
 from mongokey.execution.operation cimport Namespace, Operation
 
@@ -333,15 +332,9 @@ cdef class BlockingCollection(Blocking):
 
         `filter` may also be an ``_id``; further arguments are those of `find`.
         """
-        cdef Find operation
         if args or kwargs:
             return self._find_one(filter, args, kwargs)
-        operation = find_first(self.namespace, self.inherited, filter)
-        document = self.executor.execute(operation)
-        if operation.opened:
-            # Asked for a single batch, no server should leave a cursor open.
-            self.executor._abandon_opened(operation)
-        return document
+        return self.executor.execute(find_first(self.namespace, self.inherited, filter))
 
     def find(self, *args, **kwargs):
         """A `Cursor` over the documents that a filter matches; arguments as PyMongo's `find`."""

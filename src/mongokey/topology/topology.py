@@ -26,6 +26,12 @@ from mongokey.errors import (
     ServerSelectionTimeoutError,
     TLSError,
 )
+from mongokey.topology.application_errors import (
+    MARK_UNKNOWN_AND_CLEAR_POOL,
+    NOTHING,
+    effect_of,
+)
+from mongokey.topology.selected_server import SelectedServer
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -153,13 +159,19 @@ class Topology:
         self._before_thread = before_thread
         self._pools: dict[AddressLike, Pool] = {}
         self._closed = False
-        self.current: Pool | None = None
+        #: The server that operations go to, where executions see it.
+        self.selected = SelectedServer()
         self.reset_after_fork()
 
     @property
     def seeds(self) -> list[AddressLike]:
         """The addresses the client was given."""
         return list(self._seeds)
+
+    @property
+    def current(self) -> Pool | None:
+        """The pool of the server that operations go to; None while one must be found."""
+        return self.selected.pool
 
     @property
     def pools(self) -> list[Pool]:
@@ -190,15 +202,30 @@ class Topology:
         if self._changed is not None:
             self._changed.notify_all()
 
-    def forget(self, pool: Pool) -> None:
+    def mark_unknown(self, pool: Pool) -> None:
         """Look again before the next operation: `pool`'s server failed or is no longer primary."""
-        if self.current is pool:
-            self.current = None
+        if self.selected.pool is pool:
+            self.selected.pool = None
+
+    def handle_application_error(
+        self, pool: Pool, error: Exception, generation: int, sent: bool
+    ) -> None:
+        """Note what `error` of an operation says about the server behind `pool`.
+
+        `generation` is the connection's, or what the pool's was when no connection could be had;
+        `sent` says whether the command may have reached the server.
+        """
+        effect = effect_of(error, stale=generation != pool.generation, sent=sent)
+        if effect == NOTHING:
+            return
+        if effect == MARK_UNKNOWN_AND_CLEAR_POOL:
+            pool.clear()
+        self.mark_unknown(pool)
 
     def close(self) -> None:
         """Close every pool, and wake who waits for a server."""
         self._closed = True
-        self.current = None
+        self.selected.pool = None
         for pool in self.pools:
             pool.close()
         with self._lock:
@@ -382,8 +409,8 @@ class Topology:
         if pool is None:
             pool = self._pools[address] = self._make_pool(address)
         pool.add_connection(connection)
-        if self.current is None:
-            self.current = pool
+        if self.selected.pool is None:
+            self.selected.pool = pool
         return pool
 
     def _note(

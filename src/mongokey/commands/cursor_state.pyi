@@ -1,0 +1,3 @@
+class CursorState:
+    @property
+    def retrieved(self) -> int: ...

@@ -1,0 +1,133 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True
+"""What a cursor knows between its commands (find/getMore/killCursors specification).
+
+It knows batches, limits, and what becomes of a cursor whose getMore fails. It does no I/O: it hands
+out operations and takes in their results. It must not know how a cursor is opened or iterated.
+"""
+
+from libc.stdint cimport int64_t
+
+from mongokey.commands.crud cimport GetMore
+from mongokey.execution.cursors cimport CursorBatch, ServerCursor
+
+from mongokey.errors import CursorNotFound, InvalidOperation, OperationFailure
+
+# What a server says of a cursor that it has closed (src/mongo/base/error_codes.yml): there is
+# nothing to kill. CursorNotFound, QueryPlanKilled, CursorKilled.
+cdef frozenset CURSOR_IS_GONE = frozenset((43, 175, 237))
+
+
+cdef class CursorState:
+    """The state of one cursor.
+
+    One fetch at a time: while one is on its way (`fetching`), whoever else needs the next batch,
+    another thread or a signal handler or destructor that runs meanwhile, is refused. Each method
+    leaves all fields in agreement before it calls what may run other people's code.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self.closed = True  # until there is something to read from
+
+    def __del__(self):
+        # A destructor may run anywhere, so it does no I/O.
+        if self.server_cursor is not None:
+            self.defer_kill()
+
+    cdef int claim(self) except -1:
+        if self.fetching:
+            raise InvalidOperation(
+                "this cursor is fetching its next batch at this moment, in another thread or in "
+                "the code that a signal handler or destructor interrupted: a cursor is for one "
+                "user at a time"
+            )
+        self.fetching = True
+        return 0
+
+    cdef GetMore get_more(self):
+        cdef GetMore operation = GetMore.__new__(GetMore)
+        cdef int64_t left
+        operation.namespace = self.namespace
+        operation.context = self.context
+        operation.cursor_id = self.server_cursor.id
+        operation.extras = self.get_more_extras
+        operation.batch_size = self.batch_limit
+        if self.most:
+            left = self.most - self.retrieved
+            if not self.batch_limit or self.batch_limit > left:
+                operation.batch_size = left
+        return operation
+
+    cdef int opened(self, CursorBatch batch) except -1:
+        self.server = batch.server
+        self.server_cursor = batch.cursor
+        if batch.cursor is not None:
+            self.namespace = batch.cursor.namespace
+        return self._take(batch.documents)
+
+    cdef int received(self, list documents) except -1:
+        if self.server_cursor is not None and self.server_cursor.id == 0:
+            self.server_cursor = None
+        return self._take(documents)
+
+    cdef bint failed(self, object error) except -1:
+        cdef ServerCursor cursor = self.server_cursor
+        if cursor is None or not cursor.sent:
+            return False  # no connection was to be had: the cursor is where it was
+        if cursor.id == 0 or (isinstance(error, OperationFailure) and error.code in CURSOR_IS_GONE):
+            self._forget()
+            # A tailable cursor may be gone since its collection is empty: that is its end.
+            return self.tailable and isinstance(error, CursorNotFound)
+        # What became of the batch is not known, so the cursor cannot go on.
+        self.defer_kill()
+        return False
+
+    cdef int drop_batch(self) except -1:
+        # Letting documents go may run destructors, which see a cursor without a batch: they go when
+        # this returns, and not while the fields are being set.
+        _documents, self.documents = self.documents, None
+        self.index = self.size = 0
+        return 0
+
+    cdef int _take(self, list documents) except -1:
+        """Make `documents` the batch at hand."""
+        cdef Py_ssize_t size = len(documents)
+        self.drop_batch()
+        self.retrieved += size
+        if self.most and self.retrieved >= self.most:
+            size -= self.retrieved - self.most
+        self.documents = documents
+        self.size = max(size, 0)
+        if self.closed or (self.most and self.retrieved >= self.most):
+            self.defer_kill()
+        if self.closed:  # while the batch was on its way
+            self.drop_batch()
+        return 0
+
+    cdef int _forget(self) except -1:
+        """The server has no cursor any more, or it is the parent's: give back its session."""
+        cdef ServerCursor cursor = self.server_cursor
+        self.server_cursor = None
+        if cursor is not None:
+            session, cursor.session = cursor.session, None
+            if session is not None:
+                self.executor.sessions.give_back(session)
+        return 0
+
+    cdef ServerCursor release(self):
+        cdef ServerCursor cursor = self.server_cursor
+        if cursor is None:
+            return None
+        # A forked child leaves the parent its cursors.
+        if cursor.id == 0 or cursor.forks != self.executor.sessions.forks:
+            self._forget()
+            return None
+        self.server_cursor = None
+        return cursor
+
+    cdef int defer_kill(self) except -1:
+        cdef ServerCursor cursor
+        if self.executor is not None:
+            cursor = self.release()
+            if cursor is not None:
+                self.executor.pending.defer(cursor)
+        return 0

@@ -1,0 +1,26 @@
+# The blocking runner of executions.
+from libc.stdint cimport int64_t
+
+from mongokey.execution.cursors cimport ServerCursor
+from mongokey.execution.execution cimport Execution, Executor
+from mongokey.execution.operation cimport Operation
+from mongokey.pool.pool cimport Pool
+
+
+cdef class BlockingExecutor(Executor):
+    cdef Execution spare                    # an Execution that is not used at the moment, or None
+
+    # For what is said to a server for good order, and not for a caller: `operation`, about `cursor`
+    # or (None) to `server`, on an idle connection only, until `deadline_ns`. With `wait_s` it
+    # queues for so many seconds with those who wait for a connection. Returns the result, or
+    # NO_IDLE_CONNECTION, or the error with which the last idle connection failed.
+    cdef object execute_on_idle(
+        self,
+        Operation operation,
+        ServerCursor cursor,
+        Pool server,
+        int64_t deadline_ns,
+        double wait_s,
+    )
+    cdef Execution _take(self)
+    cdef object _run(self, Execution execution, double wait_s)

@@ -1,0 +1,3 @@
+from mongokey.execution.execution import Executor
+
+class BlockingExecutor(Executor): ...

@@ -1,0 +1,112 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Carries out executions in the calling thread, which waits.
+
+It does what `Execution.advance` says, and no more: the rules are there. An asyncio runner is the
+same loop with other waits.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t
+
+from mongokey.connection.connection cimport Connection
+from mongokey.execution.cursors cimport ServerCursor
+from mongokey.execution.execution cimport (
+    AUTHENTICATE,
+    CHECK_OUT,
+    DONE,
+    EXCHANGE,
+    SELECT_SERVER,
+    Execution,
+    Executor,
+)
+from mongokey.execution.operation cimport Operation
+from mongokey.pool.pool cimport Pool
+from mongokey.transport.stream cimport monotonic_ns
+
+from mongokey.errors import MongoError
+
+
+@cython.final
+cdef class BlockingExecutor(Executor):
+    """An `Executor` whose calls return when the operation is over."""
+
+    cpdef object execute(self, Operation operation):
+        cdef Execution execution = self._take()
+        execution.begin(self, operation, None)
+        return self._run(execution, 0)
+
+    cpdef object execute_for_cursor(self, Operation operation, ServerCursor cursor):
+        cdef Execution execution = self._take()
+        execution.begin(self, operation, cursor)
+        return self._run(execution, 0)
+
+    cdef object execute_on_idle(
+        self,
+        Operation operation,
+        ServerCursor cursor,
+        Pool server,
+        int64_t deadline_ns,
+        double wait_s,
+    ):
+        cdef Execution execution = self._take()
+        execution.begin(self, operation, cursor)
+        if cursor is None:
+            execution.selected(server)
+        execution.background = True
+        execution.deadline_ns = deadline_ns
+        return self._run(execution, wait_s)
+
+    cdef Execution _take(self):
+        """An unused Execution: usually the one of the call before."""
+        cdef Execution execution = self.spare
+        if execution is None:
+            return Execution.__new__(Execution)
+        self.spare = None
+        return execution
+
+    cdef object _run(self, Execution execution, double wait_s):
+        cdef Connection connection
+        cdef int step
+        try:
+            while True:
+                try:
+                    while True:
+                        step = execution.advance()
+                        if step == CHECK_OUT:
+                            if execution.background:
+                                connection = execution.server.borrow(wait_s)
+                            else:
+                                connection = execution.server.checkout()
+                            execution.checked_out(connection, monotonic_ns())
+                        elif step == EXCHANGE:
+                            connection = execution.connection
+                            connection.send(execution.deadline_ns)
+                            connection.receive(execution.deadline_ns)
+                            execution.received(connection.reply.body, connection.reply.body_size)
+                        elif step == DONE:
+                            return execution.result
+                        elif step == SELECT_SERVER:
+                            execution.selected(<Pool?>self.topology.select())
+                        elif step == AUTHENTICATE:
+                            authenticate(execution)
+                            execution.authenticated()
+                        else:  # SEND_ONLY
+                            execution.connection.send(execution.deadline_ns)
+                            execution.sent_only()
+                except MongoError as error:
+                    raised = execution.failed(error)
+                    if raised is error:
+                        raise
+                    if raised is not None:
+                        raise raised from error
+        finally:
+            execution.end()
+            self.spare = execution
+
+
+cdef int authenticate(Execution execution) except -1:
+    """Log in on the connection once more."""
+    from mongokey.connection.establish import log_in_again
+
+    log_in_again(execution.connection, execution.deadline_ns)
+    return 0

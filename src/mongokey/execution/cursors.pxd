@@ -1,0 +1,41 @@
+# Cursors that are open on servers, and those among them that nobody here will ask any more.
+from libc.stdint cimport int64_t, uint64_t
+
+from mongokey.execution.operation cimport Namespace
+from mongokey.pool.pool cimport Pool
+from mongokey.sessions.server_session cimport ServerSession
+
+
+cdef class ServerCursor:
+    # A cursor open on a server. Its commands go to that server, in its session.
+    cdef readonly Namespace namespace
+    cdef readonly int64_t id                # 0: the server has it no more
+    cdef ServerSession session              # None while a command uses it, or for none
+    cdef Pool server
+    cdef uint64_t forks                     # of the session pool when it was opened
+    cdef bint sent                          # its latest command may have reached the server
+    # Attempts to have it killed: since when (monotonic ns, 0: none yet), and how many failed.
+    cdef int64_t killing_since_ns
+    cdef int failures
+
+
+cdef class CursorBatch:
+    # The result of a command that opens a cursor.
+    cdef list documents                     # the first batch
+    cdef ServerCursor cursor                # None if that was all
+    cdef Pool server
+
+
+cdef class PendingCursors:
+    # ServerCursors that are to be killed; and those for which no connection was idle, or whose
+    # killing failed once.
+    cdef list deferred, postponed
+    cdef bint closed
+    cdef object lock                        # held while one is killed: an RLock
+    cdef object maintenance                 # its `wake()` has them killed beside the program
+    cdef object make_maintenance            # () -> PoolMaintenance, or None
+
+    # There is a cursor on a server that may have to be killed one day.
+    cdef int prepare(self) except -1
+    # Have a cursor killed beside the program, soon. Safe in a destructor: no I/O here.
+    cdef int defer(self, ServerCursor cursor) except -1

@@ -1,0 +1,78 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Cursors that are open on servers, and those that are still to be killed there.
+
+It knows where a cursor lives and in which session. It must not know how a cursor is read
+(`commands.cursor_state`), nor how one is killed (`commands.housekeeping`).
+"""
+
+from _thread import RLock
+
+cimport cython
+from libc.stdint cimport int64_t
+
+from mongokey.execution.operation cimport Namespace
+from mongokey.pool.pool cimport Pool
+from mongokey.sessions.server_session cimport ServerSession
+
+
+@cython.final
+cdef class ServerCursor:
+    """The cursor `cursor_id` of `namespace`, open on the server behind `server`."""
+
+    def __init__(
+        self,
+        Namespace namespace not None,
+        int64_t cursor_id,
+        ServerSession session,
+        Pool server not None,
+    ):
+        self.namespace = namespace
+        self.id = cursor_id
+        self.session = session
+        self.server = server
+
+
+@cython.final
+cdef class CursorBatch:
+    """What a command that opens a cursor returns: its first batch, and where the next one is."""
+
+
+@cython.final
+cdef class PendingCursors:
+    """The cursors of one client that are to be killed on their servers, soon.
+
+    `make_maintenance()` makes what has that done beside the program: its `wake()` is called for
+    each cursor. None: they are killed when the client is closed.
+    """
+
+    def __init__(self, make_maintenance=None):
+        self.make_maintenance = make_maintenance
+        self.reset_after_fork()
+
+    def reset_after_fork(self):
+        """In a forked child: the cursors are the parent's."""
+        self.deferred = []
+        self.postponed = []
+        self.lock = RLock()
+
+    cdef int prepare(self) except -1:
+        # Made now, since a destructor is no place for imports.
+        if self.maintenance is None and self.make_maintenance is not None and not self.closed:
+            self.maintenance = self.make_maintenance()
+        return 0
+
+    cdef int defer(self, ServerCursor cursor) except -1:
+        if not self.closed:
+            self.deferred.append(cursor)
+            if self.maintenance is not None:
+                self.maintenance.wake()
+        return 0
+
+    def __len__(self):
+        return len(self.deferred) + len(self.postponed)
+
+    def close(self):
+        """Drop all cursors, without a word to their servers, and those that are deferred later."""
+        self.closed = True
+        self.deferred = []
+        self.postponed = []

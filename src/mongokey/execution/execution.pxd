@@ -1,0 +1,97 @@
+# Executor: what all executions of one client share. Execution: what one call of an operation goes
+# through, a state machine without I/O. A runner (`execution.blocking` has the blocking one) does
+# what `advance` says and tells the outcome:
+#
+#   SELECT_SERVER   -> selected          EXCHANGE       -> received
+#   CHECK_OUT       -> checked_out       SEND_ONLY      -> sent_only
+#   AUTHENTICATE    -> authenticated     DONE           the result is there
+#
+# or `failed`, whatever it was doing; at the end, in any case, `end`.
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from mongokey.connection.connection cimport Connection
+from mongokey.execution.cursors cimport CursorBatch, PendingCursors, ServerCursor
+from mongokey.execution.operation cimport CommandReply, Operation
+from mongokey.pool.pool cimport Pool
+from mongokey.sessions.cluster_time cimport ClusterTime
+from mongokey.sessions.server_session cimport ServerSession, ServerSessionPool
+from mongokey.topology.selected_server cimport SelectedServer
+
+from mongokey._support.cdefs cimport mk_buffer
+
+
+# What is to be done next.
+cdef enum:
+    SELECT_SERVER
+    CHECK_OUT                               # a connection of `server`
+    EXCHANGE                                # send the message in `connection.out`, read the reply
+    SEND_ONLY                               # send it; no reply will come
+    AUTHENTICATE                            # log in on `connection` once more
+    DONE
+
+
+cdef class Executor:
+    cdef readonly object topology
+    cdef SelectedServer selected            # the topology's, read on every call
+    cdef readonly bint closed
+    # Options.
+    cdef bint retry_reads
+    cdef bint retry_writes
+    cdef bint direct                        # one server, whatever it is (directConnection)
+    cdef bytes server_api                   # elements of the stable API, or None
+    # (answer, address, database) -> a hint for the error's message, or None; or None
+    cdef object explain
+    # State.
+    cdef readonly ServerSessionPool sessions
+    cdef readonly ClusterTime cluster_time
+    cdef readonly PendingCursors pending
+    cdef object __weakref__
+
+    # Carry out an operation: its result.
+    cpdef object execute(self, Operation operation)
+    # The same for a command about a cursor: on its server, in its session. Not tried again.
+    cpdef object execute_for_cursor(self, Operation operation, ServerCursor cursor)
+
+
+cdef class Execution:
+    cdef Executor executor
+    cdef Operation operation
+    cdef ServerCursor cursor                # the cursor that the operation is about, or None
+    cdef bint background                    # for good order only: see `execute_on_idle`
+    cdef int64_t deadline_ns                # 0: socketTimeoutMS bounds each wait
+    cdef int state
+    # The message being sent.
+    cdef readonly ServerSession session
+    cdef readonly int64_t txn_number        # 0: none
+    cdef readonly int attempt               # 1, or 2
+    cdef readonly object first_error        # of attempt 1, None before that failed
+    # This attempt.
+    cdef readonly Pool server
+    cdef readonly Connection connection
+    cdef uint64_t generation                # of the connection, or of the pool until there is one
+    cdef int64_t now_ns                     # when the connection was checked out (monotonic)
+    cdef readonly bint sent                 # the command may have reached the server
+    cdef bint reauthenticated
+    cdef CommandReply reply
+    # The outcome.
+    cdef readonly object result
+
+    cdef int begin(self, Executor executor, Operation operation, ServerCursor cursor) except -1
+    cpdef int advance(self) except -1
+    cpdef int selected(self, Pool server) except -1
+    cpdef int checked_out(self, Connection connection, int64_t now_ns) except -1
+    # Valid bytes until it returns.
+    cdef int received(self, const uint8_t *body, size_t size) except -1
+    cpdef int sent_only(self) except -1
+    cpdef int authenticated(self) except -1
+    # None to go on with `advance`; otherwise what is to be raised: `error` itself, or another one.
+    cpdef object failed(self, object error)
+    cpdef int end(self) except -1
+
+    cdef bint _write_message(self) except -1
+    cdef int _write_session(self, mk_buffer *out) except -1
+    cdef object _read_error(self)
+    cdef int _note_cursor(self, object result) except -1
+    cdef ServerCursor _opened_cursor(self)
+    cdef int _finish_message(self, object result) except -1
+    cdef int _release_connection(self) except -1

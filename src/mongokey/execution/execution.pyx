@@ -1,0 +1,482 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""What one call of an operation goes through: server, connection, session, attempts, result.
+
+It knows how a command message is put together, sessions, `$clusterTime`, reauthentication, and the
+order in which the rules of `execution.rules` are asked. It does no I/O and has no clock: a runner
+does what it says. It must not know single commands, nor how servers are found or connections made.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t
+
+from mongokey._support.cdefs cimport mk_buffer, mk_buffer_append
+from mongokey.bson.bson_c cimport mk_bson_begin, mk_bson_end, mk_bson_int64
+from mongokey.connection.connection cimport Connection
+from mongokey.execution.cursors cimport CursorBatch, PendingCursors, ServerCursor
+from mongokey.execution.operation cimport (
+    COMMAND_RESERVE,
+    CommandReply,
+    Limits,
+    Operation,
+    check,
+    decode_reply,
+    mk_read_command_reply,
+    put,
+)
+from mongokey.pool.pool cimport Pool
+from mongokey.sessions.cluster_time cimport ClusterTime
+from mongokey.sessions.server_session cimport ServerSession, ServerSessionPool
+from mongokey.wire.framing cimport MK_MORE_TO_COME
+
+from mongokey._support.fork import call_after_fork
+from mongokey._support.server_errors import raise_command_error
+from mongokey.errors import AutoReconnect, DocumentTooLarge, NetworkTimeout
+from mongokey.execution.rules import (
+    error_to_raise,
+    found_no_connection,
+    needs_reauthentication,
+    needs_retryable_write_label,
+    should_retry,
+)
+
+# The element `lsid: {id: <UUID>}` up to the 16 bytes of the UUID, and what follows them.
+cdef bytes LSID_HEAD = (
+    b"\x03lsid\0" + (4 + 4 + 4 + 1 + 16 + 1).to_bytes(4, "little")
+    + b"\x05id\0" + (16).to_bytes(4, "little") + b"\x04"
+)
+
+# server-selection, "Topology type: Single": without it a secondary refuses to be read.
+cdef bytes PRIMARY_PREFERRED = (
+    b"\x03$readPreference\0" + (4 + 6 + 4 + 17 + 1).to_bytes(4, "little")
+    + b"\x02mode\0" + (17).to_bytes(4, "little") + b"primaryPreferred\0\0"
+)
+
+# The steps by name, for runners and tests in Python: `STEPS[execution.advance()]`.
+STEPS = ("select server", "check out", "exchange", "send only", "authenticate", "done")
+
+# What an execution on idle connections results in when there was none.
+NO_IDLE_CONNECTION = object()
+
+cdef enum:
+    # States of an execution: what it has, or waits for.
+    NEEDS_SERVER
+    HAS_SERVER
+    HAS_CONNECTION
+    AWAITS_REPLY
+    AWAITS_LOGIN
+    FINISHED
+
+
+cdef class Executor:
+    """What all executions of one client share. Carries out operations on the server that
+    `topology` selects; how it waits is a subclass's matter."""
+
+    def __init__(
+        self,
+        topology,
+        *,
+        bint retry_reads,
+        bint retry_writes,
+        bint direct=False,
+        bytes server_api=None,
+        explain=None,
+        make_maintenance=None,
+    ):
+        self.topology = topology
+        self.selected = topology.selected
+        self.direct = direct
+        self.retry_reads = retry_reads
+        self.retry_writes = retry_writes
+        self.server_api = server_api
+        self.explain = explain
+        self.sessions = ServerSessionPool()
+        self.cluster_time = ClusterTime()
+        self.pending = PendingCursors(make_maintenance)
+        call_after_fork(self)
+
+    def reset_after_fork(self):
+        """In a forked child: the parent's sessions, cursors and connections are not ours to use."""
+        self.sessions.reset_after_fork()
+        self.pending.reset_after_fork()
+        self.topology.reset_after_fork()
+
+    cpdef object execute(self, Operation operation):
+        """Carry out `operation`, trying each of its messages once more where that is allowed, and
+        return its result. Raises `MongoError`s."""
+        raise NotImplementedError(type(self).__name__)
+
+    cpdef object execute_for_cursor(self, Operation operation, ServerCursor cursor):
+        """Carry out `operation` on the server of `cursor`, in its session, and return the result.
+        Raises `MongoError`s."""
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def has_pending_cursors(self):
+        """Whether there are cursors on servers that are still to be killed."""
+        return len(self.pending) > 0
+
+    def close(self):
+        """Close every pool. Sessions and cursors are dropped without a word to their servers: that
+        is `commands.housekeeping`'s to say before."""
+        if not self.closed:
+            self.closed = True
+            self.sessions.close()
+            self.pending.close()
+            self.topology.close()
+
+
+@cython.final
+cdef class Execution:
+    """One call of `operation`; about `cursor`, it stays on that cursor's server."""
+
+    def __init__(
+        self, Executor executor not None, Operation operation not None, ServerCursor cursor=None
+    ):
+        self.begin(executor, operation, cursor)
+
+    cdef int begin(self, Executor executor, Operation operation, ServerCursor cursor) except -1:
+        self.executor = executor
+        self.operation = operation
+        self.background = self.sent = self.reauthenticated = False
+        self.deadline_ns = self.txn_number = 0
+        self.attempt = 1
+        self.state = NEEDS_SERVER
+        self.reply.has_cursor = False
+        if cursor is not None:
+            self.cursor = cursor
+            self.session, cursor.session = cursor.session, None
+            self.server = cursor.server
+            self.generation = self.server.generation
+            self.state = HAS_SERVER
+        return 0
+
+    # -- what is to be done next ----------------------------------------------------------------
+
+    cpdef int advance(self) except -1:
+        """The next step, an index into `STEPS`. Raises what the operation's own rules are against,
+        such as `DocumentTooLarge`."""
+        cdef object selected
+        if self.state == NEEDS_SERVER:
+            selected = self.executor.selected.pool
+            if selected is None:
+                return SELECT_SERVER
+            self.selected(<Pool?>selected)
+            return CHECK_OUT
+        if self.state == HAS_CONNECTION:
+            if not self._write_message():
+                self._finish_message(self.operation.unacknowledged_result())
+                return self.advance()
+            self.state = AWAITS_REPLY
+            self.sent = True
+            return SEND_ONLY if self.operation.unacknowledged else EXCHANGE
+        if self.state == FINISHED:
+            return DONE
+        if self.state == HAS_SERVER:
+            return CHECK_OUT
+        if self.state == AWAITS_LOGIN:
+            return AUTHENTICATE
+        return SEND_ONLY if self.operation.unacknowledged else EXCHANGE
+
+    # -- what was done --------------------------------------------------------------------------
+
+    cpdef int selected(self, Pool server) except -1:
+        """The topology has selected `server`."""
+        self.server = server
+        # Until there is a connection, a failure belongs to those that the pool makes now.
+        self.generation = server.generation
+        self.state = HAS_SERVER
+        return 0
+
+    cpdef int checked_out(self, Connection connection, int64_t now_ns) except -1:
+        """`connection` is for this execution alone; None in the background: none was idle."""
+        if connection is None:
+            self.state = FINISHED
+            self.result = NO_IDLE_CONNECTION if self.first_error is None else self.first_error
+            return 0
+        self.connection = connection
+        self.generation = connection.generation
+        self.now_ns = now_ns
+        self.state = HAS_CONNECTION
+        return 0
+
+    cpdef int authenticated(self) except -1:
+        """The connection is logged in once more: the message is to be sent once more, whatever the
+        operation, as it was not carried out (auth.md, "Reauthentication")."""
+        self.state = HAS_CONNECTION
+        return 0
+
+    cpdef int sent_only(self) except -1:
+        """The message was sent, and no reply will come."""
+        return self._finish_message(self.operation.unacknowledged_result())
+
+    def received_reply(self, bytes document not None):
+        """The reply has come: its document, in BSON. For runners in Python."""
+        self.received(<const uint8_t *><const char *>document, <size_t>len(document))
+
+    cdef int received(self, const uint8_t *body, size_t size) except -1:
+        """The reply has come. Raises the server's error, or what is wrong with the reply."""
+        cdef CommandReply *reply = &self.reply
+        cdef object result
+        reply.body = body
+        reply.size = size
+        check(mk_read_command_reply(body, size, &reply.fields))
+        if reply.fields.cluster_timestamp > self.executor.cluster_time.timestamp:
+            self.executor.cluster_time.advance(
+                reply.fields.cluster_time,
+                reply.fields.cluster_time_size,
+                reply.fields.cluster_timestamp,
+            )
+        reply.max_wire_version = self.connection.max_wire_version
+        if reply.fields.ok:
+            reply.may_retry = self.txn_number != 0 and self.first_error is None
+            result = self.operation.read(reply)
+        else:
+            result = self._read_error()
+            if self.state == AWAITS_LOGIN:
+                return 0
+        if reply.has_cursor or type(result) is CursorBatch:
+            self._note_cursor(result)
+        return self._finish_message(result)
+
+    cpdef object failed(self, object error):
+        """A step, or a rule of the operation, has failed with `error`, a `MongoError`.
+
+        Notes what that says of the server. Returns None if the operation is to be tried once more,
+        and otherwise what the caller gets: `error`, or the first attempt's.
+        """
+        cdef Operation operation = self.operation
+        cdef bint selecting = self.state == NEEDS_SERVER
+        self._note_cursor(None)
+        self._release_connection()
+        if self.background:
+            # A connection that was dead before says nothing about the others.
+            if isinstance(error, AutoReconnect) and not isinstance(error, NetworkTimeout):
+                self.first_error = error
+                self.sent = False
+                self.state = HAS_SERVER
+                return None
+            return error
+        if not selecting and not found_no_connection(error):
+            self.executor.topology.handle_application_error(
+                self.server, error, self.generation, self.sent
+            )
+        if self.txn_number and needs_retryable_write_label(error, self._max_wire_version()):
+            error._add_error_label("RetryableWriteError")
+        if (
+            self.first_error is not None
+            or self.executor.closed
+            or operation.unacknowledged
+            or self.cursor is not None
+            or not should_retry(
+                error,
+                retryable_read=operation.retryable_read and self.executor.retry_reads,
+                retryable_write=operation.retryable_write and self.executor.retry_writes,
+                sent=self.sent,
+            )
+        ):
+            return error_to_raise(
+                error, self.first_error, retryable_write=operation.retryable_write, sent=self.sent
+            )
+        self.first_error = error
+        self.attempt += 1
+        self.sent = self.reauthenticated = False
+        self.state = NEEDS_SERVER
+        return None
+
+    cpdef int end(self) except -1:
+        """The end, whatever came to pass: connection and session go back to their owners."""
+        cdef ServerSession session
+        cdef ServerCursor cursor = self.cursor
+        if self.connection is not None:
+            # The step under way was ended by what is no `MongoError`, such as a Ctrl-C.
+            self._note_cursor(None)
+            self._release_connection()
+        session = self.session
+        self.session = None
+        if cursor is not None:
+            cursor.sent = self.sent
+            if cursor.id != 0:
+                cursor.session, session = session, None
+            self.cursor = None
+        if session is not None:
+            self.executor.sessions.give_back(session)
+        self.executor = None
+        self.operation = None
+        self.server = None
+        self.result = None
+        if self.first_error is not None:
+            self.first_error = None
+        return 0
+
+    @property
+    def message(self):
+        """The message to be sent, a bytes object. For runners in Python."""
+        cdef mk_buffer *out
+        if self.connection is None:
+            return b""
+        out = &self.connection.out
+        return (<char *>out.data)[:out.size]
+
+    # -- messages -------------------------------------------------------------------------------
+
+    cdef bint _write_message(self) except -1:
+        """Write the operation's next message into the connection's buffer; False if there is
+        nothing to send after all."""
+        cdef Executor executor = self.executor
+        cdef Operation operation = self.operation
+        cdef Connection connection = self.connection
+        cdef mk_buffer *out = &connection.out
+        cdef size_t body = 0
+        cdef Limits limits
+        limits.max_message_size = connection.max_message_size
+        limits.max_bson_size = connection.max_bson_size
+        limits.max_write_batch_size = connection.max_write_batch_size
+        limits.max_wire_version = connection.max_wire_version
+        connection.begin(MK_MORE_TO_COME if operation.unacknowledged else 0)
+        check(mk_bson_begin(out, &body))
+        operation.write(out, &limits)
+        # driver-sessions: an unacknowledged command may not carry an implicit session.
+        if connection.supports_sessions and not (
+            operation.sessionless or operation.unacknowledged
+        ):
+            self._write_session(out)
+        if connection.supports_cluster_time and executor.cluster_time.timestamp:
+            executor.cluster_time.write(out)
+        if operation.read_concern is not None:
+            put(out, operation.read_concern)
+        if operation.write_concern is not None:
+            put(out, operation.write_concern)
+        if operation.read_preference is not None:
+            put(out, operation.read_preference)
+        elif executor.direct and connection.is_member and not operation.writes:
+            put(out, PRIMARY_PREFERRED)
+        if executor.server_api is not None and not operation.own_api:
+            put(out, executor.server_api)
+        put(out, operation.namespace.db_element)
+        check(mk_bson_end(out, body))
+        if out.size - body > <size_t>limits.max_bson_size + COMMAND_RESERVE:
+            raise DocumentTooLarge(
+                f"the command has {out.size - body} bytes; the server takes at most "
+                f"{limits.max_bson_size + COMMAND_RESERVE}"
+            )
+        if not operation.write_sections(out, &limits):
+            return False
+        connection.finish()
+        return True
+
+    cdef int _write_session(self, mk_buffer *out) except -1:
+        """Append `lsid`, and `txnNumber` for a write that may be sent again."""
+        cdef Connection connection = self.connection
+        cdef ServerSession session = self.session
+        if session is None:
+            session = self.executor.sessions.take(self.now_ns, connection.session_timeout_ns)
+            self.session = session
+        session.last_used_ns = self.now_ns
+        put(out, LSID_HEAD)
+        check(mk_buffer_append(out, session.id, 16))
+        check(mk_buffer_append(out, b"\0", 1))
+        if (
+            self.operation.retryable_write
+            and self.executor.retry_writes
+            and connection.supports_retryable_writes
+        ):
+            # The second attempt has the number of the first: the server knows it by that.
+            if self.txn_number == 0:
+                session.txn_number += 1
+                self.txn_number = session.txn_number
+            check(mk_bson_int64(out, "txnNumber", 9, self.txn_number))
+        return 0
+
+    cdef object _read_error(self):
+        """What a reply with `ok: 0` means: a result, another login (AWAITS_LOGIN), or an error."""
+        cdef Operation operation = self.operation
+        cdef object hint = None
+        cdef dict answer = decode_reply(&self.reply, None)
+        if (
+            self.connection.login is not None
+            # These are not worth a login.
+            and not (operation.sessionless or self.background)
+            and needs_reauthentication(answer)
+        ):
+            if self.reauthenticated:
+                raise_command_error(answer, self.reply.max_wire_version)
+            self.reauthenticated = True
+            self.state = AWAITS_LOGIN
+            return None
+        if operation.allows_errors and operation.allows(answer):
+            return operation.allowed_reply(&self.reply, answer)
+        if self.executor.explain is not None:
+            hint = self.executor.explain(
+                answer, self.connection.address, operation.namespace.database
+            )
+        raise_command_error(answer, self.reply.max_wire_version, hint)
+
+    def _max_wire_version(self):
+        """The server's, as its latest connection said; None where there was none."""
+        if self.server is None or self.server.description is None:
+            return None
+        return self.server.description.max_wire_version
+
+    # -- owners ---------------------------------------------------------------------------------
+
+    cdef int _note_cursor(self, object result) except -1:
+        """Take in what the reply says of a cursor. `result` is None if the operation failed
+        nevertheless, or if nobody wants a cursor: what it opened is killed then."""
+        cdef CommandReply *reply = &self.reply
+        cdef CursorBatch batch
+        cdef bint found = reply.has_cursor
+        reply.has_cursor = False
+        if self.cursor is not None:
+            if found:
+                self.cursor.id = reply.cursor.id
+            return 0
+        if type(result) is CursorBatch:
+            batch = <CursorBatch>result
+            batch.server = self.server
+            if found and reply.cursor.id != 0:
+                batch.cursor = self._opened_cursor()
+        elif found and reply.cursor.id != 0:
+            # It is open on the server, and the caller will not learn of it.
+            self.executor.pending.defer(self._opened_cursor())
+        return 0
+
+    cdef ServerCursor _opened_cursor(self):
+        """The cursor of the reply; it takes the session along."""
+        cdef ServerCursor cursor = ServerCursor(
+            self.operation.cursor_namespace(&self.reply),
+            self.reply.cursor.id,
+            self.session,
+            self.server,
+        )
+        cursor.forks = self.executor.sessions.forks
+        self.session = None
+        self.executor.pending.prepare()
+        return cursor
+
+    cdef int _finish_message(self, object result) except -1:
+        """The message is answered: the next one of the operation follows, or this is the end."""
+        self._release_connection()
+        if self.operation.more:
+            self.txn_number = 0
+            self.attempt = 1
+            self.first_error = None
+            self.sent = self.reauthenticated = False
+            self.state = NEEDS_SERVER
+        else:
+            self.result = result
+            self.state = FINISHED
+        return 0
+
+    cdef int _release_connection(self) except -1:
+        cdef Connection connection = self.connection
+        if connection is None:
+            return 0
+        self.connection = None
+        if connection.stream.closed and self.session is not None:
+            # driver-sessions: the server may still be at the command.
+            self.session.dirty = True
+        if self.background:
+            self.server.give_back(connection)
+        else:
+            self.server.checkin(connection)
+        return 0

@@ -1,0 +1,3 @@
+class ClusterTime:
+    @property
+    def encoded(self) -> bytes | None: ...

@@ -1,0 +1,4 @@
+from mongokey.pool.pool import Pool
+
+class SelectedServer:
+    pool: Pool | None
