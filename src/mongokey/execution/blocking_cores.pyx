@@ -158,7 +158,7 @@ cdef class BlockingCollection(Blocking):
         self.database = database
         self.executor = database.executor
         self.name = name
-        self.namespace = Namespace(database.name, name)
+        self.namespace = database.namespace.of_collection(name)
         self.inherited = database.inherited.replaced(
             codec_options, read_preference, write_concern, read_concern
         )

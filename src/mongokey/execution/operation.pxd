@@ -61,6 +61,8 @@ cdef class Namespace:
     cdef bytes db_element                   # the element `$db`
     cdef bytes collection_value             # the collection's name as a BSON string value
 
+    cdef Namespace of_collection(self, str collection)
+
 
 cdef class Operation:
     cdef Namespace namespace

@@ -6,9 +6,17 @@ read, where it may be sent and whether it may be sent again. It must not know se
 sessions or attempts (`execution.execution` does), nor may this module know single commands.
 """
 
-from libc.string cimport memmove
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport INT32_MAX, int32_t
+from libc.string cimport memcpy, memmove
 
-from mongokey._support.cdefs cimport MK_NO_MEMORY, MK_TOO_LARGE, mk_buffer, mk_buffer_append
+from mongokey._support.cdefs cimport (
+    MK_NO_MEMORY,
+    MK_TOO_LARGE,
+    mk_buffer,
+    mk_buffer_append,
+    mk_store_i32,
+)
 from mongokey.bson.codec cimport CodecContext, context_of, read_document, write_document
 
 from mongokey.connection.connection import LENIENT
@@ -79,21 +87,39 @@ cdef dict decode_reply(CommandReply *reply, CodecContext context):
         return decode_reply(reply, _default)
 
 
+cdef bytes string_value(bytes encoded):
+    """A BSON string: its length, the UTF-8 in `encoded`, a NUL."""
+    cdef Py_ssize_t size = len(encoded)
+    cdef bytes made
+    cdef char *p
+    if size >= INT32_MAX:
+        raise OverflowError(f"a name of {size} bytes is too long for BSON")
+    made = PyBytes_FromStringAndSize(NULL, size + 5)
+    p = PyBytes_AS_STRING(made)
+    mk_store_i32(p, <int32_t>(size + 1))
+    # With the NUL that is behind all bytes objects.
+    memcpy(p + 4, PyBytes_AS_STRING(encoded), size + 1)
+    return made
+
+
 cdef class Namespace:
     """The database `database`, or the collection `collection` in it."""
 
     def __init__(self, str database not None, str collection=None):
         self.database = database
         self.collection = collection
-        encoded = database.encode()
-        self.db_element = (
-            b"\x02$db\0" + (len(encoded) + 1).to_bytes(4, "little") + encoded + b"\0"
-        )
+        self.db_element = b"\x02$db\0" + string_value(database.encode())
         if collection is not None:
-            encoded = collection.encode()
-            self.collection_value = (
-                (len(encoded) + 1).to_bytes(4, "little") + encoded + b"\0"
-            )
+            self.collection_value = string_value(collection.encode())
+
+    cdef Namespace of_collection(self, str collection):
+        """The collection `collection` of the same database."""
+        cdef Namespace made = Namespace.__new__(Namespace)
+        made.database = self.database
+        made.db_element = self.db_element
+        made.collection = collection
+        made.collection_value = string_value(collection.encode())
+        return made
 
 
 cdef class Operation:
