@@ -88,6 +88,7 @@ _SUBMODULES = (
     "connection",
     "cursor",
     "database",
+    "diagnostics",
     "dns",
     "driver_info",
     "errors",

@@ -34,8 +34,6 @@ from mongokey.options.table import (
     unknown_option,
 )
 from mongokey.options.uri_errors import (
-    ADVICE,
-    DEPRECATED,
     Finding,
     emit,
     holds_a_login,
@@ -307,8 +305,8 @@ def _read_hosts(
             for finding in string._findings:
                 fatal = finding.option is not None and OPTIONS[finding.option].fatal
                 if fatal and finding.code == "OPTION-INVALID":
-                    raise ConfigurationError(finding.message.removesuffix("; it is ignored"))
-                if finding.kind != ADVICE:
+                    raise ConfigurationError(finding.text.removesuffix("; it is ignored"))
+                if not finding.advice:
                     findings.append(finding)
             findings += lint(string)
     return seeds, string, findings
@@ -340,7 +338,6 @@ def _read_keywords(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fi
                 Finding(
                     "OPTION-DEPRECATED",
                     f"option {key} is deprecated: use {name}",
-                    DEPRECATED,
                     name,
                 )
             )
@@ -362,7 +359,6 @@ def _read_keywords(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fi
                 "OPTION-DEPRECATED",
                 "option gssapiServiceName is deprecated: use "
                 "authMechanismProperties={'SERVICE_NAME': ...}",
-                DEPRECATED,
             )
         )
     return named, findings

@@ -398,7 +398,7 @@ class Collection(NamedPart, BlockingCollection["_Document"]):
         self, session: None = None, comment: Any = None
     ) -> CommandCursor[dict[str, Any]]:
         """A cursor over the indexes, a document for each."""
-        from mongokey._support.server_errors import NAMESPACE_NOT_FOUND
+        from mongokey._support.server_codes import NAMESPACE_NOT_FOUND
         from mongokey.commands.indexes import list_indexes
 
         try:

@@ -1,7 +1,7 @@
 """Every exception that mongokey raises, under PyMongo's names.
 
 This module knows error classes and their attributes; it must not know how a reply is read
-(`_replies`) nor do any I/O. BSON's own errors live in `mongokey.bson.errors` and are
+(`_support.server_errors`) nor do any I/O. BSON's own errors live in `mongokey.bson.errors` and are
 reachable from here too.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from mongokey._support.portable import Portable
+from mongokey._support.server_codes import MAX_TIME_MS_EXPIRED, MULTIPLE_ERRORS_OCCURRED
 from mongokey.bson.errors import (
     BSONError,
     InvalidBSON,
@@ -22,6 +23,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey.diagnostics import Diagnosis
     from mongokey.results import BulkWriteResult
 
 __all__ = [
@@ -65,9 +67,13 @@ class MongoError(Portable, Exception):
     such as a lost connection: a `BulkWriteResult` of what the server had confirmed by then. It is
     None on all others, also on `BulkWriteError`, whose `details` tell it. Errors that are not of
     this class, such as `InvalidDocument`, have the attribute only when it is set.
+
+    `diagnoses` says what most likely is wrong and what to do, the surest first; it is empty where
+    the error is all there is to say.
     """
 
     partial_result: BulkWriteResult | None = None
+    diagnoses: tuple[Diagnosis, ...] = ()
 
     def __init__(self, message: str = "", error_labels: Iterable[str] | None = None) -> None:
         super().__init__(message)
@@ -146,14 +152,25 @@ class NetworkTimeout(AutoReconnect):
 class TLSError(AutoReconnect):
     """TLS with the server could not be set up, or its certificate is not to be trusted.
 
-    `reason` is a code word that never changes (docs/tls.md lists them). `permanent` says that
-    trying again cannot help: certificates, host names, keys or options have to be changed first.
+    `diagnoses` has the cause (docs/tls.md lists the codes). `permanent` says that trying again
+    cannot help: certificates, host names, keys or options have to be changed first.
     """
 
-    def __init__(self, message: str = "", reason: str = "TLS-FAILED", permanent: bool = False):
+    def __init__(
+        self,
+        message: str = "",
+        diagnosis: Diagnosis | None = None,
+        permanent: bool = False,
+    ) -> None:
         super().__init__(message)
-        self.reason = reason
+        if diagnosis is not None:
+            self.diagnoses = (diagnosis,)
         self.permanent = permanent
+
+    @property
+    def reason(self) -> str:
+        """The code of the surest diagnosis."""
+        return self.diagnoses[0].code if self.diagnoses else "TLS-FAILED"
 
 
 class NotPrimaryError(AutoReconnect):
@@ -216,7 +233,7 @@ class OperationFailure(MongoError):
 
     @property
     def timeout(self) -> bool:
-        return self.__code in (50,)
+        return self.__code == MAX_TIME_MS_EXPIRED
 
 
 class CursorNotFound(OperationFailure):
@@ -253,7 +270,9 @@ class DuplicateKeyError(WriteError):
 
 def _wtimeout(error: Any) -> bool:
     info = error.get("errInfo")
-    return error.get("code") == 50 or (isinstance(info, Mapping) and "wtimeout" in info)
+    return error.get("code") == MAX_TIME_MS_EXPIRED or (
+        isinstance(info, Mapping) and "wtimeout" in info
+    )
 
 
 class BulkWriteError(OperationFailure):
@@ -262,7 +281,7 @@ class BulkWriteError(OperationFailure):
     details: Mapping[str, Any]
 
     def __init__(self, results: Mapping[str, Any]) -> None:
-        super().__init__("batch op errors occurred", 65, results)
+        super().__init__("batch op errors occurred", MULTIPLE_ERRORS_OCCURRED, results)
 
     @property
     def timeout(self) -> bool:
@@ -270,7 +289,7 @@ class BulkWriteError(OperationFailure):
         if concern_errors and _wtimeout(concern_errors[-1]):
             return True
         errors = self.details.get("writeErrors", [])
-        return bool(errors) and errors[-1].get("code") == 50
+        return bool(errors) and errors[-1].get("code") == MAX_TIME_MS_EXPIRED
 
 
 class InvalidOperation(MongoError):

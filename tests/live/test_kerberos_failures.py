@@ -73,7 +73,7 @@ def fail(server: MechanismServer) -> Callable[..., AuthenticationFailed]:
 
 def words(error: AuthenticationFailed) -> list[str]:
     assert error.login is not None
-    return [f"{hint.word}, {hint.grade}" for hint in error.login.hints]
+    return [f"{hint.code}, {hint.confidence}" for hint in error.diagnoses]
 
 
 def test_no_ticket(

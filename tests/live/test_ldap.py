@@ -170,7 +170,7 @@ def refusal(server: MechanismServer, **options: Any) -> AuthenticationFailed:
 
 def words(error: AuthenticationFailed) -> list[str]:
     assert error.login is not None
-    return [hint.word for hint in error.login.hints]
+    return [each.code for each in error.diagnoses]
 
 
 @pytest.mark.parametrize(

@@ -336,7 +336,7 @@ def test_a_certificate_of_an_unknown_user(
     error = refused(server, **given)
     assert isinstance(error, AuthenticationFailed)
     assert error.code == 18
-    (hint,) = [hint for hint in error.login.hints if hint.word == "X509-USER-UNKNOWN"]
+    (hint,) = [hint for hint in error.diagnoses if hint.code == "X509-USER-UNKNOWN"]
     assert 'createUser: "CN=eve"' in hint.text
 
 
@@ -346,8 +346,8 @@ def test_a_user_name_that_is_not_the_certificate_s(
     given = options(deployment, username="CN=bob", authMechanism="MONGODB-X509")
     error = refused(server, **given)
     assert isinstance(error, AuthenticationFailed)
-    assert error.login.hints[0].word == "X509-USER-NAME"
-    assert SUBJECT in error.login.hints[0].text.encode().decode("unicode_escape")
+    assert error.diagnoses[0].code == "X509-USER-NAME"
+    assert SUBJECT in error.diagnoses[0].text.encode().decode("unicode_escape")
 
 
 def test_a_revoked_certificate_in_a_list(deployment: TLSDeployment, server: SecantusServer) -> None:

@@ -28,6 +28,7 @@ from mongokey.auth.login import login
 from mongokey.cli.explain import explain
 from mongokey.cli.mistakes import find_mistakes
 from mongokey.client_options import ClientOptions
+from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.errors import ConfigurationError, MongoError
 from mongokey.options.connection_string import SRVQuestion, parse
 from tests.logins import drive
@@ -130,7 +131,8 @@ STRINGS = [
 
 
 def fails_in_dns(question: SRVQuestion) -> Any:
-    raise mongokey.dns.SRVError("DNS-TIMEOUT", "no answer", question.fqdn)
+    diagnosis = Diagnosis("DNS-TIMEOUT", CERTAIN, "no answer")
+    raise mongokey.dns.SRVError("no answer", diagnosis, question.fqdn)
 
 
 @pytest.mark.parametrize("uri", STRINGS)

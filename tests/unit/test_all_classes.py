@@ -17,9 +17,9 @@ import pytest
 
 import mongokey
 from mongokey.auth import MongoCredential
-from mongokey.auth.diagnosis import LoginContext
 from mongokey.auth.errors import AuthenticationFailed
-from mongokey.auth.hints import CERTAIN, Hint
+from mongokey.auth.login_context import LoginContext
+from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.dns import Attempt, SRVError
 from mongokey.errors import (
     AutoReconnect,
@@ -63,7 +63,8 @@ ARGUMENTS: dict[str, Any] = {
     "error_labels": ["Given"],
     "errors": {("h", 1): AutoReconnect("lost", ["reason"]), ("h", None): "text"},
     "failure": "text",
-    "hint": Hint("WORD", CERTAIN, "text"),
+    "hint": Diagnosis("AUTH-CHANGED", CERTAIN, "text"),
+    "diagnosis": Diagnosis("AUTH-CHANGED", CERTAIN, "text", ["seen"], "do this"),
     "kind": ConfigurationError,
     "library": "gssapi",
     "max_wire_version": 21,
@@ -162,7 +163,7 @@ class KeywordOnly(OperationFailure):
 
 class Odd(SRVError):
     def __init__(self, first: int, *rest: int) -> None:
-        super().__init__("DNS-ODD", f"{first} {rest}", "name")
+        super().__init__(f"{first} {rest}", Diagnosis("DNS-FAILED", CERTAIN, "odd"), "name")
         self.rest = rest
 
 
@@ -204,26 +205,27 @@ def test_the_facts_of_a_login_go_along_without_its_secrets() -> None:
     credential = MongoCredential(
         "MONGODB-AWS", "$external", "AKIAIOSFODNN7EXAMPLE", PASSWORD, {"AWS_SESSION_TOKEN": "t0ken"}
     )
-    facts = LoginContext(credential, ("h", 1), "MONGODB-AWS", HelloReply({"ok": 1, "hello": 1}))
-    facts.hints = [Hint("WORD", CERTAIN, "text")]
-    facts.offered = ["A", "B"]
-    facts.diagnostic_context = threading.Lock()
+    context = LoginContext(credential, ("h", 1), "MONGODB-AWS", HelloReply({"ok": 1, "hello": 1}))
+    context.offered = ["A", "B"]
+    context.diagnostic_context = threading.Lock()
     error = AuthenticationFailed("refused", 18, {"code": 18})
-    error.login = facts
+    error.login = context
+    error.diagnoses = (Diagnosis("AUTH-CHANGED", CERTAIN, "text", ["seen"], "do this"),)
     data = pickle.dumps(error)
     for secret in (PASSWORD, "t0ken", "AKIAIOSFODNN7EXAMPLE"):
         assert secret.encode() not in data
+    assert pickle.loads(data).diagnoses == error.diagnoses
     again = pickle.loads(data).login
     assert (again.address, again.mechanism, again.offered) == (("h", 1), "MONGODB-AWS", ["A", "B"])
-    assert again.hints == facts.hints
     assert again.hello.document == {"ok": 1, "hello": 1}
-    assert again.tried() == facts.tried(), "it says the same in words"
-    assert copy.copy(error).login is facts
+    assert again.tried() == context.tried(), "it says the same in words"
+    assert copy.copy(error).login is context
 
 
 def raise_srv_error(number: int) -> None:
     attempt = Attempt("SRV a.b.c", "127.0.0.1:53", "UDP", "no answer")
-    raise SRVError("DNS-TIMEOUT", f"no answer {number}", "a.b.c", [attempt])
+    diagnosis = Diagnosis("DNS-TIMEOUT", CERTAIN, "no answer")
+    raise SRVError(f"no answer {number}", diagnosis, "a.b.c", [attempt])
 
 
 def raise_bulk_error(number: int) -> None:

@@ -56,7 +56,7 @@ def refuse(one, final=PLAIN_REFUSAL, **hello):
 
 
 def words(error):
-    return {hint.word: hint.grade for hint in error.login.hints}
+    return {each.code: each.confidence for each in error.diagnoses}
 
 
 def test_the_message_says_which_credentials_and_where_they_came_from():
@@ -99,7 +99,7 @@ def test_an_identity_that_has_no_user_is_named_with_the_arn_to_create(arn, user)
     ):
         error = refuse(credential(), final)
         assert words(error) == {"AWS-IDENTITY-UNKNOWN": "certain"}
-        (hint,) = error.login.hints
+        (hint,) = error.diagnoses
         assert f"createUser({{user: '{user}'" in hint.text
         assert "AKIA…MPLE from username and password" in hint.text
 

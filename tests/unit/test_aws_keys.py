@@ -12,6 +12,7 @@ from mongokey.auth import build_credential
 from mongokey.auth.aws.keys import AwsKeys, KeyStore, mask
 from mongokey.auth.aws.problems import AwsProblem, clean
 from mongokey.auth.aws.times import parse_time
+from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.errors import ConfigurationError
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
@@ -148,7 +149,7 @@ def test_threads_share_one_fetch(keep):
 
 def test_threads_share_one_failure_each_with_an_error_of_its_own():
     cause = KeyError("inner")
-    problem = AwsProblem("AWS-WORD", "text", "advice", settings=True)
+    problem = AwsProblem("AWS-KEY-ODD", "text", "advice", settings=True)
     problem.__cause__ = cause
     store, gate = KeyStore(), Gate(problem)
     threads, results = obtain_in_threads(store, gate, 1)
@@ -160,8 +161,8 @@ def test_threads_share_one_failure_each_with_an_error_of_its_own():
     finish([*threads, *more])
     errors = results + others
     assert len({id(error) for error in errors}) == 4
-    assert {(e.word, e.text, e.advice, e.settings, e.__cause__) for e in errors} == {
-        ("AWS-WORD", "text", "advice", True, cause)
+    assert {(e.diagnosis, e.settings, e.__cause__) for e in errors} == {
+        (Diagnosis("AWS-KEY-ODD", CERTAIN, "text", fix="advice"), True, cause)
     }
     assert gate.calls == 1
     assert store.obtain(object(), Source(one := keys()), NOON) is one
@@ -351,7 +352,7 @@ def test_a_part_that_no_key_has_is_refused_before_it_is_sent(value, says, part):
     parts[part] = value
     with pytest.raises(AwsProblem, match=says) as caught:
         AwsKeys(*parts, "a test")
-    assert (caught.value.word, caught.value.settings) == ("AWS-KEY-ODD", True)
+    assert (caught.value.diagnosis.code, caught.value.settings) == ("AWS-KEY-ODD", True)
     assert value not in str(caught.value)
     with pytest.raises(ConfigurationError, match=f"{says}.*AWS-KEY-ODD"):
         build_credential(

@@ -69,8 +69,8 @@ def why():
     search = sources.Search()
     with pytest.raises(AwsProblem) as caught:
         search.run(10.0)
-    assert caught.value.word == "AWS-NO-CREDENTIALS"
-    assert SECRET not in caught.value.text
+    assert caught.value.diagnosis.code == "AWS-NO-CREDENTIALS"
+    assert SECRET not in caught.value.diagnosis.summary
     return dict(search.tried)["EC2 IMDS"]
 
 
@@ -89,7 +89,7 @@ def test_an_end_that_cannot_be_read_leaves_botocore_s(monkeypatch, end):
     answer(monkeypatch, document=(200, keys(Expiration=end)))
     with pytest.raises(AwsProblem) as caught:
         sources.Search().run(10.0)
-    assert caught.value.text.startswith("EC2 IMDS")
+    assert caught.value.diagnosis.summary.startswith("EC2 IMDS")
 
 
 TIMEOUT = exceptions.ReadTimeoutError(endpoint_url=ENDPOINT)

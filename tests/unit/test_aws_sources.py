@@ -102,14 +102,14 @@ def test_without_variables_the_environment_has_none():
 def test_a_key_without_a_secret_in_the_environment_is_a_wrong_setting(environment):
     environment.set(AWS_ACCESS_KEY_ID=KEY)
     problem = fail()
-    assert (problem.word, problem.settings) == ("AWS-SECRET-MISSING", True)
-    assert "AWS_SECRET_ACCESS_KEY" in problem.text
+    assert (problem.diagnosis.code, problem.settings) == ("AWS-SECRET-MISSING", True)
+    assert "AWS_SECRET_ACCESS_KEY" in problem.diagnosis.summary
 
 
 def test_keys_that_say_that_they_are_expired_are_refused(environment):
     environment.set_key(AwsKey(KEY, SECRET, TOKEN))
     environment.set(AWS_CREDENTIAL_EXPIRATION="2020-01-01T00:00:00Z")
-    assert "expired" in fail().text
+    assert "expired" in fail().diagnosis.summary
 
 
 def test_the_environment_is_not_kept_even_when_it_says_when_it_ends(environment):
@@ -154,21 +154,21 @@ def test_keys_of_a_file_are_good_while_file_and_environment_are_the_same(environ
 def test_a_profile_that_is_nowhere_is_a_wrong_setting(environment):
     environment.set(AWS_PROFILE="nowhere")
     problem = fail()
-    assert (problem.word, problem.settings) == ("AWS-PROFILE-UNKNOWN", True)
-    assert "nowhere" in problem.text
+    assert (problem.diagnosis.code, problem.settings) == ("AWS-PROFILE-UNKNOWN", True)
+    assert "nowhere" in problem.diagnosis.summary
 
 
 def test_a_profile_with_half_a_key_is_a_wrong_setting(environment):
     environment.write(".aws/credentials", f"[default]\naws_access_key_id={KEY}\n")
     problem = fail()
-    assert problem.word == "AWS-SECRET-MISSING"
-    assert "~/.aws/credentials, profile default" in problem.text
-    assert "aws_secret_access_key" in problem.text
+    assert problem.diagnosis.code == "AWS-SECRET-MISSING"
+    assert "~/.aws/credentials, profile default" in problem.diagnosis.summary
+    assert "aws_secret_access_key" in problem.diagnosis.summary
 
 
 def test_a_file_that_cannot_be_read_is_a_wrong_setting(environment):
     environment.write(".aws/config", f"what is this\n{SECRET}")
-    assert fail().word == "AWS-CONFIG-WRONG"
+    assert fail().diagnosis.code == "AWS-CONFIG-WRONG"
 
 
 def test_a_failing_process_is_told_without_what_it_said_in_secret(environment):
@@ -176,16 +176,16 @@ def test_a_failing_process_is_told_without_what_it_said_in_secret(environment):
     command = f"{__import__('sys').executable} -I {script}"
     environment.config_file({"default": {"credential_process": command}})
     problem = fail()
-    assert (problem.word, problem.settings) == ("AWS-SOURCE-FAILED", False)
-    assert "credential_process of profile default" in problem.text
-    assert "locked" in problem.text
+    assert (problem.diagnosis.code, problem.settings) == ("AWS-SOURCE-FAILED", False)
+    assert "credential_process of profile default" in problem.diagnosis.summary
+    assert "locked" in problem.diagnosis.summary
 
 
 def test_a_web_identity_without_a_role_or_a_file_is_told(environment, tmp_path):
     environment.set(AWS_WEB_IDENTITY_TOKEN_FILE=str(tmp_path / "token"))
-    assert fail().word == "AWS-CONFIG-WRONG"
+    assert fail().diagnosis.code == "AWS-CONFIG-WRONG"
     environment.set(AWS_ROLE_ARN="arn:aws:iam::123456789012:role/pod", AWS_REGION="eu-west-1")
-    text = fail().text
+    text = fail().diagnosis.summary
     assert "the web identity token for role arn:aws:iam::123456789012:role/pod" in text
     assert "No such file" in text
 
@@ -197,7 +197,7 @@ def test_all_places_are_listed_with_the_reason_that_they_gave_none(environment):
     environment.credentials_file({"other": USER})
     environment.set(AWS_SESSION_TOKEN=TOKEN)
     problem = fail()
-    assert (problem.word, problem.settings) == ("AWS-NO-CREDENTIALS", False)
+    assert (problem.diagnosis.code, problem.settings) == ("AWS-NO-CREDENTIALS", False)
     for part in (
         "the environment (AWS_ACCESS_KEY_ID): not set, although AWS_SESSION_TOKEN is",
         "the web identity token: AWS_WEB_IDENTITY_TOKEN_FILE is not set",
@@ -206,21 +206,21 @@ def test_all_places_are_listed_with_the_reason_that_they_gave_none(environment):
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
         "EC2 IMDS: switched off by AWS_EC2_METADATA_DISABLED",
     ):
-        assert part in problem.text
-    assert TOKEN not in problem.text
+        assert part in problem.diagnosis.summary
+    assert TOKEN not in problem.diagnosis.summary
 
 
 def test_an_empty_file_name_is_told_as_what_it_is(environment):
     environment.set(AWS_SHARED_CREDENTIALS_FILE="")
     assert (
         "the shared credentials file: not read, as AWS_SHARED_CREDENTIALS_FILE is empty"
-        in fail().text
+        in fail().diagnosis.summary
     )
 
 
 def test_a_provider_that_nobody_here_knows_is_asked_and_named(monkeypatch):
     Providers(monkeypatch, ("quantum", nothing))
-    assert "boto3's source 'quantum': gave no keys" in fail().text
+    assert "boto3's source 'quantum': gave no keys" in fail().diagnosis.summary
     Providers(monkeypatch, ("quantum", lambda: Credentials(KEY, SECRET)))
     assert search().origin == "boto3's source 'quantum'"
 
@@ -290,8 +290,8 @@ def test_a_place_that_fails_ends_the_search_with_a_word_of_its_own(
 
     providers = Providers(monkeypatch, ("sso", load), ("iam-role", nothing))
     problem = fail()
-    assert (problem.word, problem.settings) == (word, settings)
-    assert problem.text.startswith("SSO, profile default")
+    assert (problem.diagnosis.code, problem.settings) == (word, settings)
+    assert problem.diagnosis.summary.startswith("SSO, profile default")
     assert problem.__cause__ is None
     assert problem.__suppress_context__
     assert providers.calls == ["sso"]
@@ -392,7 +392,7 @@ def test_keys_that_do_not_say_it_are_asked_for_each_time():
 def test_what_is_no_set_of_keys_is_a_wrong_setting(result, says):
     with pytest.raises(AwsProblem, match=says) as caught:
         ask_provider(lambda: result)
-    assert (caught.value.word, caught.value.settings) == ("AWS-PROVIDER-WRONG", True)
+    assert (caught.value.diagnosis.code, caught.value.settings) == ("AWS-PROVIDER-WRONG", True)
     assert SECRET not in str(caught.value)
 
 
@@ -403,7 +403,7 @@ def test_what_a_provider_raises_is_told_and_kept_as_the_cause(error):
 
     with pytest.raises(AwsProblem, match=type(error).__name__) as caught:
         ask_provider(provider)
-    assert caught.value.word == "AWS-PROVIDER-FAILED"
+    assert caught.value.diagnosis.code == "AWS-PROVIDER-FAILED"
     assert caught.value.__cause__ is error
 
 
@@ -542,7 +542,7 @@ def test_what_a_source_refused_becomes_the_evidence_of_the_login():
     conversation = AwsConversation(credential(lambda: 1 / 0), ADDRESS)
     with pytest.raises(AuthenticationFailed, match="ZeroDivisionError"):
         begin(conversation)
-    assert conversation.diagnostic_context().problem.word == "AWS-PROVIDER-FAILED"
+    assert conversation.diagnostic_context().problem.code == "AWS-PROVIDER-FAILED"
 
 
 def test_work_says_what_it_is():

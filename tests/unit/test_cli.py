@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from mongokey import __version__
 from mongokey.auth.login import LoginResult
-from mongokey.cli import demo, demo_server, main
+from mongokey.cli import demo, demo_server, exit_codes, main
 from mongokey.cli.app import cli
 from mongokey.errors import OperationFailure
 from mongokey.handshake import HelloReply
@@ -87,7 +87,7 @@ def test_entry_without_its_packages_says_what_to_install(package: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
 
-    assert done.returncode == main.NOT_INSTALLED
+    assert done.returncode == exit_codes.NOT_INSTALLED
     assert done.stdout == ""
     assert done.stderr == (
         f"mongokey: the command line needs {package}, which is not installed: "
@@ -161,7 +161,7 @@ def test_demo_without_secantus_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
     result = run("demo")
 
-    assert result.exit_code == main.NOT_INSTALLED
+    assert result.exit_code == exit_codes.NOT_INSTALLED
     assert "pip install 'mongokey[demo]'" in result.stderr
 
 
@@ -184,7 +184,7 @@ def test_demo_without_secantus_says_it_in_json_too(monkeypatch: pytest.MonkeyPat
 
     result = run("demo", "--json")
 
-    assert result.exit_code == main.NOT_INSTALLED
+    assert result.exit_code == exit_codes.NOT_INSTALLED
     told = json.loads(result.stdout)
     assert told["ok"] is False
     assert told["error"] == "ServerMissing"
@@ -201,7 +201,7 @@ def test_demo_whose_server_does_not_come_up_shows_what_it_said(
 
     result = run("demo")
 
-    assert result.exit_code == main.FAILED
+    assert result.exit_code == exit_codes.FAILED
     assert "SecantusDB did not start" in result.stderr
     assert "no room on the disk" in result.stderr
 
@@ -233,7 +233,7 @@ def test_demo_with_an_unexpected_login_fails_and_says_why(
     result = run("demo")
     as_json = run("demo", "--json")
 
-    assert result.exit_code == as_json.exit_code == main.FAILED
+    assert result.exit_code == as_json.exit_code == exit_codes.FAILED
     assert f"WRONG: SCRAM-SHA-256, {'warm' if warm else 'cold'}: {problem}" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("Not all was right")
     told = json.loads(as_json.stdout)
@@ -244,7 +244,7 @@ def test_demo_with_an_unexpected_login_fails_and_says_why(
 def test_demo_that_lets_a_wrong_password_in_fails(steps: list[Any]) -> None:
     steps.append(demo.RefusalStep(None, ["a wrong password was let in"]))
 
-    assert run("demo").exit_code == main.FAILED
+    assert run("demo").exit_code == exit_codes.FAILED
     assert json.loads(run("demo", "--json").stdout)["refusals"] == [{"error": None}]
 
 
@@ -253,7 +253,7 @@ def test_demo_stops_its_server_when_a_step_fails(steps: list[Any]) -> None:
 
     result = run("demo")
 
-    assert result.exit_code == main.FAILED
+    assert result.exit_code == exit_codes.FAILED
     assert result.stderr.startswith("mongokey: not today")
     assert FakeServer.stopped == 1
 

@@ -106,15 +106,18 @@ def test_warnings_have_their_codes_and_are_not_raised() -> None:
     found = {each["code"]: each for each in told(uri)["findings"]}
 
     assert set(found) == {"OPTION-DEPRECATED", "OPTION-INVALID", "OPTION-UNKNOWN"}
-    assert found["OPTION-DEPRECATED"]["kind"] == "deprecated"
+    assert {each["confidence"] for each in found.values()} == {"certain"}
+    assert {each["docs"] for each in found.values()} == {
+        "docs/connection-strings.md#common-mistakes"
+    }
     shown = run(uri).stdout
     for code, each in found.items():
         assert f"[{code}, " in shown
         # What is named as a mistake is not told twice.
         if code == "OPTION-INVALID":
-            assert f"[{code}, {each['kind']}] {each['message']}" in shown
+            assert f"[{code}, {each['confidence']}] {each['summary']}" in shown
         else:
-            assert each["message"] not in shown
+            assert each["summary"] not in shown
 
 
 def test_srv_string_says_what_dns_would_be_asked() -> None:
@@ -149,6 +152,7 @@ def test_unreadable_string_fails_with_the_client_s_words() -> None:
         "error": "InvalidURI",
         "code": None,
         "message": str(caught.value),
+        "diagnoses": [],
     }
     assert [each["code"] for each in mistakes] == ["URI-UNESCAPED"]
     # The caret stands under the character that is to be escaped.

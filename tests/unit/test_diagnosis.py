@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from mongokey.auth import AuthenticationFailed, MongoCredential, build_credential
-from mongokey.auth.diagnosis import Hint, explain_command
+from mongokey.auth.diagnosis import explain_command
 from mongokey.auth.login import login
+from mongokey.diagnostics import Diagnosis
 from tests.logins import drive
 from tests.servers.login_server import HELLO, LoginServer
 
@@ -58,7 +59,7 @@ def fail(
 
 def words(error: AuthenticationFailed) -> dict[str, str]:
     assert error.login is not None
-    return {hint.word: hint.grade for hint in error.login.hints}
+    return {each.code: each.confidence for each in error.diagnoses}
 
 
 # Row 3: what is glued to a secret; row 4: what is left of an example
@@ -250,7 +251,7 @@ def hint_for(
     database: str = "shop",
     password: str = SECRET,
     address: tuple[str, int | None] = PLACE,
-) -> Hint | None:
+) -> Diagnosis | None:
     credential = None if user is None else build_credential(None, user, password)
     return explain_command(answer, credential, address, database)
 
@@ -263,7 +264,7 @@ NOT_ALLOWED = {"ok": 0.0, "code": 13, "errmsg": "not authorized on shop to execu
 def test_a_command_of_nobody(answer: Mapping[str, Any]) -> None:
     hint = hint_for(answer, None)
     assert hint is not None
-    assert (hint.word, hint.grade) == ("AUTH-NO-CREDENTIAL", "certain")
+    assert (hint.code, hint.confidence) == ("AUTH-NO-CREDENTIAL", "certain")
     assert "no credentials were given" in hint.text
 
 
@@ -277,13 +278,13 @@ def test_a_command_of_nobody(answer: Mapping[str, Any]) -> None:
 def test_a_command_of_a_user_without_the_role(answer: Mapping[str, Any]) -> None:
     hint = hint_for(answer)
     assert hint is not None
-    assert (hint.word, hint.grade) == ("AUTH-NO-ROLE", "likely")
+    assert (hint.code, hint.confidence) == ("AUTH-NO-ROLE", "likely")
     assert "user 'root' of 'admin' is logged in" in hint.text
     assert "database 'shop'" in hint.text
     assert "test is where" not in hint.text
     in_test = hint_for(answer, database="test")
     assert in_test is not None
-    assert "test is where tools go that are told none" in in_test.text
+    assert "test is where tools go that are given none" in in_test.text
 
 
 @pytest.mark.parametrize(
@@ -308,5 +309,5 @@ def test_cosmos_db_refuses_commands_for_a_key() -> None:
     answer = {"code": 13, "errmsg": "Not Authenticated. ConnectionId 5"}
     hint = hint_for(answer, "acct", address=COSMOS)
     assert hint is not None
-    assert (hint.word, hint.grade) == ("AUTH-COSMOS", "likely")
+    assert (hint.code, hint.confidence) == ("AUTH-COSMOS", "likely")
     assert SECRET not in hint.text

@@ -20,7 +20,8 @@ from mongokey.auth.kerberos import libraries
 from mongokey.auth.kerberos import open_context as opening
 from mongokey.auth.kerberos.conversation import GssapiConversation, check_layers
 from mongokey.auth.kerberos.error_codes import find_cause
-from mongokey.auth.kerberos.hints import Evidence, find_hints
+from mongokey.auth.kerberos.evidence import Evidence
+from mongokey.auth.kerberos.hints import find_hints
 from mongokey.auth.kerberos.interface import (
     Context,
     KerberosFailure,
@@ -456,7 +457,7 @@ def evidence(**fields: Any) -> Evidence:
 
 
 def hinted(code: Any, facts: Facts) -> list[str]:
-    return [hint.word for hint in find_hints(code, facts)]  # type: ignore[arg-type]
+    return [hint.code for hint in find_hints(code, facts)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("aware", [True, False])
@@ -480,7 +481,7 @@ def test_a_ticket_that_is_there_instead_is_named() -> None:
     failure = KerberosFailure("gssapi", [("Can't find client principal", KRB5 + 141)])
     failure.ticket = Ticket("bob@EXAMPLE.COM", 3 * 3600 + 120)
     (hint,) = find_hints(None, Facts(evidence(failure=failure)))  # type: ignore[arg-type]
-    assert hint.word == "KRB-TICKET-OTHER"
+    assert hint.code == "KRB-TICKET-OTHER"
     assert "holds a ticket of bob@EXAMPLE.COM (for 3 h 2 min more), not of ada@" in hint.text
 
 

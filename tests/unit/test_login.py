@@ -220,7 +220,7 @@ class TestFailures:
         return caught.value
 
     def words(self, error):
-        return {hint.word: hint.grade for hint in error.login.hints}
+        return {each.code: each.confidence for each in error.diagnoses}
 
     def test_the_message_says_who_where_how_and_what_was_answered(self):
         error = self.fail(build_credential(None, "both", "pw-secret"), LoginServer(USERS))

@@ -318,7 +318,7 @@ class TestHints:
         facts = caught.value.login
         assert facts is not None
         assert token not in repr(facts.diagnostic_context.claims)
-        return {hint.word: hint for hint in facts.hints}
+        return {each.code: each for each in caught.value.diagnoses}
 
     def test_the_token_says_what_to_compare(self) -> None:
         token = jwt(
@@ -346,7 +346,7 @@ class TestHints:
     @pytest.mark.parametrize(("ago", "grade"), [(3600.0, "certain"), (60.0, "likely")])
     def test_an_expired_token(self, ago: float, grade: str) -> None:
         hint = self.hints(jwt(exp=time.time() - ago))["OIDC-EXPIRED"]
-        assert hint.grade == grade
+        assert hint.confidence == grade
 
     def test_one_that_is_not_valid_yet(self) -> None:
         hint = self.hints(jwt(nbf=time.time() + 7200.5))["OIDC-NOT-YET-VALID"]
@@ -376,10 +376,8 @@ class TestHints:
         credential.state.logged_in = True
         with pytest.raises(AuthenticationFailed) as caught:
             log_in(credential, Server(), ("cluster.abc.mongodb.net", 27017))
-        facts = caught.value.login
-        assert facts is not None
-        words = [hint.word for hint in facts.hints]
-        assert words == ["OIDC-CLAIMS", "OIDC-ATLAS", "AUTH-EXTERNAL-USER"]
+        codes = [each.code for each in caught.value.diagnoses]
+        assert codes == ["OIDC-CLAIMS", "OIDC-ATLAS", "AUTH-EXTERNAL-USER"]
         assert "password is" not in str(caught.value)
 
     @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class TestAzure:
         assert "HTTP 400" in error.message
         assert f"http://127.0.0.1:{service.port}{AZURE_PATH}" in error.message
         assert error.hint is not None
-        assert error.hint.word == "OIDC-AZURE-IDENTITY"
+        assert error.hint.code == "OIDC-AZURE-IDENTITY"
         assert says in error.hint.text
         assert service.count() == 1
 

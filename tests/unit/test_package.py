@@ -213,6 +213,7 @@ def test_requests_can_be_subscripted_at_run_time(name: str) -> None:
 # those above it in this list. A module belongs to the package with the longest name it starts with.
 LAYERS: list[set[str]] = [
     {"_version", "_support"},
+    {"diagnostics"},
     {"_support.shared_errors", "_support.single_flight", "_support.waiting"},
     {"errors", "bson.errors"},
     {"bson"},

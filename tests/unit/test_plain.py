@@ -143,7 +143,7 @@ def fail(answer: dict[str, Any], *more: Any) -> AuthenticationFailed:
 
 def words(error: AuthenticationFailed) -> dict[str, str]:
     assert error.login is not None
-    return {hint.word: hint.grade for hint in error.login.hints}
+    return {each.code: each.confidence for each in error.diagnoses}
 
 
 REFUSED = {"ok": 0.0, "errmsg": "Authentication failed.", "code": 18}

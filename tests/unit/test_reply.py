@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mongokey._support import server_codes
 from mongokey._support import server_errors as _replies
 from mongokey.errors import (
     AutoReconnect,
@@ -146,9 +147,9 @@ def test_an_err_info_of_a_strange_type_does_no_harm(info: Any) -> None:
 
 
 def test_the_tables_fit_together() -> None:
-    assert _replies.STATE_CHANGE_CODES < _replies.RETRYABLE_CODES
-    assert _replies.NODE_SHUTTING_DOWN_CODES < _replies.NODE_RECOVERING_CODES
-    assert _replies.NODE_RECOVERING_CODES.isdisjoint(_replies.NOT_WRITABLE_PRIMARY_CODES)
+    assert server_codes.STATE_CHANGE_CODES < server_codes.RETRYABLE_CODES
+    assert server_codes.NODE_SHUTTING_DOWN_CODES < server_codes.NODE_RECOVERING_CODES
+    assert server_codes.NODE_RECOVERING_CODES.isdisjoint(server_codes.NOT_WRITABLE_PRIMARY_CODES)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mongokey._support.address import format_address
+from mongokey.diagnostics import POSSIBLE, Diagnosis
 from mongokey.errors import (
     AutoReconnect,
     ConfigurationError,
@@ -511,7 +512,7 @@ class Clock:
 def hang_up(clock: Clock, seconds: float = 1.0) -> Any:
     def answer() -> Exception:
         clock.now += seconds
-        return TLSError("hung up", "TLS-CLOSED", permanent=False)
+        return TLSError("hung up", Diagnosis("TLS-CLOSED", POSSIBLE, "hung up"), permanent=False)
 
     return answer
 

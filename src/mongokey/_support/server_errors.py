@@ -1,13 +1,21 @@
 """Turns an error reply of the server into the exception that fits it.
 
-Knows the server's error codes (the tables of the server-discovery-and-monitoring and
-retryable-writes specifications); must not know who asked, nor do any I/O.
+Knows which class an error code (`mongokey._support.server_codes`) belongs to; must not know who
+asked, nor do any I/O.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mongokey._support.server_codes import (
+    CURSOR_NOT_FOUND,
+    DUPLICATE_KEY_CODES,
+    ILLEGAL_OPERATION,
+    MAX_TIME_MS_EXPIRED,
+    STATE_CHANGE_CODES,
+    WRITE_CONCERN_TIMEOUT,
+)
 from mongokey.errors import (
     CursorNotFound,
     DuplicateKeyError,
@@ -25,28 +33,15 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-# server-discovery-and-monitoring.md, "Determining whether an error is a State Change Error".
-NODE_SHUTTING_DOWN_CODES = frozenset({91, 11600})
-NODE_RECOVERING_CODES = frozenset({11600, 11602, 13436, 189, 91})
-NOT_WRITABLE_PRIMARY_CODES = frozenset({10107, 13435, 10058})
-STATE_CHANGE_CODES = NODE_RECOVERING_CODES | NOT_WRITABLE_PRIMARY_CODES
-
-# retryable-reads.md, "Retryable Error".
-RETRYABLE_CODES = STATE_CHANGE_CODES | {6, 7, 64, 89, 134, 262, 9001}
-
-# src/mongo/base/error_codes.yml
-NAMESPACE_NOT_FOUND = 26
-REAUTHENTICATION_REQUIRED = 391
-_DUPLICATE_KEY_CODES = frozenset({11000, 11001, 12582})
-_ILLEGAL_OPERATION = 20
-_MAX_TIME_EXPIRED = 50
-_CURSOR_NOT_FOUND = 43
+    from mongokey.diagnostics import Diagnosis
 
 
 def raise_command_error(
-    reply: Mapping[str, Any], max_wire_version: int | None = None, hint: object = None
+    reply: Mapping[str, Any],
+    max_wire_version: int | None = None,
+    diagnosis: Diagnosis | None = None,
 ) -> NoReturn:
-    """Raise what a reply with `ok: 0` means; `hint` stands behind the server's words.
+    """Raise what a reply with `ok: 0` means; `diagnosis` stands behind the server's words.
 
     Raises `NotPrimaryError`, `DuplicateKeyError`, `ExecutionTimeout`, `CursorNotFound` or, for
     all else, `OperationFailure`, with the server's code and its whole reply.
@@ -55,24 +50,27 @@ def raise_command_error(
     message = reply.get("errmsg") or reply.get("$err") or "the server gave no error message"
     if not isinstance(message, str):
         message = repr(message)
-    if code == _ILLEGAL_OPERATION and message.startswith("Transaction numbers"):
+    if code == ILLEGAL_OPERATION and message.startswith("Transaction numbers"):
         message = (
             f"{message}; this deployment does not support retryable writes: add "
             f"retryWrites=false to the connection string"
         )
-    if hint is not None:
-        message = f"{message}; {hint}"
+    if diagnosis is not None:
+        message = f"{message}; {diagnosis}"
     if code in STATE_CHANGE_CODES or (
         code is None and ("not master" in message or "node is recovering" in message)
     ):
         raise NotPrimaryError(message, reply)
-    if code in _DUPLICATE_KEY_CODES:
+    if code in DUPLICATE_KEY_CODES:
         raise DuplicateKeyError(message, code, reply, max_wire_version)
-    if code == _MAX_TIME_EXPIRED:
+    if code == MAX_TIME_MS_EXPIRED:
         raise ExecutionTimeout(message, code, reply, max_wire_version)
-    if code == _CURSOR_NOT_FOUND:
+    if code == CURSOR_NOT_FOUND:
         raise CursorNotFound(message, code, reply, max_wire_version)
-    raise OperationFailure(message, code, reply, max_wire_version)
+    failure = OperationFailure(message, code, reply, max_wire_version)
+    if diagnosis is not None:
+        failure.diagnoses = (diagnosis,)
+    raise failure
 
 
 def raise_for_reply(reply: Mapping[str, Any], max_wire_version: int | None = None) -> None:
@@ -84,7 +82,7 @@ def raise_for_reply(reply: Mapping[str, Any], max_wire_version: int | None = Non
 def raise_write_error(error: Mapping[str, Any]) -> NoReturn:
     """Raise what one entry of a reply's `writeErrors` means."""
     code = _code(error)
-    kind = DuplicateKeyError if code in _DUPLICATE_KEY_CODES else WriteError
+    kind = DuplicateKeyError if code in DUPLICATE_KEY_CODES else WriteError
     raise kind(error.get("errmsg", ""), code, error)
 
 
@@ -92,7 +90,9 @@ def raise_write_concern_error(error: Mapping[str, Any]) -> NoReturn:
     """Raise what a reply's `writeConcernError` means."""
     code = _code(error)
     info = error.get("errInfo")
-    timed_out = code == 64 or (isinstance(info, Mapping) and bool(info.get("wtimeout")))
+    timed_out = code == WRITE_CONCERN_TIMEOUT or (
+        isinstance(info, Mapping) and bool(info.get("wtimeout"))
+    )
     kind = WTimeoutError if timed_out else WriteConcernError
     raise kind(error.get("errmsg", ""), code, error)
 

@@ -159,7 +159,11 @@ class MongoCredential:
         mask = find_rules(self.mechanism).mask_user
         return self.username if mask is None else mask(self.username)
 
-    def _facts(self) -> tuple[Any, ...]:
+    def without_secrets(self) -> ShownCredential:
+        """What of it may leave the process, such as in a pickled error."""
+        return ShownCredential(self)
+
+    def _compared(self) -> tuple[Any, ...]:
         properties = tuple(
             sorted((name, _hashable(v)) for name, v in self.mechanism_properties.items())
         )
@@ -168,10 +172,10 @@ class MongoCredential:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MongoCredential):
             return NotImplemented
-        return self._facts() == other._facts()
+        return self._compared() == other._compared()
 
     def __hash__(self) -> int:
-        return hash(self._facts())
+        return hash(self._compared())
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a MongoCredential holds a secret and cannot be pickled or copied")
@@ -213,6 +217,10 @@ class ShownCredential:
             for name, value in credential.mechanism_properties.items()
             if not (name in rules and rules[name].secret)
         }
+
+    def without_secrets(self) -> ShownCredential:
+        """Itself."""
+        return self
 
 
 @keeps_secrets

@@ -14,7 +14,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
-    from mongokey.auth.diagnosis import LoginContext
+    from mongokey.auth.login_context import LoginContext
 
 __all__ = ["AuthenticationFailed", "LoginTimeout", "ServerProofError"]
 
@@ -23,8 +23,9 @@ class AuthenticationFailed(OperationFailure):
     """The server, or the client on its behalf, refused a login.
 
     The message says what was tried and what most likely helps; it is complete, so the server's
-    answer is not repeated behind it. `login` holds the same as attributes, or None when a
-    conversation was used alone. A pickle takes them along without the credential's secrets.
+    answer is not repeated behind it. `login` says as attributes who tried to log in where and how,
+    `diagnoses` what most likely is wrong, the surest first; None and () when a conversation was
+    used alone. A pickle takes them along without the credential's secrets.
     """
 
     login: LoginContext | None

@@ -10,10 +10,12 @@ from mongokey.handshake.reply cimport HelloReply
 
 from mongokey._support.address import format_address
 from mongokey._support.portable import Portable
-from mongokey._support.server_errors import STATE_CHANGE_CODES, raise_command_error
+from mongokey._support.server_codes import STATE_CHANGE_CODES
+from mongokey._support.server_errors import raise_command_error
 from mongokey._support.shared_errors import own_copy
-from mongokey.auth.diagnosis import LoginContext, explain, explain_hello
+from mongokey.auth.diagnosis import explain, explain_hello
 from mongokey.auth.errors import AuthenticationFailed
+from mongokey.auth.login_context import LoginContext
 from mongokey.auth.mechanism import FIRST_STEP, WHOLE_LOGIN
 from mongokey.auth.registry import PREFERRED, find_mechanism, negotiate, open_conversation
 from mongokey.auth.turns import WaitForLogin
@@ -277,15 +279,17 @@ def _converse(conversation, speculative_reply, Greeting greeting):
         raise own_copy(other.error) from other.error.__cause__
     except OperationFailure as error:
         credential.state.mechanism = None
-        facts = _facts(conversation, greeting, credential)
-        facts.diagnostic_context = conversation.diagnostic_context()
-        refusal = _explained(error, facts)
+        context = _context(conversation, greeting, credential)
+        context.diagnostic_context = conversation.diagnostic_context()
+        refusal = _explained(error, context)
         turns.refused(turn, refusal)
         # A cause that is given on purpose (a callback's own error) stays to be seen.
         raise refusal from error.__cause__
     except ConfigurationError as error:
-        facts = _facts(conversation, greeting, credential)
-        raise ConfigurationError(f"{facts.tried()}: {error}") from error.__cause__
+        context = _context(conversation, greeting, credential)
+        wrong = ConfigurationError(f"{context.tried()}: {error}")
+        wrong.diagnoses = error.diagnoses
+        raise wrong from error.__cause__
     finally:
         # Also for a login that is given up: whoever drives this closes it then.
         if turn is not None:
@@ -293,14 +297,14 @@ def _converse(conversation, speculative_reply, Greeting greeting):
     return commands
 
 
-cdef object _facts(conversation, Greeting greeting, credential):
+cdef object _context(conversation, Greeting greeting, credential):
     """What a failed login's error tells; most logins do not fail."""
-    facts = LoginContext(credential, greeting.address, conversation.mechanism, greeting.hello)
-    facts.subject = greeting.subject or None
+    context = LoginContext(credential, greeting.address, conversation.mechanism, greeting.hello)
+    context.subject = greeting.subject or None
     if credential.mechanism is None and greeting.hello is not None:
-        facts.offered = greeting.hello.sasl_supported_mechs
-    facts.credential_description = conversation.credential_description()
-    return facts
+        context.offered = greeting.hello.sasl_supported_mechs
+    context.credential_description = conversation.credential_description()
+    return context
 
 
 class _RefusedBefore(Portable, Exception):
@@ -327,11 +331,12 @@ def _take_turn(turns):
             raise _RefusedBefore(flight.refusal)
 
 
-cdef object _explained(error, facts):
+cdef object _explained(error, context):
     kind = type(error) if isinstance(error, AuthenticationFailed) else AuthenticationFailed
-    told = kind(explain(error, facts), error.code, error.details)
-    told.login = facts
-    return told
+    text, diagnoses = explain(error, context)
+    failed = kind(text, error.code, error.details)
+    failed.login, failed.diagnoses = context, diagnoses
+    return failed
 
 
 cdef int _refuse_hello(answer, credential, address) except -1:

@@ -7,7 +7,7 @@ name, nor anything about the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from types import MappingProxyType
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mongokey._support.address import AddressLike
     from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
-    from mongokey.auth.diagnosis import Hint, LoginContext
 
 EXTERNAL = "$external"
 
@@ -65,10 +64,8 @@ class Mechanism:
     the last goes only to a server that is known to be used. `shown_in_plaintext` names
     what such a login lets everyone on the way read when the connection is not encrypted ("the
     password"), or None.
-    `hints` gives the causes that only this mechanism has, from the server's code (None when the
-    server did not answer) and the facts of the login; see `auth.diagnosis`. `replaces` are the
-    words of general hints that say less than the mechanism's own. `mask_user` turns a user name
-    that is not to be shown in full into what may be; None shows it.
+    `mask_user` turns a user name that is not to be shown in full into what may be; None shows it.
+    Why a login may have failed is not told here (`registry.HINTS`).
     """
 
     __slots__ = (
@@ -78,12 +75,10 @@ class Mechanism:
         "default_properties",
         "default_source",
         "external",
-        "hints",
         "mask_user",
         "name",
         "password",
         "properties",
-        "replaces",
         "shown_in_plaintext",
         "speculates",
         "takes_external",
@@ -106,8 +101,6 @@ class Mechanism:
         conversation: Callable[[MongoCredential, AddressLike], Conversation],
         speculates: str = NOTHING,
         shown_in_plaintext: str | None = None,
-        hints: Callable[[Any, LoginContext], Iterable[Hint]] | None = None,
-        replaces: Collection[str] = (),
         mask_user: Callable[[str], str] | None = None,
     ) -> None:
         self.name = name
@@ -123,8 +116,6 @@ class Mechanism:
         self.conversation = conversation
         self.speculates = speculates
         self.shown_in_plaintext = shown_in_plaintext
-        self.hints = hints
-        self.replaces = replaces
         self.mask_user = mask_user
 
     def renamed(self, name: str) -> Mechanism:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from mongokey._support.secrets import keeps_secrets
+from mongokey._support.server_codes import BAD_VALUE, LOGIN_REFUSED_CODES
 from mongokey.auth import sasl
 from mongokey.auth.conversation import Conversation, Step
 from mongokey.auth.credential import MongoCredential
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey._support.address import AddressLike
-    from mongokey.auth.diagnosis import Hint, LoginContext
+    from mongokey.auth.login_context import LoginContext
+    from mongokey.diagnostics import Diagnosis
 
 
 class PlainConversation(Conversation):
@@ -57,26 +59,29 @@ def _check(username: str | None, password: str | None, properties: Mapping[str, 
             raise ConfigurationError(f"{option} contains a lone surrogate, which has no UTF-8 form")
 
 
-def _hints(code: Any, facts: LoginContext) -> Iterator[Hint]:
-    # Late: only failures are explained.
-    from mongokey.auth.hints import BAD_VALUE, CERTAIN, LIKELY, REFUSALS, Hint
+def find_hints(code: Any, context: LoginContext) -> Iterator[Diagnosis]:
+    """The causes that only PLAIN has (`registry.HINTS`)."""
+    from mongokey.diagnostics import CERTAIN, LIKELY, Diagnosis
 
-    source = facts.credential.source
-    if source != EXTERNAL and (code == BAD_VALUE or code in REFUSALS):
-        yield Hint(
+    credential = context.credential
+    source = credential.source
+    if source != EXTERNAL and (code == BAD_VALUE or code in LOGIN_REFUSED_CODES):
+        yield Diagnosis(
             "LDAP-SOURCE",
             CERTAIN if code == BAD_VALUE else LIKELY,
             f"users of LDAP log in at {EXTERNAL}, and this login went to {source!r} (from "
-            f"{facts.credential.source_origin}): set authSource={EXTERNAL}",
+            f"{credential.source_origin})",
+            fix=f"set authSource={EXTERNAL}",
         )
-    elif code in REFUSALS:
-        yield Hint(
+    elif code in LOGIN_REFUSED_CODES:
+        yield Diagnosis(
             "LDAP-REFUSED",
             LIKELY,
             "the server has LDAP check the password and tells nobody what LDAP answered: an "
             "unknown user, a wrong password, a locked or expired account, an LDAP server that is "
-            f"down, and a user that {EXTERNAL} does not know all look like this. The server's log "
-            "says which; ldapwhoami -x -W -D <the user's DN> asks LDAP directly",
+            f"down, and a user that {EXTERNAL} does not know all look like this",
+            fix="the server's log says which; ldapwhoami -x -W -D <the user's DN> asks LDAP "
+            "directly",
         )
 
 
@@ -87,5 +92,4 @@ PLAIN = Mechanism(
     check=_check,
     conversation=PlainConversation,
     shown_in_plaintext="the password",
-    hints=_hints,
 )

@@ -1,7 +1,8 @@
 """The one list of mechanism names: each leads to the module that knows the mechanism.
 
-A new mechanism is one module with a `Mechanism` and one line here. Knows names, where their
-modules are, and how the default is negotiated; must not know what mechanisms say or ask.
+A new mechanism is one module with a `Mechanism` and one line here (two, if its failures have causes
+of their own). Knows names, where their modules are, and how the default is negotiated; must not
+know what mechanisms say or ask.
 """
 
 from __future__ import annotations
@@ -25,10 +26,20 @@ MECHANISMS: dict[str, str] = {
     "SCRAM-SHA-256": "mongokey.auth.scram:SHA_256",
     "SCRAM-SHA-1": "mongokey.auth.scram:SHA_1",
     "MONGODB-X509": "mongokey.auth.x509:X509",
-    "GSSAPI": "mongokey.auth.kerberos.conversation:GSSAPI",
+    "GSSAPI": "mongokey.auth.kerberos:GSSAPI",
     "PLAIN": "mongokey.auth.plain:PLAIN",
     "MONGODB-AWS": "mongokey.auth.aws:AWS",
     "MONGODB-OIDC": "mongokey.auth.oidc:OIDC",
+}
+
+# Which module tells the causes of failures that only this mechanism has, by `find_hints(code,
+# context)`: the server's code (None when it never answered) and the `LoginContext`; its REPLACES
+# are the codes of general causes that say less than its own.
+HINTS: dict[str, str] = {
+    "GSSAPI": "mongokey.auth.kerberos.hints",
+    "PLAIN": "mongokey.auth.plain",
+    "MONGODB-AWS": "mongokey.auth.aws.hints",
+    "MONGODB-OIDC": "mongokey.auth.oidc.hints",
 }
 
 # What authMechanism may say to ask for negotiation; the same as leaving it out.
@@ -51,6 +62,12 @@ def find_mechanism(name: str) -> Mechanism:
         module, _, attribute = _path(name).partition(":")
         mechanism = _loaded[name] = getattr(import_module(module), attribute)
     return mechanism
+
+
+def find_hints_module(name: str) -> Any:
+    """The module that `HINTS` has for the mechanism, None for one without causes of its own."""
+    module = HINTS.get(name)
+    return None if module is None else import_module(module)
 
 
 def find_rules(name: str | None) -> Mechanism:

@@ -1,7 +1,7 @@
 """The commands of `mongokey`, on click: arguments in, exit code out.
 
 Knows each command's options and how its results become output or JSON; what a command does
-stands in a room of its own. Must not be imported by the library.
+stands in a module of its own. Must not be imported by the library.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import click
 
 from mongokey import __version__
 from mongokey.cli import output
+from mongokey.cli.exit_codes import FAILED, NOT_INSTALLED
 from mongokey.cli.explain import explain as explain_uri
-from mongokey.cli.main import FAILED, NOT_INSTALLED
 from mongokey.cli.mistakes import find_mistakes
 from mongokey.errors import MongoError
 
@@ -133,7 +133,8 @@ def _fail_uri(error: MongoError, uri: str, from_shell: bool, as_json: bool) -> N
             "error": type(error).__name__,
             "code": getattr(error, "code", None),
             "message": str(error),
-            "mistakes": [mistake._asdict() for mistake in mistakes],
+            "diagnoses": [each.as_dict() for each in error.diagnoses],
+            "mistakes": [mistake.as_dict() for mistake in mistakes],
         }
         if attempts:
             failure["attempts"] = [f"{each.question}: {each}" for each in attempts]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from mongokey import MongoClient
 from mongokey._support.address import AddressLike
+from mongokey._support.server_codes import AUTHENTICATION_FAILED
 from mongokey.auth.login import LoginResult
 from mongokey.cli.demo_certificates import CertificateFiles
 from mongokey.cli.demo_server import User
@@ -25,7 +26,6 @@ SHA_1 = "SCRAM-SHA-1"
 SHA_256 = "SCRAM-SHA-256"
 X509 = "MONGODB-X509"
 APP_NAME = "mongokey demo"
-AUTHENTICATION_FAILED = 18
 
 # hello with the speculative first step, and the proof: no login can be proved in fewer.
 WARM_ROUND_TRIPS = 2

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.credential import MongoCredential
 from mongokey.auth.registry import FALLBACK, PREFERRED, find_rules
-from mongokey.cli.mistakes import Mistake, find_mistakes
+from mongokey.cli.mistakes import find_mistakes
 from mongokey.client_options import ClientOptions
+from mongokey.diagnostics import Diagnosis
 from mongokey.options import validators
 from mongokey.options.connection_string import ConnectionString, Resolve, host_in_uri
 from mongokey.options.table import MS_KEPT_AS_S, OPTIONS, Option
@@ -50,14 +51,6 @@ class Login(NamedTuple):
         return self.mechanism
 
 
-class Finding(NamedTuple):
-    """Something to know about the string; `code` never changes, `kind` is one of a few words."""
-
-    code: str
-    kind: str
-    message: str
-
-
 class Query(NamedTuple):
     """A question to a name server, and what came of it."""
 
@@ -91,8 +84,8 @@ class Explanation(NamedTuple):
     tls: bool
     tls_facts: TLSFacts | None
     options: list[ShownOption]
-    findings: list[Finding]
-    mistakes: list[Mistake]
+    findings: list[Diagnosis]
+    mistakes: list[Diagnosis]
     dns: Resolution | None
 
     def as_json(self) -> dict[str, Any]:
@@ -101,8 +94,8 @@ class Explanation(NamedTuple):
         plain["login"] = None if self.login is None else self.login._asdict()
         plain["tls_facts"] = None if self.tls_facts is None else self.tls_facts.as_json()
         plain["options"] = [option._asdict() for option in self.options]
-        plain["findings"] = [finding._asdict() for finding in self.findings]
-        plain["mistakes"] = [mistake._asdict() for mistake in self.mistakes]
+        plain["findings"] = [finding.as_dict() for finding in self.findings]
+        plain["mistakes"] = [mistake.as_dict() for mistake in self.mistakes]
         if self.dns is not None:
             plain["dns"] = {
                 **self.dns._asdict(),
@@ -146,7 +139,7 @@ def explain(
         tls=options.tls is not None,
         tls_facts=_describe_tls(options),
         options=_list_options(options, defaults),
-        findings=[Finding(each.code, each.kind, each.message) for each in options.findings],
+        findings=list(options.findings),
         mistakes=find_mistakes(uri, from_shell=from_shell),
         dns=_describe_dns(string) if string is not None and resolve is not None else None,
     )

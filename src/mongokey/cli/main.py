@@ -1,8 +1,6 @@
 """The entry of the console script: hands over to click, or says how to install it.
 
-Knows the exit codes: 0 all was right, 1 something was wrong, 2 wrong usage (click's own), 3 a
-package that the command needs is not installed. Must not import click or rich at the top, as
-`mongokey` is installed without them.
+Must not import click or rich at the top, as `mongokey` is installed without them.
 """
 
 from __future__ import annotations
@@ -10,8 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-FAILED = 1
-NOT_INSTALLED = 3
+from mongokey.cli.exit_codes import NOT_INSTALLED
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

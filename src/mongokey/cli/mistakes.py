@@ -15,14 +15,11 @@ from urllib.parse import quote_plus, unquote_plus
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.mechanism import EXTERNAL
 from mongokey.auth.registry import DEFAULT, find_rules, property_names
+from mongokey.diagnostics import CERTAIN, LIKELY, POSSIBLE, Diagnosis, surest_first
 from mongokey.errors import ConfigurationError
 from mongokey.options import uri_errors
 from mongokey.options.connection_string import SCHEME, SRV_SCHEME, ConnectionString, parse
 from mongokey.options.table import URI, closest_options, find
-
-CERTAIN = "certain"
-LIKELY = "likely"
-POSSIBLE = "possible"
 
 MASK = "***"
 
@@ -31,22 +28,6 @@ _ROOT_USERS = frozenset({"root", "admin", "administrator", "mongoadmin", "superu
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _PORT = re.compile(r":\d*$")
-
-
-class Mistake(NamedTuple):
-    """One mistake. Holds no secret.
-
-    `code` never changes; `grade` is certain, likely or possible; `excerpt` is the string, masked,
-    and `caret` the place in it, from 0, or None; `fixed` is the string put right, masked, or None
-    where only the user can do that.
-    """
-
-    code: str
-    grade: str
-    message: str
-    excerpt: str | None = None
-    caret: int | None = None
-    fixed: str | None = None
 
 
 class _Text(NamedTuple):
@@ -73,15 +54,15 @@ class _Text(NamedTuple):
         """The whole of it, fit to be shown."""
         return self._show(self._login(), _mask_query(self.query))
 
-    def pointing(self, piece: str, text: str, index: int) -> tuple[str, int]:
-        """The masked string with `text` for its userinfo or query, and the place of `index`."""
+    def pointing(self, piece: str, text: str, index: int) -> tuple[str, str]:
+        """The masked string with `text` for its userinfo or query, and a caret under `index`."""
         query = text if piece == "query" else _mask_query(self.query)
         userinfo = text if piece == "userinfo" else self._login()
         line = self._show(userinfo, query)
         before = len(self.scheme)
         if piece == "query":
             before = len(line) - len(text)
-        return line, before + index
+        return _point(line, before + index)
 
     def _login(self) -> str | None:
         if self.userinfo is None:
@@ -100,18 +81,25 @@ class _Text(NamedTuple):
         return f"{self.scheme}{userinfo}@..." if self.unsure else self._join(userinfo, query)
 
 
+def _point(line: str, caret: int) -> tuple[str, str]:
+    """Evidence that is a place: the string, masked, and a line with a caret under the place."""
+    return line, " " * caret + "^"
+
+
 @keeps_secrets
-def find_mistakes(uri: str, *, from_shell: bool = False) -> list[Mistake]:
+def find_mistakes(uri: str, *, from_shell: bool = False) -> list[Diagnosis]:
     """What is, or most likely is, not meant so in `uri`; the surest comes first.
 
     :param uri: what was given as a connection string, as it was given
     :param from_shell: True if it came as an argument, through a shell
 
-    Each `fixed` string is right in that and all other regards. Never raises for a text.
+    Where a place in the string is meant, the evidence is the string, masked, and a line with a
+    caret below it. The fix is the string put right, masked, in that and all other regards; "" where
+    only the user can do that. Never raises for a text.
     """
-    found: list[tuple[Mistake, bool]] = []
+    found: list[tuple[Diagnosis, bool]] = []
 
-    def note(mistake: Mistake, mends: bool = True) -> None:
+    def note(mistake: Diagnosis, mends: bool = True) -> None:
         found.append((mistake, mends))
 
     text = _strip(uri, note)
@@ -130,9 +118,8 @@ def find_mistakes(uri: str, *, from_shell: bool = False) -> list[Mistake]:
     pieces = _mend_secrets(pieces, string, note)
     pieces = _mend_source(pieces, string, note)
     _look_at_login(pieces, string, from_shell, note)
-    fixed = None if pieces.unsure else pieces.masked()
-    mistakes = [m._replace(fixed=fixed) if mends else m for m, mends in found]
-    return sorted(mistakes, key=lambda m: (CERTAIN, LIKELY, POSSIBLE).index(m.grade))
+    fixed = "" if pieces.unsure else pieces.masked()
+    return list(surest_first(m.replace(fix=fixed) if mends else m for m, mends in found))
 
 
 _Note = Callable[..., None]
@@ -150,7 +137,7 @@ def _strip(uri: str, note: _Note) -> str:
         where = [f"begins with {before[:3]!r}"] if before else []
         where += [f"ends with {after[-3:]!r}"] if after else []
         note(
-            Mistake(
+            Diagnosis(
                 "URI-QUOTED",
                 CERTAIN,
                 f"the string {' and '.join(where)}: remove the quotes, blanks or line ends around "
@@ -159,7 +146,7 @@ def _strip(uri: str, note: _Note) -> str:
         )
     length = text.index("://") + 3
     if text[:length] != text[:length].lower():
-        note(Mistake("URI-SCHEME-CASE", CERTAIN, "the scheme must be in lower case"))
+        note(Diagnosis("URI-SCHEME-CASE", CERTAIN, "the scheme must be in lower case"))
     return text[:length].lower() + text[length:]
 
 
@@ -216,9 +203,9 @@ def _mend_userinfo(pieces: _Text, reads: bool, note: _Note) -> _Text:
     at = uri_errors.first_unescaped(userinfo)
     if at >= 0:
         char = userinfo[at]
-        line, caret = pieces.pointing("userinfo", *_show_around(userinfo, at))
+        pointed = pieces.pointing("userinfo", *_show_around(userinfo, at))
         note(
-            Mistake(
+            Diagnosis(
                 "URI-UNESCAPED",
                 # An '@' in the database's name can be read all the same.
                 LIKELY if reads else CERTAIN,
@@ -226,29 +213,27 @@ def _mend_userinfo(pieces: _Text, reads: bool, note: _Note) -> _Text:
                 f"{' '.join(uri_errors.RESERVED)} have to be escaped there, as "
                 "urllib.parse.quote_plus does. MongoClient(..., username=..., password=...) takes "
                 "them as they are",
-                line,
-                caret,
+                pointed,
             )
         )
     elif pieces.unsure:
         names = [pair.partition("=")[0] for pair in re.split("[&;]", pieces.query)]
         note(
-            Mistake(
+            Diagnosis(
                 "URI-UNESCAPED",
                 POSSIBLE if all(map(find, names)) else LIKELY,
                 "there is another '@' behind the one that ends the user name and password: if it "
                 "or what stands before it belongs to the password, a '?' or '/' there must be "
                 "written as %3F or %2F, and an '@' as %40",
-                pieces.masked(),
-                len(pieces.masked()) - len("@..."),
+                _point(pieces.masked(), len(pieces.masked()) - len("@...")),
             )
         )
     if "+" in userinfo:
-        line, caret = pieces.pointing("userinfo", *_show_around(userinfo, userinfo.index("+")))
+        pointed = pieces.pointing("userinfo", *_show_around(userinfo, userinfo.index("+")))
         finding = uri_errors.raw_plus(
             "user name" if "+" in userinfo.partition(":")[0] else "password"
         )
-        note(Mistake(finding.code, POSSIBLE, finding.message, line, caret))
+        note(finding.replace(evidence=pointed))
     user, colon, password = userinfo.partition(":")
     return pieces._replace(userinfo=_escape(user) + colon + _escape(password))
 
@@ -278,7 +263,7 @@ def _mend_secrets(pieces: _Text, string: ConnectionString, note: _Note) -> _Text
     texts = {"user name": string.username, "password": string.password}
     for what, value in texts.items():
         for finding in uri_errors.lint_secret(value or "", what):
-            note(Mistake(finding.code, LIKELY, finding.message))
+            note(finding)
             # A ">" alone is left over; both brackets stand around the secret or a placeholder.
             around = None if finding.code == "SECRET-BLANK" else "<>"
             texts[what] = (texts[what] or "").strip(around)
@@ -302,12 +287,11 @@ def _mend_port(pieces: _Text, note: _Note) -> _Text:
         return pieces
     caret = len(pieces.masked().partition("?")[0]) - len(pieces.path) - len(match.group())
     note(
-        Mistake(
+        Diagnosis(
             "SRV-PORT",
             CERTAIN,
             str(uri_errors.srv_with_port(match.group()[1:])),
-            pieces.masked(),
-            caret,
+            _point(pieces.masked(), caret),
         )
     )
     return pieces._replace(hosts=pieces.hosts[: match.start()])
@@ -341,27 +325,25 @@ def _mend_options(pieces: _Text, note: _Note) -> _Text:
                 message += f": did you mean {right}?"
             elif close:
                 message += f": did you mean {' or '.join(close)}?"
-            line, caret = _point_at(pieces, pairs, number)
-            note(Mistake("OPTION-UNKNOWN", CERTAIN, message, line, caret), right != name)
+            pointed = _point_at(pieces, pairs, number)
+            note(Diagnosis("OPTION-UNKNOWN", CERTAIN, message, pointed), right != name)
         elif option.alias is not None:
             right = option.name
-            line, caret = _point_at(pieces, pairs, number)
             outdated = option.alias in option.deprecated
             note(
-                Mistake(
+                Diagnosis(
                     "OPTION-DEPRECATED" if outdated else "OPTION-ALIAS",
                     CERTAIN if outdated else POSSIBLE,
                     f"{option.alias} is {'a deprecated' if outdated else 'another'} name of "
                     f"{option.name}: use {option.name}",
-                    line,
-                    caret,
+                    _point_at(pieces, pairs, number),
                 )
             )
         mended.append(right + equals + value)
     return pieces._replace(query="&".join(mended))
 
 
-def _point_at(pieces: _Text, pairs: list[str], number: int) -> tuple[str, int]:
+def _point_at(pieces: _Text, pairs: list[str], number: int) -> tuple[str, str]:
     shown = [_mask_query(pair) for pair in pairs]
     before = sum(len(pair) + 1 for pair in shown[:number])
     return pieces.pointing("query", "&".join(shown), before)
@@ -385,35 +367,33 @@ def _mend_source(pieces: _Text, string: ConnectionString, note: _Note) -> _Text:
         if database == EXTERNAL:
             return pieces
         note(
-            Mistake(
+            Diagnosis(
                 "LDAP-SOURCE",
                 LIKELY,
                 f"the database in the path, {database!r}, is taken for the one that the user logs "
                 f"in at, as no authSource is given; users of LDAP log in at {EXTERNAL}: add "
                 f"authSource={EXTERNAL}",
-                pieces.masked(),
-                caret,
+                _point(pieces.masked(), caret),
             )
         )
         return _with_option(pieces, f"authSource={EXTERNAL}")
     if database == "admin":
         return pieces
     root = user.lower() in _ROOT_USERS
-    mistake = Mistake(
+    mistake = Diagnosis(
         "AUTH-SOURCE-FROM-PATH",
         LIKELY if root else POSSIBLE,
         f"the database in the path, {database!r}, is taken for the one that knows the user, as no "
         "authSource is given; if the user was created in admin"
         + (" (root users are)" if root else "")
         + ", add authSource=admin",
-        pieces.masked(),
-        caret,
+        _point(pieces.masked(), caret),
     )
     mended = _with_option(pieces, "authSource=admin")
     if root:
         note(mistake)
         return mended
-    note(mistake._replace(fixed=mended.masked()), False)
+    note(mistake.replace(fix=mended.masked()), False)
     return pieces
 
 
@@ -427,7 +407,7 @@ def _look_at_login(pieces: _Text, string: ConnectionString, from_shell: bool, no
     names = [host for host, _ in string.hosts] if string.fqdn is None else [string.fqdn]
     if options.get("authSource") == "$external" and "authMechanism" not in options:
         note(
-            Mistake(
+            Diagnosis(
                 "AUTH-EXTERNAL-MECHANISM",
                 CERTAIN,
                 "users of $external need authMechanism: PLAIN, GSSAPI, MONGODB-X509, MONGODB-AWS "
@@ -441,19 +421,19 @@ def _look_at_login(pieces: _Text, string: ConnectionString, from_shell: bool, no
     tls_given = re.search(r"(?:^|&)(?:tls|ssl)=", pieces.query, re.IGNORECASE)
     if exposed is not None and elsewhere and (options.get("tls") is False or not encrypted):
         note(
-            Mistake(
+            Diagnosis(
                 "LOGIN-EXPOSED",
                 LIKELY,
                 f"{mechanism} sends {exposed} as it is, and the connection has no TLS: whoever is "
                 "on the way can read it; add tls=true",
-                fixed=None if tls_given else _with_option(pieces, "tls=true").masked(),
+                fix="" if tls_given else _with_option(pieces, "tls=true").masked(),
             ),
             False,
         )
     nobody = string.username is None and "authMechanism" not in options
     if nobody and elsewhere:
         note(
-            Mistake(
+            Diagnosis(
                 "AUTH-NO-CREDENTIAL",
                 POSSIBLE,
                 "no user is given: a server that asks for logins answers 'requires "
@@ -467,7 +447,7 @@ def _look_at_login(pieces: _Text, string: ConnectionString, from_shell: bool, no
             return
         length = len(string.password or "")
         note(
-            Mistake(
+            Diagnosis(
                 "URI-CUT",
                 POSSIBLE,
                 f"one option arrived ({given[0]}), and a password of {length} characters: if there "
@@ -521,4 +501,4 @@ def _mask_property(pair: str) -> str:
     return f"{key}:{MASK if secret else value}"
 
 
-__all__ = ["CERTAIN", "LIKELY", "MASK", "POSSIBLE", "Mistake", "find_mistakes"]
+__all__ = ["MASK", "find_mistakes"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mongokey.cli.demo import LoginStep, RefusalStep, WorkStep
     from mongokey.cli.explain import Explanation
     from mongokey.cli.explain_tls import TLSFacts
-    from mongokey.cli.mistakes import Mistake
+    from mongokey.diagnostics import Diagnosis
 
 INDENT = "  "
 # Of a bundle of authorities so many are listed.
@@ -75,26 +75,26 @@ def show_refusal(console: Console, step: RefusalStep) -> None:
 def show_explanation(console: Console, explanation: Explanation) -> None:
     """The whole of `mongokey explain`."""
     login = explanation.login
-    facts: list[tuple[str, str]] = []
+    lines: list[tuple[str, str]] = []
     if explanation.srv_name is not None and explanation.dns is None:
-        facts.append(("hosts", f"asked of DNS: the SRV records of {explanation.srv_name}"))
-        facts.append(("", "a TXT record may add authSource, replicaSet and loadBalanced"))
+        lines.append(("hosts", f"asked of DNS: the SRV records of {explanation.srv_name}"))
+        lines.append(("", "a TXT record may add authSource, replicaSet and loadBalanced"))
     for number, host in enumerate(explanation.hosts):
-        facts.append(("" if number else "hosts", host))
+        lines.append(("" if number else "hosts", host))
     if login is None:
-        facts.append(("login", "none: no user and no authMechanism"))
+        lines.append(("login", "none: no user and no authMechanism"))
     else:
         user = "none given" if login.username is None else repr(login.username)
-        facts.append(("user", user))
-        facts.append(("password", "given" if login.password_given else "not given"))
-        facts.append(("mechanism", login.how))
-        facts.extend(("", f"{name}: {value}") for name, value in login.properties.items())
-        facts.append(("authSource", f"{login.source} (from {login.source_origin})"))
-    facts.append(("database", explanation.database or "none: the path names no default database"))
-    facts.append(("TLS", "on" if explanation.tls else "off"))
+        lines.append(("user", user))
+        lines.append(("password", "given" if login.password_given else "not given"))
+        lines.append(("mechanism", login.how))
+        lines.extend(("", f"{name}: {value}") for name, value in login.properties.items())
+        lines.append(("authSource", f"{login.source} (from {login.source_origin})"))
+    lines.append(("database", explanation.database or "none: the path names no default database"))
+    lines.append(("TLS", "on" if explanation.tls else "off"))
     if explanation.tls_facts is not None:
-        facts.extend(_tls_lines(explanation.tls_facts))
-    _grid(console, explanation.uri, facts)
+        lines.extend(_tls_lines(explanation.tls_facts))
+    _grid(console, explanation.uri, lines)
 
     if explanation.options:
         table = _table("option", "value", "from")
@@ -122,7 +122,7 @@ def show_explanation(console: Console, explanation: Explanation) -> None:
     if findings:
         _heading(console, "Warnings", "")
         for finding in findings:
-            console.print(f"{INDENT}[{finding.code}, {finding.kind}] {finding.message}")
+            console.print(f"{INDENT}{finding}")
 
 
 def _tls_lines(tls: TLSFacts) -> list[tuple[str, str]]:
@@ -144,20 +144,20 @@ def _tls_lines(tls: TLSFacts) -> list[tuple[str, str]]:
     return lines
 
 
-def show_mistakes(console: Console, mistakes: Sequence[Mistake]) -> None:
+def show_mistakes(console: Console, mistakes: Sequence[Diagnosis]) -> None:
     """What is probably not meant so, where, and the string put right."""
     if not mistakes:
         return
     _heading(console, "Look at", "what is, or may be, not meant so")
-    fixed = None
+    fix = ""
     for mistake in mistakes:
-        console.print(f"{INDENT}[{mistake.code}, {mistake.grade}] {mistake.message}")
-        if mistake.excerpt is not None:
-            console.print(f"{INDENT * 2}{mistake.excerpt}")
-            console.print(f"{INDENT * 2}{' ' * (mistake.caret or 0)}^", style="bold red")
-        if mistake.fixed is not None and mistake.fixed != fixed:
-            fixed = mistake.fixed
-            console.print(f"{INDENT * 2}help: {fixed}", style="green")
+        console.print(f"{INDENT}[{mistake.code}, {mistake.confidence}] {mistake.summary}")
+        for line in mistake.evidence:
+            points = line.endswith("^") and not line[:-1].strip()
+            console.print(f"{INDENT * 2}{line}", style="bold red" if points else None)
+        if mistake.fix and mistake.fix != fix:
+            fix = mistake.fix
+            console.print(f"{INDENT * 2}help: {fix}", style="green")
 
 
 def _word(value: object) -> str:
@@ -180,8 +180,8 @@ def _heading(console: Console, title: str, remark: str) -> None:
     console.print(Text.assemble((title, "bold"), f": {remark}" if remark else ""))
 
 
-def _grid(console: Console, title: str, facts: Sequence[tuple[str, str]]) -> None:
+def _grid(console: Console, title: str, lines: Sequence[tuple[str, str]]) -> None:
     console.print(Text(title, style="bold"))
-    width = max(len(name) for name, _ in facts)
-    for name, value in facts:
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
         console.print(f"{INDENT}{name:<{width}}  {value}")

@@ -23,8 +23,8 @@ from mongokey.execution.operation cimport (
 )
 from mongokey.wire.framing cimport begin_section, end_section
 
+from mongokey._support.server_codes import RETRYABLE_CODES
 from mongokey._support.server_errors import (
-    RETRYABLE_CODES,
     concern_error_of,
     documents_in,
     number_in,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mongokey._support.server_errors import NAMESPACE_NOT_FOUND
+from mongokey._support.server_codes import NAMESPACE_NOT_FOUND
 from mongokey.commands import arguments as arguments
 from mongokey.commands.command import Command, CursorCommand
 from mongokey.errors import ConfigurationError

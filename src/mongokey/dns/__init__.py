@@ -1,7 +1,7 @@
 """Asks DNS for what a mongodb+srv string leaves out: its hosts and their common options.
 
 Knows SRV and TXT records and their rules (initial-dns-seedlist-discovery.md), name servers and
-deadlines; this is a room with I/O, and dnspython is imported at the first question. Must not know
+deadlines; this package does I/O, and dnspython is imported at the first question. Must not know
 how a connection string is read (`uri`) nor what a client does with the hosts.
 """
 

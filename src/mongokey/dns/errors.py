@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from mongokey._support.hostnames import host_problem
 from mongokey._support.reprs import with_safe_repr
+from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -71,17 +72,26 @@ class Attempt:
 class SRVError(ConfigurationError):
     """The hosts of a mongodb+srv string could not be found, or may not be connected to.
 
-    `code` never changes, the text may; `name` is the name that was asked for; `attempts` says
-    which name server did what.
+    `diagnoses` has the cause; `name` is the name that was asked for; `attempts` says which name
+    server did what.
     """
 
     def __init__(
-        self, code: str, message: str, name: str | None = None, attempts: Sequence[Attempt] = ()
+        self,
+        message: str,
+        diagnosis: Diagnosis,
+        name: str | None = None,
+        attempts: Sequence[Attempt] = (),
     ) -> None:
         super().__init__(message)
-        self.code = code
+        self.diagnoses = (diagnosis,)
         self.name = name
         self.attempts = tuple(attempts)
+
+    @property
+    def code(self) -> str:
+        """The code of the diagnosis."""
+        return self.diagnoses[0].code
 
     @property
     def timeout(self) -> bool:
@@ -89,12 +99,24 @@ class SRVError(ConfigurationError):
         return self.code == "DNS-TIMEOUT"
 
 
+def _error(
+    code: str,
+    summary: str,
+    name: str | None = None,
+    attempts: Sequence[Attempt] = (),
+    *,
+    fix: str = "",
+) -> SRVError:
+    diagnosis = Diagnosis(code, CERTAIN, summary, dict.fromkeys(map(str, attempts)), fix)
+    return SRVError(f"{diagnosis.text}{_asked(attempts)}", diagnosis, name, attempts)
+
+
 # ---------------------------------------------------------------- the name in the string
 
 
 def bad_name(name: str) -> SRVError:
     """`name` cannot be asked for: a label is empty or too long."""
-    return SRVError(
+    return _error(
         "DNS-NAME",
         f"{name!r} is not a name that DNS can be asked for: its labels must have 1 to 63 "
         "characters, and all of it at most 253",
@@ -104,19 +126,21 @@ def bad_name(name: str) -> SRVError:
 
 def address_not_name(name: str) -> SRVError:
     """The string names an IP address."""
-    return SRVError(
+    return _error(
         "DNS-ADDRESS",
-        f"mongodb+srv:// needs a name to look up, but {name} is an IP address: write mongodb://",
+        f"mongodb+srv:// needs a name to look up, but {name} is an IP address",
         name,
+        fix="write mongodb://",
     )
 
 
 def no_resolver(reason: object) -> SRVError:
     """This machine has no name server configured."""
-    return SRVError(
+    return _error(
         "DNS-NO-RESOLVER",
         f"this machine has no usable resolver configuration ({reason}), so no DNS server can be "
-        "asked for the hosts: give the hosts with mongodb://, or name servers with "
+        "asked for the hosts",
+        fix="give the hosts with mongodb://, or name servers with "
         "srv_resolver=mongokey.dns.Resolver(name_servers=[...])",
     )
 
@@ -129,42 +153,43 @@ def no_such_name(
 ) -> SRVError:
     """NXDOMAIN for the SRV name; `host_exists` is what the TXT question told, or None."""
     fqdn = question.fqdn
-    text = f"DNS has no name {asked}, so mongodb+srv://{fqdn} leads to no hosts: "
+    summary = f"DNS has no name {asked}, so mongodb+srv://{fqdn} leads to no hosts"
     if "-shard-00-" in fqdn:
-        text += f"this is the name of one server of a cluster: use mongodb://{fqdn}:27017/?tls=true"
+        fix = f"this is the name of one server of a cluster: use mongodb://{fqdn}:27017/?tls=true"
     elif question.service_name != "mongodb":
-        text += f"is srvServiceName={question.service_name} right, and the name spelt so?"
+        fix = f"is srvServiceName={question.service_name} right, and the name spelt so?"
     elif host_exists:
-        text += (
+        fix = (
             f"{fqdn} itself exists, so it is most likely the name of one server: use "
             f"mongodb://{fqdn}"
         )
     else:
-        text += (
+        fix = (
             "was the cluster deleted or renamed, or is the name misspelt? If it is the name of "
             "one server, use mongodb://"
         )
-    return SRVError("DNS-NXDOMAIN", f"{text}{_told(attempts)}", asked, attempts)
+    return _error("DNS-NXDOMAIN", summary, asked, attempts, fix=fix)
 
 
 def no_records(question: SRVQuestion, asked: str, attempts: Sequence[Attempt]) -> SRVError:
     """The SRV name exists but has no such record."""
-    return SRVError(
+    return _error(
         "DNS-NO-SRV",
-        f"{asked} has no SRV record, so mongodb+srv://{question.fqdn} leads to no hosts: is it the "
-        f"name of one server? Then use mongodb://{question.fqdn}{_told(attempts)}",
+        f"{asked} has no SRV record, so mongodb+srv://{question.fqdn} leads to no hosts",
         asked,
         attempts,
+        fix=f"is it the name of one server? Then use mongodb://{question.fqdn}",
     )
 
 
 def no_service(question: SRVQuestion, asked: str) -> SRVError:
     """The SRV record's target is the root (RFC 2782: decidedly not available)."""
-    return SRVError(
+    return _error(
         "DNS-NO-SERVICE",
         f"the SRV record of {asked} says that {question.fqdn} does not offer this service (its "
-        "target is '.'): ask whoever keeps the DNS zone",
+        "target is '.')",
         asked,
+        fix="ask whoever keeps the DNS zone",
     )
 
 
@@ -186,7 +211,7 @@ def failed(
                 f"; {', '.join(sorted(other))} did answer another question meanwhile, so it "
                 f"drops {kind} questions, as routers, VPNs and phones' hotspots do"
             )
-        return SRVError("DNS-TIMEOUT", f"{text}{_told(own)}; {_LONG_FORM}", asked, attempts)
+        return _unanswered("DNS-TIMEOUT", text, own, asked, attempts)
     code, text = "DNS-FAILED", f"no name server could tell {what}"
     if outcomes == {"SERVFAIL"}:
         code = "DNS-SERVFAIL"
@@ -202,10 +227,17 @@ def failed(
     elif outcomes == {UNREACHABLE}:
         code = "DNS-UNREACHABLE"
         text += ": it could not be reached"
-    return SRVError(code, f"{text}{_told(own)}; {_LONG_FORM}", asked, attempts)
+    return _unanswered(code, text, own, asked, attempts)
 
 
-def _told(attempts: Sequence[Attempt]) -> str:
+def _unanswered(
+    code: str, summary: str, own: Sequence[Attempt], asked: str, attempts: Sequence[Attempt]
+) -> SRVError:
+    diagnosis = Diagnosis(code, CERTAIN, summary, dict.fromkeys(map(str, own)), _LONG_FORM)
+    return SRVError(f"{summary}{_asked(own)}; {_LONG_FORM}", diagnosis, asked, attempts)
+
+
+def _asked(attempts: Sequence[Attempt]) -> str:
     counted = dict.fromkeys(str(attempt) for attempt in attempts)
     return f" [asked {'; '.join(counted)}]" if counted else ""
 
@@ -215,7 +247,7 @@ def _told(attempts: Sequence[Attempt]) -> str:
 
 def several_txt(name: str, count: int) -> SRVError:
     """More than one TXT record."""
-    return SRVError(
+    return _error(
         "DNS-TXT-SEVERAL",
         f"{name} has {count} TXT records, but a mongodb+srv string allows one, with all options "
         "in it (it may be split into several strings)",
@@ -225,12 +257,12 @@ def several_txt(name: str, count: int) -> SRVError:
 
 def undecodable_txt(name: str) -> SRVError:
     """The TXT record is no text."""
-    return SRVError("DNS-TXT-TEXT", f"the TXT record of {name} is not UTF-8 text", name)
+    return _error("DNS-TXT-TEXT", f"the TXT record of {name} is not UTF-8 text", name)
 
 
 def no_host_name(host: str, fqdn: str) -> SRVError:
     """A target that is no host name, such as a path."""
-    return SRVError(
+    return _error(
         "SRV-HOST-NAME",
         f"the SRV record of {fqdn} names the host {host!r}, which is no host name: it "
         f"{host_problem(host)}; ask whoever keeps the DNS zone",
@@ -251,7 +283,7 @@ def foreign_host(host: str, fqdn: str, parent: str, same: bool) -> SRVError:
             "must be in the domain of the name asked for, or whoever forges a DNS answer could "
             "lead the client, and its login, anywhere"
         )
-    return SRVError(
+    return _error(
         "SRV-HOST-FOREIGN",
         f"{text}. If a VPN or captive portal rewrites DNS, leave it; if the zone is private and "
         "meant so, name the hosts' domain with srvAllowedHostsSuffix",
@@ -261,7 +293,7 @@ def foreign_host(host: str, fqdn: str, parent: str, same: bool) -> SRVError:
 
 def outside_suffix(host: str, suffix: str) -> SRVError:
     """A target that srvAllowedHostsSuffix does not cover."""
-    return SRVError(
+    return _error(
         "SRV-HOST-SUFFIX",
         f"DNS names the host {host}, which is not under srvAllowedHostsSuffix={suffix}",
         host,
@@ -270,21 +302,22 @@ def outside_suffix(host: str, suffix: str) -> SRVError:
 
 def refused_host(host: str, why: str) -> SRVError:
     """srv_host_validator said no, or did not say yes or no."""
-    return SRVError("SRV-HOST-REFUSED", f"DNS names the host {host}, but srv_host_validator {why}")
+    return _error("SRV-HOST-REFUSED", f"DNS names the host {host}, but srv_host_validator {why}")
 
 
 def bad_suffix(suffix: str, why: str) -> SRVError:
     """srvAllowedHostsSuffix would allow too much."""
-    return SRVError("SRV-SUFFIX", f"srvAllowedHostsSuffix={suffix!r} {why}", suffix)
+    return _error("SRV-SUFFIX", f"srvAllowedHostsSuffix={suffix!r} {why}", suffix)
 
 
 def no_suffix_list() -> SRVError:
     """The package with the Public Suffix List is missing."""
     import sys
 
-    return SRVError(
+    return _error(
         "SRV-SUFFIX-LIST",
         "srvAllowedHostsSuffix is checked against the Public Suffix List, for which the package "
         "publicsuffixlist must be installed in the Python that runs this "
-        f"({sys.executable}): pip install 'mongokey[srv]'",
+        f"({sys.executable})",
+        fix="pip install 'mongokey[srv]'",
     )

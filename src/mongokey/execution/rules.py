@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mongokey._support.server_errors import REAUTHENTICATION_REQUIRED, RETRYABLE_CODES
+from mongokey._support.server_codes import REAUTHENTICATION_REQUIRED, RETRYABLE_CODES
 from mongokey.errors import (
     AutoReconnect,
     ConnectionFailure,

@@ -28,7 +28,7 @@ from mongokey.options.table import (
     TXT,
     check_rules,
 )
-from mongokey.options.uri_errors import ADVICE, Finding
+from mongokey.options.uri_errors import Finding
 from mongokey.options.uri_options import options_are_meant, read_options
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -220,7 +220,7 @@ class ConnectionString:
     @property
     def warnings(self) -> tuple[str, ...]:
         """The texts of `findings`."""
-        return tuple(finding.message for finding in self._findings)
+        return tuple(finding.text for finding in self._findings)
 
     @property
     def raw_plus(self) -> bool:
@@ -615,7 +615,7 @@ def lint(string: ConnectionString) -> list[Finding]:
     """ADVICE about what a connection string most likely does not mean."""
     found = []
     if string._findings:
-        found = [finding for finding in string._findings if finding.kind == ADVICE]
+        found = [finding for finding in string._findings if finding.advice]
     if string._username is not None:
         found += uri_errors.lint_secret(string._username, "user name")
     if string._password is not None:

@@ -8,18 +8,15 @@ and it never repeats a text that could be part of a password.
 from __future__ import annotations
 
 from mongokey._support.hostnames import host_problem
-from mongokey._support.reprs import with_safe_repr
+from mongokey.diagnostics import CERTAIN, LIKELY, POSSIBLE, Diagnosis
 from mongokey.errors import ConfigurationError, InvalidURI
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from mongokey._support.secrets import Secret
-
-WARNING = "warning"
-DEPRECATED = "deprecated"
-ADVICE = "advice"
 
 # RFC 3986, section 2.2: what ends or splits the user information when it is not escaped.
 RESERVED = "@:/?#[]%"
@@ -54,46 +51,52 @@ class UnknownOption(ConfigurationError):
     """There is no option of that name."""
 
 
-@with_safe_repr
-class Finding:
-    """Something to tell the user about a connection string that could be read all the same.
+class Finding(Diagnosis):
+    """A diagnosis of a connection string, or of options, that could be read all the same.
 
-    `code` is stable, `message` may change and holds no secret. `kind` is WARNING (an option was
-    ignored or given twice), DEPRECATED, or ADVICE (all is read, but probably not as meant; only
-    the client and `explain` say it). `option` is the option's canonical name, or None.
+    `option` is the canonical name of the option that it is about, or None.
     """
 
-    __slots__ = ("code", "kind", "message", "option")
+    __slots__ = ("option",)
 
-    def __init__(self, code: str, message: str, kind: str = WARNING, option: str | None = None):
-        self.code = code
-        self.message = message
-        self.kind = kind
-        self.option = option
+    option: str | None
 
-    def __repr__(self) -> str:
-        return f"Finding({self.code!r}, {self.message!r}, {self.kind!r}, {self.option!r})"
+    def __init__(
+        self,
+        code: str,
+        summary: str,
+        option: str | None = None,
+        *,
+        confidence: str = CERTAIN,
+        fix: str = "",
+    ) -> None:
+        evidence = () if option is None else (f"option {option}",)
+        super().__init__(code, confidence, summary, evidence, fix)
+        object.__setattr__(self, "option", option)
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Finding):
-            return NotImplemented
-        return (self.code, self.message) == (other.code, other.message)
+    @property
+    def deprecated(self) -> bool:
+        """Whether a name was used that will be no more one day."""
+        return self.code == "OPTION-DEPRECATED"
 
-    def __hash__(self) -> int:
-        return hash((self.code, self.message))
+    @property
+    def advice(self) -> bool:
+        """Whether all is read, but probably not as meant: only the client and `explain` say it."""
+        return self.code in _ADVICE
 
 
-def emit(findings: Any, advice: bool, stacklevel: int) -> None:
-    """Give `findings` to the `warnings` module, the ADVICE ones only if `advice`."""
-    if not findings:
-        return
+_ADVICE = frozenset({"SECRET-BLANK", "SECRET-BRACKETS", "USERINFO-PLUS"})
+
+
+def emit(findings: Iterable[Finding], advice: bool, stacklevel: int) -> None:
+    """Give `findings` to the `warnings` module, those that are advice only if `advice`."""
     import warnings
 
     for finding in findings:
-        if finding.kind == DEPRECATED:
-            warnings.warn(finding.message, DeprecationWarning, stacklevel + 1)
-        elif advice or finding.kind == WARNING:
-            warnings.warn(finding.message, UserWarning, stacklevel + 1)
+        if finding.deprecated:
+            warnings.warn(finding.text, DeprecationWarning, stacklevel + 1)
+        elif advice or not finding.advice:
+            warnings.warn(finding.text, UserWarning, stacklevel + 1)
 
 
 # ---------------------------------------------------------------- scheme
@@ -337,13 +340,13 @@ def lint_secret(value: str, what: str) -> list[Finding]:
             text = f"the {what} ends with a blank or control character ({end!r})"
         else:
             text = f"the {what} begins with a blank or control character ({value[0]!r})"
-        found.append(Finding("SECRET-BLANK", text, ADVICE))
+        found.append(Finding("SECRET-BLANK", text, confidence=LIKELY))
     if value.startswith("<") and value.endswith(">"):
         text = f"the {what} stands in '<' and '>': replace the placeholder with its brackets"
-        found.append(Finding("SECRET-BRACKETS", text, ADVICE))
+        found.append(Finding("SECRET-BRACKETS", text, confidence=LIKELY))
     elif value.endswith(">") and "<" not in value:
         text = f"the {what} ends with '>': is it left over from a '<placeholder>'?"
-        found.append(Finding("SECRET-BRACKETS", text, ADVICE))
+        found.append(Finding("SECRET-BRACKETS", text, confidence=LIKELY))
     return found
 
 
@@ -353,5 +356,5 @@ def raw_plus(what: str) -> Finding:
         "USERINFO-PLUS",
         f"a '+' in the {what} of the connection string was read as a blank; other tools read it "
         "as a plus: write %2B for a plus and %20 for a blank",
-        ADVICE,
+        confidence=POSSIBLE,
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options.escapes import unquote_plus
 from mongokey.options.table import LOOKUP, ONCE_ONLY, OPTIONS, URI, Option, unknown_option
-from mongokey.options.uri_errors import DEPRECATED, Finding, UnknownOption
+from mongokey.options.uri_errors import Finding, UnknownOption
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -79,7 +79,6 @@ def read_options(
                         "OPTION-DEPRECATED",
                         f"option {alias} is deprecated: use {name}"
                         + (f" ({alias} is ignored, {name} is given too)" if name in given else ""),
-                        DEPRECATED,
                         name,
                     )
                 )
@@ -196,7 +195,6 @@ def _apply_gssapi_service_name(options: dict[str, Any], findings: list[Finding])
         Finding(
             "OPTION-DEPRECATED",
             "option gssapiServiceName is deprecated: use authMechanismProperties=SERVICE_NAME:...",
-            DEPRECATED,
             "gssapiServiceName",
         )
     )

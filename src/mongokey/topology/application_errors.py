@@ -7,7 +7,7 @@ operations: it is given the facts and returns what is to be done.
 
 from __future__ import annotations
 
-from mongokey._support.server_errors import NODE_SHUTTING_DOWN_CODES
+from mongokey._support.server_codes import NODE_SHUTTING_DOWN_CODES
 from mongokey.errors import (
     ConnectionFailure,
     NetworkTimeout,

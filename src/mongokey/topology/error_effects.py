@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mongokey._support.server_errors import (
+from mongokey._support.server_codes import (
     NODE_SHUTTING_DOWN_CODES,
     STATE_CHANGE_CODES,
 )

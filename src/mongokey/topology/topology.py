@@ -15,6 +15,7 @@ from mongokey._support.address import format_address
 from mongokey._support.clock import monotonic
 from mongokey._support.portable import Portable
 from mongokey._support.shared_errors import own_copy
+from mongokey.diagnostics import surest_first
 from mongokey.errors import (
     AutoReconnect,
     ConfigurationError,
@@ -485,9 +486,10 @@ class Topology:
         tls = [each for each in refused if isinstance(each, TLSError)]
         if not tls:
             raise ProtocolError(text, permanent)
-        told = TLSError(text, tls[0].reason, permanent)
-        told.errors = told.details = dict(errors)
-        raise told
+        failed = TLSError(text, permanent=permanent)
+        failed.diagnoses = surest_first(dict.fromkeys(d for each in tls for d in each.diagnoses))
+        failed.errors = failed.details = dict(errors)
+        raise failed
 
     # -- judging ----------------------------------------------------------------------------------
 

@@ -1,100 +1,12 @@
-"""MONGODB-AWS: the rules of its credential, and the way to its conversation.
+"""MONGODB-AWS (auth.md): logging in as an IAM user or role.
 
-Knows which options an AWS IAM login takes (auth.md, "MONGODB-AWS", and PyMongo, which takes a
-key pair from the URI). The rooms beside it know the conversation, the signature, the keys, where
-they come from and what failures mean; none of them is loaded by naming the mechanism, boto3 only
-by the first login.
+`mechanism` has the rules of the credential, `conversation` the login, `hints` what its failures
+mean; `sources` and `custom_provider` find keys, `keys` keeps them, `signing` signs with them. Only
+the rules are loaded by naming the mechanism, boto3 only by the first login.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from mongokey.auth.aws.mechanism import AWS
 
-from mongokey.auth.mechanism import OPTIONAL, Mechanism, Property, text
-from mongokey.errors import ConfigurationError
-
-TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
-if TYPE_CHECKING:
-    from typing import Any
-
-    from mongokey._support.address import AddressLike
-    from mongokey.auth.conversation import Conversation
-    from mongokey.auth.credential import MongoCredential
-    from mongokey.auth.diagnosis import LoginContext
-    from mongokey.auth.hints import Hint
-
-
-def _provider(value: Any) -> Any:
-    if not callable(value) and not callable(getattr(value, "load", None)):
-        raise ValueError("expected a callable or a botocore credential provider")
-    return value
-
-
-def _check(username: str | None, password: str | None, properties: Mapping[str, Any]) -> None:
-    if (username is None) != (password is None):
-        given, missing = ("username", "password") if password is None else ("password", "username")
-        word = "AWS-SECRET-MISSING" if password is None else "AWS-KEY-MISSING"
-        raise ConfigurationError(
-            f"{missing} is missing: MONGODB-AWS takes the access key id as username and the secret "
-            f"key as password, both or neither, and only the {given} was given [{word}]"
-        )
-    if username is None and "AWS_SESSION_TOKEN" in properties:
-        raise ConfigurationError(
-            "authMechanismProperties: AWS_SESSION_TOKEN needs the username (access key id) and the "
-            "password (secret key) that it belongs to [AWS-KEY-MISSING]"
-        )
-    if username is not None and "AWS_CREDENTIAL_PROVIDER" in properties:
-        raise ConfigurationError(
-            "authMechanismProperties: AWS_CREDENTIAL_PROVIDER cannot be used together with username"
-        )
-    if username is not None:
-        from mongokey.auth.aws.keys import oddity
-
-        token = properties.get("AWS_SESSION_TOKEN")
-        parts = {"username": username, "password": password, "AWS_SESSION_TOKEN": token}
-        for name, value in parts.items():
-            wrong = oddity(value or "")
-            if wrong is not None:
-                raise ConfigurationError(f"{name} {wrong} [AWS-KEY-ODD]")
-
-
-def _open(credential: MongoCredential, address: AddressLike) -> Conversation:
-    from mongokey.auth.aws.conversation import AwsConversation
-
-    return AwsConversation(credential, address)
-
-
-def _hints(code: Any, facts: LoginContext) -> Iterable[Hint]:
-    from mongokey.auth.aws.hints import find_hints
-
-    return find_hints(code, facts)
-
-
-def _mask(username: str) -> str:
-    from mongokey.auth.aws.keys import mask
-
-    return mask(username)
-
-
-AWS = Mechanism(
-    "MONGODB-AWS",
-    username=OPTIONAL,
-    password=OPTIONAL,
-    external=True,
-    properties={
-        "AWS_SESSION_TOKEN": Property(text, secret=True),
-        "AWS_CREDENTIAL_PROVIDER": Property(_provider, secret=True),
-    },
-    check=_check,
-    conversation=_open,
-    hints=_hints,
-    mask_user=_mask,
-    replaces=(
-        "AUTH-ATLAS",
-        "AUTH-CHANGED",
-        "AUTH-EXTERNAL-USER",
-        "AUTH-USER-OR-PASSWORD",
-        "X509-USER-NAME",
-        "X509-USER-UNKNOWN",
-    ),
-)
+__all__ = ["AWS"]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mongokey.auth.aws.signing import Signer
     from mongokey.auth.aws.sources import Search
     from mongokey.auth.credential import MongoCredential
+    from mongokey.diagnostics import Diagnosis
 
 MECHANISM = "MONGODB-AWS"
 NONCE_BYTES = 32
@@ -165,7 +166,7 @@ class AwsConversation(Conversation):
     def resume(self, work: OffloadedCall) -> Step:
         error = work.error
         if isinstance(error, AwsProblem):
-            raise self._told_problem(error) from error.__cause__
+            raise self._error_of(error) from error.__cause__
         if isinstance(error, NetworkTimeout):
             raise LoginTimeout(f"{error}{work.tell() if isinstance(work, FetchKeys) else ''}")
         return super().resume(work)
@@ -195,7 +196,7 @@ class AwsConversation(Conversation):
         try:
             keys = from_environment()
         except AwsProblem as problem:
-            failure = self._told_problem(problem)
+            failure = self._error_of(problem)
         else:
             signer = self._state.signer
             if keys is not None and signer is not None and keys.same_as(signer.keys):
@@ -254,11 +255,13 @@ class AwsConversation(Conversation):
             raise _broken("its STS host (h) is not a string")
         return nonce, host
 
-    def _told_problem(self, problem: AwsProblem) -> Exception:
-        self._evidence.problem = problem
+    def _error_of(self, problem: AwsProblem) -> Exception:
+        self._evidence.problem = problem.diagnosis
         if problem.settings:
-            return ConfigurationError(f"[{problem.word}, certain] {problem.text}; {problem.advice}")
-        return AuthenticationFailed(problem.text)
+            error = ConfigurationError(str(problem.diagnosis))
+            error.diagnoses = (problem.diagnosis,)
+            return error
+        return AuthenticationFailed(str(problem))
 
     def credential_description(self) -> str | None:
         keys = self._keys
@@ -278,7 +281,7 @@ class Evidence:
 
     `key` is the masked key id, `kind` its first four letters (AKIA is a user's, ASIA a temporary
     one's), `fixed` says that nobody but the user can renew the keys, `answer` is the server's
-    errmsg.
+    errmsg, `problem` why no keys could be had.
     """
 
     __slots__ = (
@@ -301,7 +304,7 @@ class Evidence:
         self.key: str | None = None
         self.kind = ""
         self.origin: str | None = None
-        self.problem: AwsProblem | None = None
+        self.problem: Diagnosis | None = None
         self.signed_at: datetime | None = None
 
     def describe(self, keys: AwsKeys, given: bool) -> None:
@@ -323,7 +326,7 @@ def _make_signer(keys: AwsKeys, host: str) -> Signer:
 
 
 def _load_boto(state: AwsState) -> None:
-    """Import boto3 and what this room builds on it. Raises AwsProblem when it is not there."""
+    """Import boto3 and what this package builds on it. Raises AwsProblem when it is not there."""
     try:
         import boto3  # noqa: F401 - the extra is there or it is not
         import botocore.auth

@@ -99,9 +99,9 @@ class AwsKeys:
 
     def same_as(self, other: AwsKeys) -> bool:
         """Whether both are one set of keys from one place."""
-        return self._facts() == other._facts()
+        return self._compared() == other._compared()
 
-    def _facts(self) -> tuple[object, ...]:
+    def _compared(self) -> tuple[object, ...]:
         return (self.access_key, self.secret_key, self.token, self.origin, self.expires, self.keep)
 
     def __reduce__(self) -> NoReturn:

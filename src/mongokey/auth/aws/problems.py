@@ -1,6 +1,6 @@
 """What can go wrong before the server is asked: credentials that cannot be had, as one class.
 
-Knows the words of such failures, and how to keep secrets out of the texts of others; must not
+Knows how to keep secrets out of the texts of others; must not
 know where credentials come from.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from mongokey._support.portable import Portable
+from mongokey.diagnostics import CERTAIN, Diagnosis
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -27,17 +28,15 @@ _KEY_ID = re.compile(r"\b(A[KS]IA)[A-Z0-9]{8,}([A-Z0-9]{4})\b")
 
 
 class AwsProblem(Portable, Exception):
-    """Credentials could not be had.
+    """Credentials could not be had; `diagnosis` says why, and what to do.
 
-    `word` is a code word that never changes and `advice` says what to do. `settings` is True
-    when the user's settings are wrong, False when the source refused or had none.
+    `settings` is True when the user's settings are wrong, False when the source refused or had
+    none.
     """
 
-    def __init__(self, word: str, text: str, advice: str, *, settings: bool = False) -> None:
+    def __init__(self, code: str, text: str, advice: str, *, settings: bool = False) -> None:
         super().__init__(text)
-        self.word = word
-        self.text = text
-        self.advice = advice
+        self.diagnosis = Diagnosis(code, CERTAIN, text, fix=advice)
         self.settings = settings
 
 

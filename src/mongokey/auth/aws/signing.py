@@ -1,6 +1,6 @@
 """The signed sts:GetCallerIdentity that a MONGODB-AWS login sends (auth.md, "MONGODB-AWS").
 
-The canonical request, the string to sign and the derivation are botocore's signer's; this room
+The canonical request, the string to sign and the derivation are botocore's signer's; this module
 has it make the request once for all logins with the same keys, keeps the day's derived key, and
 writes none of it to the log, where the session token would stand. Knows AWS Signature Version 4;
 must not know where keys come from. Imported by the first login, as botocore is heavy.

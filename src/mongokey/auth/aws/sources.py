@@ -81,19 +81,19 @@ class Search:
             settings = session.full_config.get("profiles", {}).get(profile, {})
         except Exception as error:
             raise _problem(error, f"profile {profile}", {"profile": profile}) from None
-        facts = {"profile": profile, "settings": settings, **files}
+        setup = {"profile": profile, "settings": settings, **files}
         unchanged = watch_files([*files.values(), *_BOTO_2])  # before they are read
         for provider in providers:
             method = str(getattr(provider, "METHOD", type(provider).__name__))
-            self.place = place = _place(method, facts)
+            self.place = place = _place(method, setup)
             watch = _Watch.on(provider) if method == "iam-role" else None
             try:
                 found = provider.load()
                 if found is not None:
                     return self._found(found, method, watch, unchanged)
             except Exception as error:
-                raise _problem(error, place, facts) from None
-            self.tried.append((place, _why_none(method, facts, watch)))
+                raise _problem(error, place, setup) from None
+            self.tried.append((place, _why_none(method, setup, watch)))
         raise AwsProblem(
             "AWS-NO-CREDENTIALS",
             "no AWS credentials were found: " + self.tell(),
@@ -272,8 +272,8 @@ class _Watch:
 # Places, in words: "credentials AKIA…WXYZ from <place>", "<place>: <reason>".
 
 
-def _place(method: str, facts: Mapping[str, Any]) -> str:
-    profile, settings = facts["profile"], facts["settings"]
+def _place(method: str, setup: Mapping[str, Any]) -> str:
+    profile, settings = setup["profile"], setup["settings"]
     if method == "assume-role-with-web-identity":
         role = os.environ.get("AWS_ROLE_ARN") or settings.get("role_arn")
         return "the web identity token" + (f" for role {role}" if role else "")
@@ -288,7 +288,7 @@ def _place(method: str, facts: Mapping[str, Any]) -> str:
     if words is None:
         return f"boto3's source {method!r}"
     # An empty path is a user's way to switch a file off.
-    return words.format(**facts) if facts[_FILES.get(method, "profile")] else _NO_FILE[method]
+    return words.format(**setup) if setup[_FILES.get(method, "profile")] else _NO_FILE[method]
 
 
 # The first one wins, with boto3.
@@ -311,15 +311,15 @@ _PLACES = {
 }
 
 
-def _why_none(method: str, facts: Mapping[str, Any], watch: _Watch | None) -> str:
+def _why_none(method: str, setup: Mapping[str, Any], watch: _Watch | None) -> str:
     if method == "iam-role":
         if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
             return "switched off by AWS_EC2_METADATA_DISABLED"
         return (watch.why if watch is not None else "") or "gave no keys"
     if method == "shared-credentials-file":
-        return _why_no_keys_in("AWS_SHARED_CREDENTIALS_FILE", facts["credentials"], facts)
+        return _why_no_keys_in("AWS_SHARED_CREDENTIALS_FILE", setup["credentials"], setup)
     if method == "config-file":
-        return _why_no_keys_in("AWS_CONFIG_FILE", facts["config"], facts)
+        return _why_no_keys_in("AWS_CONFIG_FILE", setup["config"], setup)
     if method == "env" and os.environ.get("AWS_SESSION_TOKEN"):
         return "not set, although AWS_SESSION_TOKEN is"
     return _UNSET.get(method, "gave no keys")
@@ -338,7 +338,7 @@ _UNSET = {
 }
 
 
-def _why_no_keys_in(variable: str, path: str, facts: Mapping[str, Any]) -> str:
+def _why_no_keys_in(variable: str, path: str, setup: Mapping[str, Any]) -> str:
     if not path:
         return f"not read, as {variable} is empty"
     name = os.path.expanduser(os.path.expandvars(path))
@@ -352,7 +352,7 @@ def _why_no_keys_in(variable: str, path: str, facts: Mapping[str, Any]) -> str:
 # Failures of sources
 
 
-def _problem(error: Exception, place: str, facts: Mapping[str, Any]) -> AwsProblem:
+def _problem(error: Exception, place: str, setup: Mapping[str, Any]) -> AwsProblem:
     """boto3's error as ours, with what to do. It is no cause of ours: what is behind it (a
     process's output, a document) may hold secrets, which tracebacks would show."""
     if isinstance(error, AwsProblem):
@@ -364,10 +364,10 @@ def _problem(error: Exception, place: str, facts: Mapping[str, Any]) -> AwsProbl
             "give both, or neither to look elsewhere",
             settings=True,
         )
-    for kinds, word, advice, settings in _FAILURES:
+    for kinds, code, advice, settings in _FAILURES:
         if isinstance(error, kinds):
-            advice = advice.format(profile=facts.get("profile", "default"))
-            return AwsProblem(word, f"{place}: {clean(error)}", advice, settings=settings)
+            advice = advice.format(profile=setup.get("profile", "default"))
+            return AwsProblem(code, f"{place}: {clean(error)}", advice, settings=settings)
     return AwsProblem(
         "AWS-SOURCE-FAILED",
         f"{place}: {type(error).__name__}: {clean(error)}",

@@ -1,8 +1,8 @@
-"""GSSAPI (Kerberos, RFC 4752): the rules of its credential and its conversation.
+"""The GSSAPI conversation (Kerberos, RFC 4752).
 
 Knows SASL's side of Kerberos: tokens until the context stands, then the choice of no security
-layer. How a ticket comes about is the business of `auth.kerberos`, whose calls it hands out as
-work; it waits for nobody itself.
+layer. How a ticket comes about is the business of the modules beside it, whose calls it hands out
+as work; it waits for nobody itself.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from mongokey.auth.credential import MongoCredential
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError
 from mongokey.auth.kerberos import canonical_host as canonical
 from mongokey.auth.kerberos.error_codes import find_cause
-from mongokey.auth.kerberos.hints import Evidence, find_hints
+from mongokey.auth.kerberos.evidence import Evidence
 from mongokey.auth.kerberos.interface import Context, KerberosFailure, Service
 from mongokey.auth.kerberos.open_context import open_context
 from mongokey.auth.kerberos.tickets import PasswordTickets
-from mongokey.auth.mechanism import OPTIONAL, REQUIRED, Mechanism, Property
 from mongokey.errors import ConfigurationError, NetworkTimeout
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -225,55 +224,3 @@ def check_layers(message: bytes) -> None:
             f"GSSAPI: the server does not offer to go on without a security layer (it offers "
             f"{' and '.join(names) or 'none at all'}), and MongoDB's protocol has none"
         )
-
-
-_CANONICALIZE = {
-    "none": canonical.NONE,
-    "forward": canonical.FORWARD,
-    "forwardAndReverse": canonical.FORWARD_AND_REVERSE,
-    # The older boolean forms.
-    "true": canonical.FORWARD_AND_REVERSE,
-    "false": canonical.NONE,
-    True: canonical.FORWARD_AND_REVERSE,
-    False: canonical.NONE,
-}
-
-
-def _canonicalize(value: Any) -> str:
-    chosen = _CANONICALIZE.get(value) if isinstance(value, str | bool) else None
-    if chosen is None:
-        raise ValueError(f"{value!r} is not one of none, forward, forwardAndReverse, true, false")
-    return chosen
-
-
-def _part(value: Any) -> str:
-    """A part of a service's principal, which is put together as `name/host@REALM`."""
-    if not isinstance(value, str) or not value:
-        raise ValueError("expected a string that is not empty")
-    if any(sign in value for sign in "/@\0"):
-        raise ValueError("expected one part of a principal, without / and @")
-    return value
-
-
-def _check(username: str | None, password: str | None, properties: Mapping[str, Any]) -> None:
-    for option, value in (("username", username), ("password", password)):
-        if value is not None and "\0" in value:
-            raise ConfigurationError(f"{option} contains a NUL character, which Kerberos has not")
-
-
-GSSAPI = Mechanism(
-    "GSSAPI",
-    username=REQUIRED,
-    password=OPTIONAL,
-    external=True,
-    properties={
-        "SERVICE_NAME": Property(_part),
-        "SERVICE_REALM": Property(_part),
-        "SERVICE_HOST": Property(_part),
-        "CANONICALIZE_HOST_NAME": Property(_canonicalize),
-    },
-    default_properties={"SERVICE_NAME": "mongodb"},
-    check=_check,
-    conversation=GssapiConversation,
-    hints=find_hints,
-)

@@ -33,8 +33,8 @@ _CREDENTIALS_EXPIRED = 11 << 16
 _KRB5 = -1765328384
 
 _BY_CODE = {
-    _KRB5 + offset: word
-    for word, offsets in {
+    _KRB5 + offset: cause
+    for cause, offsets in {
         CLIENT_LOCKED: (1, 18),  # CLIENT_NAME_EXP, CLIENT_REVOKED
         CLIENT_UNKNOWN: (6,),
         SERVICE_UNKNOWN: (2, 7, 19),  # SERVICE_EXP, S_PRINCIPAL_UNKNOWN, SERVICE_REVOKED
@@ -94,9 +94,9 @@ def find_cause(failure: KerberosFailure) -> str | None:
     for code in reversed(codes):
         if code in _BY_CODE:
             return _BY_CODE[code]
-    for part, word in _BY_TEXT:
+    for part, cause in _BY_TEXT:
         if part in text:
-            return word
+            return cause
     if _CREDENTIALS_EXPIRED in codes:
         return TICKET_EXPIRED
     return NO_TICKET if _NO_CRED in codes else None

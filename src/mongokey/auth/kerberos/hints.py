@@ -9,94 +9,63 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 
-from mongokey.auth.hints import CERTAIN, LIKELY, POSSIBLE, REFUSALS, Hint
+from mongokey._support.server_codes import LOGIN_REFUSED_CODES
 from mongokey.auth.kerberos import error_codes as causes
-from mongokey.auth.kerberos.interface import KerberosFailure, Service, Ticket
+from mongokey.auth.kerberos.evidence import Evidence
+from mongokey.auth.kerberos.interface import Service, Ticket
+from mongokey.diagnostics import CERTAIN, LIKELY, POSSIBLE, Diagnosis
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
-    from mongokey.auth.diagnosis import LoginContext
+    from mongokey.auth.login_context import LoginContext
 
 # Kerberos allows five minutes (krb5.conf, clockskew); hello's answer may be some seconds old.
 _LARGEST_SKEW_S = 270
 
 
-class Evidence:
-    """What one login saw; holds no secret.
-
-    `clock_s` is the time of day when a ticket was asked for, in seconds since 1970; `cache`
-    and `keytab` are the names of the ticket cache and of the user's keytab, as far as the
-    environment tells.
-    """
-
-    __slots__ = (
-        "cache",
-        "clock_s",
-        "failure",
-        "keytab",
-        "library",
-        "principal",
-        "service",
-        "timed_out",
-        "username",
-        "with_password",
-    )
-
-    def __init__(self, username: str, with_password: bool) -> None:
-        self.username = username
-        self.with_password = with_password
-        self.service: Service | None = None
-        self.library: str | None = None
-        self.cache: str | None = None
-        self.keytab: str | None = None
-        self.clock_s: float | None = None
-        self.principal: str | None = None
-        self.failure: KerberosFailure | None = None
-        self.timed_out = False
-
-
-def find_hints(code: Any, facts: LoginContext) -> Iterator[Hint]:
-    """`Mechanism.hints` of GSSAPI."""
-    evidence = facts.diagnostic_context
+def find_hints(code: Any, context: LoginContext) -> Iterator[Diagnosis]:
+    """The causes that only GSSAPI has (`registry.HINTS`)."""
+    evidence = context.diagnostic_context
     if not isinstance(evidence, Evidence):
         return
     seen = set()
-    for hint in (
+    for found in (
         _of_time(evidence),
         _of_failure(evidence),
-        _of_clock(code, evidence, facts),
+        _of_clock(code, evidence, context),
         _of_principal(code, evidence),
         _of_refusal(code, evidence),
     ):
-        if hint is not None and hint.word not in seen:
-            seen.add(hint.word)
-            yield hint
+        if found is not None and found.code not in seen:
+            seen.add(found.code)
+            yield found
 
 
-def _of_time(evidence: Evidence) -> Hint | None:
+def _of_time(evidence: Evidence) -> Diagnosis | None:
     if not evidence.timed_out:
         return None
-    return Hint(
+    return Diagnosis(
         causes.KDC_UNREACHABLE,
         LIKELY,
-        "a KDC or a name server took the question and did not answer in time: check kdc and realm "
-        "in krb5.conf, and that port 88 (UDP and TCP) is open; KRB5_TRACE=/dev/stderr shows who is "
-        "asked",
+        "a KDC or a name server took the question and did not answer in time",
+        fix="check kdc and realm in krb5.conf, and that port 88 (UDP and TCP) is open; "
+        "KRB5_TRACE=/dev/stderr shows who is asked",
     )
 
 
-def _of_failure(evidence: Evidence) -> Hint | None:
+def _of_failure(evidence: Evidence) -> Diagnosis | None:
     failure = evidence.failure
     if failure is None:
         return None
-    word = causes.find_cause(failure)
-    if word is None:
+    cause = causes.find_cause(failure)
+    if cause is None:
         return None
-    if word == causes.NO_TICKET and failure.ticket is not None:
-        word = causes.TICKET_OTHER
-    return Hint(word, CERTAIN, _advise(word, evidence))
+    if cause == causes.NO_TICKET and failure.ticket is not None:
+        cause = causes.TICKET_OTHER
+    summary, _, fix = _advise(cause, evidence).partition(": ")
+    return Diagnosis(cause, CERTAIN, summary, [str(failure)], fix)
 
 
 def _no_ticket(evidence: Evidence) -> str:
@@ -200,18 +169,18 @@ _ADVICE: dict[str, str | Callable[[Evidence], str]] = {
 }
 
 
-def _advise(word: str, evidence: Evidence) -> str:
-    advice = _ADVICE[word]
+def _advise(cause: str, evidence: Evidence) -> str:
+    advice = _ADVICE[cause]
     if not isinstance(advice, str):
         return advice(evidence)
     return advice.format(user=evidence.username, service=evidence.service, cache=_cache(evidence))
 
 
-def _of_clock(code: Any, evidence: Evidence, facts: LoginContext) -> Hint | None:
+def _of_clock(code: Any, evidence: Evidence, context: LoginContext) -> Diagnosis | None:
     """This machine's clock beside the server's, which hello tells; past once it took a ticket."""
-    if (code is not None and code not in REFUSALS) or evidence.principal is not None:
+    if (code is not None and code not in LOGIN_REFUSED_CODES) or evidence.principal is not None:
         return None
-    local = facts.hello.document.get("localTime") if facts.hello is not None else None
+    local = context.hello.document.get("localTime") if context.hello is not None else None
     if not isinstance(local, datetime) or evidence.clock_s is None:
         return None
     if local.tzinfo is None:
@@ -219,45 +188,50 @@ def _of_clock(code: Any, evidence: Evidence, facts: LoginContext) -> Hint | None
     skew_s = evidence.clock_s - local.timestamp()
     if abs(skew_s) < _LARGEST_SKEW_S:
         return None
-    return Hint(
+    return Diagnosis(
         causes.CLOCK_SKEW,
         LIKELY,
         f"this machine's clock is {abs(skew_s) / 60:.0f} minutes "
         f"{'ahead of' if skew_s > 0 else 'behind'} the server's (hello's localTime), and Kerberos "
-        "allows five: set both right (NTP)",
+        "allows five",
+        fix="set both right (NTP)",
     )
 
 
-def _of_principal(code: Any, evidence: Evidence) -> Hint | None:
+def _of_principal(code: Any, evidence: Evidence) -> Diagnosis | None:
     """The ticket is another user's; the library's default cache chose it."""
     principal, username = evidence.principal, evidence.username
-    if code not in REFUSALS or principal is None or principal == username:
+    if code not in LOGIN_REFUSED_CODES or principal is None or principal == username:
         return None
     if "@" not in username and principal.partition("@")[0] == username:
-        return Hint(
+        return Diagnosis(
             causes.TICKET_OTHER,
             LIKELY,
-            f"the ticket is {principal}'s, and the user name given has no realm: give it as "
-            f"{principal} (in the URI {principal.replace('@', '%40')})",
+            f"the ticket is {principal}'s, and the user name given has no realm",
+            fix=f"give it as {principal} (in the URI {principal.replace('@', '%40')})",
         )
-    return Hint(
+    return Diagnosis(
         causes.TICKET_OTHER,
         LIKELY,
-        f"the ticket used is {principal}'s, not {username}'s: run `kinit {username}`, or name "
-        f"{principal} as the user",
+        f"the ticket used is {principal}'s, not {username}'s",
+        fix=f"run `kinit {username}`, or name {principal} as the user",
     )
 
 
-def _of_refusal(code: Any, evidence: Evidence) -> Hint | None:
+def _of_refusal(code: Any, evidence: Evidence) -> Diagnosis | None:
     """The server refused a ticket that the KDC gave: its log alone says why."""
-    if code not in REFUSALS or evidence.service is None or evidence.principal is not None:
+    if (
+        code not in LOGIN_REFUSED_CODES
+        or evidence.service is None
+        or evidence.principal is not None
+    ):
         return None
-    return Hint(
+    return Diagnosis(
         causes.KEY_MISMATCH,
         POSSIBLE,
-        f"the server's keytab may lack the key that this ticket is made for: compare `kvno "
-        f"{evidence.service.principal or _slashed(evidence.service)}` here with `klist -k` there; "
-        "the server's log says why it refused",
+        "the server's keytab may lack the key that this ticket is made for",
+        fix=f"compare `kvno {evidence.service.principal or _slashed(evidence.service)}` here with "
+        "`klist -k` there; the server's log says why it refused",
     )
 
 

@@ -42,10 +42,18 @@ def find_library(*, password: bool) -> Library:
         reasons.append(f"{library.package} takes no password")
     package = "winkerberos" if ON_WINDOWS else "gssapi"
     what = "a GSSAPI login with a password" if password else "a GSSAPI login"
-    raise ConfigurationError(
-        f"{what} needs the package {package} ({'; '.join(reasons)}): install it for this Python "
-        f"with `{sys.executable} -m pip install {package}` [KRB-PACKAGE-MISSING, certain]"
+    from mongokey.diagnostics import CERTAIN, Diagnosis
+
+    missing = Diagnosis(
+        "KRB-PACKAGE-MISSING",
+        CERTAIN,
+        f"{what} needs the package {package} ({'; '.join(reasons)})",
+        reasons,
+        f"install it for this Python with `{sys.executable} -m pip install {package}`",
     )
+    failed = ConfigurationError(f"{missing.text} [{missing.code}, {missing.confidence}]")
+    failed.diagnoses = (missing,)
+    raise failed
 
 
 def _load(path: str) -> Library:

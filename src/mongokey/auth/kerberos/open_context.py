@@ -10,7 +10,7 @@ import time
 
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.kerberos.canonical_host import canonicalize
-from mongokey.auth.kerberos.hints import Evidence
+from mongokey.auth.kerberos.evidence import Evidence
 from mongokey.auth.kerberos.interface import Context, Service
 from mongokey.auth.kerberos.libraries import find_library
 from mongokey.auth.kerberos.tickets import PasswordTickets

@@ -1,8 +1,9 @@
 """MONGODB-OIDC (auth.md): logging in with an access token of OpenID Connect.
 
-`rules` checks the credential; `conversation` is the login, and the only one to know the wire's
-documents; `providers` gets tokens from callbacks and, through `environments` and `metadata`, from
-clouds; `tokens` keeps them for the client; `claims` reads what a refused token says of itself.
+`mechanism` has the rules of the credential; `conversation` is the login, and the only one to know
+the wire's documents; `hints` says what failures mean, from the `claims` of the token;
+`token_source` gets tokens from callbacks and, through `environments` and `metadata`, from clouds;
+`tokens` keeps them for the client.
 """
 
 from __future__ import annotations

@@ -9,16 +9,13 @@ from __future__ import annotations
 import re
 import time
 from binascii import Error as Base64Error
-from collections.abc import Iterator, Mapping
-
-from mongokey.auth.hints import CERTAIN, LIKELY, POSSIBLE, REFUSALS, Hint
-from mongokey.auth.hosted_services import is_atlas
+from collections.abc import Mapping
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
-    from mongokey.auth.diagnosis import LoginContext
+    from mongokey.diagnostics import Diagnosis
 
 # Claims that are shown, in this order (RFC 7519 section 4.1, and what IdPs add about roles).
 SHOWN = ("iss", "aud", "sub", "groups", "roles", "azp", "exp", "nbf")
@@ -46,7 +43,7 @@ class Evidence:
 
     __slots__ = ("claims", "hint", "is_jwt", "now_s", "padded")
 
-    def __init__(self, token: str | None, hint: Hint | None) -> None:
+    def __init__(self, token: str | None, hint: Diagnosis | None) -> None:
         self.hint = hint
         self.now_s = time.time()
         self.is_jwt = True
@@ -75,75 +72,7 @@ def read_claims(token: str) -> dict[str, Any] | None:
     return claims if isinstance(claims, dict) else None
 
 
-def find_hints(code: Any, facts: LoginContext) -> Iterator[Hint]:
-    """The causes that only OIDC has."""
-    evidence = facts.diagnostic_context
-    if not isinstance(evidence, Evidence):
-        return
-    if evidence.hint is not None:
-        yield evidence.hint
-    if code not in REFUSALS:
-        return
-    if is_atlas(code, facts.address[0]):
-        yield Hint(
-            "OIDC-ATLAS",
-            POSSIBLE,
-            "Atlas needs an identity provider for Workload or Workforce Identity that is connected "
-            "to this organization (Federation Management), and a database user for the identity "
-            "or its group (Database Access, Federated Auth)",
-        )
-    claims = evidence.claims
-    if claims is None:
-        return
-    if evidence.padded:
-        yield Hint(
-            "OIDC-TOKEN-EDGE", LIKELY, "the access token begins or ends with white space: strip it"
-        )
-    if not evidence.is_jwt:
-        yield Hint(
-            "OIDC-NOT-A-JWT",
-            LIKELY,
-            "the access token is not a JWT (three parts with dots between): the server can check "
-            "JWTs only; ask the identity provider for one, or for the right resource",
-        )
-        return
-    yield from _wrong_time(claims, evidence.now_s)
-    resource = facts.credential.mechanism_properties.get("TOKEN_RESOURCE")
-    if resource is not None and "aud" in claims and resource not in _values(claims["aud"]):
-        yield Hint(
-            "OIDC-AUDIENCE",
-            POSSIBLE,
-            f"the token was asked for TOKEN_RESOURCE={resource!r}, and its aud is "
-            f"{_show('aud', claims['aud'])}: the server must know the latter as its audience",
-        )
-    said = ", ".join(f"{name} {_show(name, value)}" for name, value in claims.items())
-    yield Hint(
-        "OIDC-CLAIMS",
-        LIKELY,
-        f"the token says {said or 'none of iss, aud and sub'}: ask the admin to compare with the "
-        "server's identity provider (issuer, audience) and with the user or role it expects",
-    )
-
-
-def _wrong_time(claims: Mapping[str, Any], now_s: float) -> Iterator[Hint]:
-    expires, begins = _time_of(claims, "exp"), _time_of(claims, "nbf")
-    if expires is not None and expires <= now_s:
-        yield Hint(
-            "OIDC-EXPIRED",
-            CERTAIN if now_s - expires > 600 else LIKELY,
-            f"the access token expired {_span(now_s - expires)} ago by this machine's clock: the "
-            "provider gave an old one; do not keep tokens in the callback, or fix the clock",
-        )
-    if begins is not None and begins > now_s:
-        yield Hint(
-            "OIDC-NOT-YET-VALID",
-            LIKELY,
-            f"the access token is valid only in {_span(begins - now_s)} by this machine's clock: "
-            "compare the clocks of this machine, the server and the identity provider",
-        )
-
-
-def _time_of(claims: Mapping[str, Any], name: str) -> float | None:
+def time_of(claims: Mapping[str, Any], name: str) -> float | None:
     """A claim that is a time (RFC 7519, NumericDate), None if there is none."""
     value = claims.get(name)
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e11:
@@ -151,25 +80,20 @@ def _time_of(claims: Mapping[str, Any], name: str) -> float | None:
     return None
 
 
-def _span(seconds: float) -> str:
-    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {name}"
-    return f"{seconds:.0f} s"
-
-
-def _values(claim: Any) -> list[Any]:
+def values(claim: Any) -> list[Any]:
+    """A claim's values: one, or those of its list."""
     return claim if isinstance(claim, list) else [claim]
 
 
-def _show(name: str, claim: Any) -> str:
-    moment = _time_of({name: claim}, name) if name in _TIMES else None
+def show(name: str, claim: Any) -> str:
+    """A claim in words, short, and without what looks like a token."""
+    moment = time_of({name: claim}, name) if name in _TIMES else None
     if moment is not None:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
-    values = _values(claim)
-    text = ", ".join(_short(value) for value in values[:_MOST_VALUES])
-    if len(values) > _MOST_VALUES:
-        text += f" and {len(values) - _MOST_VALUES} more"
+    shown = values(claim)
+    text = ", ".join(_short(value) for value in shown[:_MOST_VALUES])
+    if len(shown) > _MOST_VALUES:
+        text += f" and {len(shown) - _MOST_VALUES} more"
     return f"[{text}]" if isinstance(claim, list) else text
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mongokey._support.server_codes import AUTHENTICATION_FAILED
 from mongokey.auth import sasl
 from mongokey.auth.conversation import Conversation, Document, OffloadedCall, Step
 from mongokey.auth.errors import ServerProofError
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
 
     from mongokey._support.address import AddressLike
     from mongokey.auth.credential import MongoCredential
-    from mongokey.auth.hints import Hint
     from mongokey.auth_oidc import OIDCCallbackResult, OIDCIdPInfo
+    from mongokey.diagnostics import Diagnosis
 
 _MECHANISM = "MONGODB-OIDC"
-_AUTHENTICATION_FAILED = 18
 # The longest honest way is cached token, refresh token, new login; others' tokens may come between.
 _MOST_REFUSALS = 4
 
@@ -105,7 +105,7 @@ class OIDCConversation(Conversation):
         self._principal: sasl.SaslReply | None = None
         self._asked_for_idp = False
         self._refusals = 0
-        self._hint: Hint | None = None
+        self._hint: Diagnosis | None = None
         self._work: FetchToken | None = None
 
     def speculative(self) -> Document | None:
@@ -123,7 +123,7 @@ class OIDCConversation(Conversation):
         return self._begin()
 
     def step(self, reply: Mapping[str, Any]) -> Step:
-        refused = not reply.get("ok") and reply.get("code") == _AUTHENTICATION_FAILED
+        refused = not reply.get("ok") and reply.get("code") == AUTHENTICATION_FAILED
         if refused and self._refused():
             return self._begin()
         return super().step(reply)

@@ -56,24 +56,25 @@ class Azure:
             raise SourceError(f"{where} answered {answer.shown()}")
         return self._read(answer.body, where)
 
-    def _bad_request(self, told: str, username: str) -> SourceError:
-        from mongokey.auth.hints import LIKELY, Hint
+    def _bad_request(self, answered: str, username: str) -> SourceError:
+        from mongokey.diagnostics import LIKELY, Diagnosis
 
         if not username:
-            hint = Hint(
+            hint = Diagnosis(
                 "OIDC-AZURE-IDENTITY",
                 LIKELY,
-                "this machine has several identities, or none: set username=<client id> to the "
-                "client id of the managed identity that the database knows",
+                "this machine has several identities, or none",
+                fix="set username=<client id> to the client id of the managed identity that the "
+                "database knows",
             )
         else:
-            hint = Hint(
+            hint = Diagnosis(
                 "OIDC-AZURE-IDENTITY",
                 LIKELY,
                 f"this machine has no managed identity with the client id {username!r}, or "
                 f"TOKEN_RESOURCE={self._resource!r} is not an application of its tenant",
             )
-        return SourceError(told, hint=hint)
+        return SourceError(answered, hint=hint)
 
     @staticmethod
     def _read(body: str, where: str) -> OIDCCallbackResult:

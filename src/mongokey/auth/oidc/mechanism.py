@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from mongokey._support.address import AddressLike
     from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
-    from mongokey.auth.diagnosis import LoginContext
-    from mongokey.auth.hints import Hint
 
 ENVIRONMENTS = ("test", "azure", "gcp", "k8s")
 # Environments whose tokens are made out for a resource that must be named.
@@ -80,12 +78,6 @@ def _converse(credential: MongoCredential, address: AddressLike) -> Conversation
     return OIDCConversation(credential, address)
 
 
-def _hints(code: Any, facts: LoginContext) -> Iterable[Hint]:
-    from mongokey.auth.oidc.claims import find_hints
-
-    return find_hints(code, facts)
-
-
 OIDC = Mechanism(
     "MONGODB-OIDC",
     username=OPTIONAL,
@@ -103,6 +95,4 @@ OIDC = Mechanism(
     conversation=_converse,
     speculates=WHOLE_LOGIN,
     shown_in_plaintext="the access token",
-    hints=_hints,
-    replaces=("AUTH-ATLAS",),  # it is about passwords
 )

@@ -19,7 +19,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
 
-    from mongokey.auth.hints import Hint
+    from mongokey.diagnostics import Diagnosis
 
 # The pause before the one retry. Azure and Google both ask for exponential back-off from about
 # one second, on 404 (the service is being updated), 429 and 5xx.
@@ -40,7 +40,7 @@ class SourceError(Portable, Exception):
         self,
         message: str,
         kind: type[AuthenticationFailed | ConfigurationError] = AuthenticationFailed,
-        hint: Hint | None = None,
+        hint: Diagnosis | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -114,8 +114,8 @@ def _once(
     except TimeoutError:
         raise SourceError(f"{where} did not answer in time", LoginTimeout) from None
     except (OSError, HTTPException) as error:
-        told = mask(f"{type(error).__name__}: {error}")[:_LONGEST_SHOWN]
-        raise SourceError(f"{where} gave no HTTP answer ({told}): {absent}") from None
+        said = mask(f"{type(error).__name__}: {error}")[:_LONGEST_SHOWN]
+        raise SourceError(f"{where} gave no HTTP answer ({said}): {absent}") from None
     finally:
         connection.close()
     return Answer(response.status, response.reason, body.decode("utf-8", "replace"))

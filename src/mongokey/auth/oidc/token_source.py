@@ -130,8 +130,8 @@ class Provider:
 
         if isinstance(error, SourceError):
             return Failure(error.kind, error.message, error.__cause__, error.hint)
-        told = mask(str(error))[:_LONGEST_REASON]
-        raised = f"{self.name} raised {type(error).__name__}" + (f": {told}" if told else "")
+        text = mask(str(error))[:_LONGEST_REASON]
+        raised = f"{self.name} raised {type(error).__name__}" + (f": {text}" if text else "")
         if isinstance(error, TimeoutError):
             return Failure(LoginTimeout, f"{raised} (it had {timeout_s:.1f} s)", error)
         return Failure(AuthenticationFailed, raised, error)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey.auth.credential import MongoCredential
-    from mongokey.auth.hints import Hint
     from mongokey.auth_oidc import OIDCCallbackResult, OIDCIdPInfo
+    from mongokey.diagnostics import Diagnosis
     from mongokey.errors import MongoError
 
     Ask = Callable[[], "OIDCCallbackResult | Failure"]
@@ -70,7 +70,7 @@ class Failure:
         kind: type[MongoError],
         message: str,
         cause: BaseException | None = None,
-        hint: Hint | None = None,
+        hint: Diagnosis | None = None,
     ) -> None:
         self.kind = kind
         self.message = message

@@ -7,55 +7,65 @@ mend. Must not know sockets; both ways to speak TLS hand in the same facts.
 from __future__ import annotations
 
 from mongokey._support.clock import monotonic
+from mongokey._support.hosted_services import access_list_of
+from mongokey.diagnostics import CERTAIN, LIKELY, POSSIBLE, Diagnosis
 from mongokey.errors import AutoReconnect, TLSError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from mongokey.transport.tls.context import ClientTLS
 
-# Verification codes of OpenSSL (x509_vfy.h): (code word, words); {host} is filled in.
+# Verification codes of OpenSSL (x509_vfy.h): (code, cause, what to do), with names to fill in.
 _VERIFY = {
-    3: ("TLS-CRL-MISSING", "tlsCRLFile has no revocation list of the authority that issued it"),
+    3: ("TLS-CRL-MISSING", "tlsCRLFile has no revocation list of the authority that issued it", ""),
     9: (
         "TLS-CERTIFICATE-NOT-YET-VALID",
-        "the server's certificate is not valid yet: check this machine's clock, or the certificate",
+        "the server's certificate is not valid yet",
+        "check this machine's clock, or the certificate",
     ),
     10: (
         "TLS-CERTIFICATE-EXPIRED",
-        "the server's certificate, or one of its authorities', has expired: renew it on the server",
+        "the server's certificate, or one of its authorities', has expired",
+        "renew it on the server",
     ),
-    12: ("TLS-CRL-EXPIRED", "the revocation list in tlsCRLFile is out of date"),
+    12: ("TLS-CRL-EXPIRED", "the revocation list in tlsCRLFile is out of date", ""),
     18: (
         "TLS-SELF-SIGNED",
-        "the server's certificate is self-signed and not among those trusted: put it into "
-        "tlsCAFile, or have it issued by an authority",
+        "the server's certificate is self-signed and not among those trusted",
+        "put it into tlsCAFile, or have it issued by an authority",
     ),
     19: (
         "TLS-AUTHORITY-UNKNOWN",
         "the server's chain of certificates ends in an authority that is not among those trusted "
-        "{trusted}: give its root certificate as tlsCAFile (if that is a company's proxy, ask for "
-        "the proxy's)",
+        "{trusted}",
+        "give its root certificate as tlsCAFile (if that is a company's proxy, ask for the "
+        "proxy's)",
     ),
     20: (
         "TLS-AUTHORITY-UNKNOWN",
         "the server's certificate was issued by an authority that is not among those trusted "
-        "{trusted}: give the right authority's certificate as tlsCAFile",
+        "{trusted}",
+        "give the right authority's certificate as tlsCAFile",
     ),
-    23: ("TLS-CERTIFICATE-REVOKED", "the server's certificate is revoked, tlsCRLFile says"),
-    26: ("TLS-PURPOSE", "the server's certificate is not made for servers (extendedKeyUsage)"),
+    23: ("TLS-CERTIFICATE-REVOKED", "the server's certificate is revoked, tlsCRLFile says", ""),
+    26: (
+        "TLS-PURPOSE",
+        "the server's certificate is not made for servers (extendedKeyUsage)",
+        "",
+    ),
     62: (
         "TLS-HOST-NAME",
-        "the server's certificate is not made for the host name {host!r}{names}: connect by a "
-        "name that is in it (through a tunnel: by way of the hosts file), or have it issued anew "
-        "with this name",
+        "the server's certificate is not made for the host name {host!r}{names}",
+        "connect by a name that is in it (through a tunnel: by way of the hosts file), or have it "
+        "issued anew with this name",
     ),
     64: (
         "TLS-HOST-NAME",
-        "the server's certificate is not made for the address {host}{names}: connect by a name or "
-        "address that is in it, or have it issued anew with this address",
+        "the server's certificate is not made for the address {host}{names}",
+        "connect by a name or address that is in it, or have it issued anew with this address",
     ),
-    66: ("TLS-KEY-TOO-SMALL", "the key of the server's certificate is too small to be safe"),
-    85: ("TLS-KEY-IDENTIFIER", "the server's certificate has no Authority Key Identifier"),
+    66: ("TLS-KEY-TOO-SMALL", "the key of the server's certificate is too small to be safe", ""),
+    85: ("TLS-KEY-IDENTIFIER", "the server's certificate has no Authority Key Identifier", ""),
 }
 _VERIFY[21] = _VERIFY[20]
 
@@ -79,7 +89,6 @@ ALERTS = {
 _NUMBERS = {name: number for number, name in ALERTS.items()}
 # So many names of a certificate are listed in an error.
 _MOST_NAMES = 10
-_ATLAS_HOSTS = (".mongodb.net", ".mongodbgov.net")
 
 # Why a server hangs up that TLS has nothing to do with.
 _OTHERWISE = (
@@ -201,46 +210,58 @@ def facts_of(
 
 def failure(facts: Facts, tls: ClientTLS | None, host: str | None) -> AutoReconnect:
     """The exception to raise: a `TLSError` where the cause is known to be TLS."""
-    code, words, permanent = _cause(facts, tls, host)
-    if code is None:
+    found = _cause(facts, tls, host)
+    if found is None:
         return AutoReconnect(f"{facts.peer}: {facts.text}")
+    diagnosis, permanent = found
+    if facts.text:
+        diagnosis = diagnosis.replace(evidence=(*diagnosis.evidence, f"OpenSSL: {facts.text}"))
     what = "TLS handshake failed" if not facts.handshake_done or permanent else "TLS failed"
     said = f" (OpenSSL: {facts.text})" if facts.text else ""
-    return TLSError(f"{facts.peer}: {what}: {words}{said} [{code}]", code, permanent)
+    return TLSError(
+        f"{facts.peer}: {what}: {diagnosis.text}{said} [{diagnosis.code}]", diagnosis, permanent
+    )
 
 
-def _cause(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[str | None, str, bool]:
+def _cause(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[Diagnosis, bool] | None:
+    """The diagnosis, and whether trying again cannot help; None where TLS is not the cause."""
     if facts.verify_code:
-        code, words = _VERIFY.get(
+        code, summary, fix = _VERIFY.get(
             facts.verify_code,
-            ("TLS-CERTIFICATE", "the server's certificate cannot be verified"),
+            ("TLS-CERTIFICATE", "the server's certificate cannot be verified", ""),
         )
         names = _names(facts.certificate) if code == "TLS-HOST-NAME" else ""
-        return code, words.format(host=host, trusted=_trusted(tls), names=names), True
+        summary = summary.format(host=host, trusted=_trusted(tls), names=names)
+        return Diagnosis(code, CERTAIN, summary, fix=fix), True
     if facts.alert is not None:
         return _alert(facts, tls, host)
     if facts.handshake_done and facts.ended and not facts.greeted:
-        return "TLS-CLOSED-EARLY", _early(tls), False
+        return _early(tls), False
     if facts.handshake_done:
-        return (None, "", False) if facts.ended else ("TLS-FAILED", "broken data arrived", False)
+        return None if facts.ended else (_failed("broken data arrived"), False)
     spoken = not facts.first_received or facts.first_received[0] in _RECORD_TYPES
     if not spoken or (facts.first_received is None and facts.reason in _NOT_TLS):
         from mongokey.transport.other_protocols import recognize
 
         speaks = recognize(facts.first_received or b"")
         if speaks is not None:
-            return "TLS-NOT-SPOKEN", f"this port {speaks}", True
-        return "TLS-NOT-SPOKEN", f"this port does not speak TLS{_switched_on(tls)}", True
+            return Diagnosis("TLS-NOT-SPOKEN", CERTAIN, f"this port {speaks}"), True
+        summary = f"this port does not speak TLS{_switched_on(tls)}"
+        return Diagnosis("TLS-NOT-SPOKEN", CERTAIN, summary), True
     if facts.ended:
-        return _closed(facts, tls, host)
+        return _closed(facts, tls, host), False
     if "LEGACY" in facts.reason or "SMALL" in facts.reason or "PROTOCOL" in facts.reason:
-        return (
+        return Diagnosis(
             "TLS-OLD-SERVER",
-            "the server offers only what is no longer safe: it needs TLS 1.2 or newer, secure "
-            "renegotiation and keys of 2048 bits",
-            True,
-        )
-    return "TLS-FAILED", "the handshake could not be completed", False
+            CERTAIN,
+            "the server offers only what is no longer safe",
+            fix="it needs TLS 1.2 or newer, secure renegotiation and keys of 2048 bits",
+        ), True
+    return _failed("the handshake could not be completed"), False
+
+
+def _failed(summary: str) -> Diagnosis:
+    return Diagnosis("TLS-FAILED", POSSIBLE, summary)
 
 
 def _names(certificate: bytes | None) -> str:
@@ -259,84 +280,88 @@ def _names(certificate: bytes | None) -> str:
     return f" but for {shown}{f' and {more} more' if more > 0 else ''}"
 
 
-def _early(tls: ClientTLS | None) -> str:
-    words = "the server closed the connection right after the handshake, before it said anything: "
-    if tls is not None and tls.without_certificate:
-        return words + "it may demand a client certificate (tlsCertificateKeyFile)"
-    return words + "it may refuse the client certificate"
-
-
-def _closed(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[str, str, bool]:
-    if host is not None and host.endswith(_ATLAS_HOSTS):
-        return (
-            "TLS-CLOSED",
-            "the server closed the connection in the middle of the handshake: very likely this "
-            "machine's public address is not in the project's IP access list (Network Access in "
-            "Atlas)",
-            False,
-        )
-    if facts.first_received:
-        return (
-            "TLS-CLOSED",
-            "the server closed the connection in the middle of the handshake, without saying why: "
-            + (
-                "it may demand a client certificate (tlsCertificateKeyFile)"
-                if tls is not None and tls.without_certificate
-                else "it may refuse the client certificate"
-            ),
-            False,
-        )
-    words = "the server closed the connection in answer to the TLS greeting, without a word"
-    if _hung_up_both_ways(facts.peer, True):
-        return "TLS-CLOSED", f"{words}, {_NEITHER}", False
-    return (
-        "TLS-CLOSED",
-        f"{words}: unless it does so without TLS too, this port does not speak TLS"
-        f"{_switched_on(tls)}; {_OTHERWISE}",
-        False,
+def _early(tls: ClientTLS | None) -> Diagnosis:
+    return Diagnosis(
+        "TLS-CLOSED-EARLY",
+        LIKELY,
+        "the server closed the connection right after the handshake, before it said anything",
+        fix=_about_client_certificate(tls),
     )
 
 
-def _alert(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[str, str, bool]:
+def _about_client_certificate(tls: ClientTLS | None) -> str:
+    if tls is not None and tls.without_certificate:
+        return "it may demand a client certificate (tlsCertificateKeyFile)"
+    return "it may refuse the client certificate"
+
+
+def _closed(facts: Facts, tls: ClientTLS | None, host: str | None) -> Diagnosis:
+    access_list = None if host is None else access_list_of(host)
+    if access_list is not None:
+        return Diagnosis(
+            "TLS-CLOSED",
+            LIKELY,
+            "the server closed the connection in the middle of the handshake",
+            fix=f"very likely this machine's public address is not in {access_list}",
+        )
+    if facts.first_received:
+        return Diagnosis(
+            "TLS-CLOSED",
+            POSSIBLE,
+            "the server closed the connection in the middle of the handshake, without saying why",
+            fix=_about_client_certificate(tls),
+        )
+    summary = "the server closed the connection in answer to the TLS greeting, without a word"
+    if _hung_up_both_ways(facts.peer, True):
+        return Diagnosis("TLS-CLOSED", POSSIBLE, f"{summary}, {_NEITHER}")
+    return Diagnosis(
+        "TLS-CLOSED",
+        POSSIBLE,
+        summary,
+        fix="unless it does so without TLS too, this port does not speak TLS"
+        f"{_switched_on(tls)}; {_OTHERWISE}",
+    )
+
+
+def _alert(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[Diagnosis, bool]:
     subject = tls.subject if tls is not None else None
     number = facts.alert or 0
     if number == 116 or (number == 40 and tls is not None and tls.without_certificate):
-        return (
+        return Diagnosis(
             "TLS-CLIENT-CERTIFICATE-MISSING",
-            "the server asks for a client certificate, and none was sent: give it as "
-            "tlsCertificateKeyFile",
-            True,
-        )
-    if number == 80 and host is not None and host.endswith(_ATLAS_HOSTS):
-        return _closed(facts, tls, host)
+            CERTAIN if number == 116 else LIKELY,
+            "the server asks for a client certificate, and none was sent",
+            fix="give it as tlsCertificateKeyFile",
+        ), True
+    if number == 80 and host is not None and access_list_of(host) is not None:
+        return _closed(facts, tls, host), False
     if number in (42, 43, 44, 45, 46, 48, 49, 51):
         if tls is not None and tls.without_certificate:
-            return (
+            return Diagnosis(
                 "TLS-CLIENT-CERTIFICATE-MISSING",
+                LIKELY,
                 f"the server refuses the connection ({ALERTS[number].lower()}), and no client "
-                "certificate was sent: give one as tlsCertificateKeyFile",
-                True,
-            )
+                "certificate was sent",
+                fix="give one as tlsCertificateKeyFile",
+            ), True
         why = {
             44: "it is revoked",
             45: "it has expired",
             48: "the server does not know the authority that issued it",
         }.get(number, "the server finds it bad")
         whose = f" (subject {subject!r})" if subject else ""
-        return (
-            "TLS-CLIENT-CERTIFICATE-REFUSED",
-            f"the server refuses the client certificate{whose}: {why}",
-            True,
-        )
+        summary = f"the server refuses the client certificate{whose}: {why}"
+        return Diagnosis("TLS-CLIENT-CERTIFICATE-REFUSED", CERTAIN, summary), True
     if number in (70, 71):
-        return (
+        return Diagnosis(
             "TLS-OLD-SERVER",
-            "client and server have no version of TLS, or no cipher, in common: mongokey needs "
-            "TLS 1.2 or newer",
-            True,
-        )
+            CERTAIN,
+            "client and server have no version of TLS, or no cipher, in common",
+            fix="mongokey needs TLS 1.2 or newer",
+        ), True
     name = ALERTS.get(number, str(number)).lower()
-    return "TLS-ALERT", f"the server ended the handshake with the alert {name}", False
+    summary = f"the server ended the handshake with the alert {name}"
+    return Diagnosis("TLS-ALERT", CERTAIN, summary), False
 
 
 def silence(tls: ClientTLS | None) -> str:
@@ -350,22 +375,24 @@ def silence(tls: ClientTLS | None) -> str:
 
 def plain_answer(peer: str, sure: bool) -> TLSError:
     """The error for a server that answers a plain message in TLS (`sure`), or not at all."""
+    closed = "the server closed the connection in answer to the first message, without a word"
     if sure:
-        return TLSError(
-            f"{peer}: this port speaks TLS, and the connection is without: add tls=true "
-            "[TLS-NEEDED]",
+        diagnosis = Diagnosis(
             "TLS-NEEDED",
-            True,
+            CERTAIN,
+            "this port speaks TLS, and the connection is without",
+            fix="add tls=true",
         )
-    words = "the server closed the connection in answer to the first message, without a word"
-    if _hung_up_both_ways(peer, False):
-        return TLSError(f"{peer}: {words}, {_NEITHER} [TLS-CLOSED]", "TLS-CLOSED", False)
-    return TLSError(
-        f"{peer}: {words}: unless it does so with TLS too, this port speaks TLS: add tls=true; "
-        f"{_OTHERWISE} [TLS-NEEDED]",
-        "TLS-NEEDED",
-        False,
-    )
+    elif _hung_up_both_ways(peer, False):
+        diagnosis = Diagnosis("TLS-CLOSED", POSSIBLE, f"{closed}, {_NEITHER}")
+    else:
+        diagnosis = Diagnosis(
+            "TLS-NEEDED",
+            LIKELY,
+            f"{closed}: unless it does so with TLS too, this port speaks TLS",
+            fix=f"add tls=true; {_OTHERWISE}",
+        )
+    return TLSError(f"{peer}: {diagnosis.text} [{diagnosis.code}]", diagnosis, sure)
 
 
 def _trusted(tls: ClientTLS | None) -> str:

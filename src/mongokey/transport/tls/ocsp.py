@@ -18,6 +18,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mongokey._support.clock import monotonic
+from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.errors import TLSError
 from mongokey.transport.stream import monotonic_ns
 from mongokey.transport.tls.der import (
@@ -184,21 +185,21 @@ class Revocation:
             try:
                 answer = read_response(staple, asked.certificate, asked.issuer)
             except Unusable as error:
-                raise TLSError(
-                    f"{peer}: TLS handshake failed: the OCSP response that the server stapled to "
-                    f"its certificate is not valid: {error} [TLS-STAPLE-INVALID]",
+                raise _refused(
+                    peer,
                     "TLS-STAPLE-INVALID",
-                    True,
+                    "the OCSP response that the server stapled to its certificate is not valid: "
+                    f"{error}",
                 ) from None
             if answer is not None:
                 return self._accept(peer, asked, answer, "the stapled OCSP response")
         elif asked.must_staple and stapling:
-            raise TLSError(
-                f"{peer}: TLS handshake failed: the server's certificate demands a stapled OCSP "
-                "response (must-staple), and the server sent none: have it reach its responder "
-                "[TLS-STAPLE-MISSING]",
+            raise _refused(
+                peer,
                 "TLS-STAPLE-MISSING",
-                True,
+                "the server's certificate demands a stapled OCSP response (must-staple), and the "
+                "server sent none",
+                "have it reach its responder",
             )
         if asked.key is None or not asked.urls:
             return None
@@ -224,12 +225,11 @@ class Revocation:
             try:
                 asked = self._questions[known] = _Questions(chain)
             except Malformed as error:
-                raise TLSError(
-                    f"{peer}: TLS handshake failed: whether the server's certificate is revoked "
-                    f"cannot be found out: {error}: have it issued anew "
-                    "[TLS-CERTIFICATE-UNREADABLE]",
+                raise _refused(
+                    peer,
                     "TLS-CERTIFICATE-UNREADABLE",
-                    True,
+                    f"whether the server's certificate is revoked cannot be found out: {error}",
+                    "have it issued anew",
                 ) from None
             if not asked.urls and not asked.must_staple:
                 self.unasked.add(chain[0])
@@ -241,12 +241,11 @@ class Revocation:
                 self._answers.clear()
             self._answers[asked.key] = answer
         if not answer.good:
-            raise TLSError(
-                f"{peer}: TLS handshake failed: the server's certificate (serial number "
-                f"{asked.certificate.serial_number:x}) is revoked, {who} says "
-                "[TLS-CERTIFICATE-REVOKED]",
+            raise _refused(
+                peer,
                 "TLS-CERTIFICATE-REVOKED",
-                True,
+                "the server's certificate (serial number "
+                f"{asked.certificate.serial_number:x}) is revoked, {who} says",
             )
         return answer.until_s
 
@@ -273,6 +272,11 @@ class Revocation:
             for url in urls:
                 self._silent[url] = monotonic() + PAUSE_S
         return answer
+
+
+def _refused(peer: str, code: str, summary: str, fix: str = "") -> TLSError:
+    diagnosis = Diagnosis(code, CERTAIN, summary, fix=fix)
+    return TLSError(f"{peer}: TLS handshake failed: {diagnosis.text} [{code}]", diagnosis, True)
 
 
 def read_response(

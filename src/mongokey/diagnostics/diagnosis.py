@@ -1,0 +1,131 @@
+"""A diagnosis: one possible cause of a failure.
+
+Knows what is said of a cause, and how it is written in a message. Must not know any cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mongokey._support.reprs import with_safe_repr
+from mongokey.diagnostics.codes import CODES
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, TypeVar
+
+    _Diagnosis = TypeVar("_Diagnosis", bound="Diagnosis")
+
+CERTAIN = "certain"
+LIKELY = "likely"
+POSSIBLE = "possible"
+
+_ORDER = (CERTAIN, LIKELY, POSSIBLE)
+
+
+@with_safe_repr
+class Diagnosis:
+    """One possible cause of a failure, and what to do about it. Immutable; holds no secret.
+
+    :param code: a word such as "AUTH-PASSWORD-WRONG", one of `mongokey.diagnostics.CODES`; it never
+        changes, the texts may
+    :param confidence: "certain" (nothing else explains what was seen), "likely" or "possible"
+    :param summary: the cause, in a sentence without an end
+    :param evidence: what was seen that speaks for it, each a clause of its own
+    :param fix: one thing to do, "" where the summary says all there is
+    :param docs: where a guide explains it, a file's path and anchor; by default the code's
+    """
+
+    __slots__ = ("code", "confidence", "docs", "evidence", "fix", "summary")
+
+    code: str
+    confidence: str
+    summary: str
+    evidence: tuple[str, ...]
+    fix: str
+    docs: str
+
+    def __init__(
+        self,
+        code: str,
+        confidence: str,
+        summary: str,
+        evidence: Iterable[str] = (),
+        fix: str = "",
+        docs: str | None = None,
+    ) -> None:
+        if confidence not in _ORDER:
+            raise ValueError(f"confidence is one of {', '.join(_ORDER)}, not {confidence!r}")
+        fill = object.__setattr__
+        fill(self, "code", code)
+        fill(self, "confidence", confidence)
+        fill(self, "summary", summary)
+        fill(self, "evidence", tuple(evidence))
+        fill(self, "fix", fix)
+        fill(self, "docs", CODES.get(code, "") if docs is None else docs)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a Diagnosis is immutable: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a Diagnosis is immutable: {name} cannot be deleted")
+
+    @property
+    def text(self) -> str:
+        """Cause and remedy in one sentence."""
+        return f"{self.summary}: {self.fix}" if self.fix else self.summary
+
+    def replace(self: _Diagnosis, **changes: Any) -> _Diagnosis:
+        """The same with other values of the parameters named."""
+        made = object.__new__(type(self))
+        for name in self._names():
+            object.__setattr__(made, name, changes.pop(name, getattr(self, name)))
+        if changes:
+            raise TypeError(f"a {type(self).__name__} has no {', '.join(changes)}")
+        return made
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values by name, for JSON and for logs."""
+        return {
+            "code": self.code,
+            "confidence": self.confidence,
+            "summary": self.summary,
+            "evidence": list(self.evidence),
+            "fix": self.fix,
+            "docs": self.docs,
+        }
+
+    def _names(self) -> list[str]:
+        return [name for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ())]
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self._names())
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), {name: getattr(self, name) for name in self._names()})
+
+    def __str__(self) -> str:
+        return f"[{self.code}, {self.confidence}] {self.text}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.code}, {self.confidence}: {self.text}>"
+
+
+def _restore(cls: type[_Diagnosis], values: dict[str, Any]) -> _Diagnosis:
+    made = object.__new__(cls)
+    for name, value in values.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def surest_first(diagnoses: Iterable[_Diagnosis]) -> tuple[_Diagnosis, ...]:
+    """The diagnoses with the surest first; those as sure as another keep their order."""
+    return tuple(sorted(diagnoses, key=lambda each: _ORDER.index(each.confidence)))
