@@ -16,10 +16,23 @@ from mongokey.options.uri_errors import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "src" / "mongokey"
-_AREAS = "AUTH AWS DNS KRB LDAP LOGIN OIDC OPTION SECRET SRV TLS URI USERINFO X509".split()
+_AREAS = [
+    "AUTH",
+    "AWS",
+    "DNS",
+    "KRB",
+    "LDAP",
+    "LOGIN",
+    "OIDC",
+    "OPTION",
+    "SECRET",
+    "SRV",
+    "TLS",
+    "URI",
+    "USERINFO",
+    "X509",
+]
 CODE = re.compile(rf"({'|'.join(_AREAS)})(-[A-Z0-9]+)+")
-    r"(AUTH|AWS|DNS|KRB|LDAP|LOGIN|OIDC|OPTION|SECRET|SRV|TLS|URI|USERINFO|X509)(-[A-Z0-9]+)+"
-)
 
 
 def codes_in_sources() -> set[str]:
