@@ -17,6 +17,7 @@ from mongokey.commands import arguments as arguments
 from mongokey.commands.housekeeping import end_sessions, kill_pending_cursors
 from mongokey._support.address import format_address
 from mongokey._support.clock import monotonic
+from mongokey._support.deadline import Timeout, shortest
 from mongokey._support.fork import call_after_fork
 from mongokey.client_options import ClientOptions
 from mongokey.database import Database
@@ -85,11 +86,11 @@ class ClientContext:
         settings = late("mongokey.connection.settings").ConnectionSettings(
             metadata=metadata,
             credential=self.options.credential,
-            connect_timeout_s=pool_options.connect_timeout,
-            socket_timeout_s=pool_options.socket_timeout,
+            connect_timeout=Timeout.from_seconds(pool_options.connect_timeout, "connectTimeoutMS"),
+            socket_timeout=Timeout.from_seconds(pool_options.socket_timeout, "socketTimeoutMS"),
             tls=tls,
             server_api=pool_options.server_api,
-            timeout_s=self.options.timeout,
+            timeout=Timeout.from_seconds(self.options.timeout, "timeoutMS"),
         )
         if self._closed:
             settings.openings.end()
@@ -131,8 +132,10 @@ class ClientContext:
             max_size=pool_options.max_pool_size or 0,
             min_size=pool_options.min_pool_size,
             max_connecting=pool_options.max_connecting,
-            max_idle_ms=milliseconds(pool_options.max_idle_time_ns),
-            wait_queue_timeout_ms=milliseconds(pool_options.wait_queue_timeout_ns),
+            max_idle_ns=pool_options.max_idle_time_ns or 0,
+            wait_queue_timeout=Timeout.from_seconds(
+                pool_options.wait_queue_timeout, "waitQueueTimeoutMS"
+            ),
         )
         if pool_options.min_pool_size or pool_options.max_idle_time_ns:
             self.maintenance().maintain()
@@ -216,18 +219,18 @@ cdef class MongoClient(BlockingClient):
             options.read_concern,
         )
         self._context = ClientContext(options)
-        selection_s, selection_text = options.server_selection_timeout, None
-        if options.timeout and options.timeout < selection_s:
-            selection_s, selection_text = options.timeout, f"timeoutMS={options.timeout * 1000:.0f}"
-        limits = [each for each in (options.pool_options.connect_timeout, options.timeout) if each]
+        whole = Timeout.from_seconds(options.timeout, "timeoutMS")
+        selection = Timeout(
+            round(options.server_selection_timeout * 1e9), "serverSelectionTimeoutMS"
+        )
+        connecting = Timeout.from_seconds(options.pool_options.connect_timeout, "connectTimeoutMS")
         self._topology = Topology(
             options.hosts,
             self._context.connect,
             self._context.make_pool,
-            server_selection_timeout_s=selection_s,
-            timeout_text=selection_text,
+            selection_timeout=shortest(selection, whole),
             before_thread=self._context.remember_caller,
-            connect_timeout_s=min(limits) if limits else None,
+            connect_limit=shortest(connecting, whole),
             direct_connection=bool(options.direct_connection),
             replica_set=options.replica_set_name,
             discover=self._context.discover if options.needs_dns else None,
@@ -461,10 +464,6 @@ cdef object check_supported(options):
     if options.load_balanced:
         raise ConfigurationError("loadBalanced=true is not supported by this version of mongokey")
     return options
-
-
-cdef object milliseconds(nanoseconds):
-    return None if nanoseconds is None else nanoseconds / 1e6
 
 
 cdef bytes server_api_elements(api):

@@ -24,6 +24,7 @@ from mongokey.connection.establish import open_connection
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import MongoError
 from mongokey.transport.tls.context import ClientTLS
+from tests.deadlines import timeout_of
 from tests.servers.certificates import Authority
 from tests.servers.tls_server import TLSServer
 
@@ -97,7 +98,9 @@ def settings(request: Any, authority: Authority) -> ConnectionSettings:
     options = ClientOptions.build("h", tls=True, tlsCAFile=authority.certificate_file).tls
     tls = ClientTLS(options, bindings=request.param == "openssl")
     assert tls.engine == request.param
-    return ConnectionSettings(connect_timeout_s=LIMIT_S, tls=tls)
+    return ConnectionSettings(
+        connect_timeout=timeout_of(LIMIT_S * 1000, "connectTimeoutMS"), tls=tls
+    )
 
 
 def attempt(server: TLSServer, settings: ConnectionSettings, spoil: Spoil) -> MongoError | None:

@@ -36,6 +36,7 @@ from mongokey.errors import (
     TLSError,
 )
 from mongokey.transport.tls.context import ClientTLS
+from tests.deadlines import timeout_of
 from tests.servers.certificates import (
     Authority,
     Pair,
@@ -369,7 +370,8 @@ def hung_up(server: SecantusServer, reason: str, **given: Any) -> str:
     """
     built = ClientOptions.build(server.host, server.port, **given)
     settings = ConnectionSettings(
-        connect_timeout_s=SOON_S, tls=None if built.tls is None else ClientTLS(built.tls)
+        connect_timeout=timeout_of(SOON_S * 1000, "connectTimeoutMS"),
+        tls=None if built.tls is None else ClientTLS(built.tls),
     )
     started = time.monotonic()
     with pytest.raises(TLSError) as caught:
@@ -401,7 +403,7 @@ def test_tls_to_a_port_that_does_not_speak_it(deployment: TLSDeployment) -> None
 
 def test_a_server_that_has_spoken_and_hangs_up_later_is_not_taken_for_one_with_tls() -> None:
     with SecantusServer() as plain:
-        settings = ConnectionSettings(connect_timeout_s=SOON_S)
+        settings = ConnectionSettings(connect_timeout=timeout_of(SOON_S * 1000, "connectTimeoutMS"))
         address = (plain.host, plain.port)
         open_connection(address, settings)[0].close()
         port = plain.port

@@ -24,6 +24,7 @@ from mongokey.errors import AutoReconnect, MongoError, ProtocolError, TLSError
 from mongokey.transport.other_protocols import name_of, recognize
 from mongokey.transport.tls import errors as tls_errors
 from mongokey.transport.tls.context import ClientTLS
+from tests.deadlines import timeout_of
 
 # "At once" beside the 20 seconds that a wrong guess would wait for.
 SOON_S = 6.0
@@ -237,7 +238,9 @@ def test_a_tls_greeting_to_another_protocol_names_it(greeting: str, trusted: str
 
 
 def hang_up(port: int, tls: ClientTLS | None) -> str:
-    settings = ConnectionSettings(connect_timeout_s=SOON_S, tls=tls)
+    settings = ConnectionSettings(
+        connect_timeout=timeout_of(SOON_S * 1000, "connectTimeoutMS"), tls=tls
+    )
     with pytest.raises(TLSError) as caught:
         open_connection(("127.0.0.1", port), settings)
     assert not caught.value.permanent

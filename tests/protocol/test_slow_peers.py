@@ -18,8 +18,9 @@ from mongokey import MongoClient
 from mongokey.client_options import ClientOptions
 from mongokey.connection.connection import Connection
 from mongokey.errors import NetworkTimeout
-from mongokey.transport import connect, monotonic_ns
+from mongokey.transport import connect
 from mongokey.transport.tls.context import ClientTLS
+from tests.deadlines import timeout_of, within
 from tests.servers.scripted import Drip, Reply, ScriptedServer
 
 TIMEOUT_MS = 400
@@ -71,10 +72,9 @@ def pair(engine: str, authority: trustme.CA, trusted: str, far: Far) -> Iterator
         stream = connect(*listener.getsockname(), timeout=FAR_S)
         try:
             if engine != "plain":
-                deadline = monotonic_ns() + int(FAR_S * 1e9)
+                deadline = within(FAR_S * 1000)
                 stream = client_tls(engine, trusted).wrap(stream, "127.0.0.1", deadline)
-            stream.timeout_text = f"socketTimeoutMS={TIMEOUT_MS}"
-            stream.set_timeout(TIMEOUT_MS * 1_000_000)
+            stream.set_timeout(timeout_of(TIMEOUT_MS, "socketTimeoutMS"))
             yield stream
         finally:
             stream.close()
@@ -140,7 +140,7 @@ def test_a_large_reply_that_flows_is_read_within_the_timeout(
         ended.wait(FAR_S)
 
     with pair(engine, authority, trusted, flood) as stream:
-        stream.set_timeout(int(FAR_S * 1e9))
+        stream.set_timeout(timeout_of(FAR_S * 1000))
         answer = Connection(stream, ("127.0.0.1", 1)).command("admin", {"ping": 1})
     assert len(answer["x"]) == size - 13
 
@@ -163,10 +163,9 @@ def test_a_handshake_that_drips_ends_in_time(engine: str, trusted: str) -> None:
         serving = threading.Thread(target=serve)
         serving.start()
         stream = connect(*listener.getsockname(), timeout=FAR_S)
-        stream.timeout_text = f"socketTimeoutMS={TIMEOUT_MS}"
-        stream.set_timeout(TIMEOUT_MS * 1_000_000)
+        stream.set_timeout(timeout_of(TIMEOUT_MS, "socketTimeoutMS"))
         with times_out():
-            client_tls(engine, trusted).wrap(stream, "127.0.0.1", 0)
+            client_tls(engine, trusted).wrap(stream, "127.0.0.1", None)
         ended.set()
         serving.join(FAR_S)
 
@@ -200,9 +199,8 @@ def test_a_command_to_a_server_that_drips_ends_in_time() -> None:
 def test_a_deadline_of_the_call_bounds_a_message_too(authority: trustme.CA, trusted: str) -> None:
     """connectTimeoutMS, over a login."""
     with pair("plain", authority, trusted, drip) as stream:
-        stream.set_timeout(0)
-        stream.deadline_text = f"socketTimeoutMS={TIMEOUT_MS}"
+        stream.set_timeout(None)
         with times_out():
             Connection(stream, ("127.0.0.1", 1)).command(
-                "admin", {"ping": 1}, monotonic_ns() + TIMEOUT_MS * 1_000_000
+                "admin", {"ping": 1}, within(TIMEOUT_MS, "socketTimeoutMS")
             )

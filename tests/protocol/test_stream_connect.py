@@ -13,7 +13,8 @@ import time
 import pytest
 
 from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout
-from mongokey.transport import connect, monotonic_ns
+from mongokey.transport import connect
+from tests.deadlines import within
 
 FAR = 20.0
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="a full backlog hangs only on Linux")
@@ -122,7 +123,7 @@ def test_a_unix_socket_with_a_full_queue_is_waited_for(tmp_path):
         listener.listen(0)
         first.connect(path)
         with pytest.raises(NetworkTimeout, match=r"timed out after 0\.\d+ s \(connectTimeoutMS=9"):
-            connect(path, deadline_ns=monotonic_ns() + 10**8, limit_text="connectTimeoutMS=99")
+            connect(path, deadline=within(99, "connectTimeoutMS"))
         accepted = []
         accepting = threading.Timer(0.2, lambda: accepted.append(listener.accept()))
         accepting.start()
@@ -149,7 +150,7 @@ def test_what_cannot_be_an_address_is_refused_before_anything_is_tried(host, por
 
 def test_a_timeout_and_a_deadline_together_are_refused():
     with pytest.raises(ValueError, match="not both"):
-        connect("127.0.0.1", 1, timeout=1, deadline_ns=monotonic_ns() + 1)
+        connect("127.0.0.1", 1, timeout=1, deadline=within(1))
     with pytest.raises(ValueError, match="more than 0"):
         connect("127.0.0.1", 1, timeout=0)
 
@@ -188,8 +189,7 @@ def test_a_host_that_does_not_answer_ends_in_the_deadline():
             connect(
                 host,
                 port,
-                deadline_ns=monotonic_ns() + 300_000_000,
-                limit_text="connectTimeoutMS=300",
+                deadline=within(300, "connectTimeoutMS"),
             )
         assert 0.29 <= time.monotonic() - started < FAR / 2
         message = str(caught.value)
@@ -270,8 +270,7 @@ def test_when_all_fail_each_address_has_its_own_reason():
             connect(
                 "db",
                 27017,
-                timeout=0.4,
-                limit_text="connectTimeoutMS=400",
+                deadline=within(400, "connectTimeoutMS"),
                 resolver=lambda *_: [("127.0.0.1", refused), ("::1", silent)],
             )
         message = str(caught.value)

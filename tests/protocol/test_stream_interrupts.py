@@ -14,7 +14,8 @@ import time
 import pytest
 
 from mongokey.errors import AutoReconnect, NetworkTimeout
-from mongokey.transport import SocketStream, connect, monotonic_ns
+from mongokey.transport import SocketStream, connect
+from tests.deadlines import timeout_of, within
 
 MS = 1_000_000
 FAR = 20.0
@@ -54,10 +55,10 @@ def test_a_read_goes_on_after_signals_and_their_handlers_run(alarms, bound):
     stream, far = make_pair()
     with far:
         if bound == "timeout":
-            stream.set_timeout(10_000 * MS)
+            stream.set_timeout(timeout_of(10_000))
         answer = threading.Timer(0.2, far.sendall, [b"x"])
         answer.start()
-        deadline = monotonic_ns() + 10_000 * MS if bound == "deadline" else 0
+        deadline = within(10_000) if bound == "deadline" else None
         assert stream.receive(1, deadline) == b"x"
         answered = time.monotonic()
         answer.join()
@@ -71,9 +72,9 @@ def test_signals_do_not_put_a_timeout_off(alarms, bound):
     with far:
         started = time.monotonic()
         if bound == "timeout":
-            stream.set_timeout(200 * MS)
+            stream.set_timeout(timeout_of(200))
         with pytest.raises(NetworkTimeout):
-            stream.receive(1, monotonic_ns() + 200 * MS if bound == "deadline" else 0)
+            stream.receive(1, within(200) if bound == "deadline" else None)
         assert 0.19 <= time.monotonic() - started < FAR / 2
 
 
@@ -101,7 +102,8 @@ def test_a_write_goes_on_after_signals(alarms):
 def test_control_c_ends_a_wait_at_once(what, tmp_path):
     script = """
         import os, signal, socket, sys, threading, time
-        from mongokey.transport import SocketStream, connect, monotonic_ns
+        from mongokey._support.deadline import Timeout
+        from mongokey.transport import SocketStream, connect
 
         signal.signal(signal.SIGINT, signal.default_int_handler)
         what = sys.argv[1]
@@ -122,7 +124,7 @@ def test_control_c_ends_a_wait_at_once(what, tmp_path):
         first.connect(sys.argv[2])
         waits = {
             "read": lambda: stream.receive(1),
-            "bounded read": lambda: stream.receive(1, monotonic_ns() + 60_000_000_000),
+            "bounded read": lambda: stream.receive(1, Timeout(60_000_000_000).start()),
             "write": lambda: stream.send_all(bytes(30 << 20)),
             "connect": lambda: connect(*address, timeout=60),
             "unix": lambda: connect(sys.argv[2], timeout=60),
@@ -191,7 +193,7 @@ def test_a_close_by_another_thread_ends_a_wait_and_frees_the_socket(what):
     number = stream.fileno()
     waits = {
         "read": lambda: stream.receive(1),
-        "bounded read": lambda: stream.receive(1, monotonic_ns() + 60_000 * MS),
+        "bounded read": lambda: stream.receive(1, within(60_000)),
         "write": lambda: stream.send_all(bytes(30 << 20)),
     }
     with far:
@@ -230,7 +232,7 @@ def test_a_call_never_meets_a_number_that_was_given_to_somebody_else():
                 closer = threading.Timer(0.002, stream.close)
                 closer.start()
                 with pytest.raises(AutoReconnect):
-                    stream.receive(100, monotonic_ns() + 20_000 * MS if turn % 2 else 0)
+                    stream.receive(100, within(20_000) if turn % 2 else None)
                 closer.join(FAR)
     finally:
         stop.set()
@@ -368,7 +370,7 @@ def test_no_sockets_leak(tmp_path):
                 connect(path + ".none", timeout=FAR)
             stream, far = make_pair()
             with far, pytest.raises(NetworkTimeout):
-                stream.receive(1, 1)
+                stream.receive(1, within(0))
 
         once()
         before = open_numbers()

@@ -18,9 +18,10 @@ import trustme
 
 from mongokey.client_options import ClientOptions
 from mongokey.errors import AutoReconnect, NetworkTimeout, TLSError
-from mongokey.transport import SocketStream, SSLStream, connect, monotonic_ns, wrap_tls
+from mongokey.transport import SocketStream, SSLStream, connect, wrap_tls
 from mongokey.transport.tls.context import ClientTLS
 from mongokey.transport.tls.openssl_stream import OpenSSLStream
+from tests.deadlines import timeout_of, within
 
 MS = 1_000_000
 FAR = 20.0
@@ -54,7 +55,7 @@ def contexts(request, certificate, engine):
     return client, server
 
 
-def make_tls_pair(contexts, hostname="127.0.0.1", deadline_ns=0):
+def make_tls_pair(contexts, hostname="127.0.0.1", deadline=None):
     client, server = contexts
     with socket.create_server(("127.0.0.1", 0)) as listener:
         plain = connect(*listener.getsockname(), timeout=FAR)
@@ -72,7 +73,7 @@ def make_tls_pair(contexts, hostname="127.0.0.1", deadline_ns=0):
     serving = threading.Thread(target=serve)
     serving.start()
     try:
-        stream = client.wrap(plain, hostname, deadline_ns)
+        stream = client.wrap(plain, hostname, deadline)
     finally:
         serving.join(FAR)
     assert plain.closed
@@ -80,8 +81,8 @@ def make_tls_pair(contexts, hostname="127.0.0.1", deadline_ns=0):
 
 
 @contextlib.contextmanager
-def tls_pair(contexts, deadline_ns=0):
-    stream, far = make_tls_pair(contexts, deadline_ns=deadline_ns)
+def tls_pair(contexts, deadline=None):
+    stream, far = make_tls_pair(contexts, deadline=deadline)
     with far:
         yield stream, far
     stream.close()
@@ -99,7 +100,7 @@ def receive_exactly(sock, size, pause=0.0):
 
 
 def test_bytes_go_both_ways(contexts):
-    with tls_pair(contexts, deadline_ns=monotonic_ns() + 10_000 * MS) as (stream, far):
+    with tls_pair(contexts, deadline=within(10_000)) as (stream, far):
         assert isinstance(stream, SSLStream if contexts[0].engine == "ssl" else OpenSSLStream)
         assert stream.peer.startswith("127.0.0.1:")
         version = (stream.ssl_object if contexts[0].engine == "ssl" else stream).version()
@@ -109,7 +110,7 @@ def test_bytes_go_both_ways(contexts):
         far.sendall(b"answer")
         assert stream.receive(100) == b"answer"
         far.sendall(b"answer")
-        assert stream.receive(4, monotonic_ns() + 10_000 * MS) == b"answ"
+        assert stream.receive(4, within(10_000)) == b"answ"
         assert stream.receive(4) == b"er"
 
 
@@ -130,20 +131,18 @@ def test_a_big_write_reaches_a_slow_reader_whole(contexts):
 def test_a_silent_server_ends_in_a_timeout(contexts, own):
     with tls_pair(contexts) as (stream, _):
         if own:
-            stream.set_timeout(150 * MS)
-        stream.timeout_text = "socketTimeoutMS=150"
-        stream.deadline_text = "connectTimeoutMS=150"
+            stream.set_timeout(timeout_of(150, "socketTimeoutMS"))
         text = "socketTimeoutMS" if own else "connectTimeoutMS"
         started = time.monotonic()
         with pytest.raises(NetworkTimeout, match=rf"server's answer \({text}=150\)"):
-            stream.receive(10, 0 if own else monotonic_ns() + 150 * MS)
+            stream.receive(10, None if own else within(150, "connectTimeoutMS"))
         assert 0.14 <= time.monotonic() - started < FAR / 2
         assert stream.closed
 
 
 def test_a_timeout_says_how_long_the_whole_operation_waited(contexts):
     with tls_pair(contexts) as (stream, far):
-        deadline = monotonic_ns() + 400 * MS
+        deadline = within(400)
         sending = threading.Timer(0.2, far.sendall, [b"."])
         sending.start()
         assert stream.receive(10, deadline) == b"."
@@ -169,7 +168,7 @@ def test_a_server_that_drips_does_not_outlive_the_deadline(contexts):
         dripping = threading.Thread(target=drip)
         dripping.start()
         started = time.monotonic()
-        deadline = monotonic_ns() + 300 * MS
+        deadline = within(300)
 
         def read_on():
             while True:
@@ -186,7 +185,7 @@ def test_a_server_that_drips_does_not_outlive_the_deadline(contexts):
 def test_a_server_that_takes_no_data_ends_in_a_timeout(contexts):
     with tls_pair(contexts) as (stream, _):
         with pytest.raises(NetworkTimeout, match="waiting for the server to take data"):
-            stream.send_all(bytes(30 << 20), monotonic_ns() + 150 * MS)
+            stream.send_all(bytes(30 << 20), within(150))
         assert stream.closed
 
 
@@ -209,11 +208,10 @@ def test_a_silent_server_in_the_handshake_ends_in_the_deadline(contexts):
     near, far = socket.socketpair()
     with far:
         stream = SocketStream(near.detach(), "server:27017")
-        stream.deadline_text = "connectTimeoutMS=150"
         started = time.monotonic()
         expected = r"^server:27017: .*\(connectTimeoutMS=150\)"
         with pytest.raises(NetworkTimeout, match=expected) as caught:
-            contexts[0].wrap(stream, "localhost", monotonic_ns() + 150 * MS)
+            contexts[0].wrap(stream, "localhost", within(150, "connectTimeoutMS"))
         assert "likely this port does not speak TLS; remove tls=true" in str(caught.value)
         assert 0.14 <= time.monotonic() - started < FAR / 2
         assert stream.closed
@@ -225,7 +223,7 @@ def test_a_server_that_speaks_no_tls_is_told(contexts):
         far.sendall(b"I am a MongoDB server without TLS.")
         stream = SocketStream(near.detach(), "server:27017")
         with pytest.raises(TLSError, match=r"^server:27017: TLS handshake failed: ") as caught:
-            contexts[0].wrap(stream, "localhost", monotonic_ns() + 10_000 * MS)
+            contexts[0].wrap(stream, "localhost", within(10_000))
         assert (caught.value.reason, caught.value.permanent) == ("TLS-NOT-SPOKEN", True)
 
 
@@ -234,7 +232,7 @@ def test_a_server_that_is_gone_before_the_handshake_is_told(contexts):
         stream = connect(*listener.getsockname(), timeout=FAR)
         listener.accept()[0].close()
     with pytest.raises(AutoReconnect):
-        contexts[0].wrap(stream, "localhost", monotonic_ns() + 10_000 * MS)
+        contexts[0].wrap(stream, "localhost", within(10_000))
 
 
 def test_a_wrong_host_name_is_told(contexts):
@@ -300,7 +298,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
 far = []
 t = threading.Thread(target=lambda: far.append(server.wrap_socket(accepted, server_side=True)))
 t.start()
-stream = client.wrap(plain, "localhost", 0)
+stream = client.wrap(plain, "localhost", None)
 t.join()
 warnings.simplefilter("ignore", DeprecationWarning)
 pid = os.fork()

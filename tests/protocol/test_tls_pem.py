@@ -27,10 +27,11 @@ from cryptography.hazmat.primitives.serialization import (
 from mongokey.cli.explain import explain
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, TLSError
-from mongokey.transport import connect, monotonic_ns
+from mongokey.transport import connect
 from mongokey.transport.tls.context import ClientTLS
 from mongokey.transport.tls.files import read_identity
 from mongokey.transport.tls.pem import Block, File, as_file, text_of
+from tests.deadlines import within
 from tests.servers.certificates import Authority, certificate_pem, key_pem
 from tests.servers.needs import need_program
 from tests.servers.tls_server import TLSServer
@@ -91,8 +92,8 @@ def make_tls(bindings: bool = True, **options: Any) -> ClientTLS:
 
 
 def connects(tls: ClientTLS, server: TLSServer) -> None:
-    deadline = monotonic_ns() + int(FAR * 1e9)
-    plain = connect("127.0.0.1", server.port, deadline_ns=deadline)
+    deadline = within(FAR * 1000)
+    plain = connect("127.0.0.1", server.port, deadline=deadline)
     tls.wrap(plain, "127.0.0.1", deadline).close()
 
 

@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mongokey.client_options import ClientOptions
 from mongokey.errors import TLSError
-from mongokey.transport import connect, monotonic_ns
+from mongokey.transport import connect
 from mongokey.transport.tls import trust as tls_trust
 from mongokey.transport.tls.context import ClientTLS
 from mongokey.transport.tls.trust import RESUMABLE_S, Trust
+from tests.deadlines import within
 from tests.protocol.test_ocsp import FAR, HOUR, REVOKED, Responder, StaplingServer, respond
 from tests.servers.certificates import Authority, Pair, utc_now
 from tests.servers.tls_server import TLSServer
@@ -72,8 +73,8 @@ def make_tls(authority: Authority, way: str, **options: Any) -> ClientTLS:
 
 def greet(tls: ClientTLS, server: Any) -> bool:
     """Connect, exchange a word so that tickets come, close; returns whether it was resumed."""
-    deadline = monotonic_ns() + int(FAR * 1e9)
-    plain = connect("127.0.0.1", server.port, deadline_ns=deadline)
+    deadline = within(FAR * 1000)
+    plain = connect("127.0.0.1", server.port, deadline=deadline)
     stream = tls.wrap(plain, "127.0.0.1", deadline)
     stream.send_all(b"word", deadline)
     assert stream.receive(100, deadline) == b"word"

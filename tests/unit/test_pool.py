@@ -91,13 +91,13 @@ def test_pruning_opens_up_to_min_size(factory: ConnectionFactory) -> None:
 
 
 def test_pruning_closes_what_is_idle_for_too_long(factory: ConnectionFactory) -> None:
-    pool = Pool(ADDRESS, factory, max_idle_ms=0.001)
+    pool = Pool(ADDRESS, factory, max_idle_ns=1000)
     pool.add_connection(factory())
     threading.Event().wait(0.01)
     pool.maintain()
     assert pool.idle_count == 0
     assert factory.made[0].closed
-    patient = Pool(ADDRESS, factory, max_idle_ms=60_000)
+    patient = Pool(ADDRESS, factory, max_idle_ns=60_000_000_000)
     patient.add_connection(factory())
     patient.maintain()
     assert patient.idle_count == 1

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mongokey._support.address import format_address
+from mongokey._support.deadline import Timeout
 from mongokey.diagnostics import POSSIBLE, Diagnosis
 from mongokey.errors import (
     AutoReconnect,
@@ -23,6 +24,7 @@ from mongokey.errors import (
 from mongokey.handshake import HelloReply
 from mongokey.topology import topology as _topology
 from mongokey.topology.topology import Topology
+from tests.deadlines import timeout_of
 from tests.servers.scripted import (
     arbiter,
     ghost,
@@ -97,12 +99,12 @@ class FakeDeployment:
         return connection
 
     def topology(self, *seeds: Any, timeout: float = 0.2, **options: Any) -> Topology:
-        options.setdefault("connect_timeout_s", 0.0)
+        options.setdefault("connect_limit", timeout_of(0))
         return Topology(
             list(seeds),
             self.connect,  # type: ignore[arg-type]
             Pool,  # type: ignore[arg-type]
-            server_selection_timeout_s=timeout,
+            selection_timeout=timeout_of(timeout * 1000, "serverSelectionTimeoutMS"),
             **options,
         )
 
@@ -331,12 +333,12 @@ def test_the_last_answer_of_a_seed_counts() -> None:
     assert caught.value.errors == {}
 
 
-@pytest.mark.parametrize("limit", [None, 20.0])
-def test_a_connection_goes_on_when_the_selection_has_ended(limit: float | None) -> None:
+@pytest.mark.parametrize("limit", [None, timeout_of(20_000)])
+def test_a_connection_goes_on_when_the_selection_has_ended(limit: Timeout | None) -> None:
     answer = threading.Event()
     deployment = FakeDeployment(a=primary())
     deployment.logins["a"] = lambda: answer.wait(10)  # type: ignore[assignment,return-value]
-    topology = deployment.topology(A, timeout=0.05, connect_timeout_s=limit)
+    topology = deployment.topology(A, timeout=0.05, connect_limit=limit)
     for _ in range(3):
         assert "no answer yet from a:1" in explained(topology)
     answer.set()
@@ -352,7 +354,7 @@ def test_a_connection_that_ends_in_time_whatever_happens_takes_no_thread() -> No
     threads: list[Any] = []
     deployment = FakeDeployment(a=primary())
     deployment.logins["a"] = lambda: threads.append(threading.current_thread())
-    deployment.topology(A, timeout=10, connect_timeout_s=9).select()
+    deployment.topology(A, timeout=10, connect_limit=timeout_of(9000)).select()
     assert threads == [threading.current_thread()]
 
 
@@ -403,7 +405,7 @@ def test_closing_wakes_who_waits_for_a_server() -> None:
     hold = threading.Event()
     deployment = FakeDeployment(a=lambda: hold.wait(30) and primary(), b=AutoReconnect("b:2: gone"))
     for seeds in ((A,), (A, B), (B,)):
-        topology = deployment.topology(*seeds, timeout=30, connect_timeout_s=None)
+        topology = deployment.topology(*seeds, timeout=30, connect_limit=None)
         threading.Timer(0.1, topology.close).start()
         began = time.monotonic()
         with pytest.raises(InvalidOperation, match="after close"):
@@ -468,7 +470,7 @@ def test_who_waits_for_another_s_look_is_told_when_it_takes_too_long() -> None:
         return primary()
 
     deployment = FakeDeployment(a=slow)
-    topology = deployment.topology(A, timeout=0.05, connect_timeout_s=None)
+    topology = deployment.topology(A, timeout=0.05, connect_limit=None)
     errors = outcomes(2, topology.select)
     assert all("no answer yet from a:1" in str(each) for each in errors)
     assert deployment.asked == [A]

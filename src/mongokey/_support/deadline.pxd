@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 cdef class Timeout:
     # How long something may take; shared by all that the option bounds.
-    cdef readonly int64_t ns                # more than 0
+    cdef readonly int64_t ns                # 0: none is left from the start
     cdef readonly str option                # "connectTimeoutMS"; None: of no option
 
     cpdef Deadline start(self, int64_t now_ns=*)
@@ -24,5 +24,7 @@ cdef class Deadline:
 
 # The deadline that comes first; either may be None, which is no bound.
 cpdef Deadline earliest(Deadline one, Deadline other)
+# The shorter timeout, the first if they are the same.
+cpdef Timeout shortest(Timeout one, Timeout other)
 # "timed out after 1.500 s of resolving the host name (connectTimeoutMS=1500)"
 cdef str describe_timeout(int64_t began_ns, str doing, Timeout timeout)

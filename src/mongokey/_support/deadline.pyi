@@ -1,9 +1,9 @@
 class Timeout:
-    """How long something may take, in nanoseconds (more than 0), and the option that says so.
+    """How long something may take, in nanoseconds, and the option that says so.
 
     `option` is the name that users know, such as ``connectTimeoutMS``, for errors; None: of no
     option. ``str(timeout)`` is ``connectTimeoutMS=20000``, in the option's own unit. Raises
-    `ValueError` for 0 or less; more than a hundred years count as that.
+    `ValueError` below 0; more than a hundred years count as that.
     """
 
     def __init__(self, ns: int, option: str | None = None) -> None: ...
@@ -52,3 +52,6 @@ class Deadline:
 
 def earliest(one: Deadline | None, other: Deadline | None) -> Deadline | None:
     """The deadline that comes first; None is no bound."""
+
+def shortest(one: Timeout | None, other: Timeout | None) -> Timeout | None:
+    """The shorter timeout, the first if they are the same; None is no bound."""

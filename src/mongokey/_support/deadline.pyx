@@ -17,20 +17,27 @@ cdef class Timeout:
     """How long something may take, and the option that says so."""
 
     def __init__(self, ns, str option=None):
-        if ns <= 0:
-            raise ValueError(f"a timeout is more than 0 nanoseconds, not {ns}")
+        if ns < 0:
+            raise ValueError(f"a timeout is 0 or more nanoseconds, not {ns}")
         self.ns = <int64_t>min(ns, MOST_NS)
         self.option = option
 
     @staticmethod
     def from_seconds(seconds, str option=None):
         """The timeout of so many seconds; None, which is no bound, for None and 0."""
+        cdef Timeout made
+        cdef double s
         if not seconds:
             return None
-        if seconds < 0:
-            raise ValueError(f"a timeout is more than 0 seconds, not {seconds}")
+        s = seconds
+        # A number that is none (NaN) is not 0 or more either.
+        if not s >= 0:
+            raise ValueError(f"a timeout is 0 or more seconds, not {seconds}")
+        made = Timeout.__new__(Timeout)
+        made.option = option
         # Below a nanosecond is still a bound.
-        return Timeout(max(1, int(min(seconds, MOST_NS / 1e9) * 1e9)), option)
+        made.ns = max(1, <int64_t>(s * 1e9 + 0.5)) if s < MOST_NS / 1e9 else MOST_NS
+        return made
 
     cpdef Deadline start(self, int64_t now_ns=0):
         """The deadline of what begins now, or began at `now_ns`."""
@@ -101,6 +108,13 @@ cpdef Deadline earliest(Deadline one, Deadline other):
     if other is None or one.at_ns <= other.at_ns:
         return one
     return other
+
+
+cpdef Timeout shortest(Timeout one, Timeout other):
+    """The shorter timeout; None is no bound."""
+    if one is None:
+        return other
+    return one if other is None or one.ns <= other.ns else other
 
 
 cdef str describe_timeout(int64_t began_ns, str doing, Timeout timeout):

@@ -7,6 +7,7 @@ message has a short deadline. It must not know who owned a cursor, nor in which 
 
 from libc.stdint cimport int64_t
 
+from mongokey._support.deadline cimport Deadline, Timeout, earliest
 from mongokey.commands.command cimport Command
 from mongokey.execution.blocking cimport BlockingExecutor
 from mongokey.execution.cursors cimport PendingCursors, ServerCursor
@@ -19,8 +20,8 @@ from mongokey.execution.execution import NO_IDLE_CONNECTION
 
 cdef int64_t SECOND_NS = 1_000_000_000
 # How long one message may take, and everything that closing a client sends.
-cdef int64_t MESSAGE_NS = 2 * SECOND_NS
-cdef int64_t CLOSING_NS = 3 * SECOND_NS
+cdef Timeout MESSAGE = Timeout(2 * SECOND_NS)
+cdef Timeout CLOSING = Timeout(3 * SECOND_NS)
 # A cursor that so long found no connection idle is worth one of those that others wait for.
 cdef int64_t WAIT_AFTER_NS = 5 * SECOND_NS
 cdef double QUEUE_S = 0.5
@@ -47,7 +48,7 @@ cdef int tell(
     Operation operation,
     ServerCursor cursor,
     Pool server,
-    int64_t deadline_ns,
+    Deadline deadline,
     double wait_s,
 ) except -1:
     """Send `operation`, about `cursor` or (None) to `server`, and read the answer.
@@ -55,7 +56,7 @@ cdef int tell(
     With `wait_s` it queues for so many seconds with those who wait for a connection.
     """
     try:
-        answer = executor.execute_on_idle(operation, cursor, server, deadline_ns, wait_s)
+        answer = executor.execute_on_idle(operation, cursor, server, deadline, wait_s)
     except NetworkTimeout:
         return TIMED_OUT
     except (MongoError, DocumentTooLarge):
@@ -66,14 +67,14 @@ cdef int tell(
 
 
 cdef int kill(
-    BlockingExecutor executor, ServerCursor cursor, int64_t deadline_ns, double wait_s
+    BlockingExecutor executor, ServerCursor cursor, Deadline deadline, double wait_s
 ) except -1:
     """Have the server forget `cursor`; its session is free for others then."""
     cdef Command command = Command(
         Namespace(cursor.namespace.database),
         {"killCursors": cursor.namespace.collection, "cursors": [cursor.id]},
     )
-    cdef int outcome = tell(executor, command, cursor, None, deadline_ns, wait_s)
+    cdef int outcome = tell(executor, command, cursor, None, deadline, wait_s)
     if outcome == ANSWERED:
         give_session_back(executor, cursor)
     return outcome
@@ -87,11 +88,11 @@ cdef int give_session_back(BlockingExecutor executor, ServerCursor cursor) excep
 
 
 def close_cursor(BlockingExecutor executor not None, ServerCursor cursor not None):
-    """Have the server forget a cursor now, within `MESSAGE_NS`; later, beside the program, if no
+    """Have the server forget a cursor now, within `MESSAGE`; later, beside the program, if no
     connection is idle. A failure is not worth an error: cursors time out."""
     if executor.closed:
         return
-    if kill(executor, cursor, monotonic_ns() + MESSAGE_NS, 0) == NOT_SENT:
+    if kill(executor, cursor, MESSAGE.start(), 0) == NOT_SENT:
         executor.pending.defer(cursor)
     else:
         give_session_back(executor, cursor)
@@ -102,25 +103,23 @@ def kill_pending_cursors(BlockingExecutor executor not None):
 
     One that fails costs the others nothing, except that a server which is silent is asked once.
     """
-    kill_until(executor, 0, [])
+    kill_until(executor, None, [])
     return not executor.pending.postponed
 
 
-cdef int kill_until(BlockingExecutor executor, int64_t deadline_ns, list silent) except -1:
-    """The same, with the `deadline_ns` (0: none) of everything; `silent` are the pools of servers
-    not to ask, and gets those that turn out not to answer."""
+cdef int kill_until(BlockingExecutor executor, Deadline deadline, list silent) except -1:
+    """The same, with the deadline of everything; `silent` are the pools of servers not to ask, and
+    gets those that turn out not to answer."""
     cdef PendingCursors pending = executor.pending
-    cdef int64_t limit
+    cdef Deadline limit
     postponed, pending.postponed = pending.postponed, []
     pending.deferred.extend(postponed)
     # One by one, so that who closes the client in another thread need not wait for all. What is
     # appended meanwhile, even by a destructor in between, is taken too.
     while pending.deferred:
         with pending.lock:
-            limit = monotonic_ns() + MESSAGE_NS
-            if deadline_ns and deadline_ns < limit:
-                limit = deadline_ns
-            if executor.closed or limit <= monotonic_ns():
+            limit = earliest(MESSAGE.start(), deadline)
+            if executor.closed or limit.passed():
                 return 0
             if pending.deferred:
                 kill_one(executor, <ServerCursor>pending.deferred.pop(), limit, silent)
@@ -128,7 +127,7 @@ cdef int kill_until(BlockingExecutor executor, int64_t deadline_ns, list silent)
 
 
 cdef int kill_one(
-    BlockingExecutor executor, ServerCursor cursor, int64_t deadline_ns, list silent
+    BlockingExecutor executor, ServerCursor cursor, Deadline deadline, list silent
 ) except -1:
     cdef int outcome = NOT_SENT
     cdef int64_t now = monotonic_ns()
@@ -138,7 +137,7 @@ cdef int kill_one(
     if now - cursor.killing_since_ns > WAIT_AFTER_NS:
         wait_s = QUEUE_S
     if cursor.server not in silent:
-        outcome = kill(executor, cursor, deadline_ns, wait_s)
+        outcome = kill(executor, cursor, deadline, wait_s)
     if outcome == ANSWERED:
         return 0
     if outcome == TIMED_OUT:
@@ -154,19 +153,19 @@ cdef int kill_one(
 
 def end_sessions(BlockingExecutor executor not None):
     """For the end of a client: kill what was let go, then tell the selected server that the
-    sessions are over (driver-sessions, "endSessions"), all within `CLOSING_NS`."""
+    sessions are over (driver-sessions, "endSessions"), all within `CLOSING`."""
     from mongokey.bson.binary import Binary
 
     cdef Command command
-    cdef int64_t deadline
+    cdef Deadline deadline
     cdef list silent = []
     cdef object lock = executor.pending.lock
     # With a maintenance thread, a cursor may be on its way to be killed, its session with it.
     if executor.closed or not (executor.sessions.idle or executor.pending.maintenance is not None):
         return
-    deadline = monotonic_ns() + CLOSING_NS
+    deadline = CLOSING.start()
     # Who kills a cursor at this moment in another thread gives its session back first.
-    if not lock.acquire(timeout=CLOSING_NS / SECOND_NS):
+    if not lock.acquire(timeout=deadline.left_s):
         return
     try:
         kill_until(executor, deadline, silent)

@@ -2,15 +2,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from mongokey._support.address import AddressLike
+from mongokey._support.deadline import Deadline
 from mongokey.auth.login import LoginResult
-from mongokey.bson.codec_options import CodecOptions
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.handshake import HelloReply
 from mongokey.transport import Stream
+from mongokey.wire.message_buffer import MessageBuffer
 
-LENIENT: CodecOptions[dict[str, Any]]
-
-class Connection:
+class Connection(MessageBuffer):
     login: LoginResult | None
     settings: ConnectionSettings | None
     def __init__(self, stream: Stream, address: AddressLike) -> None: ...
@@ -20,8 +19,6 @@ class Connection:
     def address(self) -> AddressLike: ...
     @property
     def hello(self) -> HelloReply: ...
-    @property
-    def max_message_size(self) -> int: ...
     @property
     def max_bson_size(self) -> int: ...
     @property
@@ -40,8 +37,6 @@ class Connection:
     def closed(self) -> bool: ...
     def accept_hello(self, hello: HelloReply) -> None: ...
     def command(
-        self, database: str, command: Mapping[str, Any], deadline_ns: int = 0
+        self, database: str, command: Mapping[str, Any], deadline: Deadline | None = None
     ) -> dict[str, Any]: ...
-    def received_bytes(self, most: int = 16) -> bytes:
-        """The first bytes, at most `most`, of a message that did not arrive whole."""
     def close(self) -> None: ...

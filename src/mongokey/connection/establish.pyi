@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 from mongokey._support.address import AddressLike
+from mongokey._support.deadline import Deadline
 from mongokey.auth.login import LoginResult
 from mongokey.connection.connection import Connection
 from mongokey.connection.settings import ConnectionSettings
@@ -27,10 +28,9 @@ def open_connection(
     `InvalidOperation` when the client is closed meanwhile, and what `judge` raises.
     """
 
-def log_in_again(connection: Connection, deadline_ns: int = 0) -> None:
+def log_in_again(connection: Connection, deadline: Deadline | None = None) -> None:
     """Log in once more on a connection in use whose server asks for it (error 391); no hello.
 
-    Within the lesser of `connectTimeoutMS` and `timeoutMS` from now, and `deadline_ns` (monotonic
-    nanoseconds) if that is sooner. Raises what `open_connection` raises of logins; the connection
-    is closed then.
+    Within the lesser of `connectTimeoutMS` and `timeoutMS` from now, and `deadline` if that is
+    sooner. Raises what `open_connection` raises of logins; the connection is closed then.
     """

@@ -7,6 +7,7 @@ what the connection is used for.
 
 from libc.stdint cimport int64_t
 
+from mongokey._support.deadline cimport Deadline, earliest
 from mongokey.auth.login cimport Command, Greeting, LoginResult
 from mongokey.connection cimport connection as connections
 from mongokey.connection.openings cimport Openings
@@ -55,31 +56,27 @@ def open_connection(
     cdef Stream made = None
     cdef Stream stream = None
     cdef LoginResult result
-    cdef int64_t deadline
+    cdef Deadline deadline = None
     if openings.closed:
         raise openings.refuse()
-    timeout, text = settings.limit_s, settings.deadline_text
-    deadline = monotonic_ns() + <int64_t>int(timeout * 1e9) if timeout else 0
+    if settings.limit is not None:
+        deadline = settings.limit.start()
     host, port = address
     try:
-        made = stream = connect(
-            host, port, deadline_ns=deadline, limit_text=text, cancelled=openings.is_closed
-        )
+        made = stream = connect(host, port, deadline=deadline, cancelled=openings.is_closed)
         openings.add(made)
         if settings.tls is not None:
             if port is None:
                 raise ConfigurationError(f"TLS is not used over Unix sockets: {host}")
             stream = settings.tls.wrap(stream, host, deadline, hold=True)
             openings.add(stream)
-        stream.deadline_text = text
         connection = Connection(stream, address)
         result = _log_in(connection, settings, deadline, judge, to_be_used)
         settings.hello_seen.add(address)
         if result.mechanism is not None:
             connection.login, connection.settings = result, settings
-        if settings.socket_timeout_s:
-            stream.timeout_text = f"socketTimeoutMS={settings.socket_timeout_s * 1000:.0f}"
-            stream.set_timeout(int(settings.socket_timeout_s * 1e9))
+        if settings.socket_timeout is not None:
+            stream.set_timeout(settings.socket_timeout)
     except (AutoReconnect, ProtocolError, Cancelled) as error:
         if stream is not None:
             stream.close()
@@ -117,7 +114,7 @@ cdef object _subject(ConnectionSettings settings):
 cdef LoginResult _log_in(
     connections.Connection connection,
     ConnectionSettings settings,
-    int64_t deadline_ns,
+    Deadline deadline,
     judge,
     bint to_be_used,
 ):
@@ -136,7 +133,7 @@ cdef LoginResult _log_in(
         subject=_subject(settings),
         to_be_used=to_be_used,
     )
-    greeting = _drive(steps, connection, settings, deadline_ns)
+    greeting = _drive(steps, connection, settings, deadline)
     hello = greeting.hello
     assert hello is not None, "it was greeted"
     connection.accept_hello(hello)
@@ -144,28 +141,23 @@ cdef LoginResult _log_in(
         judge(hello)
     if exposure is not None and not to_be_used:
         exposure.warn(connection.stream, connection.address)
-    return _drive(authenticate(greeting), connection, settings, deadline_ns)
+    return _drive(authenticate(greeting), connection, settings, deadline)
 
 
-def log_in_again(connections.Connection connection not None, int64_t deadline_ns=0):
+def log_in_again(connections.Connection connection not None, Deadline deadline=None):
     """Log in once more on a connection in use whose server asks for it (error 391); no hello.
 
-    Within the lesser of `connectTimeoutMS` and `timeoutMS` from now, and `deadline_ns` (monotonic
-    nanoseconds) if that is sooner. Raises what `open_connection` raises of logins; the connection
-    is closed then.
+    Within the lesser of `connectTimeoutMS` and `timeoutMS` from now, and `deadline` if that is
+    sooner. Raises what `open_connection` raises of logins; the connection is closed then.
     """
     cdef ConnectionSettings settings = connection.settings
     cdef LoginResult login = connection.login
     cdef Openings openings
-    cdef int64_t limit
     assert settings is not None, "only a connection of open_connection's can be logged in again"
     assert login is not None, "nobody was logged in"
     assert settings.credential is not None, "nobody was logged in"
-    timeout = settings.limit_s
-    if timeout:
-        limit = monotonic_ns() + <int64_t>int(timeout * 1e9)
-        deadline_ns = min(deadline_ns, limit) if deadline_ns else limit
-        connection.stream.deadline_text = settings.deadline_text
+    if settings.limit is not None:
+        deadline = earliest(settings.limit.start(), deadline)
     steps = reauthenticate(
         settings.credential,
         connection.address,
@@ -176,7 +168,7 @@ def log_in_again(connections.Connection connection not None, int64_t deadline_ns
     openings = settings.openings
     openings.add(connection.stream)
     try:
-        login.saved_state = _drive(steps, connection, settings, deadline_ns)
+        login.saved_state = _drive(steps, connection, settings, deadline)
     except BaseException as error:
         connection.close()
         if openings.closed and isinstance(error, (AutoReconnect, Cancelled)):
@@ -190,7 +182,7 @@ cdef object _drive(
     object steps,
     connections.Connection connection,
     ConnectionSettings settings,
-    int64_t deadline_ns,
+    Deadline deadline,
 ):
     """Send the login's commands, do its work, and return what it comes to."""
     cdef object step
@@ -205,11 +197,11 @@ cdef object _drive(
             if type(step) is Command:
                 command = <Command>step
                 try:
-                    answer = connection.command(command.database, command.document, deadline_ns)
+                    answer = connection.command(command.database, command.document, deadline)
                 except NetworkTimeout as error:
                     raise _too_slow(error, command, settings) from error
             else:
-                deadline_ns = _run(step, settings, deadline_ns)
+                deadline = _run(step, settings, deadline)
                 answer = None
     except BaseException:
         # A login that is given up ends here and now, whoever still holds the error's traceback:
@@ -228,19 +220,20 @@ cdef object _too_slow(object error, Command step, ConnectionSettings settings):
     return NetworkTimeout(f"{error}, in the login{who}{how}", error.errors)
 
 
-cdef int64_t _run(object work, ConnectionSettings settings, int64_t deadline_ns) except -1:
-    """Do `work` within the deadline; returns the deadline, later by the time of interactive
-    work."""
-    cdef int64_t began = monotonic_ns()
-    left = max(0.0, (deadline_ns - began) / 1e9) if deadline_ns else None
+cdef Deadline _run(object work, ConnectionSettings settings, Deadline deadline):
+    """Do `work` within the deadline; returns it, later by what was done interactively."""
+    cdef int64_t began_ns
+    left = None if deadline is None else deadline.left_s
     work.cancelled = settings.openings.is_closed
     if not work.interactive:
         work.run(left)
-        return deadline_ns
-    if work.timed and settings.timeout_s:
+        return deadline
+    if work.timed and settings.timeout is not None:
         # auth.md, "OIDC Callback": the lesser of what connectTimeoutMS and timeoutMS leave.
-        work.run(settings.timeout_s if left is None else min(left, settings.timeout_s))
-        return deadline_ns
+        whole = settings.timeout.ns / 1e9
+        work.run(whole if left is None else min(left, whole))
+        return deadline
+    began_ns = monotonic_ns()
     with settings.pausable_clock:
         work.run(None)
-    return deadline_ns + monotonic_ns() - began if deadline_ns else 0
+    return None if deadline is None else deadline.extended(monotonic_ns() - began_ns)

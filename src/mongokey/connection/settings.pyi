@@ -1,4 +1,5 @@
 from mongokey._support.address import AddressLike
+from mongokey._support.deadline import Timeout
 from mongokey.auth.credential import MongoCredential
 from mongokey.connection.openings import Openings
 from mongokey.connection.pausable_clock import PausableClock
@@ -8,18 +9,16 @@ from mongokey.handshake.metadata import ClientMetadata
 from mongokey.transport.tls.context import ClientTLS
 
 class ConnectionSettings:
-    """What all connections of a client share. Times are seconds; None or 0 means no limit."""
+    """What all connections of a client share. A timeout of None means no limit."""
 
     metadata: ClientMetadata | None
     credential: MongoCredential | None
-    connect_timeout_s: float | None
-    socket_timeout_s: float | None
+    socket_timeout: Timeout | None
     tls: ClientTLS | None
     server_api: ServerApiLike | None
     load_balanced: bool
-    timeout_s: float | None
-    limit_s: float | None
-    deadline_text: str
+    timeout: Timeout | None
+    limit: Timeout | None
     pausable_clock: PausableClock
     plaintext_warner: PlaintextSecretWarner | None
     hello_seen: set[AddressLike]
@@ -29,10 +28,10 @@ class ConnectionSettings:
         self,
         metadata: ClientMetadata | None = None,
         credential: MongoCredential | None = None,
-        connect_timeout_s: float | None = 20.0,
-        socket_timeout_s: float | None = None,
+        connect_timeout: Timeout | None = ...,
+        socket_timeout: Timeout | None = None,
         tls: ClientTLS | None = None,
         server_api: ServerApiLike | None = None,
         load_balanced: bool = False,
-        timeout_s: float | None = None,
+        timeout: Timeout | None = None,
     ) -> None: ...

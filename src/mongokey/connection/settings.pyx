@@ -4,14 +4,18 @@
 Knows which options bound the making of a connection. Must not know how one is made.
 """
 
+from mongokey._support.deadline cimport Timeout, shortest
 from mongokey.connection.openings cimport Openings
 
 from mongokey.auth.registry import find_rules
 from mongokey.connection.pausable_clock import PausableClock
 
+# connectTimeoutMS where it is not given.
+cdef Timeout CONNECT_TIMEOUT = Timeout(20_000_000_000, "connectTimeoutMS")
+
 
 cdef class ConnectionSettings:
-    """What all connections of a client share. Times are seconds; None or 0 means no limit."""
+    """What all connections of a client share. A timeout of None means no limit."""
 
     def __cinit__(self, *args, **kwargs):
         self.openings = Openings()
@@ -20,28 +24,23 @@ cdef class ConnectionSettings:
         self,
         metadata=None,
         credential=None,
-        connect_timeout_s=20.0,
-        socket_timeout_s=None,
+        Timeout connect_timeout=CONNECT_TIMEOUT,
+        Timeout socket_timeout=None,
         tls=None,
         server_api=None,
         bint load_balanced=False,
-        timeout_s=None,
+        Timeout timeout=None,
     ):
         self.metadata = metadata
         self.credential = credential
-        self.connect_timeout_s = connect_timeout_s
-        # What bounds the making of a connection, and where that is from, for errors.
-        self.limit_s, self.deadline_text = connect_timeout_s or None, "connectTimeoutMS"
-        if timeout_s and (self.limit_s is None or timeout_s < self.limit_s):
-            self.limit_s, self.deadline_text = timeout_s, "timeoutMS"
-        if self.limit_s is not None:
-            self.deadline_text += f"={self.limit_s * 1000:.0f}"
-        self.socket_timeout_s = socket_timeout_s
+        # What bounds the making of a connection.
+        self.limit = shortest(connect_timeout, timeout)
+        self.socket_timeout = socket_timeout
         self.tls = tls
         self.server_api = server_api
         self.load_balanced = load_balanced
         # timeoutMS, which bounds also what logins wait for besides the server.
-        self.timeout_s = timeout_s
+        self.timeout = timeout
         self.pausable_clock = PausableClock()
         # Warns before a login shows a secret; None where no login of this client can.
         self.plaintext_warner = None

@@ -8,6 +8,7 @@ same loop with other waits.
 cimport cython
 from libc.stdint cimport int64_t
 
+from mongokey._support.deadline cimport Deadline
 from mongokey.connection.connection cimport Connection
 from mongokey.execution.cursors cimport ServerCursor
 from mongokey.execution.execution cimport (
@@ -45,7 +46,7 @@ cdef class BlockingExecutor(Executor):
         Operation operation,
         ServerCursor cursor,
         Pool server,
-        int64_t deadline_ns,
+        Deadline deadline,
         double wait_s,
     ):
         cdef Execution execution = self._take()
@@ -53,7 +54,7 @@ cdef class BlockingExecutor(Executor):
         if cursor is None:
             execution.selected(server)
         execution.background = True
-        execution.deadline_ns = deadline_ns
+        execution.deadline = deadline
         return self._run(execution, wait_s)
 
     cdef Execution _take(self):
@@ -80,8 +81,8 @@ cdef class BlockingExecutor(Executor):
                             execution.checked_out(connection, monotonic_ns())
                         elif step == EXCHANGE:
                             connection = execution.connection
-                            connection.send(execution.deadline_ns)
-                            connection.receive(execution.deadline_ns)
+                            connection.send(execution.deadline)
+                            connection.receive(execution.deadline)
                             execution.received(connection.reply.body, connection.reply.body_size)
                         elif step == DONE:
                             return execution.result
@@ -91,7 +92,7 @@ cdef class BlockingExecutor(Executor):
                             authenticate(execution)
                             execution.authenticated()
                         else:  # SEND_ONLY
-                            execution.connection.send(execution.deadline_ns)
+                            execution.connection.send(execution.deadline)
                             execution.sent_only()
                 except MongoError as error:
                     raised = execution.failed(error)
@@ -108,5 +109,5 @@ cdef int authenticate(Execution execution) except -1:
     """Log in on the connection once more."""
     from mongokey.connection.establish import log_in_again
 
-    log_in_again(execution.connection, execution.deadline_ns)
+    log_in_again(execution.connection, execution.deadline)
     return 0

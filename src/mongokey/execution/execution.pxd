@@ -9,6 +9,7 @@
 # or `failed`, whatever it was doing; at the end, in any case, `end`.
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from mongokey._support.deadline cimport Deadline
 from mongokey.connection.connection cimport Connection
 from mongokey.execution.cursors cimport CursorBatch, PendingCursors, ServerCursor
 from mongokey.execution.operation cimport CommandReply, Operation
@@ -58,7 +59,7 @@ cdef class Execution:
     cdef Operation operation
     cdef ServerCursor cursor                # the cursor that the operation is about, or None
     cdef bint background                    # for good order only: see `execute_on_idle`
-    cdef int64_t deadline_ns                # 0: socketTimeoutMS bounds each wait
+    cdef Deadline deadline                  # None: socketTimeoutMS bounds each wait
     cdef int state
     # The message being sent.
     cdef readonly ServerSession session

@@ -138,7 +138,8 @@ cdef class Execution:
         self.executor = executor
         self.operation = operation
         self.background = self.sent = self.reauthenticated = False
-        self.deadline_ns = self.txn_number = 0
+        self.deadline = None
+        self.txn_number = 0
         self.attempt = 1
         self.state = NEEDS_SERVER
         self.reply.has_cursor = False

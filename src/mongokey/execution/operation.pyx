@@ -19,7 +19,7 @@ from mongokey._support.cdefs cimport (
 )
 from mongokey.bson.codec cimport CodecContext, context_of, read_document, write_document
 
-from mongokey.connection.connection import LENIENT
+from mongokey.wire.message_buffer import LENIENT
 from mongokey.errors import DocumentTooLarge, InvalidBSON
 
 cdef CodecContext _lenient = context_of(LENIENT)

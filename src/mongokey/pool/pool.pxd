@@ -2,6 +2,7 @@
 # between a test and the change that follows it, so checkout and checkin take no lock.
 from libc.stdint cimport int64_t, uint64_t
 
+from mongokey._support.deadline cimport Timeout
 from mongokey.connection.connection cimport Connection
 
 
@@ -13,7 +14,7 @@ cdef class Pool:
     cdef readonly Py_ssize_t min_size
     cdef readonly Py_ssize_t max_connecting
     cdef int64_t max_idle_ns
-    cdef int64_t wait_queue_timeout_ns
+    cdef Timeout wait_queue_timeout         # or None
     # State.
     # Idle connections, last in, first out: the latest one, and those before it.
     cdef Connection latest

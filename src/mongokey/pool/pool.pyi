@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 from mongokey._support.address import AddressLike
+from mongokey._support.deadline import Timeout
 from mongokey.connection.connection import Connection
 from mongokey.handshake import HelloReply
 
@@ -13,8 +14,8 @@ class Pool:
         max_size: int = 100,
         min_size: int = 0,
         max_connecting: int = 2,
-        max_idle_ms: float | None = None,
-        wait_queue_timeout_ms: float | None = None,
+        max_idle_ns: int = 0,
+        wait_queue_timeout: Timeout | None = None,
     ) -> None: ...
     @property
     def address(self) -> AddressLike: ...

@@ -11,6 +11,7 @@ from collections import deque
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t
 
+from mongokey._support.deadline cimport Timeout
 from mongokey.connection.connection cimport Connection
 from mongokey.transport.stream cimport monotonic_ns
 
@@ -50,7 +51,7 @@ cdef class _Waiter:
 cdef class Pool:
     """Connections to `address`, made by calling `connect()`.
 
-    `max_size` 0 means no limit; `max_idle_ms` and `wait_queue_timeout_ms` None mean none.
+    `max_size` 0 means no limit; `max_idle_ns` 0 and `wait_queue_timeout` None mean none.
     """
 
     def __init__(
@@ -61,8 +62,8 @@ cdef class Pool:
         Py_ssize_t max_size=100,
         Py_ssize_t min_size=0,
         Py_ssize_t max_connecting=2,
-        max_idle_ms=None,
-        wait_queue_timeout_ms=None,
+        int64_t max_idle_ns=0,
+        Timeout wait_queue_timeout=None,
     ):
         if not isinstance(address, tuple):
             raise TypeError(f"an address is (host, port), not {address!r}")
@@ -71,10 +72,8 @@ cdef class Pool:
         self.max_size = max_size
         self.min_size = min_size
         self.max_connecting = max_connecting
-        self.max_idle_ns = <int64_t>(max_idle_ms * 1e6) if max_idle_ms is not None else 0
-        self.wait_queue_timeout_ns = (
-            <int64_t>(wait_queue_timeout_ms * 1e6) if wait_queue_timeout_ms is not None else 0
-        )
+        self.max_idle_ns = max_idle_ns
+        self.wait_queue_timeout = wait_queue_timeout
         self.idle = []
         self.opened = []
         self.opening = []
@@ -210,10 +209,10 @@ cdef class Pool:
                     # What housekeeping has comes back sooner than another can be opened.
                     asked_back = True
                     woken = waiter.lock.acquire(True, GIVE_BACK_S)
-                elif self.wait_queue_timeout_ns == 0:
+                elif self.wait_queue_timeout is None:
                     woken = waiter.lock.acquire()
                 else:
-                    left = self.wait_queue_timeout_ns - (monotonic_ns() - started_ns)
+                    left = self.wait_queue_timeout.ns - (monotonic_ns() - started_ns)
                     woken = left > 0 and waiter.lock.acquire(True, left / 1e9)
             except BaseException:
                 connection = self._abandon(waiter)
@@ -232,8 +231,8 @@ cdef class Pool:
                     first_time = True
                     continue
                 raise WaitQueueTimeoutError(
-                    f"no connection to {self._peer()} became free within waitQueueTimeoutMS="
-                    f"{self.wait_queue_timeout_ns // 1000000}: all {self.in_use} of maxPoolSize="
+                    f"no connection to {self._peer()} became free within "
+                    f"{self.wait_queue_timeout}: all {self.in_use} of maxPoolSize="
                     f"{self.max_size} are in use and {self.connecting} are being opened; "
                     f"raise maxPoolSize, or share connections for a shorter time"
                 )

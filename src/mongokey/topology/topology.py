@@ -13,6 +13,7 @@ from functools import partial
 
 from mongokey._support.address import format_address
 from mongokey._support.clock import monotonic
+from mongokey._support.deadline import Timeout
 from mongokey._support.portable import Portable
 from mongokey._support.shared_errors import own_copy
 from mongokey.diagnostics import surest_first
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 # server-discovery-and-monitoring.md, minHeartbeatFrequencyMS: the least time between two looks
 # at one server.
 _MIN_PAUSE_S = 0.5
+# server-selection: serverSelectionTimeoutMS where it is not given.
+_SELECTION_TIMEOUT = Timeout(30_000_000_000, "serverSelectionTimeoutMS")
 # So often a thread that waits for another's DNS question looks whether the client was closed.
 _LOOK_EVERY_S = 0.25
 # The server's own code for a write that is sent to it while it is not primary.
@@ -121,8 +124,8 @@ class Topology:
     before anybody logs in, and passes on what that raises; `to_be_used` says that the server is the
     only one there is. `make_pool(address)` makes an empty pool for an address. `discover()`, if
     given, is called once before the first look around and returns (seeds, replica_set): what DNS
-    says. `clock` counts the seconds of `server_selection_timeout_s`; it may stand still, while a
-    login waits for a person. `connect_timeout_s` is what bounds `connect`, None for nothing.
+    says. `clock` counts the seconds of `selection_timeout`; it may stand still, while a
+    login waits for a person. `connect_limit` is what bounds `connect`, None for nothing.
     `tls_patience_s` is how long TLS may fail with every seed in a way that time might mend: a
     server that hangs up without a word may be one that does not speak TLS, or one that is starting.
     `before_thread` is called in the thread that selects before another one connects for it.
@@ -134,28 +137,24 @@ class Topology:
         connect: Callable[[AddressLike, Callable[[HelloReply], None], bool], Connection],
         make_pool: Callable[[AddressLike], Pool],
         *,
-        server_selection_timeout_s: float = 30.0,
-        timeout_text: str | None = None,
+        selection_timeout: Timeout = _SELECTION_TIMEOUT,
         direct_connection: bool = False,
         replica_set: str | None = None,
         discover: Callable[[], tuple[Sequence[AddressLike], str | None]] | None = None,
         clock: Callable[[], float] = monotonic,
-        connect_timeout_s: float | None = None,
+        connect_limit: Timeout | None = None,
         tls_patience_s: float = 20.0,
         before_thread: Callable[[], None] = _nothing,
     ) -> None:
         self._seeds = list(seeds)
         self._connect = connect
         self._make_pool = make_pool
-        self._timeout_s = server_selection_timeout_s
-        self._limit_text = timeout_text or (
-            f"serverSelectionTimeoutMS={server_selection_timeout_s * 1000:.0f}"
-        )
+        self._selection_timeout = selection_timeout
         self._direct = direct_connection
         self._replica_set = replica_set
         self._discover = discover
         self._clock = clock
-        self._connect_timeout_s = connect_timeout_s
+        self._connect_limit = connect_limit
         self._tls_patience_s = tls_patience_s
         self._before_thread = before_thread
         self._pools: dict[AddressLike, Pool] = {}
@@ -243,7 +242,7 @@ class Topology:
         `TLSError` is raised too when nothing else came from any seed for `tls_patience_s`. What
         is being connected when the time is over goes on, into its pool, for later operations.
         """
-        left = self._timeout_s
+        left = self._selection_timeout.ns / 1e9
         deadline = self._clock() + left
         if self._discover is not None and not self._closed:
             self._ask_dns(deadline)
@@ -290,8 +289,8 @@ class Topology:
                 raise _closed()
             if self._clock() >= deadline:
                 raise ServerSelectionTimeoutError(
-                    f"no server found within {self._limit_text}: DNS has not yet said what the "
-                    "servers are"
+                    f"no server found within {self._selection_timeout}: DNS has not yet said what "
+                    "the servers are"
                 )
         try:
             if self._discover is not None:
@@ -343,8 +342,8 @@ class Topology:
         it may take, else in threads, which go on when nobody waits for them any more."""
         while begun:
             alone = len(begun) == 1 and len(look.pending) == 1
-            limit = self._connect_timeout_s
-            if alone and limit is not None and limit <= left_s:
+            limit = self._connect_limit
+            if alone and limit is not None and limit.ns <= left_s * 1e9:
                 self._attempt(begun)
             else:
                 self._attempts[begun[-1]] = 0
@@ -562,7 +561,7 @@ class Topology:
         return f"not writable: a member of set {hello.set_name!r} whose primary is {primary}"
 
     def _explain(self, answers: dict[AddressLike, str]) -> str:
-        lines = [f"no server that takes writes was found within {self._limit_text}"]
+        lines = [f"no server that takes writes was found within {self._selection_timeout}"]
         for address, answer in answers.items():
             name = format_address(address)
             lines.append(answer if answer.startswith(name) else f"{name}: {answer}")

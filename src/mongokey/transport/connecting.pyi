@@ -1,14 +1,14 @@
 from collections.abc import Callable, Iterable
 
+from mongokey._support.deadline import Deadline
 from mongokey.transport.stream import SocketStream
 
 def connect(
     host: str,
     port: int | None = 27017,
     *,
-    deadline_ns: int = 0,
+    deadline: Deadline | None = None,
     timeout: float | None = None,
-    limit_text: str | None = None,
     resolver: Callable[[str, int], Iterable[tuple[str, int]]] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> SocketStream:
@@ -16,9 +16,8 @@ def connect(
 
     `host` is a name, an IP literal, or the path of a Unix socket (it starts with ``/`` or ends
     with ``.sock``; `port` means nothing then). All addresses of a name are raced with a head
-    start of 250 ms each, families taking turns (RFC 8305). `deadline_ns` (a time of
-    `monotonic_ns`) or `timeout` (seconds) bounds look-up and race together; neither: not bounded.
-    `limit_text`, such as ``connectTimeoutMS=20000``, tells in errors where that bound comes from.
+    start of 250 ms each, families taking turns (RFC 8305). `deadline` or
+    `timeout` (seconds) bounds look-up and race together; neither: not bounded.
     `resolver` is asked instead of the system's, for (IP literal, port) pairs. `cancelled` is asked
     four times a second whether the connection is still wanted.
 

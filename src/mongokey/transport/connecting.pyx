@@ -12,6 +12,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint16_t
 from libc.stdlib cimport calloc, free
 
+from mongokey._support.deadline cimport Deadline, Timeout
 from mongokey.transport.stream cimport (
     MK_EAGAIN,
     MK_ECONNREFUSED,
@@ -61,42 +62,31 @@ def connect(
     str host not None,
     port=27017,
     *,
-    int64_t deadline_ns=0,
+    Deadline deadline=None,
     timeout=None,
-    str limit_text=None,
     resolver=None,
     cancelled=None,
 ):
     """Connect to `host` and return a SocketStream."""
-    cdef int64_t started = mk_monotonic_ns()
-    cdef SocketStream stream
     if cooperative_wait is None and "gevent.monkey" in sys.modules:
         _see_gevent()
     if timeout is not None:
-        if deadline_ns:
+        if deadline is not None:
             raise ValueError("give a timeout or a deadline, not both")
         if timeout <= 0:
             raise ValueError(f"a timeout is more than 0 seconds, not {timeout}")
-        deadline_ns = started + int(timeout * 1e9)
-        limit_text = limit_text or f"timeout={timeout:g} s"
+        deadline = (<Timeout>Timeout.from_seconds(timeout, "timeout")).start()
     if "\0" in host or not host:
         raise ConfigurationError(f"{host!r} is no host name: it is empty or has a zero character")
     if host.startswith("/") or host.endswith(".sock"):
-        stream = _connect_unix(host, started, deadline_ns, limit_text, cancelled)
-    else:
-        if port is None or not 0 < port < 65536:
-            raise ConfigurationError(f"{port} is no port: ports are 1 to 65535")
-        peer = format_address((host, port))
-        if resolver is None and cooperative_wait is not None and not _is_literal(host):
-            resolver = _gevent().resolve
-        addresses = _addresses_of(
-            host, port, peer, started, deadline_ns, limit_text, resolver, cancelled
-        )
-        stream = _run_race(addresses, peer, deadline_ns, limit_text, cancelled)
-    stream.deadline_text = limit_text
-    stream._deadline_ns = deadline_ns
-    stream._began_ns = started
-    return stream
+        return _connect_unix(host, deadline, cancelled)
+    if port is None or not 0 < port < 65536:
+        raise ConfigurationError(f"{port} is no port: ports are 1 to 65535")
+    peer = format_address((host, port))
+    if resolver is None and cooperative_wait is not None and not _is_literal(host):
+        resolver = _gevent().resolve
+    addresses = _addresses_of(host, port, peer, deadline, resolver, cancelled)
+    return _run_race(addresses, peer, deadline, cancelled)
 
 
 cdef int _see_gevent() except -1:
@@ -127,10 +117,6 @@ cdef int64_t _slice(int64_t wait_ns, cancelled, str peer) except? -2:
     return wait_ns if 0 <= wait_ns < LOOK_EVERY_NS else LOOK_EVERY_NS
 
 
-cdef str _because(str limit_text):
-    return f" ({limit_text})" if limit_text else ""
-
-
 # Names
 
 cdef class SocketAddress:
@@ -158,16 +144,7 @@ def _family(SocketAddress address not None):
     return mk_address_family(&address.at)
 
 
-cdef list _addresses_of(
-    str host,
-    port,
-    str peer,
-    int64_t started,
-    int64_t deadline_ns,
-    str limit_text,
-    resolver,
-    cancelled,
-):
+cdef list _addresses_of(str host, port, str peer, Deadline deadline, resolver, cancelled):
     cdef mk_address at
     cdef list found = None
     cdef bytes name
@@ -181,9 +158,7 @@ cdef list _addresses_of(
             # The hosts file answers: that cannot hang, and a thread would cost more.
             found = _system_lookup(name, port, False)
     if found is None:
-        found = _lookup_in_thread(
-            host, port, peer, started, deadline_ns, limit_text, resolver, cancelled
-        )
+        found = _lookup_in_thread(host, port, peer, deadline, resolver, cancelled)
     if not found:
         raise AutoReconnect(f"{peer}: the host name has no address")
     return interleave(found, _family) if len(found) > 1 else found
@@ -236,16 +211,7 @@ cdef list _given_lookup(resolver, str host, port):
     return addresses
 
 
-cdef list _lookup_in_thread(
-    str host,
-    port,
-    str peer,
-    int64_t started,
-    int64_t deadline_ns,
-    str limit_text,
-    resolver,
-    cancelled,
-):
+cdef list _lookup_in_thread(str host, port, str peer, Deadline deadline, resolver, cancelled):
     """Look the name up in a thread of its own: a resolver has no deadline and hears no signal."""
     cdef list answer = []
     cdef bytes name = b"" if resolver is not None else _encoded(host)
@@ -271,15 +237,11 @@ cdef list _lookup_in_thread(
         # The system has no thread left, or Python is ending: better without a deadline than not.
         look_up()
     while True:
-        left = max(deadline_ns - mk_monotonic_ns(), 0) if deadline_ns else -1
-        left = _slice(left, cancelled, peer)
+        left = _slice(-1 if deadline is None else deadline.left_ns(), cancelled, peer)
         if finished.acquire(timeout=-1 if left < 0 else min(left / 1e9, _thread.TIMEOUT_MAX)):
             break
-        if deadline_ns and mk_monotonic_ns() >= deadline_ns:
-            raise NetworkTimeout(
-                f"{peer}: timed out after {(mk_monotonic_ns() - started) / 1e9:.3f} s of "
-                f"resolving the host name{_because(limit_text)}"
-            )
+        if deadline is not None and deadline.passed():
+            raise NetworkTimeout(f"{peer}: {deadline.timed_out('resolving the host name')}")
     found = answer.pop()
     if isinstance(found, BaseException):
         raise found
@@ -288,9 +250,7 @@ cdef list _lookup_in_thread(
 
 # Unix sockets
 
-cdef SocketStream _connect_unix(
-    str path, int64_t started, int64_t deadline_ns, str limit_text, cancelled
-):
+cdef SocketStream _connect_unix(str path, Deadline deadline, cancelled):
     cdef bytes raw = path.encode("utf-8", "surrogateescape")
     cdef const char *text = raw
     cdef mk_address at
@@ -306,12 +266,12 @@ cdef SocketStream _connect_unix(
         raise AutoReconnect(f"{path}: {error_text(rc)} (opening a socket)")
     try:
         while True:
-            if deadline_ns:
-                left = deadline_ns - mk_monotonic_ns()
-                if left <= 0:
-                    _unix_timed_out(path, started, limit_text)
+            if deadline is not None:
+                left = deadline.left_ns()
+                if left == 0:
+                    raise NetworkTimeout(f"cannot connect to {path}: {deadline.timed_out()}")
             if cancelled is not None:
-                left = _slice(left if deadline_ns else -1, cancelled, path)
+                left = _slice(-1 if deadline is None else left, cancelled, path)
             with nogil:
                 rc = mk_connect_unix(s, &at, left)
             if rc == 0:
@@ -326,13 +286,6 @@ cdef SocketStream _connect_unix(
     finally:
         if s != MK_NO_SOCKET:
             mk_close(s)
-
-
-cdef int _unix_timed_out(str path, int64_t started, str limit_text) except -1:
-    raise NetworkTimeout(
-        f"cannot connect to {path}: timed out after {(mk_monotonic_ns() - started) / 1e9:.3f} s"
-        f"{_because(limit_text)}"
-    )
 
 
 # TCP
@@ -432,16 +385,18 @@ cdef class Attempts:
 
 
 cdef SocketStream _connect_alone(
-    Attempts attempts, list addresses, str peer, int64_t deadline_ns, str limit_text, cancelled
+    Attempts attempts, list addresses, str peer, Deadline deadline, cancelled
 ):
     """The usual case by far: one address, and so no head starts to reckon with."""
     cdef int64_t started = mk_monotonic_ns()
     cdef int64_t now = started
+    cdef int64_t left
     cdef int rc
     try:
         rc = attempts.start(0)
-        while rc == 1 and not (deadline_ns and now >= deadline_ns):
-            if attempts.wait(_slice(deadline_ns - now if deadline_ns else -1, cancelled, peer)):
+        while rc == 1 and not (deadline is not None and deadline.passed(now)):
+            left = -1 if deadline is None else deadline.left_ns(now)
+            if attempts.wait(_slice(left, cancelled, peer)):
                 rc = attempts.finish(0, 0)
             now = mk_monotonic_ns()
         if rc == 0:
@@ -452,23 +407,21 @@ cdef SocketStream _connect_alone(
     race.start(started)
     if rc < 0:
         race.fail(0, _reason(rc))
-    _raise_lost(race, addresses, peer, now, limit_text)
+    _raise_lost(race, addresses, peer, now, deadline)
 
 
-cdef SocketStream _run_race(
-    list addresses, str peer, int64_t deadline_ns, str limit_text, cancelled
-):
+cdef SocketStream _run_race(list addresses, str peer, Deadline deadline, cancelled):
     cdef Attempts attempts = Attempts(addresses)
     cdef int64_t now, wait_ns
     cdef int rc
     if len(addresses) == 1:
-        return _connect_alone(attempts, addresses, peer, deadline_ns, limit_text, cancelled)
+        return _connect_alone(attempts, addresses, peer, deadline, cancelled)
     race = Race(len(addresses))
     try:
         while True:
             now = mk_monotonic_ns()
-            if race.lost or (deadline_ns and now >= deadline_ns):
-                _raise_lost(race, addresses, peer, now, limit_text)
+            if race.lost or (deadline is not None and deadline.passed(now)):
+                _raise_lost(race, addresses, peer, now, deadline)
             index = race.start(now)
             if index is not None:
                 rc = attempts.start(index)
@@ -477,7 +430,7 @@ cdef SocketStream _run_race(
                 if rc < 0:
                     race.fail(index, _reason(rc))
                 continue
-            wait_ns = deadline_ns - now if deadline_ns else -1
+            wait_ns = -1 if deadline is None else deadline.left_ns(now)
             due = race.next_start()
             if due is not None and (wait_ns < 0 or due - now < wait_ns):
                 wait_ns = due - now
@@ -494,7 +447,7 @@ cdef str _reason(int rc):
     return "refused" if rc == -MK_ECONNREFUSED else f"failed: {error_text(rc)}"
 
 
-cdef int _raise_lost(race, list addresses, str peer, int64_t now, str limit_text) except -1:
+cdef int _raise_lost(race, list addresses, str peer, int64_t now, Deadline deadline) except -1:
     cdef dict reasons = {
         (<SocketAddress>addresses[index]).text: reason for index, reason in race.report(now).items()
     }
@@ -503,4 +456,4 @@ cdef int _raise_lost(race, list addresses, str peer, int64_t now, str limit_text
         if all([reason == "refused" for reason in reasons.values()]):
             told += " (is a server listening there?)"
         raise AutoReconnect(f"cannot connect to {peer}: {told}", reasons)
-    raise NetworkTimeout(f"cannot connect to {peer}: {told}{_because(limit_text)}", reasons)
+    raise NetworkTimeout(f"cannot connect to {peer}: {told} ({deadline})", reasons)

@@ -1,5 +1,7 @@
 # A connected byte stream to a server: what TCP, Unix sockets and TLS have in common.
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t
+
+from mongokey._support.deadline cimport Deadline, Timeout
 
 
 cdef extern from "mongokey/net.h" nogil:
@@ -32,55 +34,49 @@ cdef extern from "mongokey/turn.h" nogil:
 
 
 cdef class Stream:
-    # Times are CLOCK_MONOTONIC nanoseconds; a deadline of 0 means "no deadline of this call":
-    # then the stream's own `timeout_ns` (socketTimeoutMS; 0: wait for ever) bounds each write, and
-    # all reads together since `expect_message`.
+    # A call without a deadline (None) is bounded by the stream's own `timeout` (socketTimeoutMS;
+    # None: not bounded): each write, and all reads together since `expect_message`.
     cdef readonly str peer                  # "host:port" or the Unix socket's path, for errors
-    cdef readonly int64_t timeout_ns
+    cdef readonly Timeout timeout
+    cdef int64_t timeout_ns                 # its nanoseconds; 0: none
     cdef readonly bint closed
     cdef readonly bint lost                 # the server, or the network, ended it
     # What the server had said, unread, when a write to it failed; b"": nothing, or not known.
     cdef readonly bytes last_words
     # Whether the last read may have left bytes behind that are at hand already.
     cdef readonly bint unread
-    # Where the times come from, for errors: "socketTimeoutMS=5000", "connectTimeoutMS=20000".
-    cdef public str timeout_text            # of timeout_ns; None: not known
-    cdef public str deadline_text           # of the deadlines given to calls
 
-    # What the wait may mean, added to a timeout's text; None: nothing.
-    cdef str _doubt
+    # What a timeout may mean, added to its text; None: nothing.
+    cdef str _timeout_hint
 
     # For subclasses. The socket's number is given back only when no call is inside one of its
     # system calls, so that a close from another thread never lets a call meet a reused number.
     cdef mk_socket _socket
     cdef int _inside                        # calls inside a system call; guarded by the GIL
     cdef int64_t _pid                       # process that made it: a forked child only closes
-    # The deadline of the last call that had one, and since when it is waited for: what a timeout
-    # says to have waited, however many calls that took.
-    cdef int64_t _deadline_ns
-    cdef int64_t _began_ns
-    # The end of the message being read by `timeout_ns` (0: none); nothing of it was read yet.
+    # The end of the message being read by `timeout` (CLOCK_MONOTONIC nanoseconds, 0: none); nothing
+    # of it was read yet.
     cdef int64_t _limit_ns
     cdef bint _first
 
     # Sends all of data[0:size]. Raises NetworkTimeout or AutoReconnect, and then is closed.
-    cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1
+    cdef int write(self, const uint8_t *data, size_t size, Deadline deadline) except -1
     # Reads 1..capacity bytes; end of stream raises AutoReconnect. Waits with the GIL released.
-    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1
-    cpdef int set_timeout(self, int64_t timeout_ns) except -1
+    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, Deadline deadline) except -1
+    cpdef int set_timeout(self, Timeout timeout) except -1
     # True if the peer has closed, or sent bytes nobody asked for; never waits. For pool checks.
     cpdef bint stale(self) except -1
     cpdef close(self)
 
-    cdef void _mark(self, int64_t deadline_ns) noexcept
-    # Waits for POLLIN or POLLOUT until `limit_ns` (0: for ever), the GIL released.
-    cdef int _wait(self, short events, int64_t limit_ns, int64_t started_ns, bint own) except -1
+    # Waits for POLLIN or POLLOUT until `limit_ns` (0: for ever), the GIL released; that is the end
+    # of `deadline`, or without one by `timeout`.
+    cdef int _wait(self, short events, int64_t limit_ns, Deadline deadline) except -1
     cdef bint _wait_cooperatively(self, short events, int64_t left_ns) except -1
     cdef int _leave(self) except -1
     cdef int _interrupted(self) except -1
     cdef int _refuse(self) except -1
     cdef int _lost(self, int64_t code, str doing) except -1
-    cdef int _timed_out(self, short events, int64_t started_ns, bint own) except -1
+    cdef int _timed_out(self, short events, int64_t limit_ns, Deadline deadline) except -1
     cdef int _release(self) except -1
     cdef int _close_successor(self) except -1
 
@@ -91,10 +87,12 @@ cdef class SocketStream(Stream):
     cdef bint _unwanted                     # it was closed before the successor was known
     cdef Stream _successor
     cdef int64_t _own_limit(self) noexcept
-    # As `write`, until `limit_ns` (0: for ever); `own`: that is by `timeout_ns`.
-    cdef int _put(self, const uint8_t *data, size_t size, int64_t limit_ns, bint own) except -1
+    # As `write`, until `limit_ns` (0: for ever); without a deadline that is by `timeout`.
+    cdef int _put(
+        self, const uint8_t *data, size_t size, int64_t limit_ns, Deadline deadline
+    ) except -1
     cdef int _write_rest(
-        self, const uint8_t *data, size_t size, int64_t sent, int64_t limit_ns, bint own
+        self, const uint8_t *data, size_t size, int64_t sent, int64_t limit_ns, Deadline deadline
     ) except -1
     # Gives the socket away; the stream is closed then, the socket is not. `_pass_on` tells to whom,
     # so that a thread that closes this stream ends a TLS handshake too.
@@ -102,7 +100,7 @@ cdef class SocketStream(Stream):
     cdef int _pass_on(self, Stream successor) except -1
 
 
-# A message is read from here on: `timeout_ns` bounds all of it, however many reads it takes.
+# A message is read from here on: `timeout` bounds all of it, however many reads it takes.
 cdef inline void expect_message(Stream stream) noexcept:
     stream._first = True
     stream._limit_ns = mk_monotonic_ns() + stream.timeout_ns if stream.timeout_ns else 0

@@ -1,5 +1,7 @@
 from collections.abc import Callable
 
+from mongokey._support.deadline import Deadline, Timeout
+
 # Anything with the buffer protocol and contiguous bytes.
 _Bytes = bytes | bytearray | memoryview
 
@@ -16,17 +18,17 @@ def wait_cooperatively(wait: Callable[[int, int, float | None], bool] | None) ->
 class Stream:
     """A connected stream to a server; its errors close it.
 
-    A deadline is a time of `monotonic_ns`, 0 for none; without one, `timeout_ns` (nanoseconds, 0:
-    not bounded) bounds each wait. A stream is for one thread at a time; only `close` may come from
-    any thread. In a forked child, `close` leaves the parent's connection alone.
+    A call without a deadline is bounded by `timeout` (None: not bounded), each wait on its own. A
+    stream is for one thread at a time; only `close` may come from any thread. In a forked child,
+    `close` leaves the parent's connection alone.
     """
 
     @property
     def peer(self) -> str:
         """The server, as ``host:port`` or as the path of its Unix socket."""
     @property
-    def timeout_ns(self) -> int:
-        """The longest wait of a call without a deadline, in nanoseconds; 0: not bounded."""
+    def timeout(self) -> Timeout | None:
+        """The longest wait of a call without a deadline; None: not bounded."""
     @property
     def closed(self) -> bool:
         """Whether the stream is closed."""
@@ -36,13 +38,8 @@ class Stream:
     @property
     def last_words(self) -> bytes:
         """What the server had said, unread, when a write to it failed: at most 64 bytes."""
-    timeout_text: str | None
-    """What set `timeout_ns`, for errors, such as ``socketTimeoutMS=5000``."""
-    deadline_text: str | None
-    """What set the deadlines, for errors, such as ``connectTimeoutMS=20000``."""
-
-    def set_timeout(self, timeout_ns: int) -> int:
-        """Set `timeout_ns`; it holds from the next call on. Raises `ValueError` below 0."""
+    def set_timeout(self, timeout: Timeout | None) -> int:
+        """Set `timeout`; it holds from the next call on."""
     def stale(self) -> bool:
         """Whether the peer has closed, or sent bytes nobody asked for. Never waits."""
     def close(self) -> None:
@@ -50,13 +47,13 @@ class Stream:
 
         From another thread it ends a call that waits, which then raises `AutoReconnect`.
         """
-    def send_all(self, data: _Bytes, deadline_ns: int = 0) -> None:
+    def send_all(self, data: _Bytes, deadline: Deadline | None = None) -> None:
         """Send all of `data`.
 
         Raises `NetworkTimeout` when the time is over and `AutoReconnect` when the connection is
         lost; the stream is closed then, for how much was sent is not known.
         """
-    def receive(self, max: int, deadline_ns: int = 0) -> bytes:
+    def receive(self, max: int, deadline: Deadline | None = None) -> bytes:
         """Wait for bytes and return 1 to `max` of them.
 
         Raises `NetworkTimeout` when the time is over and `AutoReconnect` when the server has

@@ -13,6 +13,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t
 
+from mongokey._support.deadline cimport Deadline, Timeout, describe_timeout
+
 from mongokey.errors import AutoReconnect, NetworkTimeout
 
 # The core of a thread that came back from a wait of a stream and holds the GIL since (turn.h); -1
@@ -64,19 +66,18 @@ cdef class Stream:
         self.last_words = b""
         self._pid = os.getpid()
 
-    cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
+    cdef int write(self, const uint8_t *data, size_t size, Deadline deadline) except -1:
         return self._refuse()
 
-    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
+    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, Deadline deadline) except -1:
         return self._refuse()
 
-    cpdef int set_timeout(self, int64_t timeout_ns) except -1:
-        """Bound each call without a deadline to `timeout_ns` (0: not bounded)."""
-        if timeout_ns < 0:
-            raise ValueError(f"a timeout is 0 or more nanoseconds, not {timeout_ns}")
+    cpdef int set_timeout(self, Timeout timeout) except -1:
+        """Bound each call without a deadline by `timeout`; None: not bounded."""
         if self.closed:
             self._refuse()
-        self.timeout_ns = timeout_ns
+        self.timeout = timeout
+        self.timeout_ns = 0 if timeout is None else timeout.ns
         return 0
 
     cpdef bint stale(self) except -1:
@@ -100,16 +101,16 @@ cdef class Stream:
     cdef int _close_successor(self) except -1:
         return 0
 
-    def send_all(self, data, int64_t deadline_ns=0):
+    def send_all(self, data, Deadline deadline=None):
         """Send all of `data`, a bytes-like object."""
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            self.write(<const uint8_t *>view.buf, <size_t>view.len, deadline_ns)
+            self.write(<const uint8_t *>view.buf, <size_t>view.len, deadline)
         finally:
             PyBuffer_Release(&view)
 
-    def receive(self, Py_ssize_t max, int64_t deadline_ns=0):
+    def receive(self, Py_ssize_t max, Deadline deadline=None):
         """Wait for bytes and return 1 to `max` of them."""
         cdef bytes into
         cdef Py_ssize_t got
@@ -117,7 +118,7 @@ cdef class Stream:
             raise ValueError(f"at least 1 byte must be asked for, not {max}")
         into = PyBytes_FromStringAndSize(NULL, max)
         expect_message(self)
-        got = self.read(<uint8_t *>PyBytes_AS_STRING(into), <size_t>max, deadline_ns)
+        got = self.read(<uint8_t *>PyBytes_AS_STRING(into), <size_t>max, deadline)
         return into if got == max else PyBytes_FromStringAndSize(PyBytes_AS_STRING(into), got)
 
     def fileno(self):
@@ -127,13 +128,7 @@ cdef class Stream:
     def __repr__(self):
         return f"<{type(self).__name__} to {self.peer}{', closed' if self.closed else ''}>"
 
-    cdef void _mark(self, int64_t deadline_ns) noexcept:
-        """Remember since when `deadline_ns` is waited for: from its first call on."""
-        if deadline_ns != self._deadline_ns:
-            self._deadline_ns = deadline_ns
-            self._began_ns = mk_monotonic_ns()
-
-    cdef int _wait(self, short events, int64_t limit_ns, int64_t started_ns, bint own) except -1:
+    cdef int _wait(self, short events, int64_t limit_ns, Deadline deadline) except -1:
         global holder_core
         cdef mk_pollfd one
         cdef int64_t left = -1
@@ -143,9 +138,10 @@ cdef class Stream:
             self._interrupted()
             if limit_ns:
                 left = limit_ns - mk_monotonic_ns()
-                # Not even bytes that are there count now: a peer that drips would win for ever.
+                # Bytes that are there by now do not count, or a server that sends one at a time
+                # could hold a caller for ever.
                 if left <= 0:
-                    self._timed_out(events, started_ns, own)
+                    self._timed_out(events, limit_ns, deadline)
             if cooperative_wait is not None:
                 if self._wait_cooperatively(events, left):
                     return 0
@@ -211,17 +207,17 @@ cdef class Stream:
         what = error_text(code) if code else "connection closed by the server"
         raise AutoReconnect(f"{self.peer}: {what} (while {doing})")
 
-    cdef int _timed_out(self, short events, int64_t started_ns, bint own) except -1:
-        """Close and raise; `own`: the time was the stream's timeout, not the call's deadline."""
+    cdef int _timed_out(self, short events, int64_t limit_ns, Deadline deadline) except -1:
+        """Close and raise; without a deadline the time was the stream's own timeout."""
         self.close()
-        if not own and self._began_ns:
-            started_ns = self._began_ns
-        source = self.timeout_text if own else self.deadline_text
-        doing = "for the server to take data" if events == POLLOUT else "for the server's answer"
-        raise NetworkTimeout(
-            f"{self.peer}: timed out after {(mk_monotonic_ns() - started_ns) / 1e9:.3f} s of "
-            f"waiting {doing}{f' ({source})' if source else ''}{self._doubt or ''}"
-        )
+        doing = "waiting for the server to take data"
+        if events == POLLIN:
+            doing = "waiting for the server's answer"
+        if deadline is not None:
+            said = deadline.timed_out(doing)
+        else:
+            said = describe_timeout(limit_ns - self.timeout_ns, doing, self.timeout)
+        raise NetworkTimeout(f"{self.peer}: {said}{self._timeout_hint or ''}")
 
     cdef int _release(self) except -1:
         cdef mk_socket s = self._socket
@@ -246,26 +242,27 @@ cdef class SocketStream(Stream):
         if self._socket != MK_NO_SOCKET:
             mk_close(self._socket)
 
-    cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
+    cdef int write(self, const uint8_t *data, size_t size, Deadline deadline) except -1:
         cdef int64_t sent
         if self.closed:
             self._refuse()
-        if deadline_ns:
-            self._mark(deadline_ns)
-            return self._put(data, size, deadline_ns, False)
+        if deadline is not None:
+            return self._put(data, size, deadline.at_ns, deadline)
         if size < BIG_WRITE:
             # Returns at once, so the GIL is kept: releasing it costs more than the call.
             sent = mk_send_now(self._socket, data, size)
             if sent == <int64_t>size:
                 return 0
-            return self._write_rest(data, size, sent, self._own_limit(), True)
-        return self._put(data, size, self._own_limit(), True)
+            return self._write_rest(data, size, sent, self._own_limit(), None)
+        return self._put(data, size, self._own_limit(), None)
 
     cdef int64_t _own_limit(self) noexcept:
-        """When a call that begins now is over by `timeout_ns`; 0: never."""
+        """When a call that begins now is over by `timeout`; 0: never."""
         return mk_monotonic_ns() + self.timeout_ns if self.timeout_ns else 0
 
-    cdef int _put(self, const uint8_t *data, size_t size, int64_t limit_ns, bint own) except -1:
+    cdef int _put(
+        self, const uint8_t *data, size_t size, int64_t limit_ns, Deadline deadline
+    ) except -1:
         cdef int64_t sent
         if size < BIG_WRITE:
             sent = mk_send_now(self._socket, data, size)
@@ -276,10 +273,10 @@ cdef class SocketStream(Stream):
             self._leave()
         if sent == <int64_t>size:
             return 0
-        return self._write_rest(data, size, sent, limit_ns, own)
+        return self._write_rest(data, size, sent, limit_ns, deadline)
 
     cdef int _write_rest(
-        self, const uint8_t *data, size_t size, int64_t sent, int64_t limit_ns, bint own
+        self, const uint8_t *data, size_t size, int64_t sent, int64_t limit_ns, Deadline deadline
     ) except -1:
         while True:
             if sent >= 0:
@@ -289,7 +286,7 @@ cdef class SocketStream(Stream):
                     return 0
             elif sent != -MK_EAGAIN and sent != -MK_EINTR:
                 self._lost(sent, "sending")
-            self._wait(POLLOUT, limit_ns, limit_ns - self.timeout_ns, own)
+            self._wait(POLLOUT, limit_ns, deadline)
             self._inside += 1
             with nogil:
                 sent = mk_send_now(self._socket, data, size)
@@ -305,21 +302,23 @@ cdef class SocketStream(Stream):
                 self.last_words = (<const char *>said)[:got]
         return Stream._lost(self, code, doing)
 
-    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
+    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, Deadline deadline) except -1:
         global holder_core
         cdef int64_t got
-        cdef int64_t limit = deadline_ns if deadline_ns else self._limit_ns
-        cdef bint own = deadline_ns == 0
+        cdef int64_t limit = self._limit_ns if deadline is None else deadline.at_ns
         cdef bint first = self._first
         if self.closed:
             self._refuse()
         self._first = False
-        if not own:
-            self._mark(deadline_ns)
-        elif MK_KERNEL_WAITS and (first or limit == 0) and cooperative_wait is None:
+        if (
+            MK_KERNEL_WAITS
+            and deadline is None
+            and (first or limit == 0)
+            and cooperative_wait is None
+        ):
             # A signal that came while the message was sent would be heard only at the end.
             self._interrupted()
-            # The hot path: the kernel waits, and minds timeout_ns, in one system call. A
+            # The hot path: the kernel waits, and minds the timeout, in one system call. A
             # policy that looks (or spins) before it waits would stand here.
             self._inside += 1
             holder_core = -1
@@ -336,10 +335,10 @@ cdef class SocketStream(Stream):
             elif got != -MK_EAGAIN:
                 self._lost(got, "waiting for the server's answer")
         if first or limit == 0:
-            self._wait(POLLIN, limit, limit - self.timeout_ns, own)
+            self._wait(POLLIN, limit, deadline)
         elif mk_monotonic_ns() >= limit:
-            # Not even bytes that are there count now: a peer that drips would win for ever.
-            self._timed_out(POLLIN, limit - self.timeout_ns, own)
+            # Bytes that are there by now do not count, as in _wait.
+            self._timed_out(POLLIN, limit, deadline)
         while True:
             self._inside += 1
             with nogil:
@@ -350,14 +349,14 @@ cdef class SocketStream(Stream):
                 return <Py_ssize_t>got
             if got != -MK_EAGAIN and got != -MK_EINTR:
                 self._lost(got, "waiting for the server's answer")
-            self._wait(POLLIN, limit, limit - self.timeout_ns, own)
+            self._wait(POLLIN, limit, deadline)
 
-    cpdef int set_timeout(self, int64_t timeout_ns) except -1:
+    cpdef int set_timeout(self, Timeout timeout) except -1:
         cdef int rc
         cdef int64_t before = self.timeout_ns
-        Stream.set_timeout(self, timeout_ns)
-        if timeout_ns != before:
-            rc = mk_set_receive_timeout(self._socket, timeout_ns)
+        Stream.set_timeout(self, timeout)
+        if self.timeout_ns != before:
+            rc = mk_set_receive_timeout(self._socket, self.timeout_ns)
             if rc != 0:
                 self._lost(rc, "setting its timeout")
         return 0

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import ssl
     from typing import Any
 
+    from mongokey._support.deadline import Deadline
     from mongokey.client_options import TLSOptions
     from mongokey.transport.stream import SocketStream, Stream
     from mongokey.transport.tls.files import ClientFiles, Identity, Trusted
@@ -168,7 +169,7 @@ class ClientTLS:
         return self.identity is None and self.options.ssl_context is None
 
     def wrap(
-        self, stream: SocketStream, host: str, deadline_ns: int, *, hold: bool = False
+        self, stream: SocketStream, host: str, deadline: Deadline | None, *, hold: bool = False
     ) -> Stream:
         """Do the handshake on `stream` and return the stream that takes its socket over.
 
@@ -179,12 +180,12 @@ class ClientTLS:
         """
         if self._wrap_openssl is not None:
             wrapped: Stream = self._wrap_openssl(
-                stream, self, self._context, host, deadline_ns=deadline_ns, hold=hold
+                stream, self, self._context, host, deadline=deadline, hold=hold
             )
             return wrapped
         from mongokey.transport.tls.ssl_stream import wrap_tls
 
-        return wrap_tls(stream, self._context, host, deadline_ns=deadline_ns, tls=self)
+        return wrap_tls(stream, self._context, host, deadline=deadline, tls=self)
 
 
 def make_context(options: TLSOptions, files: ClientFiles | None = None) -> ssl.SSLContext:

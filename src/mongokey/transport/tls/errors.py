@@ -136,17 +136,17 @@ class Facts:
 
     `alert` is the alert's number, `verify_code` OpenSSL's reason why a certificate is refused,
     `reason` OpenSSL's name for the error, `ended` that the server closed or reset the
-    connection; `handshake_done` that the handshake was over, `greeted` that data had come since.
-    `first_received` is how the server's answer begins (None: not known or no answer),
+    connection; `handshake_done` that the handshake was over, `data_received` that data had come
+    since. `first_received` is how the server's answer begins (None: not known or no answer),
     `certificate` the one it showed, in DER, where that was refused.
     """
 
     __slots__ = (
         "alert",
         "certificate",
+        "data_received",
         "ended",
         "first_received",
-        "greeted",
         "handshake_done",
         "peer",
         "reason",
@@ -164,7 +164,7 @@ class Facts:
         alert: int | None = None,
         verify_code: int = 0,
         ended: bool = False,
-        greeted: bool = True,
+        data_received: bool = True,
         first_received: bytes | None = None,
         certificate: bytes | None = None,
     ) -> None:
@@ -175,7 +175,7 @@ class Facts:
         self.alert = alert
         self.verify_code = verify_code
         self.ended = ended
-        self.greeted = greeted
+        self.data_received = data_received
         self.first_received = first_received
         self.certificate = certificate
 
@@ -235,7 +235,7 @@ def _cause(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[Diagn
         return Diagnosis(code, CERTAIN, summary, fix=fix), True
     if facts.alert is not None:
         return _alert(facts, tls, host)
-    if facts.handshake_done and facts.ended and not facts.greeted:
+    if facts.handshake_done and facts.ended and not facts.data_received:
         return _early(tls), False
     if facts.handshake_done:
         return None if facts.ended else (_failed("broken data arrived"), False)

@@ -20,7 +20,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from mongokey._support.clock import monotonic
 from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.errors import TLSError
-from mongokey.transport.stream import monotonic_ns
 from mongokey.transport.tls.der import (
     INTEGER,
     OID,
@@ -36,6 +35,8 @@ from mongokey.transport.tls.responders import ask_responders
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
+
+    from mongokey._support.deadline import Deadline
 
 # ocsp-support.md, step 7: the default time for a request to a responder, in seconds.
 TIMEOUT_S = 5.0
@@ -163,7 +164,7 @@ class Revocation:
         peer: str,
         chain: list[bytes],
         staple: bytes | None,
-        deadline_ns: int,
+        deadline: Deadline | None,
         *,
         stapling: bool,
     ) -> int | None:
@@ -171,7 +172,7 @@ class Revocation:
 
         :param chain: DER, the server's certificate first, its issuer second
         :param staple: the OCSP response that came in the handshake, or None
-        :param deadline_ns: when the connection must be ready, a time of `monotonic_ns`; 0: none
+        :param deadline: when the connection must be ready
         :param stapling: whether a staple was asked for; False where that is not possible
 
         Returns until when, in Unix time, the answer holds; None where nobody had to be asked.
@@ -208,7 +209,7 @@ class Revocation:
             return self._accept(peer, asked, kept, "an OCSP response seen before")
         if not self.endpoints:
             return None
-        answer = self._ask(asked, deadline_ns)
+        answer = self._ask(asked, deadline)
         if answer is None:
             # Soft fail, until the responders are asked again.
             again = min((self._silent.get(url, 0.0) for url in asked.urls), default=0.0)
@@ -249,16 +250,16 @@ class Revocation:
             )
         return answer.until_s
 
-    def _ask(self, asked: _Questions, deadline_ns: int) -> _Answer | None:
+    def _ask(self, asked: _Questions, deadline: Deadline | None) -> _Answer | None:
         """Ask the responders side by side; the first conclusive answer, None without one."""
         now = monotonic()
         urls = [url for url in asked.urls if self._silent.get(url, 0.0) <= now]
         if not urls or asked.issuer is None or asked.request is None:
             return None
         limit = TIMEOUT_S
-        if deadline_ns:
+        if deadline is not None:
             # The login still needs some of the time.
-            limit = min(limit, max(0.0, (deadline_ns - monotonic_ns()) / 2e9))
+            limit = min(limit, deadline.left_s / 2)
         certificate, issuer = asked.certificate, asked.issuer
         answer = ask_responders(
             urls,

@@ -1,6 +1,7 @@
 # TLS by OpenSSL itself, over a connected socket.
 from libc.stdint cimport int64_t, uint8_t
 
+from mongokey._support.deadline cimport Deadline
 from mongokey.transport.stream cimport SocketStream
 
 
@@ -39,7 +40,7 @@ cdef class OpenSSLStream(SocketStream):
     cdef void *seen_session                 # the session last looked at; only its address counts
     cdef int64_t expires_s                  # of the sessions that this connection makes, as
     cdef int64_t limit_ns                   # TLSSession has them; 0: none is kept
-    cdef int64_t handshake_deadline_ns      # monotonic; 0: none
+    cdef Deadline handshake_deadline        # None: none
     cdef list chain                         # verified, in DER, while the handshake lasts
     cdef object answered_until              # Unix time to which an answer about it holds, or None
     cdef object refusal                     # the error of a check inside the handshake
@@ -51,17 +52,17 @@ cdef class OpenSSLStream(SocketStream):
     cdef bint holds_last_flight             # its last message waits for the first bytes to send
     cdef bint drained                           # nothing is left to decrypt
     cdef bint broken                        # an error was met: no close_notify any more
-    cdef bint greeted                       # the server has sent application data
+    cdef bint data_received                 # the server has sent application data
     cdef readonly bint resumed              # the handshake was an abbreviated one
 
-    cdef int _handshake(self, int64_t deadline_ns) except -1
+    cdef int _handshake(self, Deadline deadline) except -1
     cdef int _start(self) except -1
     cdef int _approve(self) except -1
     cdef object _refused(self)
     cdef int _send_alert(self) except -1
     cdef int _collect(self) except -1
-    cdef int _flush(self, int64_t limit_ns, bint own) except -1
-    cdef int _fill(self, uint8_t *spare, size_t size, int64_t deadline_ns) except -1
+    cdef int _flush(self, int64_t limit_ns, Deadline deadline) except -1
+    cdef int _fill(self, uint8_t *spare, size_t size, Deadline deadline) except -1
     cdef int _take_in(self, const uint8_t *data, size_t size) except -1
     cdef bint _ticket(self) noexcept
     cdef object _said_before_the_end(self, int64_t code)

@@ -1,5 +1,6 @@
 from typing import Any
 
+from mongokey._support.deadline import Deadline
 from mongokey.transport.stream import SocketStream
 from mongokey.transport.tls.context import ClientTLS
 
@@ -45,14 +46,13 @@ def wrap_openssl(
     context: OpenSSLContext,
     host: str,
     *,
-    deadline_ns: int = 0,
+    deadline: Deadline | None = None,
     hold: bool = False,
 ) -> OpenSSLStream:
     """Do the TLS handshake on `stream` and return the OpenSSLStream that takes its socket over.
 
     `stream` is closed afterwards, whatever happens. A session that an earlier connection of
-    `context` to the same peer left behind is resumed. `deadline_ns` is a time of `monotonic_ns`, 0
-    for none. `hold` lets the handshake's last message wait for the first bytes written (or the first
+    `context` to the same peer left behind is resumed. `hold` lets the handshake's last message wait for the first bytes written (or the first
     read, or the close). Raises `NetworkTimeout` when the deadline passes, `TLSError` when TLS fails
     or the certificate is revoked, `AutoReconnect` when the connection breaks.
     """

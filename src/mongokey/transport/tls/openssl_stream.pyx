@@ -26,6 +26,7 @@ import time
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.string cimport strcmp
 
+from mongokey._support.deadline cimport Deadline
 from mongokey.transport.tls.libssl cimport fn, loaded
 from mongokey.transport.stream cimport (
     MK_EAGAIN,
@@ -229,7 +230,7 @@ cdef class OpenSSLStream(SocketStream):
             fn.SSL_set_tlsext_status_type(self.ssl, 1)
         return 0
 
-    cdef int _handshake(self, int64_t deadline_ns) except -1:
+    cdef int _handshake(self, Deadline deadline) except -1:
         cdef TLSSession session = self.context.take(self.peer)
         cdef uint8_t spare[SMALL]
         cdef const char *group
@@ -238,7 +239,7 @@ cdef class OpenSSLStream(SocketStream):
         cdef uintptr_t key = <uintptr_t>self.ssl
         if session is not None:
             fn.SSL_set_session(self.ssl, session.pointer)
-        self.handshake_deadline_ns = deadline_ns
+        self.handshake_deadline = deadline
         in_handshake[key] = self
         expect_message(self)  # all of the handshake has one deadline
         try:
@@ -257,8 +258,8 @@ cdef class OpenSSLStream(SocketStream):
                     raise self._refused()
                 if code != SSL_ERROR_WANT_READ:
                     raise self._failure(code, error, 0)
-                self._flush(deadline_ns if deadline_ns else self._limit_ns, deadline_ns == 0)
-                self._fill(spare, SMALL, deadline_ns)
+                self._flush(self._limit_ns if deadline is None else deadline.at_ns, deadline)
+                self._fill(spare, SMALL, deadline)
         except AutoReconnect:
             # A session that the server chokes on is not tried again.
             self.context.sessions.pop(self.peer, None)
@@ -297,7 +298,7 @@ cdef class OpenSSLStream(SocketStream):
         staple = self.stapled_response()
         if staple is not None or not self.chain or self.chain[0] not in revocation.unasked:
             self.answered_until = revocation.check(
-                self.peer, self.chain, staple, self.handshake_deadline_ns, stapling=True
+                self.peer, self.chain, staple, self.handshake_deadline, stapling=True
             )
         return 0
 
@@ -332,8 +333,8 @@ cdef class OpenSSLStream(SocketStream):
 
     # -- bytes --------------------------------------------------------------------------------
 
-    cdef int _flush(self, int64_t limit_ns, bint own) except -1:
-        """Send what is encrypted, until `limit_ns`; `own`: that is by `timeout_ns`."""
+    cdef int _flush(self, int64_t limit_ns, Deadline deadline) except -1:
+        """Send what is encrypted, until `limit_ns`; without a deadline that is by `timeout`."""
         cdef uint8_t copy[SMALL]
         cdef char *data = NULL
         cdef long size = fn.BIO_get_mem_data(self.sink, &data)
@@ -344,26 +345,26 @@ cdef class OpenSSLStream(SocketStream):
         if size <= SMALL:
             got = fn.BIO_read(self.sink, copy, SMALL)
             if got > 0:
-                SocketStream._put(self, copy, <size_t>got, limit_ns, own)
+                SocketStream._put(self, copy, <size_t>got, limit_ns, deadline)
             return 0
-        SocketStream._put(self, <const uint8_t *>data, <size_t>size, limit_ns, own)
+        SocketStream._put(self, <const uint8_t *>data, <size_t>size, limit_ns, deadline)
         # The bindings have no BIO_reset.
         while self.ssl != NULL and fn.BIO_read(self.sink, copy, SMALL) > 0:
             pass
         return 0
 
-    cdef int _fill(self, uint8_t *spare, size_t size, int64_t deadline_ns) except -1:
+    cdef int _fill(self, uint8_t *spare, size_t size, Deadline deadline) except -1:
         """Wait for bytes of the server's; `spare` is memory that they may go through."""
         cdef uint8_t small[SMALL]
         cdef Py_ssize_t got
         if size < SMALL:
             spare, size = small, SMALL
-        got = SocketStream.read(self, spare, size if size < RECEIVED else RECEIVED, deadline_ns)
+        got = SocketStream.read(self, spare, size if size < RECEIVED else RECEIVED, deadline)
         return self._take_in(spare, <size_t>got)
 
     cdef int _take_in(self, const uint8_t *data, size_t size) except -1:
         if self.first_received is None:
-            self._doubt = None
+            self._timeout_hint = None
             self.first_received = (<const char *>data)[:size if size < HEARD else HEARD]
         if fn.BIO_write(self.source, <void *>data, <int>size) != <int>size:
             self.close()
@@ -371,16 +372,16 @@ cdef class OpenSSLStream(SocketStream):
         self.drained = False
         return 0
 
-    cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
+    cdef int write(self, const uint8_t *data, size_t size, Deadline deadline) except -1:
         cdef int rc, part, code
         cdef bint big = size >= CHUNK
-        cdef int64_t limit = deadline_ns
+        cdef int64_t limit
         if self.closed:
             self._refuse()
-        if deadline_ns:
-            self._mark(deadline_ns)
-        else:
+        if deadline is None:
             limit = self._own_limit()
+        else:
+            limit = deadline.at_ns
         while size:
             part = <int>size if size < CHUNK else CHUNK
             if big:
@@ -397,31 +398,29 @@ cdef class OpenSSLStream(SocketStream):
                 raise self._failure(code, fn.ERR_get_error(), 0)
             data += rc
             size -= <size_t>rc
-            self._flush(limit, deadline_ns == 0)
+            self._flush(limit, deadline)
         return 0
 
-    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
+    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, Deadline deadline) except -1:
         cdef int rc, code
         cdef int part = <int>capacity if capacity < CHUNK else CHUNK
-        cdef int64_t limit = deadline_ns if deadline_ns else self._limit_ns
-        cdef bint own = deadline_ns == 0
+        cdef int64_t limit = self._limit_ns if deadline is None else deadline.at_ns
         cdef char *_
         if self.closed:
             self._refuse()
-        if deadline_ns:
-            self._mark(deadline_ns)
         if self.holds_last_flight:
-            self._flush(limit, own)
-        # Not even bytes that are there count then: a peer that drips would win for ever.
+            self._flush(limit, deadline)
+        # Bytes that are there by now do not count, or a server that sends one at a time could hold
+        # a caller for ever.
         if limit and mk_monotonic_ns() >= limit:
-            self._timed_out(POLLIN, limit - self.timeout_ns, own)
+            self._timed_out(POLLIN, limit, deadline)
         while True:
             if self.drained:
-                self._fill(into, capacity, deadline_ns)
+                self._fill(into, capacity, deadline)
             fn.ERR_clear_error()
             rc = fn.SSL_read(self.ssl, into, part)
             if rc > 0:
-                self.greeted = True
+                self.data_received = True
                 # A record that was read in part, or bytes of the next.
                 self.drained = rc < part and fn.BIO_get_mem_data(self.source, &_) <= 0
                 self.unread = not self.drained
@@ -436,7 +435,7 @@ cdef class OpenSSLStream(SocketStream):
             if self._ticket():
                 self._collect()
             elif fn.BIO_get_mem_data(self.sink, &_) > 0:
-                self._flush(limit, own)
+                self._flush(limit, deadline)
 
     cpdef bint stale(self) except -1:
         cdef mk_pollfd one
@@ -493,7 +492,7 @@ cdef class OpenSSLStream(SocketStream):
         return SocketStream._release(self)
 
     cdef int _lost(self, int64_t code, str doing) except -1:
-        if self.greeted or self.ssl == NULL:
+        if self.data_received or self.ssl == NULL:
             self.broken = True
             return SocketStream._lost(self, code, doing)
         raise self._said_before_the_end(code)
@@ -558,7 +557,7 @@ cdef class OpenSSLStream(SocketStream):
             alert=alert if alert >= 0 else None,
             verify_code=verify,
             ended=ended,
-            greeted=self.greeted,
+            data_received=self.data_received,
             first_received=self.first_received,
             certificate=shown,
         )
@@ -683,7 +682,7 @@ def wrap_openssl(
     OpenSSLContext context not None,
     str host not None,
     *,
-    int64_t deadline_ns=0,
+    Deadline deadline=None,
     bint hold=False,
 ):
     """Do the TLS handshake on `stream` and return the OpenSSLStream that takes its socket over."""
@@ -694,22 +693,18 @@ def wrap_openssl(
     except BaseException:
         mk_close(fd)
         raise
-    wrapped.timeout_ns = stream.timeout_ns
-    wrapped.timeout_text = stream.timeout_text
-    wrapped.deadline_text = stream.deadline_text
-    wrapped._deadline_ns = stream._deadline_ns
-    wrapped._began_ns = stream._began_ns
+    wrapped.timeout, wrapped.timeout_ns = stream.timeout, stream.timeout_ns
     wrapped.context = context
     wrapped.tls = tls
     wrapped.host = host
-    wrapped._doubt = silence(tls)
+    wrapped._timeout_hint = silence(tls)
     stream._pass_on(wrapped)
     try:
         wrapped._start()
-        wrapped._handshake(deadline_ns)
+        wrapped._handshake(deadline)
         wrapped.holds_last_flight = True
         if not hold:
-            wrapped._flush(deadline_ns if deadline_ns else wrapped._limit_ns, deadline_ns == 0)
+            wrapped._flush(wrapped._limit_ns if deadline is None else deadline.at_ns, deadline)
     except BaseException:
         wrapped.close()
         raise

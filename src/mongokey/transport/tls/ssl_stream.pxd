@@ -1,6 +1,7 @@
 # TLS over a connected socket, by Python's ssl.
 from libc.stdint cimport int64_t, uint8_t
 
+from mongokey._support.deadline cimport Deadline
 from mongokey.transport.stream cimport SocketStream
 
 
@@ -24,10 +25,10 @@ cdef class SSLStream(SocketStream):
     cdef readonly bint resumed              # the handshake was an abbreviated one
 
     cdef int _keep_session(self) except -1
-    cdef int _handshake(self, int64_t deadline_ns) except -1
-    cdef int _approve(self, bint over, int64_t deadline_ns) except -1
-    cdef int _flush(self, int64_t limit_ns, bint own) except -1
-    cdef int _fill(self, int64_t deadline_ns) except -1
+    cdef int _handshake(self, Deadline deadline) except -1
+    cdef int _approve(self, bint over, Deadline deadline) except -1
+    cdef int _flush(self, int64_t limit_ns, Deadline deadline) except -1
+    cdef int _fill(self, Deadline deadline) except -1
     cdef int _take_in(self, const uint8_t *data, size_t size) except -1
     cdef int _send_last(self) except -1
     # One call of a method of the object: bytes moved, or WANT_READ.

@@ -1,5 +1,6 @@
 import ssl
 
+from mongokey._support.deadline import Deadline
 from mongokey.transport.stream import SocketStream
 from mongokey.transport.tls.context import ClientTLS
 
@@ -22,16 +23,15 @@ def wrap_tls(
     context: ssl.SSLContext,
     server_hostname: str | None,
     *,
-    deadline_ns: int = 0,
+    deadline: Deadline | None = None,
     tls: ClientTLS | None = None,
 ) -> SSLStream:
     """Do the TLS handshake on `stream` and return the SSLStream that takes its socket over.
 
-    `stream` is closed afterwards, whatever happens. `deadline_ns` is a time of `monotonic_ns`, 0
-    for none. `tls`, the client's, lets errors name its options, has revocation checked and keeps
+    `stream` is closed afterwards, whatever happens. `tls`, the client's, lets errors name its options, has revocation checked and keeps
     sessions, which the next connection to the same peer resumes.
 
-    Raises `NetworkTimeout` when it passes, `AutoReconnect` (a `TLSError` where TLS itself is the
+    Raises `NetworkTimeout` when the deadline passes, `AutoReconnect` (a `TLSError` where TLS itself is the
     cause) when the handshake fails, and `ConfigurationError` for a `server_hostname` that is
     neither a host name nor an address.
     """

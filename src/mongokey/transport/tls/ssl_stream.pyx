@@ -20,6 +20,7 @@ from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int64_t, uint8_t
 
+from mongokey._support.deadline cimport Deadline
 from mongokey.transport.stream cimport (
     MK_EAGAIN,
     MK_EINTR,
@@ -122,22 +123,22 @@ cdef class SSLStream(SocketStream):
 
     # -- handshake ----------------------------------------------------------------------------
 
-    cdef int _handshake(self, int64_t deadline_ns) except -1:
+    cdef int _handshake(self, Deadline deadline) except -1:
         cdef Py_ssize_t rc
         expect_message(self)  # all of the handshake has one deadline
         while True:
             rc = self._attempt(self.ssl_object.do_handshake, None, None)
             # Before anything is said to a server that has shown its certificate.
             if not self._approved:
-                self._approve(rc != WANT_READ, deadline_ns)
-            self._flush(deadline_ns if deadline_ns else self._limit_ns, deadline_ns == 0)
+                self._approve(rc != WANT_READ, deadline)
+            self._flush(self._limit_ns if deadline is None else deadline.at_ns, deadline)
             if rc != WANT_READ:
                 self._handshake_done = True
                 self._dry = False
                 return 0
-            self._fill(deadline_ns)
+            self._fill(deadline)
 
-    cdef int _approve(self, bint over, int64_t deadline_ns) except -1:
+    cdef int _approve(self, bint over, Deadline deadline) except -1:
         """Check the server's certificate, once it is there, for revocation; `over`: the handshake
         is, and there will be none (it is not verified)."""
         cdef list chain
@@ -155,7 +156,7 @@ cdef class SSLStream(SocketStream):
         if self._tls.revocation is not None:
             self._broken = True
             answered = self._tls.revocation.check(
-                self.peer, chain, None, deadline_ns, stapling=False
+                self.peer, chain, None, deadline, stapling=False
             )
             self._broken = False
         self._expires_s = self._tls.trust.until(chain, answered)
@@ -181,22 +182,22 @@ cdef class SSLStream(SocketStream):
 
     # -- bytes --------------------------------------------------------------------------------
 
-    cdef int _flush(self, int64_t limit_ns, bint own) except -1:
-        """Send what is encrypted, until `limit_ns`; `own`: that is by `timeout_ns`."""
+    cdef int _flush(self, int64_t limit_ns, Deadline deadline) except -1:
+        """Send what is encrypted, until `limit_ns`; without a deadline that is by `timeout`."""
         cdef bytes data = self._sink.read()
         if data:
-            SocketStream._put(self, data, <size_t>len(data), limit_ns, own)
+            SocketStream._put(self, data, <size_t>len(data), limit_ns, deadline)
         return 0
 
-    cdef int _fill(self, int64_t deadline_ns) except -1:
+    cdef int _fill(self, Deadline deadline) except -1:
         """Wait for bytes of the server's."""
         cdef uint8_t part[RECEIVED]
-        cdef Py_ssize_t got = SocketStream.read(self, part, RECEIVED, deadline_ns)
+        cdef Py_ssize_t got = SocketStream.read(self, part, RECEIVED, deadline)
         return self._take_in(part, <size_t>got)
 
     cdef int _take_in(self, const uint8_t *data, size_t size) except -1:
         if self._first_received is None:
-            self._doubt = None
+            self._timeout_hint = None
             self._first_received = (<const char *>data)[:size if size < HEARD else HEARD]
         view = PyMemoryView_FromMemory(<char *>data, <Py_ssize_t>size, PyBUF_READ)
         try:
@@ -207,15 +208,15 @@ cdef class SSLStream(SocketStream):
         self._dry = False
         return 0
 
-    cdef int write(self, const uint8_t *data, size_t size, int64_t deadline_ns) except -1:
+    cdef int write(self, const uint8_t *data, size_t size, Deadline deadline) except -1:
         cdef Py_ssize_t sent
-        cdef int64_t limit = deadline_ns
+        cdef int64_t limit
         if self.closed:
             self._refuse()
-        if deadline_ns:
-            self._mark(deadline_ns)
-        else:
+        if deadline is None:
             limit = self._own_limit()
+        else:
+            limit = deadline.at_ns
         while size:
             view = PyMemoryView_FromMemory(
                 <char *>data, <Py_ssize_t>(size if size < CHUNK else CHUNK), PyBUF_READ
@@ -224,30 +225,28 @@ cdef class SSLStream(SocketStream):
                 sent = self._attempt(self.ssl_object.write, view, None)
             finally:
                 view.release()
-            self._flush(limit, deadline_ns == 0)
+            self._flush(limit, deadline)
             if sent == WANT_READ:
                 self._limit_ns = limit
-                self._fill(deadline_ns)
+                self._fill(deadline)
                 continue
             data += sent
             size -= <size_t>sent
         return 0
 
-    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, int64_t deadline_ns) except -1:
+    cdef Py_ssize_t read(self, uint8_t *into, size_t capacity, Deadline deadline) except -1:
         cdef Py_ssize_t got
         cdef Py_ssize_t part = <Py_ssize_t>(capacity if capacity < CHUNK else CHUNK)
-        cdef int64_t limit = deadline_ns if deadline_ns else self._limit_ns
-        cdef bint own = deadline_ns == 0
+        cdef int64_t limit = self._limit_ns if deadline is None else deadline.at_ns
         if self.closed:
             self._refuse()
-        if deadline_ns:
-            self._mark(deadline_ns)
-        # Not even bytes that are there count then: a peer that drips would win for ever.
+        # Bytes that are there by now do not count, or a server that sends one at a time could hold
+        # a caller for ever.
         if limit and mk_monotonic_ns() >= limit:
-            self._timed_out(POLLIN, limit - self.timeout_ns, own)
+            self._timed_out(POLLIN, limit, deadline)
         while True:
             if self._dry:
-                self._fill(deadline_ns)
+                self._fill(deadline)
             view = PyMemoryView_FromMemory(<char *>into, part, PyBUF_WRITE)
             try:
                 got = self._attempt(self.ssl_object.read, part, view)
@@ -263,7 +262,7 @@ cdef class SSLStream(SocketStream):
             if got == 0:
                 self._lost(0, "waiting for the server's answer")
             self._dry = True
-            self._flush(limit, own)
+            self._flush(limit, deadline)
 
     cpdef bint stale(self) except -1:
         cdef mk_pollfd one
@@ -356,7 +355,7 @@ cdef class SSLStream(SocketStream):
 
 
 def wrap_tls(
-    SocketStream stream not None, context, server_hostname, *, int64_t deadline_ns=0, tls=None
+    SocketStream stream not None, context, server_hostname, *, Deadline deadline=None, tls=None
 ):
     """Do the TLS handshake on `stream` and return the SSLStream that takes its socket over."""
     import ssl
@@ -372,17 +371,13 @@ def wrap_tls(
     except BaseException:
         mk_close(fd)
         raise
-    wrapped.timeout_ns = stream.timeout_ns
-    wrapped.timeout_text = stream.timeout_text
-    wrapped.deadline_text = stream.deadline_text
-    wrapped._deadline_ns = stream._deadline_ns
-    wrapped._began_ns = stream._began_ns
+    wrapped.timeout, wrapped.timeout_ns = stream.timeout, stream.timeout_ns
     wrapped._tls = tls
     wrapped._host = server_hostname
     wrapped._want_read = ssl.SSLWantReadError
     wrapped._dry = wrapped._fresh = True
     wrapped._source, wrapped._sink = ssl.MemoryBIO(), ssl.MemoryBIO()
-    wrapped._doubt = silence(tls)
+    wrapped._timeout_hint = silence(tls)
     stream._pass_on(wrapped)
     try:
         if server_hostname is None and context.check_hostname:
@@ -398,7 +393,7 @@ def wrap_tls(
                 wrapped.ssl_object.session = kept.session
                 wrapped._expires_s = kept.expires_s
                 wrapped._resumable_until_ns = kept.limit_ns
-        wrapped._handshake(deadline_ns)
+        wrapped._handshake(deadline)
     except AutoReconnect:
         wrapped.close()
         # A session that the server chokes on is not tried again.
@@ -408,6 +403,6 @@ def wrap_tls(
     except BaseException:
         wrapped.close()
         raise
-    wrapped._doubt = None
+    wrapped._timeout_hint = None
     wrapped.resumed = bool(wrapped.ssl_object.session_reused)
     return wrapped

@@ -1,0 +1,62 @@
+from collections.abc import Mapping
+from typing import Any
+
+from mongokey.bson.codec_options import CodecOptions
+
+# Anything with the buffer protocol and contiguous bytes.
+_Bytes = bytes | bytearray | memoryview
+
+LENIENT: CodecOptions[dict[str, Any]]
+
+class MessageBuffer:
+    """The messages of one connection to `peer`, without the connection: for use from Cython."""
+
+    def __init__(self, peer: str) -> None: ...
+    @property
+    def peer(self) -> str:
+        """The server, for errors."""
+    @property
+    def max_message_size(self) -> int:
+        """The longest message that the server takes, in bytes."""
+    def received_bytes(self, most: int = 16) -> bytes:
+        """The first bytes, at most `most`, of a message that did not arrive whole."""
+
+class MessageExchange(MessageBuffer):
+    """Commands and replies of one connection, as documents and bytes: moved by whoever uses it.
+
+    One after another: `request`, send what it returns, `receive` until `missing_bytes` is 0,
+    `reply`. After a `ProtocolError` the connection cannot be used any more.
+    """
+
+    def request(
+        self,
+        database: str,
+        command: Mapping[str, Any],
+        *,
+        exhaust: bool = False,
+        silent: bool = False,
+    ) -> bytes:
+        """The bytes of a message with `command`, for which a reply is then awaited.
+
+        `exhaust` allows the server a stream of replies, `silent` asks for none (moreToCome). Raises
+        `InvalidOperation` while a reply is awaited, and `DocumentTooLarge`.
+        """
+    @property
+    def missing_bytes(self) -> int:
+        """How many bytes of the reply are still to be received, at least; 0: it is whole.
+
+        Raises `ProtocolError` as soon as what came cannot be the beginning of a reply.
+        """
+    @property
+    def awaits_reply(self) -> bool:
+        """Whether a reply, or the rest of a stream of them, is to come."""
+    def receive(self, data: _Bytes) -> None:
+        """Take in `data`, bytes of the server's; more than one reply's are kept for the next."""
+    def reply(self) -> dict[str, Any]:
+        """The reply as a document, once `missing_bytes` is 0.
+
+        Raises `ProtocolError` unless it is a valid message that answers the one sent, and
+        `InvalidOperation` while bytes are missing.
+        """
+    def accept_hello(self, max_message_size: int) -> None:
+        """The server is one of MongoDB: its `maxMessageSizeBytes` bounds messages both ways."""
