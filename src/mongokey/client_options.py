@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from mongokey._support.address import DEFAULT_PORT, Address
 from mongokey._support.reprs import with_safe_repr
-from mongokey._support.secrets import Secret, keeps_secrets
+from mongokey._support.secrets import HIDDEN, Secret, keeps_secrets
 from mongokey.errors import ConfigurationError
 from mongokey.options.connection_string import (
     ConnectionString,
@@ -258,7 +258,7 @@ class ClientOptions(Frozen):
         for name, value in self._options.items():
             if name == "username" and self.credential is not None:
                 value = self.credential.shown_user
-            shown.append(f"{name}={'<hidden>' if OPTIONS[name].secret else repr(value)}")
+            shown.append(f"{name}={HIDDEN if OPTIONS[name].secret else repr(value)}")
         return f"ClientOptions({', '.join(shown)})"
 
 

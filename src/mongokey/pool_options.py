@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from mongokey._support.reprs import with_safe_repr
+from mongokey._support.secrets import HIDDEN
 from mongokey.errors import ConfigurationError
 from mongokey.options.table import OPTIONS
 
@@ -123,7 +124,7 @@ class TLSOptions(Frozen):
 
     def __repr__(self) -> str:
         shown = [
-            f"{name}={'<hidden>' if name.endswith('password') else repr(value)}"
+            f"{name}={HIDDEN if name.endswith('password') else repr(value)}"
             for name in self.__slots__
             if (value := getattr(self, name))
         ]

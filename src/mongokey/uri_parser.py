@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 from mongokey._support.address import DEFAULT_PORT, Address
 from mongokey._support.reprs import with_safe_repr
-from mongokey._support.secrets import keeps_secrets
+from mongokey._support.secrets import HIDDEN, keeps_secrets
 from mongokey.errors import ConfigurationError
 from mongokey.options import uri_errors
 from mongokey.options.connection_string import (
@@ -294,7 +294,7 @@ class _AnyCase(MutableMapping[str, "Any"]):
 
     def __repr__(self) -> str:
         shown = {
-            cased: "<hidden>" if (row := LOOKUP.get(key)) and row.secret else self._values[key]
+            cased: HIDDEN if (row := LOOKUP.get(key)) and row.secret else self._values[key]
             for key, cased in self._cased.items()
         }
         return repr(shown)

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from mongokey import auth_oidc
+from mongokey._support.secret_texts import hide_tokens
 from mongokey.auth import AuthenticationFailed, MongoCredential
 from mongokey.auth.errors import LoginTimeout
 from mongokey.auth.login import login
 from mongokey.auth.oidc import token_source as providers
 from mongokey.auth.oidc import tokens as tokens_module
-from mongokey.auth.oidc.claims import mask, read_claims
+from mongokey.auth.oidc.claims import read_claims
 from mongokey.auth.oidc.tokens import tokens_of
 from mongokey.auth.registry import find_mechanism
 from mongokey.auth_oidc import (
@@ -417,4 +418,4 @@ class TestHints:
     ],
 )
 def test_mask(text: str, masked: str) -> None:
-    assert mask(text) == masked
+    assert hide_tokens(text) == masked

@@ -359,6 +359,28 @@ def test_imports_point_downward_only(path: Path) -> None:
         assert other not in UNKNOWN.get(package, ()), f"{package} must not know {name}"
 
 
+def imports_by_module() -> dict[str, set[str]]:
+    """What each module of the package imports of it, late imports and cimports included."""
+    found: dict[str, set[str]] = {}
+    for path in files():
+        name = module_name(path)
+        known = {each for each in imports_of(path) if each in ALL_MODULES}
+        # `from mongokey.bson import codec` is an import of that module, not of the package.
+        exact = {a for a in known if not any(b.startswith(f"{a}.") for b in known)}
+        found.setdefault(name, set()).update(exact - {name})
+    return found
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    imports = imports_by_module()
+    # Who imports nothing that is left is in no circle; what remains in the end is, or leads there.
+    while leaves := [name for name, used in imports.items() if not used & imports.keys()]:
+        for name in leaves:
+            del imports[name]
+    circle = {name: sorted(used & imports.keys()) for name, used in imports.items()}
+    assert not circle, f"these import each other, or those that do: {circle}"
+
+
 @pytest.mark.parametrize("path", files(), ids=lambda p: p.relative_to(SOURCES).as_posix())
 def test_packages_without_io_import_none(path: Path) -> None:
     module = inside(module_name(path))

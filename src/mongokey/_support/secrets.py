@@ -30,6 +30,10 @@ else:
             return cls
 
 
+# What is shown in the place of a secret.
+HIDDEN = "<hidden>"
+
+
 class Secret(_Held["_T"]):
     """Holds a value, which `reveal` gives and no `repr` shows. Equal where the values are."""
 
@@ -49,7 +53,7 @@ class Secret(_Held["_T"]):
         return hash(self._value)
 
     def __repr__(self) -> str:
-        return "<hidden>"
+        return HIDDEN
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret cannot be pickled or copied")
@@ -110,4 +114,4 @@ def _empty(frame: Any) -> None:
         return
 
 
-__all__ = ["Secret", "keeps_secrets", "unguarded"]
+__all__ = ["HIDDEN", "Secret", "keeps_secrets", "unguarded"]

@@ -168,7 +168,7 @@ class Conversation(ABC):
 
     def restore(self, saved_state: Any) -> None:  # noqa: B027 - most have nothing to do
         """Told before `start`: this login replaces one of the same connection that the server no
-        longer accepts (error 391), and `memory` is what that one left."""
+        longer accepts (error 391), and `saved_state` is what that one left."""
 
 
 def run_blocking(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from mongokey._support.reprs import with_safe_repr
-from mongokey._support.secrets import Secret, keeps_secrets
+from mongokey._support.secrets import HIDDEN, Secret, keeps_secrets
 from mongokey.auth.mechanism import FROM_DEFAULT
 from mongokey.auth.registry import DEFAULT, find_rules
 from mongokey.auth.turns import LoginTurns
@@ -44,7 +44,7 @@ class MechanismProperties(Mapping[str, "Any"]):
 
     def __repr__(self) -> str:
         shown = ", ".join(
-            f"{name!r}: {'<hidden>' if name in self._secret else repr(value)}"
+            f"{name!r}: {HIDDEN if name in self._secret else repr(value)}"
             for name, value in self._values.items()
         )
         return f"{{{shown}}}"
@@ -185,7 +185,7 @@ class MongoCredential:
         if self.username is not None:
             parts.append(f"username={self.shown_user!r}")
         if self._password is not None:
-            parts.append("password=<hidden>")
+            parts.append(f"password={HIDDEN}")
         if self.mechanism_properties:
             parts.append(f"mechanism_properties={self.mechanism_properties!r}")
         return f"MongoCredential({', '.join(parts)})"
@@ -210,7 +210,7 @@ class ShownCredential:
         self.source = credential.source
         self.source_origin = credential.source_origin
         self.username = self.shown_user = credential.shown_user
-        self.password = None if credential.password is None else "<hidden>"
+        self.password = None if credential.password is None else HIDDEN
         rules = find_rules(self.mechanism).properties
         self.mechanism_properties = {
             name: value

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple
 
 from mongokey._support.address import Address
+from mongokey._support.secrets import HIDDEN
 from mongokey.cli.demo_certificates import CertificateFiles, make_certificates
 from mongokey.errors import MongoError
 
@@ -41,7 +42,7 @@ class User(NamedTuple):
     mechanisms: tuple[str, ...]
 
     def __repr__(self) -> str:
-        return f"User({self.name!r}, password=<hidden>, mechanisms={self.mechanisms!r})"
+        return f"User({self.name!r}, password={HIDDEN}, mechanisms={self.mechanisms!r})"
 
 
 class ServerMissing(MongoError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mongokey._support.secrets import keeps_secrets
+from mongokey._support.secrets import HIDDEN, keeps_secrets
 from mongokey.auth.credential import MongoCredential
 from mongokey.auth.registry import FALLBACK, PREFERRED, find_rules
 from mongokey.cli.mistakes import find_mistakes
@@ -21,8 +21,6 @@ from mongokey.options.table import MS_KEPT_AS_S, OPTIONS, Option
 
 if TYPE_CHECKING:
     from mongokey.cli.explain_tls import TLSFacts
-
-HIDDEN = "<hidden>"
 
 
 class ShownOption(NamedTuple):

@@ -150,10 +150,10 @@ class _Lookup:
         except _NoSuchName:
             txt.wait(_EXPLAIN_S)
             raise errors.no_such_name(
-                self.question, asked, self.told(f"SRV {asked}"), txt.name_exists
+                self.question, asked, self.attempts_at(f"SRV {asked}"), txt.name_exists
             ) from None
         if records is None:
-            raise errors.no_records(self.question, asked, self.told(f"SRV {asked}"))
+            raise errors.no_records(self.question, asked, self.attempts_at(f"SRV {asked}"))
         hosts = [
             Address((record.target.to_text(omit_final_dot=True).lower(), record.port))
             for record in records
@@ -165,7 +165,7 @@ class _Lookup:
                 raise errors.no_host_name(host, fqdn)
         return hosts, float(records.ttl), txt.text()
 
-    def told(self, asked: str) -> list[Attempt]:
+    def attempts_at(self, asked: str) -> list[Attempt]:
         """What came of the question `asked`."""
         return [attempt for attempt in self.attempts if attempt.question == asked]
 
@@ -187,7 +187,7 @@ class _Lookup:
                 left = self.deadline - monotonic()
                 if left <= 0:
                     raise errors.failed(self.question, name, kind, self.attempts, self.timeout_s)
-                before = len(self.told(asked))
+                before = len(self.attempts_at(asked))
                 reply = server.ask(request, asked, min(within_s, left), self.attempts.append)
                 if reply is not None and reply.rcode() == dns.rcode.NXDOMAIN:
                     raise _NoSuchName
@@ -195,12 +195,12 @@ class _Lookup:
                     try:
                         found = reply.resolve_chaining()  # type: ignore[attr-defined]
                     except dns.exception.DNSException:
-                        self.told(asked)[-1].outcome = errors.MALFORMED
+                        self.attempts_at(asked)[-1].outcome = errors.MALFORMED
                     else:
                         answer: dns.rrset.RRset | None = found.answer
                         return answer
                 # Silence may have been a lost packet; what was said will be said again.
-                if all(a.outcome != errors.TIMED_OUT for a in self.told(asked)[before:]):
+                if all(a.outcome != errors.TIMED_OUT for a in self.attempts_at(asked)[before:]):
                     servers.remove(server)
             within_s *= 2
         raise errors.failed(self.question, name, kind, self.attempts, self.timeout_s)
@@ -248,7 +248,7 @@ class _Side:
             self.name_exists = True
         except _NoSuchName:
             self.name_exists = False
-        except Exception as error:  # told to the asking thread
+        except Exception as error:  # raised in the asking thread
             self._error = error
 
     def wait(self, within_s: float) -> None:

@@ -75,11 +75,11 @@ class KerberosFailure(Portable, Exception):
         self.ticket: Ticket | None = None
 
     def __str__(self) -> str:
-        told = [
+        said = [
             f"{text.strip().rstrip('.')} ({code})" if code is not None else text.strip()
             for text, code in self.messages
         ]
-        return f"{self.library}: {'; '.join(told)}"
+        return f"{self.library}: {'; '.join(said)}"
 
 
 class Context(ABC):

@@ -1,15 +1,16 @@
 """What an access token says of itself, for the errors of a login that was refused.
 
 Reads the claims of a JWT without verifying them (RFC 7519), since the token is our own. Never
-shows a token, and blots out what looks like one in texts of others.
+shows a token.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from binascii import Error as Base64Error
 from collections.abc import Mapping
+
+from mongokey._support.secret_texts import hide_tokens
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -23,18 +24,6 @@ _TIMES = ("exp", "nbf")
 _MAX_TOKEN = 256 * 1024
 _LONGEST_CLAIM = 200
 _MOST_VALUES = 5
-
-# A JSON object in base64url always begins with "ey"; a token is two or three of these parts.
-_jwt = re.compile(r"ey[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)?")
-_bearer = re.compile(
-    r"((?:access_token|refresh_token|id_token|client_secret)[\"']?\s*[:=]\s*[\"']?)[^\s\"',&}]+",
-    re.IGNORECASE,
-)
-
-
-def mask(text: str) -> str:
-    """`text` without what looks like a token."""
-    return _bearer.sub(r"\1<hidden>", _jwt.sub("<token>", text))
 
 
 class Evidence:
@@ -98,5 +87,5 @@ def show(name: str, claim: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = mask(str(value))
+    text = hide_tokens(str(value))
     return repr(text if len(text) <= _LONGEST_CLAIM else text[:_LONGEST_CLAIM] + "...")

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from mongokey._support.clock import monotonic
 from mongokey._support.portable import Portable
+from mongokey._support.secret_texts import hide_tokens
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
-from mongokey.auth.oidc.claims import mask
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -60,7 +60,7 @@ class Answer:
 
     def shown(self) -> str:
         """Status and beginning of the body, fit for an error message."""
-        body = mask(" ".join(self.body.split()))
+        body = hide_tokens(" ".join(self.body.split()))
         if len(body) > _LONGEST_SHOWN:
             body = body[:_LONGEST_SHOWN] + "..."
         return f"HTTP {self.status} {self.reason}, " + (repr(body) if body else "an empty body")
@@ -114,7 +114,7 @@ def _once(
     except TimeoutError:
         raise SourceError(f"{where} did not answer in time", LoginTimeout) from None
     except (OSError, HTTPException) as error:
-        said = mask(f"{type(error).__name__}: {error}")[:_LONGEST_SHOWN]
+        said = hide_tokens(f"{type(error).__name__}: {error}")[:_LONGEST_SHOWN]
         raise SourceError(f"{where} gave no HTTP answer ({said}): {absent}") from None
     finally:
         connection.close()

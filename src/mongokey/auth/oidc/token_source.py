@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from mongokey._support.hostnames import host_problem
 from mongokey._support.portable import Portable
 from mongokey._support.reprs import with_safe_repr
+from mongokey._support.secret_texts import hide_tokens
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
-from mongokey.auth.oidc.claims import mask
 from mongokey.auth.oidc.tokens import Failure
 from mongokey.errors import ConfigurationError
 
@@ -130,7 +130,7 @@ class Provider:
 
         if isinstance(error, SourceError):
             return Failure(error.kind, error.message, error.__cause__, error.hint)
-        text = mask(str(error))[:_LONGEST_REASON]
+        text = hide_tokens(str(error))[:_LONGEST_REASON]
         raised = f"{self.name} raised {type(error).__name__}" + (f": {text}" if text else "")
         if isinstance(error, TimeoutError):
             return Failure(LoginTimeout, f"{raised} (it had {timeout_s:.1f} s)", error)

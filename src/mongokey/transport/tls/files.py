@@ -28,8 +28,8 @@ from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import Secret
 from mongokey.errors import ConfigurationError
 from mongokey.transport.tls.der import Malformed, revocation_list
+from mongokey.transport.tls.directories import hashed_files
 from mongokey.transport.tls.pem import CERTIFICATES, LISTS, Block, File, as_file, text_of
-from mongokey.transport.tls.system import hashed_files
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

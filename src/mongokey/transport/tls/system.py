@@ -1,7 +1,7 @@
 """The authorities that this machine trusts: where they are, and which of those places name nothing.
 
-Knows Python's default paths, SSL_CERT_FILE, SSL_CERT_DIR, and the names that OpenSSL looks files in
-a directory up by. Must not know contexts: both ways to speak TLS load what is found here.
+Knows Python's default paths, SSL_CERT_FILE and SSL_CERT_DIR. Must not know contexts: both ways to
+speak TLS load what is found here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 
 from mongokey.errors import ConfigurationError
+from mongokey.transport.tls.directories import hashed_files
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -52,21 +53,6 @@ class SystemAuthorities:
         return None if self._path is None else nullcontext(self._path)
 
 
-def hashed_files(directory: str, lists: bool = False) -> list[str]:
-    """The files of a directory under the names that OpenSSL looks certificates (or, `lists`,
-    revocation lists) up by; none where there is no directory."""
-    mark = ".r" if lists else "."
-    try:
-        names = sorted(os.listdir(directory)) if directory else []
-    except (OSError, ValueError):
-        return []
-    return [
-        os.path.join(directory, name)
-        for name in names
-        if name[8 : 8 + len(mark)] == mark and name[8 + len(mark) :].isdigit()
-    ]
-
-
 def unheeded() -> str:
     """What the environment names in vain, for errors: "" if nothing."""
     said = []
@@ -102,4 +88,4 @@ def no_authorities() -> ConfigurationError:
     )
 
 
-__all__ = ["SystemAuthorities", "hashed_files", "no_authorities", "unheeded"]
+__all__ = ["SystemAuthorities", "no_authorities", "unheeded"]
