@@ -7,8 +7,7 @@ It knows PyMongo's methods and their arguments. The operations that they take ar
 from __future__ import annotations
 
 from mongokey.commands.named_part import NamedPart
-from mongokey.cursor import CommandCursor
-from mongokey.errors import OperationFailure
+from mongokey.cursor import CommandCursor, Cursor
 from mongokey.execution.blocking_cores import BlockingCollection
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -44,6 +43,8 @@ class Collection(NamedPart, BlockingCollection["_Document"]):
     """The collection `name` of `database`; options left out are the database's."""
 
     _kind = "collection"
+    _command_cursor_class = CommandCursor
+    _cursor_class = Cursor
 
     if TYPE_CHECKING:
 
@@ -128,16 +129,6 @@ class Collection(NamedPart, BlockingCollection["_Document"]):
 
     # -- find and count -------------------------------------------------------------------------
 
-    def _find_one(
-        self, filter: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> _Document | None:
-        """`find_one` with options."""
-        from mongokey.commands.arguments import filter_or_id
-
-        for document in self.find(filter_or_id(filter), *args, **kwargs).limit(-1):
-            return document
-        return None
-
     def count_documents(
         self, filter: Mapping[str, Any], session: None = None, comment: Any = None, **kwargs: Any
     ) -> int:
@@ -197,7 +188,7 @@ class Collection(NamedPart, BlockingCollection["_Document"]):
         """Run an aggregation; returns a `CommandCursor` over its result."""
         from mongokey.commands.aggregate import aggregate
 
-        return self._open_cursor(
+        return self._execute(
             aggregate(
                 self._namespace,
                 self._inherited,
@@ -342,13 +333,9 @@ class Collection(NamedPart, BlockingCollection["_Document"]):
 
     def options(self, session: None = None, comment: Any = None) -> dict[str, Any]:
         """The options the collection was created with, a dict; empty if there is none."""
-        cursor = self.database.list_collections(
-            session=session, filter={"name": self.name}, comment=comment
-        )
-        for each in cursor:
-            options: dict[str, Any] = each.get("options", {})
-            return options
-        return {}
+        from mongokey.commands.collections import collection_options
+
+        return self._run(collection_options(self._namespace, session, comment))
 
     # -- indexes --------------------------------------------------------------------------------
 
@@ -398,24 +385,17 @@ class Collection(NamedPart, BlockingCollection["_Document"]):
         self, session: None = None, comment: Any = None
     ) -> CommandCursor[dict[str, Any]]:
         """A cursor over the indexes, a document for each."""
-        from mongokey._support.server_codes import NAMESPACE_NOT_FOUND
         from mongokey.commands.indexes import list_indexes
 
-        try:
-            return self._open_cursor(list_indexes(self._namespace, session, comment))
-        except OperationFailure as error:
-            if error.code != NAMESPACE_NOT_FOUND:
-                raise
-            # enumerate-indexes: a collection that is not there has no indexes.
-            return CommandCursor._of([])
+        cursor: CommandCursor[dict[str, Any]] = self._run(
+            list_indexes(self._namespace, session, comment)
+        )
+        return cursor
 
     def index_information(
         self, session: None = None, comment: Any = None
     ) -> dict[str, dict[str, Any]]:
         """The indexes: name -> their facts, with ``key`` as a list of pairs."""
-        information = {}
-        for index in self.list_indexes(session=session, comment=comment):
-            index["key"] = list(index["key"].items())
-            name = index.pop("name")
-            information[name] = dict(index)
-        return information
+        from mongokey.commands.indexes import index_information
+
+        return self._run(index_information(self._namespace, session, comment))

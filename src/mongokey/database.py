@@ -9,7 +9,7 @@ from __future__ import annotations
 from mongokey.collection import Collection
 from mongokey.commands import arguments as arguments
 from mongokey.commands.named_part import NamedPart
-from mongokey.errors import CollectionInvalid
+from mongokey.cursor import CommandCursor
 from mongokey.execution.blocking_cores import BlockingDatabase
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from mongokey.bson.codec_options import CodecOptions
     from mongokey.bson.dbref import DBRef
-    from mongokey.cursor import CommandCursor
     from mongokey.mongo_client import MongoClient
     from mongokey.read_concern import ReadConcern
     from mongokey.read_preferences import _ServerMode
@@ -33,6 +32,7 @@ class Database(NamedPart, BlockingDatabase["_Document"]):
 
     _kind = "database"
     _collection_class = Collection
+    _command_cursor_class = CommandCursor
 
     if TYPE_CHECKING:
 
@@ -75,7 +75,7 @@ class Database(NamedPart, BlockingDatabase["_Document"]):
         """
         from mongokey.commands.command import user_cursor_command
 
-        return self._open_cursor(
+        return self._execute(
             user_cursor_command(
                 self._namespace,
                 command,
@@ -95,7 +95,7 @@ class Database(NamedPart, BlockingDatabase["_Document"]):
         """Run an aggregation over the database (``$currentOp``, ``$documents``…)."""
         from mongokey.commands.aggregate import aggregate
 
-        return self._open_cursor(
+        return self._execute(
             aggregate(self._namespace, self._inherited, pipeline, session, kwargs)
         )
 
@@ -120,10 +120,9 @@ class Database(NamedPart, BlockingDatabase["_Document"]):
         collection = self.get_collection(
             name, codec_options, read_preference, write_concern, read_concern
         )
-        operation = create_collection(self._namespace, self._inherited, name, kwargs)
-        if check_exists and self.list_collection_names(filter={"name": name}):
-            raise CollectionInvalid(f"collection {name} already exists")
-        self._execute(operation)
+        self._run(
+            create_collection(self._namespace, self._inherited, name, check_exists, kwargs)
+        )
         return collection
 
     def list_collections(
@@ -136,7 +135,7 @@ class Database(NamedPart, BlockingDatabase["_Document"]):
         """A cursor over the collections, a document for each."""
         from mongokey.commands.collections import list_collections
 
-        return self._open_cursor(
+        return self._execute(
             list_collections(self._namespace, session, filter, comment, kwargs)
         )
 
@@ -148,11 +147,11 @@ class Database(NamedPart, BlockingDatabase["_Document"]):
         **kwargs: Any,
     ) -> list[str]:
         """The names of the collections, a list."""
-        from mongokey.commands.collections import name_only
+        from mongokey.commands.collections import list_collection_names
 
-        kwargs.setdefault("nameOnly", name_only(filter))
-        with self.list_collections(session, filter=filter, comment=comment, **kwargs) as cursor:
-            return [each["name"] for each in cursor]
+        return self._run(
+            list_collection_names(self._namespace, session, filter, comment, kwargs)
+        )
 
     def drop_collection(
         self,

@@ -237,7 +237,8 @@ LAYERS: list[set[str]] = [
     {"commands", "commands.housekeeping"},
     {"operations"},
     # The cores of the blocking face, which make operations and execute them.
-    {"cursor", "execution.blocking_cores"},
+    {"execution.blocking_cores", "execution.blocking_cursor"},
+    {"cursor"},
     {"collection"},
     {"database"},
     {"mongo_client"},

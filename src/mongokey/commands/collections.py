@@ -5,7 +5,8 @@ from __future__ import annotations
 from mongokey._support.server_codes import NAMESPACE_NOT_FOUND
 from mongokey.commands import arguments as arguments
 from mongokey.commands.command import Command, CursorCommand
-from mongokey.errors import ConfigurationError
+from mongokey.commands.plan import all_documents
+from mongokey.errors import CollectionInvalid, ConfigurationError
 from mongokey.execution.operation import Namespace
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey.commands.inherited_options import InheritedOptions
+    from mongokey.commands.plan import Plan
     from mongokey.execution.operation import Operation
 
 
@@ -29,18 +31,44 @@ def list_collections(
     return CursorCommand(namespace, document, retryable_read=True)
 
 
-def name_only(filter: Any) -> bool:
-    """Whether names are all that a list of collections with this filter needs: the server may
-    then leave out the rest, and does not lock the collections."""
-    return filter is None or (isinstance(filter, dict) and set(filter) <= {"name"})
+def list_collection_names(
+    namespace: Namespace, session: None, filter: Any, comment: Any, further: dict[str, Any]
+) -> Plan[list[str]]:
+    """The names of the collections."""
+    # Where only names are asked for, the server does not lock the collections.
+    only_names = filter is None or (isinstance(filter, dict) and set(filter) <= {"name"})
+    further = {"nameOnly": only_names, **further}
+    command = list_collections(namespace, session, filter, comment, further)
+    return [each["name"] for each in (yield from all_documents(command))]
+
+
+def collection_options(namespace: Namespace, session: None, comment: Any) -> Plan[dict[str, Any]]:
+    """The options the collection was created with; empty if there is none."""
+    filter = {"name": namespace.collection}
+    command = list_collections(namespace, session, filter, comment, {})
+    for each in (yield from all_documents(command)):
+        options: dict[str, Any] = each.get("options", {})
+        return options
+    return {}
 
 
 def create_collection(
-    namespace: Namespace, options: InheritedOptions, name: str, further: dict[str, Any]
-) -> Operation:
-    """Create the collection `name` with options (capped, validator, timeseries…)."""
+    namespace: Namespace,
+    options: InheritedOptions,
+    name: str,
+    check_exists: bool,
+    further: dict[str, Any],
+) -> Plan[None]:
+    """Create the collection `name` with options (capped, validator, timeseries…).
+
+    Raises `CollectionInvalid` if it exists (looked up first, with `check_exists`).
+    """
     document = arguments.add_options({"create": name}, further)
-    return Command(namespace, document).for_writing(options)
+    if check_exists and (
+        yield from list_collection_names(namespace, None, {"name": name}, None, {})
+    ):
+        raise CollectionInvalid(f"collection {name} already exists")
+    yield Command(namespace, document).for_writing(options)
 
 
 def drop_collection(

@@ -33,6 +33,19 @@ cdef class CursorState:
         if self.server_cursor is not None:
             self.defer_kill()
 
+    @property
+    def has_more(self):
+        """Whether there is a batch to be fetched, besides the one at hand."""
+        return self.server_cursor is not None and not self.closed
+
+    def take_batch(self):
+        """The documents of the batch at hand, a list; they are no longer the cursor's."""
+        cdef list documents = self.documents
+        cdef Py_ssize_t first = self.index, end = self.size
+        self.documents = None
+        self.index = self.size = 0
+        return [] if documents is None else documents[first:end]
+
     cdef int claim(self) except -1:
         if self.fetching:
             raise InvalidOperation(

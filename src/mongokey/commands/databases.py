@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mongokey.commands import arguments as arguments
 from mongokey.commands.command import Command
+from mongokey.commands.plan import Documents
 from mongokey.execution.operation import Namespace
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -11,7 +12,32 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey.commands.inherited_options import InheritedOptions
+    from mongokey.commands.plan import Plan
     from mongokey.execution.operation import Operation
+
+
+def list_databases(session: None, comment: Any, further: dict[str, Any]) -> Plan[Any]:
+    """A cursor over the databases, a document for each (enumerate-databases)."""
+    return (yield Documents((yield _list_databases(session, comment, further))))
+
+
+def list_database_names(session: None, comment: Any) -> Plan[list[str]]:
+    """The names of the databases."""
+    databases = yield _list_databases(session, comment, {"nameOnly": True})
+    return [each["name"] for each in databases]
+
+
+def _list_databases(session: None, comment: Any, further: dict[str, Any]) -> Command:
+    arguments.refuse_session(session)
+    document = arguments.add_options({"listDatabases": 1}, further, comment)
+    return Command(Namespace("admin"), document, parse=_databases)
+
+
+def _databases(reply: dict[str, Any]) -> list[dict[str, Any]]:
+    databases = reply["databases"]
+    if not isinstance(databases, list):
+        raise TypeError("databases is not an array")
+    return databases
 
 
 def drop_database(options: InheritedOptions, name: str, session: None, comment: Any) -> Operation:

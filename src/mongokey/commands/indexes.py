@@ -6,6 +6,8 @@ from mongokey._support.server_codes import NAMESPACE_NOT_FOUND
 from mongokey.commands import arguments as arguments
 from mongokey.commands.command import Command, CursorCommand
 from mongokey.commands.index_model import index_documents
+from mongokey.commands.plan import Documents, all_documents
+from mongokey.errors import OperationFailure
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -59,10 +61,38 @@ def drop_index(
     return command
 
 
-def list_indexes(namespace: Namespace, session: None, comment: Any) -> CursorCommand:
-    """A cursor over the indexes, a document for each."""
+def list_indexes(namespace: Namespace, session: None, comment: Any) -> Plan[Any]:
+    """A cursor over the indexes, a document for each (enumerate-indexes)."""
     arguments.refuse_session(session)
-    document = arguments.add_options(
-        {"listIndexes": namespace.collection, "cursor": {}}, {}, comment
-    )
+    try:
+        return (yield _list_indexes(namespace, comment))
+    except OperationFailure as error:
+        if error.code != NAMESPACE_NOT_FOUND:
+            raise
+        # A collection that is not there has no indexes.
+        return (yield Documents([]))
+
+
+def index_information(
+    namespace: Namespace, session: None, comment: Any
+) -> Plan[dict[str, dict[str, Any]]]:
+    """The indexes: name -> their facts, with ``key`` as a list of pairs."""
+    arguments.refuse_session(session)
+    information = {}
+    try:
+        indexes = yield from all_documents(_list_indexes(namespace, comment))
+    except OperationFailure as error:
+        if error.code != NAMESPACE_NOT_FOUND:
+            raise
+        return {}
+    for index in indexes:
+        index["key"] = list(index["key"].items())
+        name = index.pop("name")
+        information[name] = dict(index)
+    return information
+
+
+def _list_indexes(namespace: Namespace, comment: Any) -> CursorCommand:
+    document: dict[str, Any] = {"listIndexes": namespace.collection, "cursor": {}}
+    arguments.add_options(document, {}, comment)
     return CursorCommand(namespace, document, retryable_read=True)

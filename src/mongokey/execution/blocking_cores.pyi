@@ -1,13 +1,13 @@
 from collections.abc import Collection as AbstractCollection
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from mongokey.bson.codec_options import CodecOptions
 from mongokey.commands.command import CursorCommand
 from mongokey.commands.inherited_options import OptionsHolder
 from mongokey.cursor import CommandCursor, Cursor
 from mongokey.execution.execution import Executor
-from mongokey.execution.operation import Namespace, Operation
+from mongokey.execution.operation import Namespace
 from mongokey.read_concern import ReadConcern
 from mongokey.read_preferences import _ServerMode
 from mongokey.results import DeleteResult, InsertOneResult, UpdateResult
@@ -20,9 +20,11 @@ _Keys = str | Sequence[str | tuple[str, Any]] | Mapping[str, Any]
 class Blocking(OptionsHolder):
     @property
     def _executor(self) -> Executor: ...
-    def _execute(self, operation: Operation) -> Any: ...
-    def _open_cursor(self, command: CursorCommand) -> CommandCursor[Any]: ...
-    def _run(self, plan: Generator[Operation, Any, _Result]) -> _Result: ...
+    @overload
+    def _execute(self, step: CursorCommand) -> CommandCursor[Any]: ...
+    @overload
+    def _execute(self, step: Any) -> Any: ...
+    def _run(self, plan: Generator[Any, Any, _Result]) -> _Result: ...
 
 class BlockingClient(Blocking, Generic[_Document]): ...
 

@@ -14,11 +14,16 @@ from mongokey.commands.collection_operations cimport (
     update as make_update,
 )
 from mongokey.commands.command cimport CursorCommand, user_command
-from mongokey.cursor cimport Cursor
+from mongokey.commands.find_query cimport FindQuery
+from mongokey.execution.blocking_cursor cimport (
+    BatchCursor,
+    BlockingCommandCursor,
+    BlockingCursor,
+)
 from mongokey.execution.operation cimport Namespace, Operation
 
 from mongokey.commands import arguments as arguments
-from mongokey.cursor import CommandCursor
+from mongokey.commands.plan import Documents
 
 
 cdef class Blocking(OptionsHolder):
@@ -28,34 +33,37 @@ cdef class Blocking(OptionsHolder):
     def _executor(self):
         return self.executor
 
-    def _execute(self, Operation operation not None):
-        """Carry out one operation; returns its result."""
-        return self.executor.execute(operation)
+    def _execute(self, step):
+        """Carry out one step of a plan; returns its result.
 
-    def _open_cursor(self, CursorCommand command not None):
-        """Carry out a command that opens a cursor; returns a `CommandCursor` over its documents,
-        which keeps this object, and so the client, alive."""
-        return CommandCursor._open(
-            self,
-            self.executor,
-            command.namespace,
-            command.context,
-            command,
-            command.batch_size,
-            command.get_more_extras,
-        )
+        A step is an operation; a command that opens a cursor, which gives a `CommandCursor` that
+        keeps this object, and so the client, alive; `Documents`, which give one too; or such a
+        cursor, whose next batch is fetched.
+        """
+        cdef BlockingCommandCursor cursor
+        if isinstance(step, CursorCommand):
+            batch = self.executor.execute(<Operation>step)
+            kind = type(self)._command_cursor_class
+            cursor = <BlockingCommandCursor?>kind.__new__(kind)
+            cursor.begin(self, self.executor, <CursorCommand>step, batch)
+            return cursor
+        if isinstance(step, Operation):
+            return self.executor.execute(<Operation>step)
+        if isinstance(step, Documents):
+            return type(self)._command_cursor_class._of(step.documents)
+        return (<BatchCursor?>step)._fill()
 
     def _run(self, plan):
         """Carry out a plan, a generator over operations; returns its result."""
         try:
-            operation = next(plan)
+            step = next(plan)
             while True:
                 try:
-                    result = self.executor.execute(<Operation?>operation)
+                    result = self._execute(step)
                 except BaseException as error:
-                    operation = plan.throw(error)
+                    step = plan.throw(error)
                 else:
-                    operation = plan.send(result)
+                    step = plan.send(result)
         except StopIteration as end:
             return end.value
         finally:
@@ -178,14 +186,13 @@ cdef class BlockingCollection(Blocking):
     def _namespace(self):
         return self.namespace
 
-    def _bind(self, Cursor cursor not None):
+    def _bind(self, BlockingCursor cursor not None):
         """Give a new cursor what it takes from its collection."""
-        cursor._collection = self
+        cursor.owner = self
         cursor.executor = self.executor
         cursor.namespace = self.namespace
         cursor.context = self.inherited.context
-        cursor.read_preference = self.inherited.read_preference_element
-        cursor.read_concern = self.inherited.read_concern_element
+        cursor.inherited = self.inherited
 
     def insert_one(
         self, document, bypass_document_validation=None, session=None, comment=None
@@ -332,10 +339,12 @@ cdef class BlockingCollection(Blocking):
 
         `filter` may also be an ``_id``; further arguments are those of `find`.
         """
+        cdef FindQuery query
         if args or kwargs:
-            return self._find_one(filter, args, kwargs)
+            query = FindQuery(arguments.filter_or_id(filter), *args, **kwargs)
+            return self.executor.execute(query.first(self.namespace, self.inherited))
         return self.executor.execute(find_first(self.namespace, self.inherited, filter))
 
     def find(self, *args, **kwargs):
         """A `Cursor` over the documents that a filter matches; arguments as PyMongo's `find`."""
-        return Cursor(self, *args, **kwargs)
+        return type(self)._cursor_class(self, *args, **kwargs)

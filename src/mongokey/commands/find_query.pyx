@@ -1,0 +1,320 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True
+"""`FindQuery`: the arguments of a `find`, checked, and the operation that they become.
+
+It knows PyMongo's arguments (crud specification, "Find"). It must not know cursors: who has the
+operation carried out, and may still change the query, is theirs to decide.
+"""
+
+from libc.stdint cimport int64_t
+
+from mongokey.commands.crud cimport Find
+from mongokey.commands.inherited_options cimport InheritedOptions
+from mongokey.execution.operation cimport Namespace
+
+from mongokey.commands import arguments as arguments
+
+# `CursorType`: PyMongo's numbers.
+cdef enum:
+    NON_TAILABLE = 0
+    TAILABLE = 2
+    TAILABLE_AWAIT = 34
+    EXHAUST = 64
+
+
+cdef class FindQuery:
+    """One query; the arguments are those of PyMongo's `find`.
+
+    Each setter leaves all fields in agreement before what was there is let go, since destructors
+    may run then.
+    """
+
+    def __init__(
+        self,
+        filter=None,
+        projection=None,
+        skip=0,
+        limit=0,
+        no_cursor_timeout=False,
+        cursor_type=NON_TAILABLE,
+        sort=None,
+        allow_partial_results=False,
+        oplog_replay=False,
+        batch_size=0,
+        collation=None,
+        hint=None,
+        max_scan=None,
+        max_time_ms=None,
+        max=None,
+        min=None,
+        return_key=None,
+        show_record_id=None,
+        snapshot=None,
+        comment=None,
+        session=None,
+        allow_disk_use=None,
+        let=None,
+    ):
+        self.set_up(
+            filter,
+            projection,
+            skip,
+            limit,
+            no_cursor_timeout,
+            cursor_type,
+            sort,
+            allow_partial_results,
+            oplog_replay,
+            batch_size,
+            collation,
+            hint,
+            max_scan,
+            max_time_ms,
+            max,
+            min,
+            return_key,
+            show_record_id,
+            snapshot,
+            comment,
+            session,
+            allow_disk_use,
+            let,
+        )
+
+    cdef int set_up(
+        self,
+        filter,
+        projection,
+        skip,
+        limit,
+        no_cursor_timeout,
+        cursor_type,
+        sort,
+        allow_partial_results,
+        oplog_replay,
+        batch_size,
+        collation,
+        hint,
+        max_scan,
+        max_time_ms,
+        max,
+        min,
+        return_key,
+        show_record_id,
+        snapshot,
+        comment,
+        session,
+        allow_disk_use,
+        let,
+    ) except -1:
+        if filter is not None:
+            arguments.check_mapping("filter", filter)
+        if session is not None:
+            arguments.refuse_session(session)
+        if cursor_type not in (NON_TAILABLE, TAILABLE, TAILABLE_AWAIT, EXHAUST):
+            raise ValueError("not a valid value for cursor_type")
+        if max_scan is not None or snapshot:
+            raise ValueError("max_scan and snapshot were removed in MongoDB 4.0")
+        self.options = {}
+        self.filter = filter
+        if projection is not None:
+            self.projection = arguments.projection_document(projection)
+        self.tailable = cursor_type in (TAILABLE, TAILABLE_AWAIT)
+        if self.tailable:
+            self.options["tailable"] = True
+            if cursor_type == TAILABLE_AWAIT:
+                self.options["awaitData"] = True
+        if no_cursor_timeout:
+            self.options["noCursorTimeout"] = True
+        if allow_partial_results:
+            self.options["allowPartialResults"] = True
+        if oplog_replay:
+            self.options["oplogReplay"] = True
+        if return_key is not None:
+            self.options["returnKey"] = return_key
+        if show_record_id is not None:
+            self.options["showRecordId"] = show_record_id
+        if comment is not None:
+            self.options["comment"] = comment
+        if allow_disk_use is not None:
+            self.options["allowDiskUse"] = allow_disk_use
+        if let is not None:
+            self.options["let"] = let
+        self.set_skip(skip)
+        self.set_limit(limit)
+        self.set_batch_size(batch_size)
+        if sort is not None:
+            self.set_sort(sort, None)
+        if hint is not None:
+            self.set_hint(hint)
+        if collation is not None:
+            self.set_option("collation", collation)
+        if max_time_ms is not None:
+            self.set_option("maxTimeMS", max_time_ms)
+        if max is not None:
+            self.set_option("max", max)
+        if min is not None:
+            self.set_option("min", min)
+        return 0
+
+    cpdef int set_limit(self, limit) except -1:
+        """At most so many documents; 0: all, a negative number: in a single batch."""
+        cdef int64_t most
+        if not isinstance(limit, int):
+            arguments.refuse_type("limit", "an integer", limit)
+        most = -limit if limit < 0 else limit
+        self.single_batch = limit < 0
+        self.empty = False
+        self.limit = most
+        return 0
+
+    cpdef int set_skip(self, skip) except -1:
+        if not isinstance(skip, int):
+            arguments.refuse_type("skip", "an integer", skip)
+        if skip < 0:
+            raise ValueError("skip must be >= 0")
+        self.skip = skip
+        return 0
+
+    cpdef int set_batch_size(self, batch_size) except -1:
+        if not isinstance(batch_size, int):
+            arguments.refuse_type("batch_size", "an integer", batch_size)
+        if batch_size < 0:
+            raise ValueError("batch_size must be >= 0")
+        self.batch_size = batch_size
+        return 0
+
+    cpdef int set_sort(self, key_or_list, direction) except -1:
+        sort = arguments.index_document(arguments.index_pairs(key_or_list, direction))
+        _old, self.sort = self.sort, sort
+        return 0
+
+    cpdef int set_hint(self, index) except -1:
+        """An index, by its name or its keys; None takes a hint back."""
+        hint = arguments.hint_value(index)
+        _old, self.hint = self.hint, hint
+        return 0
+
+    cpdef int set_option(self, str name, value) except -1:
+        """A further field of the command; None takes it back."""
+        if name == "maxTimeMS":
+            if value is not None and not isinstance(value, int):
+                arguments.refuse_type("max_time_ms", "an integer or None", value)
+        elif name == "allowDiskUse":
+            if not isinstance(value, bool):
+                arguments.refuse_type("allow_disk_use", "a bool", value)
+        elif name == "collation":
+            value = arguments.collation_document(value)
+        elif name in ("min", "max"):
+            value = arguments.index_document(arguments.index_pairs(value))
+        if value is None:
+            self.options.pop(name, None)
+        else:
+            self.options[name] = value
+        return 0
+
+    def set_max_await_time_ms(self, max_await_time_ms):
+        """How long a getMore waits for documents; nothing, unless the cursor is tailable-await."""
+        if max_await_time_ms is not None and not isinstance(max_await_time_ms, int):
+            arguments.refuse_type("max_await_time_ms", "an integer or None", max_await_time_ms)
+        if self.tailable and "awaitData" in self.options and max_await_time_ms is not None:
+            self.get_more_extras = {"maxTimeMS": max_await_time_ms}
+
+    def set_filter(self, filter):
+        """Another filter."""
+        _old, self.filter = self.filter, filter
+
+    def set_slice(self, int64_t start, stop):
+        """The documents from `start` on, up to and without `stop` (None: all)."""
+        cdef int64_t limit = 0
+        if stop is not None:
+            limit = <int64_t>stop - start
+            if limit < 0:
+                raise IndexError(
+                    f"stop index must be greater than start index for slice {slice(start, stop)!r}"
+                )
+        self.set_skip(start)
+        self.set_limit(limit)
+        self.empty = stop is not None and limit == 0
+
+    def copy(self):
+        """The same query, to be changed without changing this one."""
+        cdef FindQuery made = FindQuery.__new__(FindQuery)
+        made.filter = self.filter
+        made.projection = self.projection
+        made.sort = self.sort
+        made.hint = self.hint
+        made.skip = self.skip
+        made.limit = self.limit
+        made.batch_size = self.batch_size
+        made.single_batch = self.single_batch
+        made.empty = self.empty
+        made.tailable = self.tailable
+        made.options = dict(self.options)
+        made.get_more_extras = self.get_more_extras
+        return made
+
+    def deep_copy(self, memo):
+        """The same query, with copies of its filter and options."""
+        from copy import deepcopy
+
+        cdef FindQuery made = self.copy()
+        made.filter = deepcopy(self.filter, memo)
+        made.options = deepcopy(self.options, memo)
+        return made
+
+    def document(self):
+        """Filter, projection, sort and the other fields of the command, for `explain`."""
+        document = {"filter": self.filter or {}}
+        for name, value in (
+            ("projection", self.projection),
+            ("sort", self.sort),
+            ("skip", self.skip),
+            ("limit", self.limit),
+            ("batchSize", self.batch_size),
+            ("singleBatch", self.single_batch),
+            ("hint", self.hint),
+        ):
+            if value:
+                document[name] = value
+        document.update(self.options)
+        return document
+
+    cdef Find operation(self, Namespace namespace, InheritedOptions options):
+        cdef Find operation = Find.__new__(Find)
+        operation.namespace = namespace
+        operation.context = options.context
+        operation.filter = self.filter
+        operation.projection = self.projection
+        operation.sort = self.sort
+        operation.skip = self.skip
+        operation.limit = self.limit
+        operation.single_batch = self.single_batch
+        operation.batch_size = self.batch_size
+        if self.batch_size == 1 and self.limit != 1 and not self.single_batch:
+            # Old servers take 1 to mean a single batch; PyMongo asks for 2 as well.
+            operation.batch_size = 2
+        if self.limit and operation.batch_size == self.limit and not self.single_batch:
+            # A server that stops at the end of the batch does not see that it was the last, and
+            # would leave the cursor open: with one more to look for, it meets the limit.
+            operation.batch_size += 1
+        extras = dict(self.options) if self.options else {}
+        if self.hint is not None:
+            extras["hint"] = self.hint
+        operation.extras = extras or None
+        operation.retryable_read = True
+        operation.read_preference = options.read_preference_element
+        operation.read_concern = options.read_concern_element
+        return operation
+
+    cdef Find first(self, Namespace namespace, InheritedOptions options):
+        """The first document alone, or None."""
+        cdef Find operation
+        self.set_limit(-1)
+        operation = self.operation(namespace, options)
+        operation.first_only = True
+        return operation
+
+    cdef dict extras_of_get_more(self):
+        if "comment" not in self.options:
+            return self.get_more_extras
+        return dict(self.get_more_extras or {}, comment=self.options["comment"])
