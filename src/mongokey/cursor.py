@@ -57,9 +57,7 @@ class Cursor(FindSettings, BlockingCursor["_Document"]):
     def explain(self) -> dict[str, Any]:
         """The server's plan for the query, a dict."""
         find = {"find": self.collection.name, **self._query.document()}
-        return self.collection.database.command(
-            {"explain": find, "verbosity": "allPlansExecution"}
-        )
+        return self.collection.database.command({"explain": find, "verbosity": "allPlansExecution"})
 
     if TYPE_CHECKING:
 

@@ -95,9 +95,7 @@ class Database(NamedPart, BlockingDatabase["_Document"]):
         """Run an aggregation over the database (``$currentOp``, ``$documents``…)."""
         from mongokey.commands.aggregate import aggregate
 
-        return self._execute(
-            aggregate(self._namespace, self._inherited, pipeline, session, kwargs)
-        )
+        return self._execute(aggregate(self._namespace, self._inherited, pipeline, session, kwargs))
 
     def create_collection(
         self,
@@ -120,9 +118,7 @@ class Database(NamedPart, BlockingDatabase["_Document"]):
         collection = self.get_collection(
             name, codec_options, read_preference, write_concern, read_concern
         )
-        self._run(
-            create_collection(self._namespace, self._inherited, name, check_exists, kwargs)
-        )
+        self._run(create_collection(self._namespace, self._inherited, name, check_exists, kwargs))
         return collection
 
     def list_collections(
@@ -135,9 +131,7 @@ class Database(NamedPart, BlockingDatabase["_Document"]):
         """A cursor over the collections, a document for each."""
         from mongokey.commands.collections import list_collections
 
-        return self._execute(
-            list_collections(self._namespace, session, filter, comment, kwargs)
-        )
+        return self._execute(list_collections(self._namespace, session, filter, comment, kwargs))
 
     def list_collection_names(
         self,
@@ -149,9 +143,7 @@ class Database(NamedPart, BlockingDatabase["_Document"]):
         """The names of the collections, a list."""
         from mongokey.commands.collections import list_collection_names
 
-        return self._run(
-            list_collection_names(self._namespace, session, filter, comment, kwargs)
-        )
+        return self._run(list_collection_names(self._namespace, session, filter, comment, kwargs))
 
     def drop_collection(
         self,

@@ -469,7 +469,7 @@ def test_what_a_setter_replaces_goes_when_the_new_value_is_there(client: Any, se
 
     class Value(dict[str, Any]):
         def __del__(self) -> None:
-            seen.append(cursor.clone()._spec())
+            seen.append(cursor.clone()._query.document())
 
     cursor = client["x"]["y"].find()
     getattr(cursor, setter)({"a": Value(b=1)})

@@ -4,6 +4,7 @@ and objects whose `__init__` never ran."""
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import weakref
 from types import GenericAlias
@@ -19,8 +20,9 @@ import pytest
 from mongokey import MongoClient
 from mongokey._support.not_yet import NOT_YET
 from mongokey.collection import Collection
-from mongokey.cursor import BatchCursor, CommandCursor, Cursor
+from mongokey.cursor import CommandCursor, Cursor
 from mongokey.database import Database
+from mongokey.execution.blocking_cursor import BatchCursor
 from mongokey.write_concern import WriteConcern
 
 CLASSES: list[tuple[Any, Any]] = [
@@ -128,10 +130,27 @@ def test_databases_and_collections_keep_their_client() -> None:
 CLIENT = "mongodb://127.0.0.1:1/"
 
 
-@pytest.mark.parametrize("ours", [Database, Collection])
-def test_classes_and_instances_can_be_patched(ours: Any) -> None:
+# A method of each that its core has, so that the class itself has none in its dict.
+OF_THE_CORE = [
+    (Database, "command"),
+    (Collection, "find_one"),
+    (Collection, "insert_one"),
+    (Cursor, "to_list"),
+    (CommandCursor, "try_next"),
+]
+
+
+OF_PYTHON = {
+    MongoClient: "close",
+    Database: "get_collection",
+    Collection: "with_options",
+    Cursor: "limit",
+}
+
+
+@pytest.mark.parametrize(("ours", "method"), [*OF_THE_CORE, (MongoClient, "_execute")])
+def test_classes_and_instances_can_be_patched(ours: Any, method: str) -> None:
     made = instance(ours)
-    method = "command" if ours is Database else "find_one"
     with mock.patch.object(ours, method, return_value="patched") as patched:
         assert getattr(made, method)("a") == "patched"
         patched.assert_called_once_with("a")
@@ -142,26 +161,34 @@ def test_classes_and_instances_can_be_patched(ours: Any) -> None:
     assert method not in vars(ours)  # the core's is found again
 
 
-@pytest.mark.parametrize("ours", [Database, Collection])
+@pytest.mark.parametrize("ours", OURS)
 def test_mocks_of_a_class_have_its_methods_and_no_others(ours: Any) -> None:
     fake = mock.create_autospec(ours, instance=True)
-    with pytest.raises(TypeError, match="too many positional"):
-        fake.with_options(1, 2, 3, 4, 5, nothing=6)
+    if ours in OF_PYTHON:
+        with pytest.raises(TypeError, match="too many positional"):
+            getattr(fake, OF_PYTHON[ours])(1, 2, 3, 4, 5, 6, 7)
+    for each, name in OF_THE_CORE:
+        assert each is not ours or callable(getattr(fake, name))
     assert isinstance(fake, ours)
     with pytest.raises(AttributeError, match="no_such_method"):
         fake.no_such_method()
 
 
-@pytest.mark.parametrize("ours", [Database, Collection])
+@pytest.mark.parametrize("ours", OURS)
 def test_instances_take_attributes_of_their_own(ours: Any) -> None:
     made = instance(ours)
     made.note = "mine"
     assert made.note == "mine"
-    assert vars(made) == {"note": "mine"}
+    assert vars(made)["note"] == "mine"
     del made.note
-    assert made["note"] == made.note
-    with pytest.raises(AttributeError):
-        made.name = "other"
+    if ours in (Cursor, CommandCursor):
+        assert not hasattr(made, "note")
+    else:
+        assert made["note"] == made.note
+    for name in ("name", "codec_options", "retrieved"):
+        if name in dir(ours):
+            with pytest.raises(AttributeError):
+                setattr(made, name, "other")
 
 
 class Mixin:
@@ -198,11 +225,48 @@ def test_subclasses_together_with_mixins() -> None:
     assert Mixed[dict].__origin__ is Mixed  # type: ignore[type-arg,misc]
 
 
+def test_a_cursor_with_slots_of_its_own_that_stands_before_another() -> None:
+    """As umongo has it: the base's `__init__` never runs, and what it lacks is asked elsewhere."""
+
+    class Wrapped(EmptySlots, Cursor[Any]):
+        __slots__ = ("raw_cursor",)
+
+        def __init__(self, raw_cursor: Any) -> None:
+            self.raw_cursor = raw_cursor
+
+        def __next__(self) -> Any:
+            return {"wrapped": next(self.raw_cursor)}
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.raw_cursor, name)
+
+    wrapped = Wrapped(iter([1, 2]))
+    assert next(wrapped) == {"wrapped": 1}
+    assert list(wrapped) == [{"wrapped": 2}]
+    assert wrapped.__length_hint__() == 0  # of the list's iterator
+    wrapped.close()
+
+
+def test_cursors_of_the_class_that_a_collection_names() -> None:
+    class Movies(Cursor[Any]):
+        pass
+
+    class Cinema(Collection[Any]):
+        _cursor_class = Movies
+
+    cursor = Cinema(instance(Database), "c").find({"a": 1}).sort("a").limit(3)
+    assert type(cursor) is type(cursor.clone()) is type(copy.copy(cursor)) is Movies
+    assert copy.deepcopy(cursor)[2:5]._query.document()["skip"] == 2
+    assert cursor.clone()._query.document() == cursor._query.document()
+    assert cursor._query.document()["filter"] == {"a": 1}
+
+
 def test_a_mixin_with_slots_of_its_own_cannot_come_beside_a_core() -> None:
     """Two bases with fields: CPython has no layout for that. Slots of the subclass itself do."""
     slotted = type("Slotted", (), {"__slots__": ("field",)})
-    with pytest.raises(TypeError, match=r"lay-?out conflict"):
-        type("Both", (slotted, Collection), {})
+    for ours in OURS:
+        with pytest.raises(TypeError, match=r"lay-?out conflict"):
+            type("Both", (slotted, ours), {})
     own: Any = type("Own", (Collection,), {"__slots__": ("field",)})
     assert own(instance(Database), "c").full_name == "d.c"
 

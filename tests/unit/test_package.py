@@ -241,6 +241,7 @@ LAYERS: list[set[str]] = [
     {"cursor"},
     {"collection"},
     {"database"},
+    {"topology.client_context"},
     {"mongo_client"},
     {""},
     {"cli"},

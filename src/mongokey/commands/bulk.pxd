@@ -6,14 +6,14 @@ from mongokey.execution.operation cimport Limits, Operation
 cdef class Batch(Operation):
     # Statements of one kind, in as many messages as it takes; errors are kept by index.
     cdef CodecContext context
-    cdef bytes command                      # b"insert", b"update" or b"delete"
+    cdef readonly bytes command                # b"insert", b"update" or b"delete"
     cdef bytes section                      # b"documents", b"updates" or b"deletes"
-    cdef list statements
+    cdef readonly list statements
     cdef list indexes                       # where each statement stands in the bulk; empty: there
     cdef bint ordered
     cdef dict extras
     # The bulk's outcome, shared by its batches.
-    cdef dict result                        # in the form of BulkWriteError.details
+    cdef readonly dict result                  # in the form of BulkWriteError.details
     cdef list refusals                      # DocumentTooLarge of each statement that was not sent
     # With w=0.
     cdef bint stops                         # it must stop at an error, so it asks for answers

@@ -44,8 +44,8 @@ def list_collection_names(
 
 def collection_options(namespace: Namespace, session: None, comment: Any) -> Plan[dict[str, Any]]:
     """The options the collection was created with; empty if there is none."""
-    filter = {"name": namespace.collection}
-    command = list_collections(namespace, session, filter, comment, {})
+    by_name = {"name": namespace.collection}
+    command = list_collections(namespace, session, by_name, comment, {})
     for each in (yield from all_documents(command)):
         options: dict[str, Any] = each.get("options", {})
         return options

@@ -8,7 +8,7 @@ from mongokey.execution.operation cimport CommandReply, Namespace, Operation
 cdef class Command(Operation):
     cdef CodecContext context               # of what is sent, and of documents in the reply
     cdef CodecContext reply_context         # of the reply around them
-    cdef object document
+    cdef readonly object document
     cdef object parse                       # (reply: dict) -> result, or None: the reply itself
     cdef bint check_write_concern           # a `writeConcernError` in the reply raises
     cdef int set_document(self, object document) except -1

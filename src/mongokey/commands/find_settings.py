@@ -99,9 +99,9 @@ class FindSettings:
         from mongokey.bson.code import Code
 
         self._check_not_started()
-        filter = dict(self._query.filter or {})
-        filter["$where"] = code if isinstance(code, Code) else Code(code)
-        self._query.set_filter(filter)
+        changed = dict(self._query.filter or {})
+        changed["$where"] = code if isinstance(code, Code) else Code(code)
+        self._query.set_filter(changed)
         return self
 
     def _set(self: _Self, name: str, value: Any) -> _Self:

@@ -4,8 +4,9 @@ from typing import Any, Generic, TypeVar, overload
 
 from mongokey.bson.codec_options import CodecOptions
 from mongokey.commands.command import CursorCommand
-from mongokey.commands.inherited_options import OptionsHolder
+from mongokey.commands.inherited_options import InheritedOptions, OptionsHolder
 from mongokey.cursor import CommandCursor, Cursor
+from mongokey.execution.blocking import BlockingExecutor
 from mongokey.execution.execution import Executor
 from mongokey.execution.operation import Namespace
 from mongokey.read_concern import ReadConcern
@@ -19,14 +20,15 @@ _Keys = str | Sequence[str | tuple[str, Any]] | Mapping[str, Any]
 
 class Blocking(OptionsHolder):
     @property
-    def _executor(self) -> Executor: ...
+    def _executor(self) -> BlockingExecutor: ...
     @overload
     def _execute(self, step: CursorCommand) -> CommandCursor[Any]: ...
     @overload
     def _execute(self, step: Any) -> Any: ...
     def _run(self, plan: Generator[Any, Any, _Result]) -> _Result: ...
 
-class BlockingClient(Blocking, Generic[_Document]): ...
+class BlockingClient(Blocking, Generic[_Document]):
+    def _set_up(self, inherited: InheritedOptions, executor: Executor) -> None: ...
 
 class BlockingDatabase(Blocking, Generic[_Document]):
     def __init__(

@@ -20,6 +20,8 @@ from mongokey.execution.blocking_cursor cimport (
     BlockingCommandCursor,
     BlockingCursor,
 )
+from mongokey.commands.inherited_options cimport InheritedOptions
+from mongokey.execution.execution cimport Executor
 from mongokey.execution.operation cimport Namespace, Operation
 
 from mongokey.commands import arguments as arguments
@@ -72,6 +74,11 @@ cdef class Blocking(OptionsHolder):
 
 cdef class BlockingClient(Blocking):
     """The core of `MongoClient`."""
+
+    def _set_up(self, InheritedOptions inherited not None, Executor executor not None):
+        """What it needs to carry operations out, once that is made."""
+        self.inherited = inherited
+        self.executor = executor
 
     cdef object child(self, name):
         return type(self)._database_class(self, name)

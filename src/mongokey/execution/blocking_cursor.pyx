@@ -73,6 +73,10 @@ cdef class BatchCursor(CursorState):
                 close_cursor(self.executor, cursor)
         return 0
 
+    def __reduce_ex__(self, protocol):
+        # A copy would share the cursor on the server.
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
     @property
     def _owner(self):
         return self.owner
