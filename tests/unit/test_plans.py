@@ -215,7 +215,7 @@ def test_without_acknowledgement_the_servers_errors_only_end_it() -> None:
     lost = AutoReconnect("lost")
     with pytest.raises(AutoReconnect):
         bulk(Script(lost), w=0)
-    assert not hasattr(lost, "partial_result")
+    assert lost.partial_result is None
 
 
 def test_a_bulk_that_cannot_be_encoded_is_not_begun() -> None:
@@ -305,9 +305,12 @@ def test_indexes_of_a_collection_that_is_not_there_are_none() -> None:
     missing = OperationFailure("ns does not exist", 26)
     cursor = Script(missing).run(list_indexes(COLLECTION, None, None))
     assert cursor.take_batch() == []
-    assert Script(OperationFailure("ns does not exist", 26)).run(
-        index_information(COLLECTION, None, None)
-    ) == {}
+    assert (
+        Script(OperationFailure("ns does not exist", 26)).run(
+            index_information(COLLECTION, None, None)
+        )
+        == {}
+    )
     for plan in (list_indexes, index_information):
         with pytest.raises(OperationFailure, match="not authorized"):
             Script(OperationFailure("not authorized", 13)).run(plan(COLLECTION, None, None))
