@@ -64,7 +64,7 @@ class ClientContext:
             options.hosts,
             self.connect,
             self.make_pool,
-            selection_timeout=shortest(selection, whole),
+            selection_timeout=shortest(selection, whole) or selection,
             before_thread=self.remember_caller,
             connect_limit=shortest(Timeout.from_seconds(connect_s, "connectTimeoutMS"), whole),
             direct_connection=bool(options.direct_connection),
