@@ -4,10 +4,12 @@ slowed (auth.md speaks of no attempts; LDAP and Active Directory lock accounts t
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +17,7 @@ import bson
 import pytest
 
 from mongokey import MongoClient
-from mongokey.auth import AuthenticationFailed, build_credential
+from mongokey.auth import AuthenticationFailed, ServerProofError, build_credential, turns
 from mongokey.auth.login import login
 from mongokey.auth.turns import WaitForLogin
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
@@ -112,6 +114,175 @@ def test_scram_s_too() -> None:
             errors = outcomes(100, client["x"]["y"].find_one)
         assert {type(each) for each in errors} == {AuthenticationFailed}
         assert 1 <= server.count("saslContinue") <= MOST
+
+
+def one_after_another(count: int, work: Any) -> list[Any]:
+    """What `work` came to in so many threads that begin within 0.2 s, none waiting for another."""
+    results: list[Any] = [None] * count
+
+    def run(index: int) -> None:
+        time.sleep(index * 0.2 / count)
+        try:
+            results[index] = work()
+        except MongoError as error:
+            results[index] = error
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results
+
+
+@pytest.mark.parametrize("max_connecting", [2, 100])
+def test_a_server_that_refuses_at_once_is_asked_as_seldom(max_connecting: int) -> None:
+    with ScriptedServer(hello=primary(), login=Login(), on={"find": FOUND}) as server:
+        uri = server.uri(password="wrong")
+        with MongoClient(uri, maxConnecting=max_connecting) as client:
+            errors = one_after_another(100, client["x"]["y"].find_one)
+            assert {type(each) for each in errors} == {AuthenticationFailed}
+            assert len({id(each) for each in errors}) == 100
+            assert len({str(each) for each in errors}) == 1
+            tried = server.count("saslContinue")
+            assert 1 <= tried <= MOST
+            # The thread that made the client tries on purpose, as often as it likes.
+            for times in range(1, 4):
+                with pytest.raises(AuthenticationFailed):
+                    client["x"]["y"].find_one()
+                assert server.count("saslContinue") == tried + times
+
+
+def refuse(steps: Any) -> AuthenticationFailed:
+    with pytest.raises(AuthenticationFailed) as caught:
+        steps.send({"ok": 0.0, "code": 18, "errmsg": "Authentication failed."})
+    return caught.value
+
+
+def in_thread(work: Any) -> Any:
+    (found,) = outcomes(1, work)
+    return found
+
+
+def next_step(credential: Any) -> Any:
+    """A login's step after hello, or what it raised; in a thread of its own."""
+
+    def work() -> Any:
+        return steps_of(credential)[1]
+
+    return in_thread(work)
+
+
+def test_a_thread_that_was_told_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_RUSH_NS", 60_000_000_000)
+    credential = build_credential("PLAIN", "ann", "wrong")
+
+    def told_twice() -> Any:
+        with pytest.raises(AuthenticationFailed):
+            steps_of(credential)
+        return steps_of(credential)[1]
+
+    steps, _ = steps_of(credential)
+    refuse(steps)
+    assert "saslStart" in in_thread(told_twice).document
+
+
+def test_a_thread_that_comes_later_than_the_rush_tries_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "_RUSH_NS", 20_000_000)
+    credential = build_credential("PLAIN", "ann", "wrong")
+    steps, _ = steps_of(credential)
+    refuse(steps)
+    time.sleep(0.05)
+    assert "saslStart" in next_step(credential).document
+
+
+def test_a_rush_without_end_is_answered_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_RUSH_NS", 10_000_000_000)
+    monkeypatch.setattr(turns, "_LONGEST_RUSH_NS", 100_000_000)
+    credential = build_credential("PLAIN", "ann", "wrong")
+    steps, _ = steps_of(credential)
+    refuse(steps)
+    ends = time.monotonic() + 20
+    while isinstance(found := next_step(credential), AuthenticationFailed):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    assert "saslStart" in found.document
+
+
+def test_one_success_and_nobody_is_refused_for_what_was_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "_RUSH_NS", 60_000_000_000)
+    credential = build_credential("PLAIN", "ann", "right now")
+    steps, _ = steps_of(credential)
+    refuse(steps)
+    again, _ = steps_of(credential)
+    with pytest.raises(StopIteration):
+        again.send({"ok": 1.0, "conversationId": 1, "done": True, "payload": b""})
+    assert "saslStart" in next_step(credential).document
+
+
+def test_a_server_that_proves_nothing_refuses_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "_RUSH_NS", 60_000_000_000)
+    credential = build_credential("PLAIN", "ann", "pw")
+    steps, _ = steps_of(credential)
+    with pytest.raises(ServerProofError):
+        steps.send({"ok": 1.0, "conversationId": 1, "done": "perhaps", "payload": b""})
+    assert "saslStart" in next_step(credential).document
+
+
+def test_a_kept_refusal_keeps_no_frames_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_RUSH_NS", 60_000_000_000)
+
+    class Local:
+        pass
+
+    credential = build_credential("PLAIN", "ann", "wrong")
+
+    def fail() -> Any:
+        local = Local()
+        steps, _ = steps_of(credential)
+        with pytest.raises(AuthenticationFailed):
+            steps.send({"ok": 0.0, "code": 18, "errmsg": "Authentication failed."})
+        return weakref.ref(local)
+
+    local = fail()
+    gc.collect()
+    assert local() is None
+    assert isinstance(next_step(credential), AuthenticationFailed)
+
+
+def test_a_token_that_was_refused_is_fetched_anew_by_the_next_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "_RUSH_NS", 60_000_000_000)
+    credential = build_credential("MONGODB-OIDC", None, None, properties={"OIDC_CALLBACK": Token()})
+    server = LoginServer({})
+
+    def first_step() -> Any:
+        steps = login(credential, None, ("h", 1))
+        next(steps)
+        step = steps.send(server.hello)
+        while not hasattr(step, "document"):
+            step.run(5.0)
+            step = steps.send(None)
+        return steps, step
+
+    steps, _ = first_step()
+    while True:
+        try:
+            step = steps.send({"ok": 0.0, "code": 18, "errmsg": "Authentication failed."})
+            if not hasattr(step, "document"):
+                step.run(5.0)
+                step = steps.send(None)
+        except AuthenticationFailed:
+            break
+    _, command = in_thread(first_step)
+    assert "saslStart" in command.document
 
 
 class Token(OIDCCallback):

@@ -6,6 +6,8 @@ remembered between logins (auth.md, "Authentication Handshake"). Must not know s
 or any mechanism by name.
 """
 
+from libc.stdint cimport int64_t
+
 from mongokey.handshake.reply cimport HelloReply
 
 from mongokey._support.address import format_address
@@ -14,13 +16,17 @@ from mongokey._support.server_codes import STATE_CHANGE_CODES
 from mongokey._support.server_errors import raise_command_error
 from mongokey._support.shared_errors import own_copy
 from mongokey.auth.diagnosis import explain, explain_hello
-from mongokey.auth.errors import AuthenticationFailed
+from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
 from mongokey.auth.login_context import LoginContext
 from mongokey.auth.mechanism import FIRST_STEP, WHOLE_LOGIN
 from mongokey.auth.registry import PREFERRED, find_mechanism, negotiate, open_conversation
 from mongokey.auth.turns import WaitForLogin
 from mongokey.errors import ConfigurationError, NotPrimaryError, OperationFailure
 from mongokey.handshake.hello import api_fields, hello_command
+
+
+cdef extern from "mongokey/clock.h" nogil:
+    int64_t mk_monotonic_ns()
 
 
 cdef class Command:
@@ -71,6 +77,7 @@ cdef class Greeting:
         self.subject = subject
         self.conversation = conversation
         self.reply = reply
+        self.began_ns = mk_monotonic_ns()
 
 
 def login(
@@ -131,6 +138,8 @@ def greet(
     as in `login`, but the server's version is not looked at.
     """
     cdef HelloReply hello
+    cdef Greeting greeting
+    cdef int64_t began_ns = mk_monotonic_ns()
     cdef bint began
     conversation = speculated = question = None
     if credential is not None:
@@ -167,7 +176,9 @@ def greet(
     # Imitations of MongoDB send an empty answer, or only that it is ok, or an error.
     if reply is not None and (not reply or not reply.get("ok", True) or tuple(reply) == ("ok",)):
         reply = None
-    return Greeting(hello, credential, address, server_api, subject, conversation, reply)
+    greeting = Greeting(hello, credential, address, server_api, subject, conversation, reply)
+    greeting.began_ns = began_ns
+    return greeting
 
 
 def authenticate(Greeting greeting not None):
@@ -255,7 +266,7 @@ def _converse(conversation, speculative_reply, Greeting greeting):
                 turns.leave(turn)
                 turn = None
             elif turn is None and not turns.proven:
-                turn = yield from _take_turn(turns)
+                turn = yield from _take_turn(turns, greeting.began_ns)
             if isinstance(step, dict):
                 if always:
                     step.update(always)
@@ -282,7 +293,12 @@ def _converse(conversation, speculative_reply, Greeting greeting):
         context = _context(conversation, greeting, credential)
         context.diagnostic_context = conversation.diagnostic_context()
         refusal = _explained(error, context)
-        turns.refused(turn, refusal)
+        # Of a login that came to no answer in time the next one may have one.
+        if not isinstance(refusal, LoginTimeout):
+            # What comes from elsewhere than the user (a token, an AWS role) may be another one in
+            # the next login; and what a server could not prove is its own fault.
+            keep = credential.password is not None and type(refusal) is AuthenticationFailed
+            turns.refused(turn, refusal, keep=keep)
         # A cause that is given on purpose (a callback's own error) stays to be seen.
         raise refusal from error.__cause__
     except ConfigurationError as error:
@@ -315,19 +331,21 @@ class _RefusedBefore(Portable, Exception):
         self.error = error
 
 
-def _take_turn(turns):
+def _take_turn(turns, began_ns):
     """Wait until this login may go on; the turn it has then, None where it needs none."""
     while True:
-        flight, own = turns.begin()
+        flight, own = turns.begin(began_ns)
         if own or flight is None:
             return flight
-        work = WaitForLogin(flight)
-        yield work
-        if work.error is not None:
-            raise work.error
-        if work.own:
-            return None
+        if flight.refusal is None:
+            work = WaitForLogin(flight)
+            yield work
+            if work.error is not None:
+                raise work.error
+            if work.own:
+                return None
         if flight.refusal is not None:
+            turns.tell()
             raise _RefusedBefore(flight.refusal)
 
 
