@@ -7,6 +7,8 @@ about.
 
 from __future__ import annotations
 
+from mongokey._support.lazy import late_imports
+
 from collections.abc import Iterator, Mapping
 
 from mongokey._support.secrets import keeps_secrets
@@ -61,7 +63,8 @@ def _check(username: str | None, password: str | None, properties: Mapping[str, 
 
 def find_hints(code: Any, context: LoginContext) -> Iterator[Diagnosis]:
     """The causes that only PLAIN has (`registry.HINTS`)."""
-    from mongokey.diagnostics import CERTAIN, LIKELY, Diagnosis
+    with late_imports:
+        from mongokey.diagnostics import CERTAIN, LIKELY, Diagnosis
 
     credential = context.credential
     source = credential.source

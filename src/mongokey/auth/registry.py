@@ -8,8 +8,8 @@ know what mechanisms say or ask.
 from __future__ import annotations
 
 from collections.abc import Collection
-from importlib import import_module
 
+from mongokey._support.lazy import import_late
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -60,7 +60,7 @@ def find_mechanism(name: str) -> Mechanism:
     mechanism = _loaded.get(name)
     if mechanism is None:
         module, _, attribute = _path(name).partition(":")
-        mechanism = _loaded[name] = getattr(import_module(module), attribute)
+        mechanism = _loaded[name] = getattr(import_late(module), attribute)
     return mechanism
 
 

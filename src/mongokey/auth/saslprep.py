@@ -6,6 +6,8 @@ is for. Errors never show the string or a character of it.
 
 from __future__ import annotations
 
+from mongokey._support.lazy import late_imports
+
 
 def saslprep(text: str, *, allow_unassigned: bool = False) -> str:
     """Prepare `text` for comparison, as RFC 4013 says.
@@ -20,8 +22,9 @@ def saslprep(text: str, *, allow_unassigned: bool = False) -> str:
             return text
         raise ValueError("SASLprep: it contains a control character, which RFC 4013 prohibits")
 
-    import stringprep
-    from unicodedata import ucd_3_2_0
+    with late_imports:
+        import stringprep
+        from unicodedata import ucd_3_2_0
 
     # RFC 4013 section 2.1: other spaces become SPACE, "commonly mapped to nothing" vanishes.
     mapped = "".join(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from mongokey._support.clock import monotonic_ns
+from mongokey._support.lazy import late_imports
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.conversation import Conversation, OffloadedCall
 from mongokey.auth.errors import LoginTimeout, ServerProofError
@@ -142,7 +143,8 @@ def _password(mechanism: str, credential: MongoCredential) -> bytes:
     if mechanism == _SHA_256:
         return _prepare(password)
     # auth.md, "SCRAM-SHA-1": MongoDB's older password digest stands in for the password.
-    from hashlib import md5
+    with late_imports:
+        from hashlib import md5
 
     digest = md5(f"{credential.username}:mongo:{password}".encode(), usedforsecurity=False)
     return digest.hexdigest().encode()

@@ -14,6 +14,7 @@ from mongokey.connection.openings cimport Openings
 from mongokey.connection.settings cimport ConnectionSettings
 from mongokey.transport.stream cimport Stream, monotonic_ns
 
+from mongokey._support.lazy import late_imports
 from mongokey._support.waiting import Cancelled
 from mongokey.auth.login import authenticate, greet, reauthenticate
 from mongokey.connection.connection import Connection
@@ -83,7 +84,8 @@ def open_connection(
         if openings.closed:
             raise openings.refuse() from error
         if stream is not None and not isinstance(error, Cancelled):
-            from mongokey.connection.missing_tls import detect_missing_tls
+            with late_imports:
+                from mongokey.connection.missing_tls import detect_missing_tls
 
             better = detect_missing_tls(error, settings, address, connection)
             if better is not None:

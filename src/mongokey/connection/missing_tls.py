@@ -6,6 +6,7 @@ server before: facts at hand. It must not connect again to find out more.
 
 from __future__ import annotations
 
+from mongokey._support.lazy import late_imports
 from mongokey.errors import MongoError, NetworkTimeout, ProtocolError, TLSError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -32,12 +33,14 @@ def detect_missing_tls(
     """
     if connection is None or connection.hello is not None:
         return None
-    from mongokey.transport.other_protocols import ENOUGH, recognize
+    with late_imports:
+        from mongokey.transport.other_protocols import ENOUGH, recognize
 
     received = connection.received_bytes(ENOUGH) or connection.stream.last_words
     peer = connection.stream.peer
     if settings.tls is None and address[1] is not None:
-        from mongokey.transport.tls.errors import plain_answer
+        with late_imports:
+            from mongokey.transport.tls.errors import plain_answer
 
         if received[:2] in _TLS_RECORDS:
             return plain_answer(peer, True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 
+from mongokey._support.lazy import late_imports
 from mongokey.errors import AutoReconnect, InsecureConnectionWarning
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -56,7 +57,8 @@ class PlaintextSecretWarner:
         else:
             warnings.warn(text, InsecureConnectionWarning, _stacklevel())
         self._warned.add(address)
-        import logging
+        with late_imports:
+            import logging
 
         package = logging.getLogger("mongokey")
         if not package.handlers:
@@ -67,7 +69,8 @@ class PlaintextSecretWarner:
 
 def peer_ip(stream: Stream) -> str | None:
     """The numeric address of the stream's other end; None for a Unix socket."""
-    import socket
+    with late_imports:
+        import socket
 
     try:
         sock = socket.socket(fileno=stream.fileno())
@@ -82,7 +85,8 @@ def peer_ip(stream: Stream) -> str | None:
 
 def is_loopback(ip: str) -> bool:
     """Whether a numeric address is of this machine only: 127.0.0.0/8 or ::1."""
-    import ipaddress
+    with late_imports:
+        import ipaddress
 
     address = ipaddress.ip_address(ip)
     mapped = getattr(address, "ipv4_mapped", None)

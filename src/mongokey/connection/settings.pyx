@@ -7,6 +7,7 @@ Knows which options bound the making of a connection. Must not know how one is m
 from mongokey._support.deadline cimport Timeout, shortest
 from mongokey.connection.openings cimport Openings
 
+from mongokey._support.lazy import late_imports
 from mongokey.auth.registry import find_rules
 from mongokey.connection.pausable_clock import PausableClock
 
@@ -47,7 +48,8 @@ cdef class ConnectionSettings:
         if credential is not None and tls is None:
             rules = find_rules(credential.mechanism)
             if rules.shown_in_plaintext is not None:
-                from mongokey.connection.plaintext_secrets import PlaintextSecretWarner
+                with late_imports:
+                    from mongokey.connection.plaintext_secrets import PlaintextSecretWarner
 
                 self.plaintext_warner = PlaintextSecretWarner(rules.shown_in_plaintext, rules.name)
         # Servers that have said hello: TLS is not why they hang up.

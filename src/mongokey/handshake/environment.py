@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from mongokey._support.environ import any_is_set
+from mongokey._support.lazy import late_imports
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -146,13 +147,15 @@ def _posix() -> dict[str, str]:
         "version": uname.release,
     }
     if uname.sysname == "Darwin":
-        import platform
+        with late_imports:
+            import platform
 
         # The system's own version says more than the kernel's.
         facts["name"] = "macOS"
         facts["version"] = platform.mac_ver()[0] or uname.release
     elif uname.sysname == "Linux":
-        import platform
+        with late_imports:
+            import platform
 
         try:
             facts["name"] = platform.freedesktop_os_release().get("PRETTY_NAME") or "Linux"

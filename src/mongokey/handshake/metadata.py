@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
+from mongokey._support.lazy import late_imports
 from mongokey._support.reprs import with_safe_repr
 from mongokey._version import __version__
 from mongokey.errors import ConfigurationError
@@ -83,7 +84,8 @@ class ClientMetadata:
     @property
     def document(self) -> dict[str, Any]:
         """The document as it is sent, cut to size, as a new dict."""
-        from mongokey.bson import decode
+        with late_imports:
+            from mongokey.bson import decode
 
         return dict(decode(self.raw.raw))
 
@@ -112,8 +114,9 @@ class ClientMetadata:
         return encoded
 
     def _encode_anew(self) -> RawBSONDocument:
-        from mongokey.bson import encode
-        from mongokey.bson.raw_bson import RawBSONDocument
+        with late_imports:
+            from mongokey.bson import encode
+            from mongokey.bson.raw_bson import RawBSONDocument
 
         document = self._full_document()
         encoded = encode(document)

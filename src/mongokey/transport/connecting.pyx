@@ -31,6 +31,7 @@ from mongokey.transport.stream cimport (
     mk_socket,
 )
 
+from mongokey._support.lazy import late_imports
 from mongokey._support.address import format_address
 from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout
 from mongokey.transport.happy_eyeballs import Race, interleave
@@ -97,7 +98,8 @@ cdef int _see_gevent() except -1:
 
 
 def _gevent():
-    from mongokey.transport import gevent_waits
+    with late_imports:
+        from mongokey.transport import gevent_waits
 
     return gevent_waits
 

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
+from mongokey._support.lazy import late_imports
 from mongokey._support.reprs import with_safe_repr
 from mongokey.auth import sasl
 from mongokey.auth.aws.keys import AwsKeys, KeyStore, mask
@@ -113,10 +114,12 @@ class FetchKeys(AbandonableCall):
         state = self._state
         _load_boto(state)
         if state.provider is not None:
-            from mongokey.auth.aws.custom_provider import ask_provider
+            with late_imports:
+                from mongokey.auth.aws.custom_provider import ask_provider
 
             return ask_provider(state.provider)
-        from mongokey.auth.aws.sources import Search
+        with late_imports:
+            from mongokey.auth.aws.sources import Search
 
         self.search = Search()
         return self.search.run(self._within_s)
@@ -191,7 +194,8 @@ class AwsConversation(Conversation):
         # Read anew by each login: another part of the program may have refreshed them.
         if not os.environ.get("AWS_ACCESS_KEY_ID"):
             return None
-        from mongokey.auth.aws.sources import from_environment
+        with late_imports:
+            from mongokey.auth.aws.sources import from_environment
 
         try:
             keys = from_environment()
@@ -317,7 +321,8 @@ class Evidence:
 
 
 def _make_signer(keys: AwsKeys, host: str) -> Signer:
-    from mongokey.auth.aws.signing import Signer
+    with late_imports:
+        from mongokey.auth.aws.signing import Signer
 
     try:
         return Signer(keys, host)
@@ -328,9 +333,10 @@ def _make_signer(keys: AwsKeys, host: str) -> Signer:
 def _load_boto(state: AwsState) -> None:
     """Import boto3 and what this package builds on it. Raises AwsProblem when it is not there."""
     try:
-        import boto3  # noqa: F401 - the extra is there or it is not
-        import botocore.auth
-        import botocore.credentials  # noqa: F401
+        with late_imports:
+            import boto3  # noqa: F401 - the extra is there or it is not
+            import botocore.auth
+            import botocore.credentials  # noqa: F401
     except ImportError as error:
         import sys
 

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
+from mongokey._support.lazy import late_imports
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.aws.keys import AwsKeys
 from mongokey.auth.aws.problems import AwsProblem, clean
@@ -51,7 +52,8 @@ def ask_provider(provider: Any) -> AwsKeys:
 
 
 def _await(result: Awaitable[Any]) -> Any:
-    import asyncio
+    with late_imports:
+        import asyncio
 
     async def wait() -> Any:
         return await result

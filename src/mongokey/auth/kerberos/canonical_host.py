@@ -7,6 +7,8 @@ work.
 
 from __future__ import annotations
 
+from mongokey._support.lazy import late_imports
+
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
@@ -21,7 +23,8 @@ class SystemResolver:
 
     def forward(self, host: str) -> tuple[str, Any]:
         """The name that `host` is an alias of, or `host`, and its first address."""
-        import socket
+        with late_imports:
+            import socket
 
         found = socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP, flags=socket.AI_CANONNAME)
         *_, name, address = found[0]
@@ -29,7 +32,8 @@ class SystemResolver:
 
     def reverse(self, address: Any) -> str:
         """The name of an address."""
-        import socket
+        with late_imports:
+            import socket
 
         return socket.getnameinfo(address, socket.NI_NAMEREQD)[0]
 

@@ -6,7 +6,9 @@ Knows the platforms and the order. A library is loaded when it is first asked fo
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
+from mongokey._support.lazy import late_imports
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -59,8 +61,7 @@ def find_library(*, password: bool) -> Library:
 def _load(path: str) -> Library:
     library = _loaded.get(path)
     if library is None:
-        from importlib import import_module
-
         module, _, name = path.partition(":")
-        library = _loaded[path] = getattr(import_module(module), name)()
+        with late_imports:  # what it makes imports a package
+            library = _loaded[path] = getattr(import_module(module), name)()
     return library

@@ -6,6 +6,8 @@ shows a token.
 
 from __future__ import annotations
 
+from mongokey._support.lazy import late_imports
+
 import time
 from binascii import Error as Base64Error
 from collections.abc import Mapping
@@ -48,8 +50,9 @@ class Evidence:
 
 def read_claims(token: str) -> dict[str, Any] | None:
     """The claims of a JWT in compact form, not verified; None if it is none."""
-    import json
-    from base64 import urlsafe_b64decode
+    with late_imports:
+        import json
+        from base64 import urlsafe_b64decode
 
     parts = token.split(".")
     if len(parts) != 3 or len(token) > _MAX_TOKEN:

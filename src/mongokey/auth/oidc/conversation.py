@@ -8,6 +8,8 @@ token is got.
 
 from __future__ import annotations
 
+from mongokey._support.lazy import late_imports
+
 from collections.abc import Mapping
 
 from mongokey._support.server_codes import AUTHENTICATION_FAILED
@@ -223,7 +225,8 @@ def read_idp_info(payload: bytes) -> OIDCIdPInfo:
 
     Raises ServerProofError when it is not what it should be.
     """
-    from mongokey.auth_oidc import OIDCIdPInfo
+    with late_imports:
+        from mongokey.auth_oidc import OIDCIdPInfo
 
     try:
         info = decode(payload)

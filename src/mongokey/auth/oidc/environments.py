@@ -6,6 +6,8 @@ what their failures mean. Each is a callback like an application's; it keeps not
 
 from __future__ import annotations
 
+from mongokey._support.lazy import late_imports
+
 import os
 
 from mongokey.auth.oidc.metadata import MAX_ANSWER, SourceError, endpoint, get
@@ -36,7 +38,8 @@ class Azure:
         self._resource = resource
 
     def fetch(self, context: OIDCCallbackContext) -> OIDCCallbackResult:
-        from urllib.parse import quote
+        with late_imports:
+            from urllib.parse import quote
 
         path = AZURE_PATH + quote(self._resource, safe="")
         if context.username:
@@ -57,7 +60,8 @@ class Azure:
         return self._read(answer.body, where)
 
     def _bad_request(self, answered: str, username: str) -> SourceError:
-        from mongokey.diagnostics import LIKELY, Diagnosis
+        with late_imports:
+            from mongokey.diagnostics import LIKELY, Diagnosis
 
         if not username:
             hint = Diagnosis(
@@ -78,9 +82,9 @@ class Azure:
 
     @staticmethod
     def _read(body: str, where: str) -> OIDCCallbackResult:
-        import json
-
-        from mongokey.auth_oidc import OIDCCallbackResult
+        with late_imports:
+            import json
+            from mongokey.auth_oidc import OIDCCallbackResult
 
         try:
             answer = json.loads(body)
@@ -112,9 +116,9 @@ class Gcp:
         self._resource = resource
 
     def fetch(self, context: OIDCCallbackContext) -> OIDCCallbackResult:
-        from urllib.parse import quote
-
-        from mongokey.auth_oidc import OIDCCallbackResult
+        with late_imports:
+            from urllib.parse import quote
+            from mongokey.auth_oidc import OIDCCallbackResult
 
         path = GCP_PATH + quote(self._resource, safe="")
         answer = get(
@@ -172,7 +176,8 @@ class Test:
 
 
 def _read_file(path: str, what: str) -> OIDCCallbackResult:
-    from mongokey.auth_oidc import OIDCCallbackResult
+    with late_imports:
+        from mongokey.auth_oidc import OIDCCallbackResult
 
     try:
         with open(path, "rb") as file:

@@ -6,6 +6,8 @@ conversation nor providers: a client that is only made needs none.
 
 from __future__ import annotations
 
+from mongokey._support.lazy import late_imports
+
 from collections.abc import Iterable, Mapping
 
 from mongokey.auth.mechanism import (
@@ -73,7 +75,8 @@ def _check(username: str | None, password: str | None, properties: Mapping[str, 
 
 
 def _converse(credential: MongoCredential, address: AddressLike) -> Conversation:
-    from mongokey.auth.oidc.conversation import OIDCConversation
+    with late_imports:
+        from mongokey.auth.oidc.conversation import OIDCConversation
 
     return OIDCConversation(credential, address)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mongokey._support.hostnames import host_problem
+from mongokey._support.lazy import late_imports
 from mongokey._support.portable import Portable
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secret_texts import hide_tokens
@@ -57,7 +58,8 @@ class Provider:
         self.human = "OIDC_HUMAN_CALLBACK" in properties
         environment = properties.get("ENVIRONMENT")
         if environment is not None:
-            from mongokey.auth.oidc.environments import SOURCES
+            with late_imports:
+                from mongokey.auth.oidc.environments import SOURCES
 
             self.source: Any = SOURCES[environment](properties.get("TOKEN_RESOURCE"))
             self.name = f"ENVIRONMENT:{environment}"
@@ -87,7 +89,8 @@ class Provider:
         self, timeout_s: float, refresh_token: Any, idp_info: OIDCIdPInfo | None
     ) -> OIDCCallbackContext:
         """What a call is made with."""
-        from mongokey.auth_oidc import OIDCCallbackContext
+        with late_imports:
+            from mongokey.auth_oidc import OIDCCallbackContext
 
         return OIDCCallbackContext(
             timeout_seconds=timeout_s,
@@ -114,7 +117,8 @@ class Provider:
         result = self.source.fetch(context)
         if hasattr(result, "__await__"):
             # Late: only `async def fetch` needs it.
-            import asyncio
+            with late_imports:
+                import asyncio
 
             async def wait() -> Any:
                 try:
@@ -126,7 +130,8 @@ class Provider:
         return result
 
     def _failed(self, error: BaseException, timeout_s: float) -> Failure:
-        from mongokey.auth.oidc.metadata import SourceError
+        with late_imports:
+            from mongokey.auth.oidc.metadata import SourceError
 
         if isinstance(error, SourceError):
             return Failure(error.kind, error.message, error.__cause__, error.hint)

@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 
+from mongokey._support.lazy import late_imports
 from mongokey.errors import ConfigurationError
 from mongokey.transport.stream import monotonic_ns
 from mongokey.transport.tls.trust import Trust
@@ -118,14 +119,16 @@ class ClientTLS:
         own = options.ssl_context is not None
         files: ClientFiles | None = None
         if not own and (options.certificate_key_file or options.ca_file or options.crl_file):
-            from mongokey.transport.tls.files import ClientFiles
+            with late_imports:
+                from mongokey.transport.tls.files import ClientFiles
 
             files = ClientFiles(options)
             self.identity = files.identity
         if own:
             self._context = options.ssl_context
         elif bindings:
-            from mongokey.transport.tls.openssl_context import make_openssl_context
+            with late_imports:
+                from mongokey.transport.tls.openssl_context import make_openssl_context
 
             self._context = make_openssl_context(options, files)
         self.engine = "ssl" if own or self._context is None else "openssl"
@@ -135,7 +138,8 @@ class ClientTLS:
             self.identity.forget_key()
         self._wrap_openssl: Any = None
         if self.engine == "openssl":
-            from mongokey.transport.tls.openssl_stream import wrap_openssl
+            with late_imports:
+                from mongokey.transport.tls.openssl_stream import wrap_openssl
 
             self._wrap_openssl = wrap_openssl
         # A context of the user's own that verifies nobody leaves nobody to ask about.
@@ -145,7 +149,8 @@ class ClientTLS:
             else (not options.allow_invalid_certificates)
         )
         if verifies and not options.disable_certificate_revocation_check:
-            from mongokey.transport.tls.ocsp import Revocation
+            with late_imports:
+                from mongokey.transport.tls.ocsp import Revocation
 
             self.revocation = Revocation(endpoints=not options.disable_ocsp_endpoint_check)
         # VERIFY_CRL_CHECK_LEAF and VERIFY_CRL_CHECK_CHAIN: ssl does not show the lists it has.
@@ -183,7 +188,8 @@ class ClientTLS:
                 stream, self, self._context, host, deadline=deadline, hold=hold
             )
             return wrapped
-        from mongokey.transport.tls.ssl_stream import wrap_tls
+        with late_imports:
+            from mongokey.transport.tls.ssl_stream import wrap_tls
 
         return wrap_tls(stream, self._context, host, deadline=deadline, tls=self)
 
@@ -193,7 +199,8 @@ def make_context(options: TLSOptions, files: ClientFiles | None = None) -> ssl.S
     name checked unless the options turn that off. Raises `ConfigurationError` naming the file that
     cannot be used. VERIFY_X509_STRICT stays off as in PyMongo: home-made authorities do not pass
     it."""
-    import ssl
+    with late_imports:
+        import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -204,7 +211,8 @@ def make_context(options: TLSOptions, files: ClientFiles | None = None) -> ssl.S
     if options.allow_invalid_certificates:
         context.verify_mode = ssl.CERT_NONE
     if files is None and (options.certificate_key_file or options.ca_file or options.crl_file):
-        from mongokey.transport.tls.files import ClientFiles
+        with late_imports:
+            from mongokey.transport.tls.files import ClientFiles
 
         files = ClientFiles(options)
     if files is not None and files.identity is not None:
@@ -222,9 +230,10 @@ def make_context(options: TLSOptions, files: ClientFiles | None = None) -> ssl.S
 def _use_identity(context: ssl.SSLContext, identity: Identity) -> None:
     """Give the client's certificate and key to ssl, which reads them from a file only: the key in
     it is encrypted, with a password of this moment."""
-    import binascii
+    with late_imports:
+        import binascii
 
-    from mongokey.transport.tls.pem import as_file
+        from mongokey.transport.tls.pem import as_file
 
     password = binascii.hexlify(os.urandom(32))
     try:
@@ -237,9 +246,10 @@ def _use_identity(context: ssl.SSLContext, identity: Identity) -> None:
 
 
 def _load_default(context: ssl.SSLContext) -> None:
-    import ssl
+    with late_imports:
+        import ssl
 
-    from mongokey.transport.tls.system import DIRECTORY, FILE, SystemAuthorities, no_authorities
+        from mongokey.transport.tls.system import DIRECTORY, FILE, SystemAuthorities, no_authorities
 
     if sys.platform == "win32" and not (os.environ.get(FILE) or os.environ.get(DIRECTORY)):
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
@@ -263,7 +273,8 @@ def _load_trusted(context: ssl.SSLContext, trusted: Trusted) -> None:
             else:
                 context.load_verify_locations(cafile=path)
     except (OSError, ValueError):
-        from mongokey.transport.tls.files import explain_trusted
+        with late_imports:
+            from mongokey.transport.tls.files import explain_trusted
 
         raise explain_trusted(trusted) from None
 

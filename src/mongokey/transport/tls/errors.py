@@ -6,6 +6,8 @@ mend. Must not know sockets; both ways to speak TLS hand in the same facts.
 
 from __future__ import annotations
 
+from mongokey._support.lazy import late_imports
+
 from mongokey._support.clock import monotonic
 from mongokey._support.hosted_services import access_list_of
 from mongokey.diagnostics import CERTAIN, LIKELY, POSSIBLE, Diagnosis
@@ -241,7 +243,8 @@ def _cause(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[Diagn
         return None if facts.ended else (_failed("broken data arrived"), False)
     spoken = not facts.first_received or facts.first_received[0] in _RECORD_TYPES
     if not spoken or (facts.first_received is None and facts.reason in _NOT_TLS):
-        from mongokey.transport.other_protocols import recognize
+        with late_imports:
+            from mongokey.transport.other_protocols import recognize
 
         speaks = recognize(facts.first_received or b"")
         if speaks is not None:
@@ -268,7 +271,8 @@ def _names(certificate: bytes | None) -> str:
     """What the server's certificate is made for, as part of a sentence; "" if that is not known."""
     if certificate is None:
         return ""
-    from mongokey._support.certificates import host_names
+    with late_imports:
+        from mongokey._support.certificates import host_names
 
     names = host_names(certificate)
     if names is None:
@@ -398,7 +402,8 @@ def plain_answer(peer: str, sure: bool) -> TLSError:
 def _trusted(tls: ClientTLS | None) -> str:
     if tls is not None and tls.options is not None and tls.options.ca_file:
         return f"(tlsCAFile={tls.options.ca_file!r})"
-    from mongokey.transport.tls.system import unheeded
+    with late_imports:
+        from mongokey.transport.tls.system import unheeded
 
     in_vain = unheeded() if tls is not None and tls.options.ssl_context is None else ""
     return f"(those of the system; {in_vain})" if in_vain else "(those of the system)"

@@ -7,6 +7,7 @@ Must not know how OpenSSL is told; both ways to speak TLS ask here before it see
 from __future__ import annotations
 
 from mongokey._support.hostnames import ascii_host
+from mongokey._support.lazy import late_imports
 from mongokey.errors import ConfigurationError
 
 
@@ -23,7 +24,8 @@ def certified_name(host: str) -> tuple[str, bytes | None]:
             f"TLS: {host!r} is no host name that a certificate could be checked against: it {error}"
         ) from None
     if ":" in name:
-        from ipaddress import IPv6Address
+        with late_imports:
+            from ipaddress import IPv6Address
 
         name = name.partition("%")[0]
         return name, IPv6Address(name).packed

@@ -12,6 +12,7 @@ import sys
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mongokey._support.lazy import late_imports
 from mongokey._support.secrets import Secret
 from mongokey.errors import ConfigurationError
 from mongokey.transport.tls.libssl import load_functions
@@ -40,7 +41,8 @@ def make_openssl_context(options: TLSOptions, files: ClientFiles | None) -> Open
     """
 
     try:
-        from cryptography.hazmat.bindings._rust import _openssl
+        with late_imports:
+            from cryptography.hazmat.bindings._rust import _openssl
     except ImportError:
         return None
     lib, ffi = _openssl.lib, _openssl.ffi
@@ -121,7 +123,8 @@ def _load_trusted(lib: Any, ffi: Any, context: Any, trusted: Trusted) -> None:
             taken = lib.SSL_CTX_load_verify_locations(context, os.fsencode(name), ffi.NULL)
     lib.ERR_clear_error()
     if taken != 1:
-        from mongokey.transport.tls.files import explain_trusted
+        with late_imports:
+            from mongokey.transport.tls.files import explain_trusted
 
         raise explain_trusted(trusted)
 
@@ -147,7 +150,8 @@ def _load_default(lib: Any, ffi: Any, context: Any) -> None:
 
 
 def _load_windows(lib: Any, ffi: Any, context: Any) -> bool:
-    import ssl
+    with late_imports:
+        import ssl
 
     loaded = False
     store = lib.SSL_CTX_get_cert_store(context)

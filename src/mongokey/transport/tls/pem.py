@@ -13,6 +13,7 @@ import contextlib
 import os
 import re
 
+from mongokey._support.lazy import late_imports
 from mongokey._support.reprs import with_safe_repr
 from mongokey.transport.tls.der import Malformed, first_element
 
@@ -129,7 +130,8 @@ def as_file(content: bytes) -> Iterator[str]:
         finally:
             os.close(number)
         return
-    import tempfile
+    with late_imports:
+        import tempfile
 
     # Closed before it is opened again: Windows has it so.
     number, path = tempfile.mkstemp(prefix="mongokey-", suffix=".pem")

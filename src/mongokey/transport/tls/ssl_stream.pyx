@@ -37,6 +37,7 @@ from mongokey.transport.stream cimport (
     mk_socket,
 )
 
+from mongokey._support.lazy import late_imports
 from mongokey.errors import AutoReconnect
 from mongokey.transport.tls.hosts import certified_name
 from mongokey.transport.tls.trust import RESUMABLE_S
@@ -94,7 +95,8 @@ cdef class SSLStream(SocketStream):
 
     cdef object _failure(self, error):
         """Close, and make the exception that says why; `error` is ssl's."""
-        from mongokey.transport.tls.errors import facts_of, failure
+        with late_imports:
+            from mongokey.transport.tls.errors import facts_of, failure
 
         self._broken = True
         shown = self._shown() if getattr(error, "verify_code", 0) else None
@@ -112,7 +114,8 @@ cdef class SSLStream(SocketStream):
 
     def _shown(self):
         """The certificate that the server showed, in DER, where its verification failed."""
-        import ssl
+        with late_imports:
+            import ssl
 
         # Public since Python 3.13, but only after a handshake; the object below has it before.
         try:
@@ -296,7 +299,8 @@ cdef class SSLStream(SocketStream):
 
     cdef int _lost(self, int64_t code, str doing) except -1:
         """Close and raise; before the end of the handshake that is TLS's own failure."""
-        from mongokey.transport.tls.errors import Facts, failure
+        with late_imports:
+            from mongokey.transport.tls.errors import Facts, failure
 
         cdef uint8_t part[4096]
         cdef int64_t got
@@ -345,7 +349,8 @@ cdef class SSLStream(SocketStream):
 
     def verified_chain(self):
         """The chain from the server's certificate to the trusted authority, a list of DER."""
-        import ssl
+        with late_imports:
+            import ssl
 
         # Public since Python 3.13, but only after a handshake; the object below has it before.
         get = getattr(self.ssl_object._sslobj, "get_verified_chain", None)
@@ -358,9 +363,9 @@ def wrap_tls(
     SocketStream stream not None, context, server_hostname, *, Deadline deadline=None, tls=None
 ):
     """Do the TLS handshake on `stream` and return the SSLStream that takes its socket over."""
-    import ssl
-
-    from mongokey.transport.tls.errors import silence
+    with late_imports:
+        import ssl
+        from mongokey.transport.tls.errors import silence
 
     cdef SSLStream wrapped
     cdef mk_socket fd

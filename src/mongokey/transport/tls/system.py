@@ -10,6 +10,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
+from mongokey._support.lazy import late_imports
 from mongokey.errors import ConfigurationError
 from mongokey.transport.tls.directories import hashed_files
 
@@ -29,13 +30,15 @@ class SystemAuthorities:
     __slots__ = ("_path", "_read", "directories")
 
     def __init__(self) -> None:
-        import ssl
+        with late_imports:
+            import ssl
 
         paths = ssl.get_default_verify_paths()
         self._path: str | None = None
         self._read: Trusted | None = None
         if named := os.environ.get(FILE):
-            from mongokey.transport.tls.files import read_trusted
+            with late_imports:
+                from mongokey.transport.tls.files import read_trusted
 
             try:
                 self._read = read_trusted(named, FILE)
@@ -57,7 +60,8 @@ def unheeded() -> str:
     """What the environment names in vain, for errors: "" if nothing."""
     said = []
     if named := os.environ.get(FILE):
-        from mongokey.transport.tls.files import read_trusted
+        with late_imports:
+            from mongokey.transport.tls.files import read_trusted
 
         try:
             read_trusted(named, FILE)
