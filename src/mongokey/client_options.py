@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from mongokey._support.address import DEFAULT_PORT, Address
+from mongokey._support.lazy import imported_once
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import HIDDEN, Secret, keeps_secrets
 from mongokey.errors import ConfigurationError
@@ -164,9 +165,7 @@ class ClientOptions(Frozen):
             else:
                 resolve = _resolve or named.get("srv_resolver")
                 if not callable(resolve):  # none, or a resolver of dnspython's
-                    from mongokey.dns import Resolver
-
-                    resolve = Resolver(resolve)
+                    resolve = imported_once("mongokey.dns").Resolver(resolve)
                 string = ask_dns(string, resolve, named)
                 seeds += string.hosts
         options: dict[str, Any] = {}
@@ -267,9 +266,8 @@ def _connects_later(string: ConnectionString, named: Mapping[str, Any]) -> bool:
     in function services, which freeze a process between its start and its first call."""
     connect = named.get("connect", string.options.get("connect"))
     if connect is None:
-        from mongokey.handshake.environment import describe_environment
-
-        connect = "name" not in describe_environment(docker=False)
+        environment = imported_once("mongokey.handshake.environment")
+        connect = "name" not in environment.describe_environment(docker=False)
     return not connect
 
 
@@ -488,9 +486,8 @@ def _check_properties(string: ConnectionString, named: Mapping[str, Any]) -> Non
     mechanism = named.get("authMechanism", string.options.get("authMechanism"))
     if mechanism is None:
         return
-    from mongokey.auth.registry import DEFAULT, find_rules
-
-    rules = find_rules(None if mechanism == DEFAULT else mechanism)
+    registry = imported_once("mongokey.auth.registry")
+    rules = registry.find_rules(None if mechanism == registry.DEFAULT else mechanism)
     rules.clean_properties(string.options["authMechanismProperties"])
 
 
@@ -508,8 +505,6 @@ def _credential(
     mechanism = options.get("authMechanism")
     if username is None and password is None and mechanism is None:
         return None
-    from mongokey.auth.credential import build_credential
-
     properties = options.get("authMechanismProperties")
     allowed = options.get("authOIDCAllowedHosts")
     if allowed is not None:
@@ -517,11 +512,10 @@ def _credential(
     source = options.get("authSource")
     if source is not None and origins.get("authSource") == FROM_TXT and mechanism is not None:
         # Hosted clusters say authSource=admin to all; it is not meant for $external's users.
-        from mongokey.auth.registry import DEFAULT, find_rules
-
-        if mechanism != DEFAULT and find_rules(mechanism).external:
+        registry = imported_once("mongokey.auth.registry")
+        if mechanism != registry.DEFAULT and registry.find_rules(mechanism).external:
             source = None
-    return build_credential(
+    found: MongoCredential | None = imported_once("mongokey.auth.credential").build_credential(
         mechanism,
         username,
         password,
@@ -529,6 +523,7 @@ def _credential(
         source,
         properties,
     )
+    return found
 
 
 def _read_preference(options: Mapping[str, Any], value: Values) -> _ServerMode:

@@ -98,6 +98,17 @@ def import_late(name: str) -> Any:
         return import_module(name)
 
 
+_modules: dict[str, Any] = {}
+
+
+def imported_once(name: str) -> Any:
+    """`import_late`, for what is called often: the second call costs no more than a look-up."""
+    found = _modules.get(name)
+    if found is None:
+        found = _modules[name] = import_late(name)
+    return found
+
+
 def loader(
     package: str, homes: Mapping[str, str], submodules: Collection[str] = ()
 ) -> Callable[[str], object]:

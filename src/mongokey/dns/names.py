@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mongokey._support.lazy import late_imports
 from mongokey.dns import errors
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -40,7 +41,8 @@ def check_name(fqdn: str) -> None:
     """Raise SRVError when `fqdn` is an IP address."""
     if ":" not in fqdn and not fqdn.replace(".", "").isdigit():
         return
-    from ipaddress import ip_address
+    with late_imports:
+        from ipaddress import ip_address
 
     try:
         ip_address(fqdn)
@@ -99,7 +101,8 @@ def _by_suffix(given: str) -> HostCheck:
 
 def _is_public(suffix: str) -> bool:
     try:
-        from publicsuffixlist import PublicSuffixList
+        with late_imports:
+            from publicsuffixlist import PublicSuffixList
     except ImportError:
         raise errors.no_suffix_list() from None
     # Without the list's last rule ("*"): whatever has two parts is not public for being unknown.

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from mongokey._support.address import Address
 from mongokey._support.clock import monotonic
 from mongokey._support.hostnames import host_problem
+from mongokey._support.lazy import late_imports
 from mongokey._support.reprs import with_safe_repr
 from mongokey.dns import errors, names
 from mongokey.dns.errors import Attempt
@@ -98,7 +99,8 @@ class Resolver:
         most = question.max_hosts
         if 0 < most < len(hosts):
             if self._rng is None:
-                import random
+                with late_imports:
+                    import random
 
                 hosts = random.sample(hosts, most)
             else:
@@ -106,8 +108,9 @@ class Resolver:
         return DNSAnswer(hosts, txt, ttl_s, lookup.attempts)
 
     def _find_resolver(self) -> dns.resolver.Resolver:
-        import dns.exception
-        import dns.resolver
+        with late_imports:
+            import dns.exception
+            import dns.resolver
 
         if self._resolver is not None:
             return self._resolver
@@ -126,7 +129,8 @@ class _Lookup:
     """One look-up: its deadline, its servers and what they did."""
 
     def __init__(self, question: SRVQuestion, resolver: dns.resolver.Resolver) -> None:
-        from mongokey.dns.exchange import servers_of
+        with late_imports:
+            from mongokey.dns.exchange import servers_of
 
         self.question = question
         self.timeout_s = question.timeout_s or DEFAULT_TIMEOUT_S
@@ -137,7 +141,8 @@ class _Lookup:
         if not self._servers:
             raise errors.no_resolver("it names no server")
         if resolver.rotate:
-            import random
+            with late_imports:
+                import random
 
             random.shuffle(self._servers)
 
@@ -174,9 +179,10 @@ class _Lookup:
 
         Raises _NoSuchName, or SRVError when no name server gave an answer in time.
         """
-        import dns.exception
-        import dns.message
-        import dns.rcode
+        with late_imports:
+            import dns.exception
+            import dns.message
+            import dns.rcode
 
         request = self._request(name, kind)
         asked = f"{kind} {name}"
@@ -206,9 +212,10 @@ class _Lookup:
         raise errors.failed(self.question, name, kind, self.attempts, self.timeout_s)
 
     def _request(self, name: str, kind: str) -> dns.message.QueryMessage:
-        import dns.exception
-        import dns.message
-        import dns.name
+        with late_imports:
+            import dns.exception
+            import dns.message
+            import dns.name
 
         try:
             request = dns.message.make_query(dns.name.from_text(name), kind)

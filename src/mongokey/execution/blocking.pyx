@@ -24,6 +24,7 @@ from mongokey.execution.operation cimport Operation
 from mongokey.pool.pool cimport Pool
 from mongokey.transport.stream cimport monotonic_ns
 
+from mongokey._support.lazy import late_imports
 from mongokey.errors import MongoError
 
 
@@ -107,7 +108,8 @@ cdef class BlockingExecutor(Executor):
 
 cdef int authenticate(Execution execution) except -1:
     """Log in on the connection once more."""
-    from mongokey.connection.establish import log_in_again
+    with late_imports:
+        from mongokey.connection.establish import log_in_again
 
     log_in_again(execution.connection, execution.deadline)
     return 0

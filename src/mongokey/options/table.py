@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
+from mongokey._support.lazy import late_imports
 from mongokey._support.reprs import with_safe_repr
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options import validators
@@ -322,7 +323,8 @@ def unknown_option(name: str, source: int = KEYWORD) -> UnknownOption:
 
 def closest_options(name: str, source: int = KEYWORD) -> list[str]:
     """The options of `source` that `name` may be meant for, the likeliest first; at most 3."""
-    from difflib import get_close_matches
+    with late_imports:
+        from difflib import get_close_matches
 
     # `max_pool_size` is as close to `maxPoolSize` as it can be.
     flat = {

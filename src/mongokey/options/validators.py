@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mongokey._support.lazy import imported_once
 from mongokey._support.secrets import Secret
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options.escapes import unquote_plus
@@ -242,12 +243,12 @@ def uuid_representation(name: str, value: Any) -> int:
 
 def auth_mechanism(name: str, value: Any) -> str:
     """The name of an authentication mechanism, as `mongokey.auth.registry` lists them."""
-    from mongokey.auth.registry import DEFAULT, MECHANISMS
-
+    registry = imported_once("mongokey.auth.registry")
     if isinstance(value, str):
-        if value in MECHANISMS or value == DEFAULT:
+        if value in registry.MECHANISMS or value == registry.DEFAULT:
             return value
-        raise InvalidOption(f"{name} must be one of {', '.join(MECHANISMS)}{_given(value)}")
+        known = ", ".join(registry.MECHANISMS)
+        raise InvalidOption(f"{name} must be one of {known}{_given(value)}")
     raise _wrong_type(name, "a string", value)
 
 
