@@ -7,10 +7,9 @@ about.
 
 from __future__ import annotations
 
-from mongokey._support.lazy import late_imports
-
 from collections.abc import Iterator, Mapping
 
+from mongokey._support.lazy import late_imports
 from mongokey._support.secrets import keeps_secrets
 from mongokey._support.server_codes import BAD_VALUE, LOGIN_REFUSED_CODES
 from mongokey.auth import sasl

@@ -67,7 +67,7 @@ def find_mechanism(name: str) -> Mechanism:
 def find_hints_module(name: str) -> Any:
     """The module that `HINTS` has for the mechanism, None for one without causes of its own."""
     module = HINTS.get(name)
-    return None if module is None else import_module(module)
+    return None if module is None else import_late(module)
 
 
 def find_rules(name: str | None) -> Mechanism:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mongokey._support.lazy import late_imports
 from mongokey.auth.mechanism import OPTIONAL, Mechanism, Property, text
 from mongokey.errors import ConfigurationError
 
@@ -45,7 +46,8 @@ def _check(username: str | None, password: str | None, properties: Mapping[str, 
             "authMechanismProperties: AWS_CREDENTIAL_PROVIDER cannot be used together with username"
         )
     if username is not None:
-        from mongokey.auth.aws.keys import oddity
+        with late_imports:
+            from mongokey.auth.aws.keys import oddity
 
         token = properties.get("AWS_SESSION_TOKEN")
         parts = {"username": username, "password": password, "AWS_SESSION_TOKEN": token}
@@ -56,7 +58,8 @@ def _check(username: str | None, password: str | None, properties: Mapping[str, 
 
 
 def _wrong(code: str, text: str) -> ConfigurationError:
-    from mongokey.diagnostics import CERTAIN, Diagnosis
+    with late_imports:
+        from mongokey.diagnostics import CERTAIN, Diagnosis
 
     error = ConfigurationError(f"{text} [{code}]")
     error.diagnoses = (Diagnosis(code, CERTAIN, text),)
@@ -64,13 +67,15 @@ def _wrong(code: str, text: str) -> ConfigurationError:
 
 
 def _open(credential: MongoCredential, address: AddressLike) -> Conversation:
-    from mongokey.auth.aws.conversation import AwsConversation
+    with late_imports:
+        from mongokey.auth.aws.conversation import AwsConversation
 
     return AwsConversation(credential, address)
 
 
 def _mask(username: str) -> str:
-    from mongokey.auth.aws.keys import mask
+    with late_imports:
+        from mongokey.auth.aws.keys import mask
 
     return mask(username)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mongokey._support.lazy import late_imports
 from mongokey.auth.kerberos import canonical_host as canonical
 from mongokey.auth.mechanism import OPTIONAL, REQUIRED, Mechanism, Property
 from mongokey.errors import ConfigurationError
@@ -55,7 +56,8 @@ def _check(username: str | None, password: str | None, properties: Mapping[str, 
 
 
 def _converse(credential: MongoCredential, address: AddressLike) -> Conversation:
-    from mongokey.auth.kerberos.conversation import GssapiConversation
+    with late_imports:
+        from mongokey.auth.kerberos.conversation import GssapiConversation
 
     return GssapiConversation(credential, address)
 

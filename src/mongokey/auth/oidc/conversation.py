@@ -8,10 +8,9 @@ token is got.
 
 from __future__ import annotations
 
-from mongokey._support.lazy import late_imports
-
 from collections.abc import Mapping
 
+from mongokey._support.lazy import late_imports
 from mongokey._support.server_codes import AUTHENTICATION_FAILED
 from mongokey.auth import sasl
 from mongokey.auth.conversation import Conversation, Document, OffloadedCall, Step

@@ -6,10 +6,9 @@ what their failures mean. Each is a callback like an application's; it keeps not
 
 from __future__ import annotations
 
-from mongokey._support.lazy import late_imports
-
 import os
 
+from mongokey._support.lazy import late_imports
 from mongokey.auth.oidc.metadata import MAX_ANSWER, SourceError, endpoint, get
 from mongokey.errors import ConfigurationError
 
@@ -84,6 +83,7 @@ class Azure:
     def _read(body: str, where: str) -> OIDCCallbackResult:
         with late_imports:
             import json
+
             from mongokey.auth_oidc import OIDCCallbackResult
 
         try:
@@ -118,6 +118,7 @@ class Gcp:
     def fetch(self, context: OIDCCallbackContext) -> OIDCCallbackResult:
         with late_imports:
             from urllib.parse import quote
+
             from mongokey.auth_oidc import OIDCCallbackResult
 
         path = GCP_PATH + quote(self._resource, safe="")

@@ -6,10 +6,9 @@ conversation nor providers: a client that is only made needs none.
 
 from __future__ import annotations
 
-from mongokey._support.lazy import late_imports
-
 from collections.abc import Iterable, Mapping
 
+from mongokey._support.lazy import late_imports
 from mongokey.auth.mechanism import (
     FORBIDDEN,
     OPTIONAL,

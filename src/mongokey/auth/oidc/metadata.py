@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 
 from mongokey._support.clock import monotonic
+from mongokey._support.lazy import late_imports
 from mongokey._support.portable import Portable
 from mongokey._support.secret_texts import hide_tokens
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
@@ -97,7 +98,8 @@ def _once(
     where: str,
     absent: str,
 ) -> Answer:
-    from http.client import HTTPConnection, HTTPException
+    with late_imports:
+        from http.client import HTTPConnection, HTTPException
 
     host, port = server
     left = _left(deadline, where)
