@@ -6,7 +6,6 @@ same loop with other waits.
 """
 
 cimport cython
-from libc.stdint cimport int64_t
 
 from mongokey._support.deadline cimport Deadline
 from mongokey.connection.connection cimport Connection

@@ -13,6 +13,7 @@ from threading import RLock
 from mongokey._support.clock import monotonic
 from mongokey._support.deadline import Timeout, shortest
 from mongokey._support.fork import call_after_fork
+from mongokey._support.lazy import imported_once, late_imports
 from mongokey.commands.housekeeping import kill_pending_cursors
 from mongokey.errors import ConfigurationError, InvalidOperation
 from mongokey.pool.pool import Pool
@@ -93,17 +94,17 @@ class ClientContext:
         return self._settings
 
     def _make_settings(self) -> ConnectionSettings:
-        from mongokey.connection.settings import ConnectionSettings
-        from mongokey.handshake.metadata import ClientMetadata
-
         pool_options = self.options.pool_options
         tls = None
         if pool_options.tls is not None:
-            from mongokey.transport.tls.context import ClientTLS
-
-            tls = ClientTLS(pool_options.tls)
-        settings = ConnectionSettings(
-            metadata=ClientMetadata(pool_options.appname, pool_options.driver),
+            tls = imported_once("mongokey.transport.tls.context").ClientTLS(pool_options.tls)
+        metadata = imported_once("mongokey.handshake.metadata").ClientMetadata(
+            pool_options.appname, pool_options.driver
+        )
+        settings: ConnectionSettings = imported_once(
+            "mongokey.connection.settings"
+        ).ConnectionSettings(
+            metadata=metadata,
             credential=self.options.credential,
             connect_timeout=Timeout.from_seconds(pool_options.connect_timeout, "connectTimeoutMS"),
             socket_timeout=Timeout.from_seconds(pool_options.socket_timeout, "socketTimeoutMS"),
@@ -130,9 +131,11 @@ class ClientContext:
     ) -> Connection:
         """A connection, logged in, whose server `judge` has nothing against; for `Topology`."""
         # Late: handshake and login are loaded by the first connection.
-        from mongokey.connection.establish import open_connection
-
-        connection, result = open_connection(address, self.settings(), judge, to_be_used=to_be_used)
+        establish = imported_once("mongokey.connection.establish")
+        connection: Connection
+        connection, result = establish.open_connection(
+            address, self.settings(), judge, to_be_used=to_be_used
+        )
         if self.on_login is not None:
             self.on_login(address, result)
         return connection
@@ -168,7 +171,8 @@ class ClientContext:
         """The client's maintenance thread, made when it is first needed."""
         found: PoolMaintenance | None = self.__dict__.get("_maintenance")
         if found is None:
-            from mongokey.pool.maintenance import PoolMaintenance
+            with late_imports:
+                from mongokey.pool.maintenance import PoolMaintenance
 
             topology = self.topology()
             assert topology is not None, "whoever has operations carried out keeps it"
@@ -182,7 +186,8 @@ class ClientContext:
     def explain(self, answer: dict[str, Any], address: AddressLike, database: str) -> object:
         """What an error of a command most likely means, a hint or None."""
         # Late: only failures are explained.
-        from mongokey.auth.diagnosis import explain_command
+        with late_imports:
+            from mongokey.auth.diagnosis import explain_command
 
         return explain_command(answer, self.options.credential, address, database)
 

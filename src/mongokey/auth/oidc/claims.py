@@ -6,12 +6,11 @@ shows a token.
 
 from __future__ import annotations
 
-from mongokey._support.lazy import late_imports
-
 import time
 from binascii import Error as Base64Error
 from collections.abc import Mapping
 
+from mongokey._support.lazy import late_imports
 from mongokey._support.secret_texts import hide_tokens
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
