@@ -19,7 +19,8 @@ from mongokey.database import Database
 from mongokey.errors import ConfigurationError
 from mongokey.execution.blocking import BlockingExecutor
 from mongokey.execution.blocking_cores import BlockingClient
-from mongokey.topology.client_context import ClientContext, check_supported
+from mongokey.options.without_effect import check_effects
+from mongokey.topology.client_context import ClientContext
 from mongokey.topology.topology import Topology
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -91,7 +92,7 @@ class MongoClient(BlockingClient["_Document"]):
             if value is not None:
                 kwargs[name] = value
         options = ClientOptions.build(host, port, _stacklevel=3, _may_defer=True, **kwargs)
-        check_supported(options)
+        check_effects(options.options, stacklevel=2)
         context = self._context = ClientContext(options)
         self._topology = context.make_topology()
         server_api = options.pool_options.server_api

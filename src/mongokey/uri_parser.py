@@ -298,7 +298,3 @@ class _AnyCase(MutableMapping[str, "Any"]):
             for key, cased in self._cased.items()
         }
         return repr(shown)
-
-    def cased_key(self, key: str) -> str:
-        """The key as it was given last."""
-        return self._cased[key.lower()]

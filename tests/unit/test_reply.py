@@ -85,16 +85,6 @@ def test_a_message_of_a_strange_type_does_no_harm(message: Any) -> None:
     assert isinstance(raised(_replies.raise_command_error, reply), MongoError)
 
 
-@pytest.mark.parametrize("ok", [1, 1.0, True])
-def test_a_reply_that_is_ok_raises_nothing(ok: Any) -> None:
-    _replies.raise_for_reply({"ok": ok})
-
-
-@pytest.mark.parametrize("ok", [0, 0.0, False, None])
-def test_a_reply_that_is_not_raises(ok: Any) -> None:
-    assert isinstance(raised(_replies.raise_for_reply, {"ok": ok, "code": 59}), OperationFailure)
-
-
 def test_labels_are_taken_over() -> None:
     for code in (59, 91, 50, 11000):
         reply = {"ok": 0, "errmsg": "no", "code": code, "errorLabels": ["A", "B"]}

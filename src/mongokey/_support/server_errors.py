@@ -73,12 +73,6 @@ def raise_command_error(
     raise failure
 
 
-def raise_for_reply(reply: Mapping[str, Any], max_wire_version: int | None = None) -> None:
-    """Raise the server's error, if `reply` (a decoded command reply) is one."""
-    if not reply.get("ok"):
-        raise_command_error(reply, max_wire_version)
-
-
 def raise_write_error(error: Mapping[str, Any]) -> NoReturn:
     """Raise what one entry of a reply's `writeErrors` means."""
     code = _code(error)

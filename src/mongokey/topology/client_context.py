@@ -15,7 +15,8 @@ from mongokey._support.deadline import Timeout, shortest
 from mongokey._support.fork import call_after_fork
 from mongokey._support.lazy import imported_once, late_imports
 from mongokey.commands.housekeeping import kill_pending_cursors
-from mongokey.errors import ConfigurationError, InvalidOperation
+from mongokey.errors import InvalidOperation
+from mongokey.options.without_effect import check_effects
 from mongokey.pool.pool import Pool
 from mongokey.topology.topology import Topology
 
@@ -81,7 +82,8 @@ class ClientContext:
 
     def discover(self) -> tuple[Sequence[AddressLike], str | None]:
         """Ask DNS, which was put off until the first operation: (seeds, replica set's name)."""
-        self.options = check_supported(self.options.resolved())
+        self.options = self.options.resolved()
+        check_effects(self.options.options)  # a TXT record may have said loadBalanced
         return self.options.hosts, self.options.replica_set_name
 
     def settings(self) -> ConnectionSettings:
@@ -209,10 +211,3 @@ def _tidy(executor: Callable[[], BlockingExecutor | None]) -> bool:
     """Kill the cursors that were let go; False if some are left. `executor` is a weak reference."""
     found = executor()
     return found is None or kill_pending_cursors(found)
-
-
-def check_supported(options: ClientOptions) -> ClientOptions:
-    """Raise `ConfigurationError` for options that no part of this version carries out."""
-    if options.load_balanced:
-        raise ConfigurationError("loadBalanced=true is not supported by this version of mongokey")
-    return options

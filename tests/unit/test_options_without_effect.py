@@ -1,0 +1,68 @@
+"""What a client says of options that it knows and does not act on."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mongokey
+from mongokey.errors import ConfigurationError
+from mongokey.options.table import OPTIONS
+from mongokey.options.without_effect import READ_PREFERENCES, REFUSED, WITHOUT_EFFECT
+from mongokey.read_preferences import ReadPreference
+
+GIVEN: dict[str, Any] = {
+    "compressors": "zlib",
+    "enableOverloadRetargeting": True,
+    "event_listeners": [object()],
+    "heartbeatFrequencyMS": 5000,
+    "localThresholdMS": 30,
+    "maxAdaptiveRetries": 3,
+    "server_selector": list,
+    "serverMonitoringMode": "poll",
+}
+
+
+def test_they_are_options() -> None:
+    assert {*WITHOUT_EFFECT, *REFUSED, *READ_PREFERENCES} <= set(OPTIONS)
+    assert set(GIVEN) == set(WITHOUT_EFFECT)
+
+
+@pytest.mark.parametrize("name", sorted(GIVEN))
+def test_a_client_warns_of_each(name: str) -> None:
+    with pytest.warns(UserWarning, match=f"^{name} has no effect: ") as caught:
+        mongokey.MongoClient("h", **{name: GIVEN[name]}).close()
+    assert [Path(each.filename).name for each in caught] == [Path(__file__).name]
+
+
+@pytest.mark.parametrize("uri", ["mongodb://h/?readPreference=nearest", "h"])
+def test_reads_from_secondaries_are_not_to_be_had(uri: str) -> None:
+    options = {} if "?" in uri else {"read_preference": ReadPreference.SECONDARY}
+    with pytest.warns(UserWarning, match="reads go to the primary of a replica set"):
+        mongokey.MongoClient(uri, **options).close()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://h/?readPreference=nearest&directConnection=true",
+        "mongodb://h/?readPreference=primary&maxPoolSize=5",
+        "mongodb://h",
+    ],
+)
+def test_what_works_gives_no_warning(uri: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mongokey.MongoClient(uri).close()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["mongodb://h/?loadBalanced=true", "mongodb://h/?proxyHost=socks.example.net&proxyPort=1"],
+)
+def test_what_must_not_be_passed_over_is_refused(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not supported|will not connect past it"):
+        mongokey.MongoClient(uri)
