@@ -34,6 +34,8 @@ only = os.environ.get("MONGOKEY_MODULES", "*")
 # What runs with each command or for each value is optimized for speed, all else for size: that
 # halves the time of the build, and `bench/instructions.json` shows no difference.
 HOT = (
+    "mongokey.auth.login",
+    "mongokey.auth.scram_*",
     "mongokey.bson.*",
     "mongokey.commands.crud",
     "mongokey.commands.bulk",
@@ -43,6 +45,7 @@ HOT = (
     "mongokey.sessions.*",
     "mongokey.transport.stream",
     "mongokey.wire.framing",
+    "mongokey.wire.message_buffer",
 )
 
 if sanitize not in ("", "address"):
