@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mongokey._support.clock import monotonic_ns
 from mongokey.auth.turns import LoginTurns
 from mongokey.connection.pausable_clock import PausableClock
 from mongokey.handshake import ClientMetadata
@@ -29,7 +30,7 @@ def test_a_first_login_may_begin_within_another_s_beginning() -> None:
 
     def call() -> bool:
         with turns._lock:
-            return turns.begin()[1]
+            return turns.begin(monotonic_ns())[1]
 
     assert in_a_thread(call) == [True]
 
