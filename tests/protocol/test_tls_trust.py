@@ -203,8 +203,8 @@ def test_there_is_a_fixed_bound_by_either_clock(
 def test_a_clock_that_is_set_back_does_not_move_the_bound(
     authority: Authority, clock: Clock, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    from mongokey.transport.tls import openssl_stream as _openssl
-    from mongokey.transport.tls import ssl_stream as _tls
+    from mongokey.transport.tls import openssl_engine as _openssl
+    from mongokey.transport.tls import ssl_engine as _tls
 
     pair = authority.issue("set-back", "127.0.0.1")
     for module in (_openssl, _tls):

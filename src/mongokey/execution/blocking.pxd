@@ -1,6 +1,4 @@
 # The blocking runner of executions.
-from libc.stdint cimport int64_t
-
 from mongokey._support.deadline cimport Deadline
 from mongokey.execution.cursors cimport ServerCursor
 from mongokey.execution.execution cimport Execution, Executor

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mongokey.client_options import TLSOptions
     from mongokey.transport.stream import SocketStream, Stream
     from mongokey.transport.tls.files import ClientFiles, Identity, Trusted
+    from mongokey.transport.tls.openssl_engine import OpenSSLEngine
+    from mongokey.transport.tls.ssl_engine import SSLEngine
 
 
 # As many as `_openssl` keeps.
@@ -172,6 +174,22 @@ class ClientTLS:
     def without_certificate(self) -> bool:
         """Whether no client certificate can be sent; False where that is not known."""
         return self.identity is None and self.options.ssl_context is None
+
+    def make_engine(self, host: str, peer: str) -> OpenSSLEngine | SSLEngine:
+        """TLS with `host` without a socket, for who moves the bytes in a way of their own.
+
+        `peer` names the server in errors, and its sessions. Raises `ConfigurationError` for a
+        `host` that is neither a host name nor an address.
+        """
+        if self.engine == "openssl":
+            with late_imports:
+                from mongokey.transport.tls.openssl_engine import OpenSSLEngine
+
+            return OpenSSLEngine(self, self._context, host, peer)
+        with late_imports:
+            from mongokey.transport.tls.ssl_engine import SSLEngine
+
+        return SSLEngine(self, self._context, host, peer)
 
     def wrap(
         self, stream: SocketStream, host: str, deadline: Deadline | None, *, hold: bool = False

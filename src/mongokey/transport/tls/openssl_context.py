@@ -16,7 +16,7 @@ from mongokey._support.lazy import late_imports
 from mongokey._support.secrets import Secret
 from mongokey.errors import ConfigurationError
 from mongokey.transport.tls.libssl import load_functions
-from mongokey.transport.tls.openssl_stream import OpenSSLContext
+from mongokey.transport.tls.openssl_engine import OpenSSLContext
 from mongokey.transport.tls.system import DIRECTORY, FILE, SystemAuthorities, no_authorities
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

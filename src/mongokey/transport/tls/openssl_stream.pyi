@@ -1,25 +1,7 @@
-from typing import Any
-
 from mongokey._support.deadline import Deadline
 from mongokey.transport.stream import SocketStream
 from mongokey.transport.tls.context import ClientTLS
-
-class OpenSSLContext:
-    """An SSL_CTX at `address`, kept alive by `owner`; made by `tls_openssl`."""
-
-    def __init__(self, owner: Any, address: int, check_hosts: bool) -> None: ...
-    @property
-    def check_hosts(self) -> bool: ...
-    @property
-    def full_handshakes(self) -> int:
-        """How many of its handshakes exchanged certificates."""
-    @property
-    def resumed_handshakes(self) -> int:
-        """How many of its handshakes went on from an earlier one."""
-    def forget_sessions(self) -> None:
-        """Have the next handshake with each server exchange certificates again."""
-    def session_count(self, peer: str) -> int:
-        """How many sessions there are to resume with `peer`."""
+from mongokey.transport.tls.openssl_engine import OpenSSLContext
 
 class OpenSSLStream(SocketStream):
     """A TLS stream to a server; `wrap_openssl` makes it."""
