@@ -11,6 +11,7 @@ from mongokey._support.lazy import loader
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from mongokey.wire.message import Message
+    from mongokey.wire.message_buffer import MessageExchange
     from mongokey.wire.standalone import (
         CHECKSUM_PRESENT,
         EXHAUST_ALLOWED,
@@ -42,6 +43,7 @@ __all__ = [
     "QUERY_FAILURE",
     "SECONDARY_OK",
     "Message",
+    "MessageExchange",
     "crc32c",
     "decode_message",
     "encode_legacy_hello",
@@ -54,5 +56,6 @@ __all__ = [
 __getattr__ = loader(
     __name__,
     # The driver itself frames its messages in C and needs none of these.
-    dict.fromkeys(__all__, "mongokey.wire.standalone") | {"Message": "mongokey.wire.message"},
+    dict.fromkeys(__all__, "mongokey.wire.standalone")
+    | {"Message": "mongokey.wire.message", "MessageExchange": "mongokey.wire.message_buffer"},
 )
