@@ -306,10 +306,12 @@ cdef class OpenSSLEngine:
 
     cdef int take_in(self, const uint8_t *data, size_t size) except -1:
         """Take in bytes of the server's."""
+        cdef size_t first
         if self.ssl == NULL:
             self._refuse_closed()
         if self.first_received is None:
-            self.first_received = (<const char *>data)[:size if size < <size_t>FIRST_RECEIVED else <size_t>FIRST_RECEIVED]
+            first = size if size < <size_t>FIRST_RECEIVED else <size_t>FIRST_RECEIVED
+            self.first_received = (<const char *>data)[:first]
         if fn.BIO_write(self.source, <void *>data, <int>size) != <int>size:
             raise MemoryError(f"{self.peer}: OpenSSL has no memory for {size} bytes")
         self.drained = False

@@ -140,8 +140,10 @@ cdef class SSLEngine:
 
     cdef int take_in(self, const uint8_t *data, size_t size) except -1:
         """Take in bytes of the server's."""
+        cdef size_t first
         if self.first_received is None:
-            self.first_received = (<const char *>data)[:size if size < <size_t>FIRST_RECEIVED else <size_t>FIRST_RECEIVED]
+            first = size if size < <size_t>FIRST_RECEIVED else <size_t>FIRST_RECEIVED
+            self.first_received = (<const char *>data)[:first]
         view = PyMemoryView_FromMemory(<char *>data, <Py_ssize_t>size, PyBUF_READ)
         try:
             self.source.write(view)
