@@ -37,6 +37,8 @@ HOT = (
     "mongokey.auth.login",
     "mongokey.auth.scram_*",
     "mongokey.bson.*",
+    "mongokey.commands.collection_operations",
+    "mongokey.commands.command",
     "mongokey.commands.crud",
     "mongokey.commands.bulk",
     "mongokey.connection.*",
