@@ -8,8 +8,8 @@ not know mechanisms, commands or servers.
 from __future__ import annotations
 
 import threading
-from itertools import count
 
+from mongokey._support.callers import caller_number
 from mongokey._support.clock import monotonic_ns
 from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
@@ -26,17 +26,6 @@ if TYPE_CHECKING:
 # it was last told, is one of them; and nobody is who begins later than the second time.
 _RUSH_NS = 100_000_000
 _LONGEST_RUSH_NS = 1_000_000_000
-
-# A thread's ident is given to another one after its end, so threads are numbered here.
-_numbers = count()
-_thread = threading.local()
-
-
-def _thread_number() -> int:
-    number: int | None = getattr(_thread, "number", None)
-    if number is None:
-        number = _thread.number = next(_numbers)
-    return number
 
 
 class Flight:
@@ -91,7 +80,7 @@ class LoginTurns:
 
     def __init__(self) -> None:
         self.proven = False
-        self._maker = _thread_number()
+        self._maker = caller_number()
         self.reset_after_fork()
         call_after_fork(self)
 
@@ -122,7 +111,7 @@ class LoginTurns:
             if refused is not None:
                 if began_ns > refused.answers_until_ns:
                     self._refused = None
-                elif _thread_number() not in refused.told:
+                elif caller_number() not in refused.told:
                     return refused, False
             self._flight = Flight()
             return self._flight, True
@@ -148,7 +137,7 @@ class LoginTurns:
             kept.refusal = own_copy(error)
             now = monotonic_ns()
             kept.answers_until_ns, kept.ends_ns = now + _RUSH_NS, now + _LONGEST_RUSH_NS
-            kept.told = {self._maker, _thread_number()}
+            kept.told = {self._maker, caller_number()}
         self._refused = kept
         self.leave(flight)
 
@@ -156,7 +145,7 @@ class LoginTurns:
         """The calling thread is told of the last refusal now; what it begins later is a new try."""
         refused = self._refused
         if refused is not None:
-            refused.told.add(_thread_number())
+            refused.told.add(caller_number())
             refused.answers_until_ns = min(monotonic_ns() + _RUSH_NS, refused.ends_ns)
 
     def leave(self, flight: Flight | None) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from mongokey._support.address import format_address
+from mongokey._support.callers import act_for, caller_number
 from mongokey._support.clock import monotonic
 from mongokey._support.deadline import Timeout
 from mongokey._support.portable import Portable
@@ -348,11 +349,14 @@ class Topology:
             else:
                 self._attempts[begun[-1]] = 0
                 self._before_thread()
-                threading.Thread(target=self._go_on, args=([begun[-1]],), daemon=True).start()
+                given = ([begun[-1]], caller_number())
+                threading.Thread(target=self._go_on, args=given, daemon=True).start()
                 begun.pop()
 
-    def _go_on(self, begun: list[AddressLike]) -> None:
-        """Connect to `begun`, and whoever is named as primary there, in this thread."""
+    def _go_on(self, begun: list[AddressLike], caller: int) -> None:
+        """Connect to `begun`, and whoever is named as primary there, in this thread, for the one
+        that has the number `caller`."""
+        act_for(caller)
         try:
             while begun:
                 self._attempt(begun)
