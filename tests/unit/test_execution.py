@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from mongokey import bson, wire
+from mongokey import bson
 from mongokey.bson.binary import Binary
 from mongokey.bson.timestamp import Timestamp
 from mongokey.commands.command import Command
@@ -17,7 +16,6 @@ from mongokey.errors import (
     AutoReconnect,
     DocumentTooLarge,
     InvalidOperation,
-    MongoError,
     NetworkTimeout,
     NotPrimaryError,
     OperationFailure,
@@ -25,109 +23,18 @@ from mongokey.errors import (
     ServerSelectionTimeoutError,
     WaitQueueTimeoutError,
 )
-from mongokey.execution.execution import STEPS, Execution, Executor
+from mongokey.execution.cursors import ServerCursor
+from mongokey.execution.execution import NO_IDLE_CONNECTION, STEPS, Execution, Executor
 from mongokey.execution.operation import Namespace
-from mongokey.handshake import HelloReply
-from mongokey.pool.pool import Pool
-from mongokey.topology.topology import Topology
-from mongokey.transport.stream import SocketStream
 from tests.servers.scripted import mongos, primary, secondary, standalone
+from tests.unit._executions import OK, SECOND, SERVER, Deployment, lost
 
-SERVER = ("server", 27017)
-SECOND = 10**9
 WARM = ["check out", "exchange", "done"]
-OK = {"ok": 1}
-
-
-def lost() -> AutoReconnect:
-    return AutoReconnect("server: connection lost")
-
-
-class Deployment:
-    """One server that is not there: its connections lead nowhere, and a script says what becomes
-    of each step."""
-
-    def __init__(self, hello: dict[str, Any], **options: Any) -> None:
-        self.hello = hello
-        #: What happens at a step, in turn: an exception, or for an exchange the reply.
-        self.script: dict[str, list[Any]] = {step: [] for step in STEPS}
-        self.steps: list[str] = []
-        self.commands: list[dict[str, Any]] = []
-        self.connections: list[Connection] = []
-        self.now = 1 * SECOND
-        self.pool = Pool(SERVER, self.connect)
-        self.topology = Topology([SERVER], self.connect, lambda address: self.pool)  # type: ignore
-        self.topology.selected.pool = self.pool
-        self.pool.add_connection(self.connect())  # so that the pool knows its server
-        executor_options = {"retry_reads": True, "retry_writes": True, **options}
-        self.executor = Executor(self.topology, **executor_options)
-
-    def connect(self) -> Connection:
-        stream = SocketStream(os.open(os.devnull, os.O_RDWR), "server")
-        connection = Connection(stream, SERVER)
-        connection.accept_hello(HelloReply(self.hello))
-        self.connections.append(connection)
-        return connection
-
-    def run(self, command: Any, **kinds: Any) -> Any:
-        """The result of `command`, a document or an operation."""
-        operation = command
-        if isinstance(command, dict):
-            operation = Command(Namespace("x", "y"), command, **kinds)
-        self.steps.clear()
-        self.commands.clear()
-        execution = self.execution = Execution(self.executor, operation)
-        try:
-            while True:
-                try:
-                    step = STEPS[execution.advance()]
-                    self.steps.append(step)
-                    if step == "done":
-                        return execution.result
-                    self.take(step, execution)
-                except MongoError as error:
-                    raised = execution.failed(error)
-                    if raised is not None:
-                        raise raised from None
-        finally:
-            execution.end()
-
-    def take(self, step: str, execution: Execution) -> None:
-        if step in ("exchange", "send only"):
-            self.commands.append(dict(wire.decode_message(execution.message).body))
-        scripted = self.script[step]
-        outcome = scripted.pop(0) if scripted else OK
-        if isinstance(outcome, BaseException):
-            connection = execution.connection
-            if connection is not None and not isinstance(outcome, OperationFailure):
-                connection.close()  # as those do that meet such an error
-            raise outcome
-        if step == "select server":
-            self.topology.selected.pool = self.pool
-            execution.selected(self.pool)
-        elif step == "check out":
-            execution.checked_out(self.connect(), self.now)
-        elif step == "exchange":
-            execution.received_reply(bson.encode(outcome))
-        elif step == "send only":
-            execution.sent_only()
-        else:
-            assert step == "authenticate"
-            execution.authenticated()
 
 
 @pytest.fixture
-def replica_set() -> Iterator[Deployment]:
-    deployment = Deployment(primary())
-    yield deployment
-    deployment.pool.close()
-    for connection in deployment.connections:
-        connection.close()
-
-
-def made(*arguments: Any, **options: Any) -> Deployment:
-    """A deployment whose connections are closed when they are collected."""
-    return Deployment(*arguments, **options)
+def replica_set() -> Deployment:
+    return Deployment(primary())
 
 
 # Steps
@@ -197,7 +104,7 @@ def test_a_session_whose_connection_was_lost_is_not_used_again(replica_set: Depl
 
 
 def test_servers_without_sessions_get_none() -> None:
-    deployment = made(standalone(logicalSessionTimeoutMinutes=None))
+    deployment = Deployment(standalone(logicalSessionTimeoutMinutes=None))
     deployment.run({"ping": 1})
     assert "lsid" not in deployment.commands[0]
     assert deployment.executor.sessions.idle == []
@@ -254,7 +161,7 @@ def test_the_second_attempt_has_the_number_and_session_of_the_first(
     ],
 )
 def test_who_gets_transaction_numbers(hello: Any, options: Any, numbered: bool) -> None:
-    deployment = made(hello, **options)
+    deployment = Deployment(hello, **options)
     deployment.run({"insert": "y"}, retryable_write=True)
     assert ("txnNumber" in deployment.commands[0]) == numbered
 
@@ -288,7 +195,7 @@ def test_the_cluster_time_of_an_error_is_taken_too(replica_set: Deployment) -> N
 
 
 def test_a_standalone_server_gets_no_cluster_time() -> None:
-    deployment = made(standalone())
+    deployment = Deployment(standalone())
     deployment.script["exchange"].append({"ok": 1, "$clusterTime": clock(7)})
     deployment.run({"ping": 1})
     deployment.run({"ping": 1})
@@ -299,16 +206,16 @@ def test_a_standalone_server_gets_no_cluster_time() -> None:
 
 
 def test_a_direct_connection_may_read_from_a_secondary() -> None:
-    deployment = made(secondary(), direct=True)
+    deployment = Deployment(secondary(), direct=True)
     deployment.run({"find": "y"})
     assert deployment.commands[0]["$readPreference"] == {"mode": "primaryPreferred"}
-    alone = made(standalone(), direct=True)
+    alone = Deployment(standalone(), direct=True)
     alone.run({"find": "y"})
     assert "$readPreference" not in alone.commands[0]
 
 
 def test_the_stable_api_is_declared_unless_the_command_does() -> None:
-    deployment = made(primary(), server_api=bson.encode({"apiVersion": "1"})[4:-1])
+    deployment = Deployment(primary(), server_api=bson.encode({"apiVersion": "1"})[4:-1])
     deployment.run({"ping": 1})
     assert deployment.commands[0]["apiVersion"] == "1"
     deployment.run({"ping": 1, "apiVersion": "2"})
@@ -321,7 +228,7 @@ def test_the_database_is_named(replica_set: Deployment) -> None:
 
 
 def test_a_command_that_is_too_large_is_not_sent() -> None:
-    deployment = made(primary(maxBsonObjectSize=1024))
+    deployment = Deployment(primary(maxBsonObjectSize=1024))
     with pytest.raises(DocumentTooLarge, match="at most 17408"):
         deployment.run({"ping": "x" * 20_000})
     assert deployment.steps == ["check out"]
@@ -364,7 +271,7 @@ def test_a_timeout_of_the_server_is_tried_again_at_the_same_server(
     ],
 )
 def test_what_is_not_tried_again(kinds: Any, options: Any) -> None:
-    deployment = made(primary(), **options)
+    deployment = Deployment(primary(), **options)
     deployment.script["exchange"].append(lost())
     with pytest.raises(AutoReconnect) as caught:
         deployment.run({"find": "y"}, **kinds)
@@ -418,7 +325,7 @@ def test_no_server_for_the_second_attempt_raises_the_first_error(replica_set: De
 
 def test_a_write_is_labelled_only_with_a_transaction_number() -> None:
     for hello, labelled in ((primary(), True), (standalone(), False)):
-        deployment = made(hello)
+        deployment = Deployment(hello)
         deployment.script["exchange"].extend([lost(), lost()])
         with pytest.raises(AutoReconnect) as caught:
             deployment.run({"insert": "y"}, retryable_write=True)
@@ -427,10 +334,10 @@ def test_a_write_is_labelled_only_with_a_transaction_number() -> None:
 
 
 def test_old_servers_errors_are_labelled_and_so_tried_again() -> None:
-    deployment = made(primary(maxWireVersion=8))
+    deployment = Deployment(primary(maxWireVersion=8))
     deployment.script["exchange"].append({"ok": 0, "code": 91, "errmsg": "shutting down"})
     assert deployment.run({"insert": "y"}, retryable_write=True) == OK
-    newer = made(primary(maxWireVersion=9))
+    newer = Deployment(primary(maxWireVersion=9))
     newer.script["exchange"].append({"ok": 0, "code": 91, "errmsg": "shutting down"})
     with pytest.raises(NotPrimaryError):
         newer.run({"insert": "y"}, retryable_write=True)
@@ -527,7 +434,7 @@ def test_an_error_is_explained_where_somebody_can() -> None:
         asked.append((answer["code"], address, database))
         return "log in first"
 
-    deployment = made(primary(), explain=explain)
+    deployment = Deployment(primary(), explain=explain)
     deployment.script["exchange"].append({"ok": 0, "code": 13, "errmsg": "unauthorized"})
     with pytest.raises(OperationFailure, match="unauthorized; log in first"):
         deployment.run({"ping": 1})
@@ -608,12 +515,124 @@ def test_without_a_login_391_is_an_error_like_others(replica_set: Deployment) ->
     assert replica_set.steps == ["check out", "exchange"]
 
 
+# In the background: what is said for good order, on idle connections
+
+
+def background(deployment: Deployment, document: Any = None) -> Any:
+    operation = Command(Namespace("admin"), document or {"endSessions": []})
+    deployment.steps.clear()
+    execution = Execution(deployment.executor, operation, background=True)
+    return deployment.carry_out(execution)
+
+
+def test_without_an_idle_connection_nothing_is_sent(replica_set: Deployment) -> None:
+    replica_set.script["check out"].append(None)
+    assert background(replica_set) is NO_IDLE_CONNECTION
+    assert replica_set.steps == ["check out", "done"]
+
+
+def test_a_dead_connection_says_nothing_about_the_others(replica_set: Deployment) -> None:
+    replica_set.script["exchange"].extend([lost(), lost()])
+    assert background(replica_set) == OK
+    assert replica_set.steps == ["check out", "exchange"] * 2 + WARM
+    assert replica_set.topology.current is replica_set.pool
+    assert replica_set.pool.generation == 0
+
+
+def test_when_all_idle_connections_are_dead_the_last_ones_error_is_told(
+    replica_set: Deployment,
+) -> None:
+    error = lost()
+    replica_set.script["exchange"].extend([lost(), error])
+    replica_set.script["check out"].extend([OK, OK, None])
+    assert background(replica_set) is error
+
+
+@pytest.mark.parametrize("error", [NetworkTimeout("silent"), OperationFailure("no", 91)])
+def test_other_failures_end_it_and_say_nothing_about_the_server(
+    replica_set: Deployment, error: Exception
+) -> None:
+    replica_set.script["exchange"].append(error)
+    with pytest.raises(type(error)):
+        background(replica_set)
+    assert replica_set.topology.current is replica_set.pool
+    assert replica_set.pool.generation == 0
+
+
+def test_a_login_that_has_expired_is_not_renewed_for_it() -> None:
+    deployment = LoggedIn(primary())
+    deployment.script["exchange"].append(AGAIN)
+    with pytest.raises(OperationFailure, match="reauthenticate"):
+        background(deployment)
+    assert deployment.steps == ["check out", "exchange"]
+
+
+# Out of turn
+
+
+def test_what_does_not_belong_to_the_step_is_refused(replica_set: Deployment) -> None:
+    replica_set.topology.selected.pool = None
+    execution = Execution(replica_set.executor, Command(Namespace("x"), {"ping": 1}))
+    events: dict[str, Any] = {
+        "selected": lambda: execution.selected(replica_set.pool),
+        "check out": lambda: execution.checked_out(replica_set.connect(), 1),
+        "exchange": lambda: execution.received_reply(bson.encode(OK)),
+        "send only": execution.sent_only,
+        "authenticate": execution.authenticated,
+    }
+
+    def refused(*but: str) -> None:
+        for name, event in events.items():
+            if name not in but:
+                with pytest.raises(InvalidOperation, match="does not belong"):
+                    event()
+
+    refused("selected")
+    events["selected"]()
+    refused("check out")
+    with pytest.raises(InvalidOperation):
+        execution.checked_out(None, 1)
+    with pytest.raises(InvalidOperation):
+        Execution.__init__(execution, replica_set.executor, Command(Namespace("x"), {"a": 1}))
+    events["check out"]()
+    refused()
+    execution.advance()
+    refused("exchange", "send only")
+    events["exchange"]()
+    refused()
+    execution.end()
+    execution.end()
+    refused()
+    for over in (execution.advance, lambda: execution.failed(lost())):
+        with pytest.raises(InvalidOperation):
+            over()
+
+
+def test_objects_that_were_never_initialized_are_refused(replica_set: Deployment) -> None:
+    operation = Command(Namespace("x"), {"ping": 1})
+    bare = Execution.__new__(Execution)
+    with pytest.raises(InvalidOperation):
+        bare.advance()
+    bare.end()
+    for executor, request in (
+        (Executor.__new__(Executor), operation),
+        (replica_set.executor, Command.__new__(Command)),
+    ):
+        with pytest.raises(TypeError):
+            Execution(executor, request)
+    with pytest.raises(TypeError):
+        Execution(replica_set.executor, operation, ServerCursor.__new__(ServerCursor))
+    with pytest.raises(TypeError):
+        replica_set.executor.sessions.give_back(None)  # type: ignore[arg-type]
+
+
 # The executor
 
 
 def test_how_to_wait_is_a_subclasss_matter(replica_set: Deployment) -> None:
+    executor = Executor(replica_set.topology, retry_reads=True, retry_writes=True)
     with pytest.raises(NotImplementedError):
-        replica_set.executor.execute(Command(Namespace("x"), {"ping": 1}))
+        executor.execute(Command(Namespace("x"), {"ping": 1}))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")

@@ -4,7 +4,7 @@ from mongokey.execution.operation cimport Limits, Operation
 
 
 cdef class Batch(Operation):
-    # Statements of one kind, in as many messages as it takes; errors are kept by index.
+    # Statements of one kind. Carried out, it is one message, with as many of them as fit.
     cdef CodecContext context
     cdef readonly bytes command                # b"insert", b"update" or b"delete"
     cdef bytes section                      # b"documents", b"updates" or b"deletes"
@@ -20,6 +20,7 @@ cdef class Batch(Operation):
     cdef bint last                          # no batch of the bulk follows
     cdef bytes wanted_concern               # the write concern of a last statement that is alone
     cdef tuple needs                        # what the server must have; see `unanswered_needs`
+    cdef readonly bint more                 # not all statements are answered: carry it out again
     # The message at hand.
     cdef Py_ssize_t start, end              # it holds statements[start:end]
     cdef object refusal                     # DocumentTooLarge of statements[end], or None

@@ -87,7 +87,10 @@ def unanswered_needs_of(list groups not None, bypass_document_validation):
 
 
 cdef class Batch(Operation):
-    """Statements of one kind. The result is `result`, a dict of counts and errors in the form of
+    """Statements of one kind. Each time it is carried out it is one message, with as many of the
+    statements that are left as the server takes; `more` says whether some are left after that.
+
+    The result is `result`, a dict of counts and errors in the form of
     `BulkWriteError.details`; errors of single statements do not raise here.
 
     A statement that is larger than the server takes is not sent: its error stands in the result,

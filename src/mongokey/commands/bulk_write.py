@@ -111,6 +111,8 @@ def _carry_out(
                 last=run is groups[-1],
             )
             yield batch
+            while batch.more:
+                yield batch
             if ordered and result["writeErrors"]:
                 break
     except BaseException as error:

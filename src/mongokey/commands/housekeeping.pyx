@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True
 """killCursors and endSessions: what the driver tells a server for good order, not for a caller.
 
 It uses connections that are idle anyway: it never opens one, logs in or waits for one, and every

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True
 """Cursors that are open on servers, and those that are still to be killed there.
 
 It knows where a cursor lives and in which session. It must not know how a cursor is read

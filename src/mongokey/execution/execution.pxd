@@ -61,7 +61,7 @@ cdef class Execution:
     cdef bint background                    # for good order only: see `execute_on_idle`
     cdef Deadline deadline                  # None: socketTimeoutMS bounds each wait
     cdef int state
-    # The message being sent.
+    # All attempts.
     cdef readonly ServerSession session
     cdef readonly int64_t txn_number        # 0: none
     cdef readonly int attempt               # 1, or 2
@@ -94,5 +94,5 @@ cdef class Execution:
     cdef object _read_error(self)
     cdef int _note_cursor(self, object result) except -1
     cdef ServerCursor _opened_cursor(self)
-    cdef int _finish_message(self, object result) except -1
+    cdef int _finish(self, object result) except -1
     cdef int _release_connection(self) except -1

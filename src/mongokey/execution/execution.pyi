@@ -46,7 +46,12 @@ class Executor:
 
 class Execution:
     def __init__(
-        self, executor: Executor, operation: Operation, cursor: ServerCursor | None = None
+        self,
+        executor: Executor,
+        operation: Operation,
+        cursor: ServerCursor | None = None,
+        *,
+        background: bool = False,
     ) -> None: ...
     @property
     def session(self) -> ServerSession | None: ...

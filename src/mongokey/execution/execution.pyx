@@ -30,7 +30,7 @@ from mongokey.wire.framing cimport MK_MORE_TO_COME
 
 from mongokey._support.fork import call_after_fork
 from mongokey._support.server_errors import raise_command_error
-from mongokey.errors import AutoReconnect, DocumentTooLarge, NetworkTimeout
+from mongokey.errors import AutoReconnect, DocumentTooLarge, InvalidOperation, NetworkTimeout
 from mongokey.execution.rules import (
     error_to_raise,
     found_no_connection,
@@ -51,6 +51,10 @@ cdef bytes PRIMARY_PREFERRED = (
     + b"\x02mode\0" + (17).to_bytes(4, "little") + b"primaryPreferred\0\0"
 )
 
+cdef object out_of_turn(str event):
+    return InvalidOperation(f"{event}() does not belong to the step that this execution is at")
+
+
 # The steps by name, for runners and tests in Python: `STEPS[execution.advance()]`.
 STEPS = ("select server", "check out", "exchange", "send only", "authenticate", "done")
 
@@ -59,6 +63,7 @@ NO_IDLE_CONNECTION = object()
 
 cdef enum:
     # States of an execution: what it has, or waits for.
+    ENDED = 0                               # no operation: not begun, or over
     NEEDS_SERVER
     HAS_SERVER
     HAS_CONNECTION
@@ -130,11 +135,23 @@ cdef class Execution:
     """One call of `operation`; about `cursor`, it stays on that cursor's server."""
 
     def __init__(
-        self, Executor executor not None, Operation operation not None, ServerCursor cursor=None
+        self,
+        Executor executor not None,
+        Operation operation not None,
+        ServerCursor cursor=None,
+        *,
+        bint background=False,
     ):
+        if self.state != ENDED:
+            raise InvalidOperation("this execution has not ended")
         self.begin(executor, operation, cursor)
+        self.background = background
 
     cdef int begin(self, Executor executor, Operation operation, ServerCursor cursor) except -1:
+        if operation is None or operation.namespace is None:
+            raise TypeError("an operation with a namespace is needed")
+        if executor.selected is None or (cursor is not None and cursor.server is None):
+            raise TypeError("the executor or the cursor was never initialized")
         self.executor = executor
         self.operation = operation
         self.background = self.sent = self.reauthenticated = False
@@ -165,7 +182,7 @@ cdef class Execution:
             return CHECK_OUT
         if self.state == HAS_CONNECTION:
             if not self._write_message():
-                self._finish_message(self.operation.unacknowledged_result())
+                self._finish(self.operation.unacknowledged_result())
                 return self.advance()
             self.state = AWAITS_REPLY
             self.sent = True
@@ -176,12 +193,16 @@ cdef class Execution:
             return CHECK_OUT
         if self.state == AWAITS_LOGIN:
             return AUTHENTICATE
+        if self.state == ENDED:
+            raise out_of_turn("advance")
         return SEND_ONLY if self.operation.unacknowledged else EXCHANGE
 
     # -- what was done --------------------------------------------------------------------------
 
     cpdef int selected(self, Pool server) except -1:
         """The topology has selected `server`."""
+        if self.state != NEEDS_SERVER or server is None:
+            raise out_of_turn("selected")
         self.server = server
         # Until there is a connection, a failure belongs to those that the pool makes now.
         self.generation = server.generation
@@ -190,6 +211,8 @@ cdef class Execution:
 
     cpdef int checked_out(self, Connection connection, int64_t now_ns) except -1:
         """`connection` is for this execution alone; None in the background: none was idle."""
+        if self.state != HAS_SERVER or (connection is None and not self.background):
+            raise out_of_turn("checked_out")
         if connection is None:
             self.state = FINISHED
             self.result = NO_IDLE_CONNECTION if self.first_error is None else self.first_error
@@ -203,12 +226,16 @@ cdef class Execution:
     cpdef int authenticated(self) except -1:
         """The connection is logged in once more: the message is to be sent once more, whatever the
         operation, as it was not carried out (auth.md, "Reauthentication")."""
+        if self.state != AWAITS_LOGIN:
+            raise out_of_turn("authenticated")
         self.state = HAS_CONNECTION
         return 0
 
     cpdef int sent_only(self) except -1:
         """The message was sent, and no reply will come."""
-        return self._finish_message(self.operation.unacknowledged_result())
+        if self.state != AWAITS_REPLY:
+            raise out_of_turn("sent_only")
+        return self._finish(self.operation.unacknowledged_result())
 
     def received_reply(self, bytes document not None):
         """The reply has come: its document, in BSON. For runners in Python."""
@@ -218,6 +245,8 @@ cdef class Execution:
         """The reply has come. Raises the server's error, or what is wrong with the reply."""
         cdef CommandReply *reply = &self.reply
         cdef object result
+        if self.state != AWAITS_REPLY:
+            raise out_of_turn("received")
         reply.body = body
         reply.size = size
         check(mk_read_command_reply(body, size, &reply.fields))
@@ -237,7 +266,7 @@ cdef class Execution:
                 return 0
         if reply.has_cursor or type(result) is CursorBatch:
             self._note_cursor(result)
-        return self._finish_message(result)
+        return self._finish(result)
 
     cpdef object failed(self, object error):
         """A step, or a rule of the operation, has failed with `error`, a `MongoError`.
@@ -247,6 +276,8 @@ cdef class Execution:
         """
         cdef Operation operation = self.operation
         cdef bint selecting = self.state == NEEDS_SERVER
+        if self.state == ENDED:
+            raise out_of_turn("failed")
         self._note_cursor(None)
         self._release_connection()
         if self.background:
@@ -288,6 +319,8 @@ cdef class Execution:
         """The end, whatever came to pass: connection and session go back to their owners."""
         cdef ServerSession session
         cdef ServerCursor cursor = self.cursor
+        if self.state == ENDED:
+            return 0
         if self.connection is not None:
             # The step under way was ended by what is no `MongoError`, such as a Ctrl-C.
             self._note_cursor(None)
@@ -301,6 +334,7 @@ cdef class Execution:
             self.cursor = None
         if session is not None:
             self.executor.sessions.give_back(session)
+        self.state = ENDED
         self.executor = None
         self.operation = None
         self.server = None
@@ -454,18 +488,10 @@ cdef class Execution:
         self.executor.pending.prepare()
         return cursor
 
-    cdef int _finish_message(self, object result) except -1:
-        """The message is answered: the next one of the operation follows, or this is the end."""
+    cdef int _finish(self, object result) except -1:
         self._release_connection()
-        if self.operation.more:
-            self.txn_number = 0
-            self.attempt = 1
-            self.first_error = None
-            self.sent = self.reauthenticated = False
-            self.state = NEEDS_SERVER
-        else:
-            self.result = result
-            self.state = FINISHED
+        self.result = result
+        self.state = FINISHED
         return 0
 
     cdef int _release_connection(self) except -1:

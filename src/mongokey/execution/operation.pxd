@@ -79,8 +79,6 @@ cdef class Operation:
     cdef bint sessionless                   # no lsid at all
     cdef bint allows_errors                 # an error reply may be a result: ask `allows`
     cdef object allowed_errors              # codes and messages, None: all
-    # For operations of several messages (batches of writes): another one is to be sent.
-    cdef bint more
 
     # The command's name, as in its first field.
     cdef str command_name(self)

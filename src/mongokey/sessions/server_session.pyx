@@ -67,6 +67,8 @@ cdef class ServerSessionPool:
     cpdef int give_back(self, ServerSession session) except -1:
         """Take back a session for the next command; one that is dirty is dropped, and so is one
         from before a fork, which is the parent's to use again."""
+        if session is None:
+            raise TypeError("a ServerSession is needed, not None")
         if session.dirty or self.closed or session.forks != self.forks:
             return 0
         # A list that goes from empty to one and back is allocated each time.
