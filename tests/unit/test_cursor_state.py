@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS
-from mongokey.bson.context import CodecContext
 from mongokey.commands.command import CursorCommand
 from mongokey.cursor import CommandCursor
 from mongokey.errors import (
@@ -41,13 +39,7 @@ def opened(deployment: Deployment, *replies: Any, **options: Any) -> Any:
     command = CursorCommand(
         Namespace("x"), {"listCollections": 1, "cursor": {}}, retryable_read=True, **options
     )
-    return CommandCursor._open(  # type: ignore[attr-defined]
-        None,
-        deployment.executor,
-        Namespace("x"),
-        CodecContext(DEFAULT_CODEC_OPTIONS),  # type: ignore[call-arg]
-        command,
-    )
+    return CommandCursor._open(None, deployment.executor, command)
 
 
 def names(deployment: Deployment) -> list[str]:

@@ -17,7 +17,6 @@ from mongokey.commands.command cimport CursorCommand, user_command
 from mongokey.commands.find_query cimport FindQuery
 from mongokey.execution.blocking_cursor cimport (
     BatchCursor,
-    BlockingCommandCursor,
     BlockingCursor,
 )
 from mongokey.commands.inherited_options cimport InheritedOptions
@@ -42,13 +41,8 @@ cdef class Blocking(OptionsHolder):
         keeps this object, and so the client, alive; `Documents`, which give one too; or such a
         cursor, whose next batch is fetched.
         """
-        cdef BlockingCommandCursor cursor
         if isinstance(step, CursorCommand):
-            batch = self.executor.execute(<Operation>step)
-            kind = type(self)._command_cursor_class
-            cursor = <BlockingCommandCursor?>kind.__new__(kind)
-            cursor.begin(self, self.executor, <CursorCommand>step, batch)
-            return cursor
+            return type(self)._command_cursor_class._open(self, self.executor, step)
         if isinstance(step, Operation):
             return self.executor.execute(<Operation>step)
         if isinstance(step, Documents):

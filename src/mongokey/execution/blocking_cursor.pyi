@@ -1,8 +1,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+from mongokey.commands.command import CursorCommand
 from mongokey.commands.cursor_state import CursorState
 from mongokey.commands.find_query import FindQuery
+from mongokey.execution.execution import Executor
 
 _Document = TypeVar("_Document", bound=Mapping[str, Any])
 _Self = TypeVar("_Self", bound=BatchCursor[Any])
@@ -63,6 +65,10 @@ class BlockingCursor(BatchCursor[_Document]):
     def _rewind(self) -> None: ...
 
 class BlockingCommandCursor(BatchCursor[_Document]):
+    @classmethod
+    def _open(
+        cls: type[_CommandSelf], owner: Any, executor: Executor, command: CursorCommand
+    ) -> _CommandSelf: ...
     @classmethod
     def _of(cls: type[_CommandSelf], documents: list[Any]) -> _CommandSelf: ...
     def batch_size(self: _CommandSelf, batch_size: int) -> _CommandSelf: ...

@@ -293,6 +293,13 @@ cdef class BlockingCommandCursor(BatchCursor):
         return self.opened(batch)
 
     @classmethod
+    def _open(cls, owner, Executor executor not None, CursorCommand command not None):
+        """Have `executor` carry out `command`, and make the cursor of its reply."""
+        cdef BlockingCommandCursor cursor = cls.__new__(cls)
+        cursor.begin(owner, executor, command, <CursorBatch?>executor.execute(command))
+        return cursor
+
+    @classmethod
     def _of(cls, list documents not None):
         """A cursor over documents that are all here, such as those of `listDatabases`."""
         cdef BlockingCommandCursor cursor = cls.__new__(cls)
