@@ -43,7 +43,7 @@ HOT = (
     "mongokey.commands.bulk",
     "mongokey.connection.*",
     "mongokey.execution.*",
-    "mongokey.pool.pool",
+    "mongokey.pool.*",
     "mongokey.sessions.*",
     "mongokey.transport.stream",
     "mongokey.wire.framing",
