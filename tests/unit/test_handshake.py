@@ -32,7 +32,7 @@ FULL = {
 
 
 def test_the_first_message_is_a_legacy_hello_that_asks_for_hello():
-    assert hello_command(None) == {"isMaster": 1, "helloOk": True, "backpressure": "2"}
+    assert hello_command(None) == {"isMaster": 1, "helloOk": True}
     assert next(iter(hello_command(None))) == "isMaster"
 
 
@@ -41,7 +41,8 @@ def test_hello_is_used_where_the_server_has_it_or_must_have_it(options):
     command = hello_command(None, **options)
     assert next(iter(command)) == "hello"
     assert "helloOk" not in command
-    assert command["backpressure"] == "2"
+    # Announced is only what is done: overload errors are not retried yet.
+    assert "backpressure" not in command
     assert command.get("loadBalanced", False) is options.get("load_balanced", False)
 
 

@@ -31,7 +31,7 @@ def test_without_a_credential_hello_is_all():
     server = LoginServer(USERS)
     result = log_in(None, server)
     assert (result.mechanism, result.round_trips, result.speculative) == (None, 1, False)
-    assert server.seen == [("admin", {"isMaster": 1, "helloOk": True, "backpressure": "2"})]
+    assert server.seen == [("admin", {"isMaster": 1, "helloOk": True})]
 
 
 @pytest.mark.parametrize("mechanism", BOTH)

@@ -23,10 +23,6 @@ if TYPE_CHECKING:
         def deprecation_errors(self) -> bool | None: ...
 
 
-# The version of the client-backpressure specification this driver follows; a string by intent.
-BACKPRESSURE = "2"
-
-
 def hello_command(
     metadata: Any,
     *,
@@ -52,7 +48,6 @@ def hello_command(
     else:
         command["isMaster"] = 1
         command["helloOk"] = True
-    command["backpressure"] = BACKPRESSURE
     if metadata is not None:
         command["client"] = metadata
     if compressors:
