@@ -42,6 +42,7 @@ HOT = (
     "mongokey.commands.crud",
     "mongokey.commands.bulk",
     "mongokey.connection.*",
+    "mongokey.blocking.*",
     "mongokey.execution.*",
     "mongokey.pool.*",
     "mongokey.sessions.*",

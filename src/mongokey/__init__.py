@@ -81,6 +81,7 @@ _HOMES = {
 _SUBMODULES = (
     "auth",
     "auth_oidc",
+    "blocking",
     "bson",
     "client_options",
     "collection",

@@ -1,14 +1,14 @@
 """A collection, under PyMongo's name: reads, writes, and what else one does to a collection.
 
 It knows PyMongo's methods and their arguments. The operations that they take are made in
-`mongokey.commands`; what is called all the time stands in `mongokey.execution.blocking_cores`.
+`mongokey.commands`; what is called all the time stands in `mongokey.blocking.cores`.
 """
 
 from __future__ import annotations
 
+from mongokey.blocking.cores import BlockingCollection
 from mongokey.commands.named_part import NamedPart
 from mongokey.cursor import CommandCursor, Cursor
-from mongokey.execution.blocking_cores import BlockingCollection
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

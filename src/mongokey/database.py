@@ -1,16 +1,16 @@
 """A database, under PyMongo's name: commands, and the way to collections.
 
 It knows PyMongo's methods and their arguments. The operations that they take are made in
-`mongokey.commands`; what is called all the time stands in `mongokey.execution.blocking_cores`.
+`mongokey.commands`; what is called all the time stands in `mongokey.blocking.cores`.
 """
 
 from __future__ import annotations
 
+from mongokey.blocking.cores import BlockingDatabase
 from mongokey.collection import Collection
 from mongokey.commands import arguments as arguments
 from mongokey.commands.named_part import NamedPart
 from mongokey.cursor import CommandCursor
-from mongokey.execution.blocking_cores import BlockingDatabase
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ import weakref
 from functools import partial
 
 from mongokey._support.address import format_address
+from mongokey.blocking.client_context import ClientContext
+from mongokey.blocking.cores import BlockingClient
 from mongokey.client_options import ClientOptions
 from mongokey.commands import arguments as arguments
 from mongokey.commands.housekeeping import end_sessions, kill_pending_cursors
@@ -18,9 +20,7 @@ from mongokey.cursor import CommandCursor
 from mongokey.database import Database
 from mongokey.errors import ConfigurationError
 from mongokey.execution.blocking import BlockingExecutor
-from mongokey.execution.blocking_cores import BlockingClient
 from mongokey.options.without_effect import check_effects
-from mongokey.topology.client_context import ClientContext
 from mongokey.topology.topology import Topology
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

@@ -236,12 +236,11 @@ LAYERS: list[set[str]] = [
     {"execution"},
     {"commands", "commands.housekeeping"},
     {"operations"},
-    # The cores of the blocking face, which make operations and execute them.
-    {"execution.blocking_cores", "execution.blocking_cursor"},
+    # What the blocking face stands on: cores that make operations and execute them.
+    {"blocking"},
     {"cursor"},
     {"collection"},
     {"database"},
-    {"topology.client_context"},
     {"mongo_client"},
     {""},
     {"cli"},

@@ -15,7 +15,7 @@ from mongokey.commands.collection_operations cimport (
 )
 from mongokey.commands.command cimport CursorCommand, user_command
 from mongokey.commands.find_query cimport FindQuery
-from mongokey.execution.blocking_cursor cimport (
+from mongokey.blocking.cursor_cores cimport (
     BatchCursor,
     BlockingCursor,
 )
