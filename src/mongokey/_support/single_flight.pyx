@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, nonecheck=True
 """One thread makes a value and the others that need it wait: for keys, tickets, tokens, logins.
 
 Knows threads, deadlines, signal handlers and forks. Must not know what is made, nor keep it: that

@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, nonecheck=True
 """What a SCRAM login computes with a password: the derivation, the proof, the signature.
 
 Knows PBKDF2 (RFC 8018), HMAC (RFC 2104), the clock and the interpreter lock. Must not know SCRAM's
@@ -145,6 +145,8 @@ cdef class Keys:
         cdef uint8_t text[44]
         cdef size_t size
         cdef int i
+        if self.size == 0:
+            raise TypeError("derive_keys makes Keys")
         mk_hmac(
             &self.stored_key, <const uint8_t *><const char *>message, <size_t>len(message), proof)
         for i in range(self.size):
@@ -162,6 +164,8 @@ cdef class Keys:
         cdef uint8_t expected[32]
         cdef uint8_t text[44]
         cdef size_t size
+        if self.size == 0:
+            raise TypeError("derive_keys makes Keys")
         mk_hmac(
             &self.server_key, <const uint8_t *><const char *>message, <size_t>len(message),
             expected)

@@ -106,7 +106,8 @@ cdef class Connection(MessageBuffer):
 
     cpdef close(self):
         """Close the stream; more than once is allowed."""
-        self.stream.close()
+        if self.stream is not None:
+            self.stream.close()
 
     @property
     def closed(self):

@@ -1,3 +1,4 @@
+# cython: language_level=3, nonecheck=True
 """TLS by the OpenSSL inside `cryptography`, without a socket: bytes in, bytes out.
 
 It knows how OpenSSL is driven between two buffers in memory, sessions, and what an error means. It

@@ -1,3 +1,4 @@
+# cython: language_level=3, nonecheck=True
 """Streams over TLS, by the OpenSSL inside `cryptography`: called from C, resumed, stapled.
 
 It moves bytes between a socket and an `OpenSSLEngine`, with a plain stream's waits, deadlines and

@@ -1,3 +1,4 @@
+# cython: language_level=3, nonecheck=True
 """TLS by Python's ssl, without a socket: bytes of the server's in, bytes for it out.
 
 It knows how an SSLObject is driven between two buffers in memory, sessions, and what an error

@@ -1,3 +1,4 @@
+# cython: language_level=3, nonecheck=True
 """Streams over TLS, by Python's ssl: the same interface, deadlines and errors as plain ones.
 
 It moves bytes between a socket and an `SSLEngine`, for a context of the user's own and where the
