@@ -69,7 +69,7 @@ def test_discovery_can_be_asked_for_while_dns_is_asked() -> None:
     def connect(address: Any, *_: Any) -> Any:
         raise RuntimeError("no connection here")
 
-    topology = Topology([], connect, lambda address: None, discover=discover)  # type: ignore[arg-type, return-value]
+    topology = Topology([], connect, lambda address: None, resolve_srv=discover)  # type: ignore[arg-type, return-value]
 
     def call() -> int:
         with pytest.raises(RuntimeError, match="no connection here"):

@@ -71,7 +71,7 @@ class ClientContext:
             connect_limit=shortest(Timeout.from_seconds(connect_s, "connectTimeoutMS"), whole),
             direct_connection=bool(options.direct_connection),
             replica_set=options.replica_set_name,
-            discover=self.discover if options.needs_dns else None,
+            resolve_srv=self.resolve_srv if options.needs_dns else None,
             clock=self.clock,
             # As long as one attempt may take; but a proxy without a server behind it hangs up too,
             # so a short connectTimeoutMS does not make a program give up while things start.
@@ -80,7 +80,7 @@ class ClientContext:
         self.topology = weakref.ref(topology)
         return topology
 
-    def discover(self) -> tuple[Sequence[AddressLike], str | None]:
+    def resolve_srv(self) -> tuple[Sequence[AddressLike], str | None]:
         """Ask DNS, which was put off until the first operation: (seeds, replica set's name)."""
         self.options = self.options.resolved()
         check_effects(self.options.options)  # a TXT record may have said loadBalanced

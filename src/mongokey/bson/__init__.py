@@ -1,7 +1,7 @@
 """BSON for Python: encode and decode, and the types that Python does not have.
 
 Usable alone, without a server. The names are those of PyMongo's `bson` package, whose objects
-encode here too (and ours there). This room does no I/O and knows nothing of the driver.
+encode here too (and ours there). This package does no I/O and knows nothing of the driver.
 
 =========================  ==================  ===========================================
 Python                     BSON                remarks

@@ -1,4 +1,4 @@
-# The codec's front door for other extension modules.
+# What other extension modules reach of the codec.
 from libc.stdint cimport uint8_t
 
 from mongokey._support.cdefs cimport mk_buffer

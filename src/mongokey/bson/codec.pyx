@@ -1,5 +1,5 @@
 # cython: boundscheck=False, wraparound=False
-"""The codec's door: the functions of `mongokey.bson` that encode and decode.
+"""The functions of `mongokey.bson` that encode and decode.
 
 It owns the buffer that encoding reuses and turns any bytes-like object into memory that stays as
 it is while code of others (document classes, type decoders) runs; the work is done by `_encode`

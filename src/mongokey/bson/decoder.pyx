@@ -860,7 +860,7 @@ cdef object _raw_document(Reader *r, const uint8_t *p, size_t size):
     )
 
 
-# ---- The door ----
+# ---- What other modules call ----
 
 # `total`: the bytes of the whole batch that the document is one of.
 cdef inline int _start(

@@ -645,7 +645,7 @@ cdef int _write_code(Writer *w, size_t type_at, object code) except -1:
     return 0
 
 
-# ---- The door ----
+# ---- What other modules call ----
 
 cdef inline void _start(Writer *w, mk_buffer *out, CodecContext context) noexcept:
     w.out = out

@@ -1,4 +1,4 @@
-"""The errors of the BSON room, under PyMongo's names, with where in the data they arose.
+"""The errors of BSON, under PyMongo's names, with where in the data they arose.
 
 `InvalidBSON` says the byte offset and, where known, the field path; `InvalidDocument` says the
 field path. Nothing here knows of the wire or the driver.

@@ -1,4 +1,4 @@
-"""Type aliases of the BSON room, for annotations only."""
+"""Type aliases of BSON, for annotations only."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ cdef int raise_buffer_error(int code) except -1:
     if code == MK_NO_MEMORY:
         raise MemoryError()
     if code == MK_TOO_LARGE:
-        # Not at the top: mongokey.errors stands beside this room, not below it.
+        # Not at the top: mongokey.errors stands beside this package, not below it.
         from mongokey.errors import DocumentTooLarge
 
         raise DocumentTooLarge("the document is larger than the message may be")

@@ -1,7 +1,7 @@
 """What `Collection.bulk_write` is given: one request for each write, as PyMongo has them.
 
 Each request checks its arguments and knows the statement it becomes. How statements are grouped
-stands in `runs`; how they are sent, in the executor's room.
+stands in `runs`; how they are sent, in `commands.bulk_write`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ cdef class Connection(MessageBuffer):
     cdef uint64_t generation
     cdef int64_t idle_since_ns
     cdef unsigned long held_by              # the thread that has checked it out; 0: none
-    # What a login on the open connection needs (`establish.log_in_again`); None without one.
+    # What a login on the open connection needs (`establish.reauthenticate`); None without one.
     cdef public object login                # auth.login.LoginResult
     cdef public object settings             # settings.ConnectionSettings
 

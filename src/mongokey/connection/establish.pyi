@@ -28,7 +28,7 @@ def open_connection(
     `InvalidOperation` when the client is closed meanwhile, and what `judge` raises.
     """
 
-def log_in_again(connection: Connection, deadline: Deadline | None = None) -> None:
+def reauthenticate(connection: Connection, deadline: Deadline | None = None) -> None:
     """Log in once more on a connection in use whose server asks for it (error 391); no hello.
 
     Within the lesser of `connectTimeoutMS` and `timeoutMS` from now, and `deadline` if that is

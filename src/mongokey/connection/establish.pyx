@@ -16,7 +16,8 @@ from mongokey.transport.stream cimport Stream, monotonic_ns
 
 from mongokey._support.lazy import late_imports
 from mongokey._support.waiting import Cancelled
-from mongokey.auth.login import authenticate, greet, reauthenticate
+from mongokey.auth.login import authenticate, greet
+from mongokey.auth.login import reauthenticate as reauthentication_steps
 from mongokey.connection.connection import Connection
 from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout, ProtocolError
 from mongokey.transport.connecting import connect
@@ -146,7 +147,7 @@ cdef LoginResult _log_in(
     return _drive(authenticate(greeting), connection, settings, deadline)
 
 
-def log_in_again(connections.Connection connection not None, Deadline deadline=None):
+def reauthenticate(connections.Connection connection not None, Deadline deadline=None):
     """Log in once more on a connection in use whose server asks for it (error 391); no hello.
 
     Within the lesser of `connectTimeoutMS` and `timeoutMS` from now, and `deadline` if that is
@@ -160,7 +161,7 @@ def log_in_again(connections.Connection connection not None, Deadline deadline=N
     assert settings.credential is not None, "nobody was logged in"
     if settings.limit is not None:
         deadline = earliest(settings.limit.start(), deadline)
-    steps = reauthenticate(
+    steps = reauthentication_steps(
         settings.credential,
         connection.address,
         login.mechanism,

@@ -108,7 +108,7 @@ cdef class BlockingExecutor(Executor):
 cdef int authenticate(Execution execution) except -1:
     """Log in on the connection once more."""
     with late_imports:
-        from mongokey.connection.establish import log_in_again
+        from mongokey.connection.establish import reauthenticate
 
-    log_in_again(execution.connection, execution.deadline)
+    reauthenticate(execution.connection, execution.deadline)
     return 0

@@ -279,7 +279,7 @@ for _option in _TABLE:
 del _option, _alias
 
 # Names that PyMongo 3 or other drivers know: what to write instead.
-_GONE = {
+_NAMES_ELSEWHERE = {
     "ssl_cert_reqs": "certificates are always checked; tlsAllowInvalidCertificates=true is what "
     "switches that off, for tests",
     "ssl_match_hostname": "host names are always checked; tlsAllowInvalidHostnames=true is what "
@@ -313,7 +313,7 @@ def unknown_option(name: str, source: int = KEYWORD) -> UnknownOption:
         return UnknownOption(
             f"option {name} can only be given by keyword: MongoClient(..., {option.name}=...)"
         )
-    advice = _GONE.get(name.lower())
+    advice = _NAMES_ELSEWHERE.get(name.lower())
     if advice is not None:
         return UnknownOption(f"unknown option {name}: {advice}")
     meant = " or ".join(closest_options(name, source))

@@ -61,7 +61,7 @@ def read_options(
         if option is None or not equals or not option.sources & URI:
             # A '&' that is not escaped in a secret makes an option of the secret's rest.
             secret = hide or any(OPTIONS[name].secret for name in given)
-            _odd_pair(pair, pairs, validate, lenient, findings, secret, options)
+            _read_unusual_pair(pair, pairs, validate, lenient, findings, secret, options)
             continue
         name = option.name
         if option.raw:
@@ -132,7 +132,7 @@ def _invalid(error: Exception, name: str) -> Finding:
     return Finding("OPTION-INVALID", f"{error}; it is ignored", option=name)
 
 
-def _odd_pair(
+def _read_unusual_pair(
     pair: str,
     pairs: list[str],
     validate: bool,

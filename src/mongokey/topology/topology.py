@@ -63,8 +63,8 @@ class _Unsuitable(Portable, Exception):
         self.primary = primary
 
 
-class _Round:
-    """One look at the servers, shared by all threads that wait for it: what each server answered.
+class _Probe:
+    """One round of probing the servers, shared by all threads that wait for it: what each server answered.
 
     `over` once all have answered or one was `found`; `failure` is an error that no waiting mends.
     """
@@ -103,13 +103,13 @@ def _nothing() -> None:
 
 
 def _take_over(
-    look: _Round, answers: dict[AddressLike, str], errors: dict[AddressLike, Exception]
+    probe: _Probe, answers: dict[AddressLike, str], errors: dict[AddressLike, Exception]
 ) -> None:
-    """Add what `look` found out to what was known before."""
-    answers.update(look.answers)
-    for address in look.answers:
+    """Add what `probe` found out to what was known before."""
+    answers.update(probe.answers)
+    for address in probe.answers:
         errors.pop(address, None)
-    errors.update(look.errors)
+    errors.update(probe.errors)
 
 
 def _may_be_missing_tls(error: Exception | None) -> bool:
@@ -123,8 +123,8 @@ class Topology:
 
     `connect(address, judge, to_be_used)` opens a connection: it gives `judge` the server's hello
     before anybody logs in, and passes on what that raises; `to_be_used` says that the server is the
-    only one there is. `make_pool(address)` makes an empty pool for an address. `discover()`, if
-    given, is called once before the first look around and returns (seeds, replica_set): what DNS
+    only one there is. `make_pool(address)` makes an empty pool for an address. `resolve_srv()`, if
+    given, is called once before the first probe and returns (seeds, replica_set): what DNS
     says. `clock` counts the seconds of `selection_timeout`; it may stand still, while a
     login waits for a person. `connect_limit` is what bounds `connect`, None for nothing.
     `tls_patience_s` is how long TLS may fail with every seed in a way that time might mend: a
@@ -141,7 +141,7 @@ class Topology:
         selection_timeout: Timeout = _SELECTION_TIMEOUT,
         direct_connection: bool = False,
         replica_set: str | None = None,
-        discover: Callable[[], tuple[Sequence[AddressLike], str | None]] | None = None,
+        resolve_srv: Callable[[], tuple[Sequence[AddressLike], str | None]] | None = None,
         clock: Callable[[], float] = monotonic,
         connect_limit: Timeout | None = None,
         tls_patience_s: float = 20.0,
@@ -153,7 +153,7 @@ class Topology:
         self._selection_timeout = selection_timeout
         self._direct = direct_connection
         self._replica_set = replica_set
-        self._discover = discover
+        self._resolve_srv = resolve_srv
         self._clock = clock
         self._connect_limit = connect_limit
         self._tls_patience_s = tls_patience_s
@@ -184,9 +184,9 @@ class Topology:
         # Reentrant: a signal handler may use the client whose thread it interrupted.
         self._lock = threading.RLock()
         self._changed: threading.Condition | None = None  # of the lock, once somebody waits
-        if self._discover is not None:
-            self._discovering = threading.RLock()
-        self._round: _Round | None = None
+        if self._resolve_srv is not None:
+            self._resolving_srv = threading.RLock()
+        self._probe: _Probe | None = None
         # Servers that are being connected and logged in to, each with the thread that selects and
         # does so itself, 0 where it is a thread of its own; and the one that is logged in to.
         self._attempts: dict[AddressLike, int] = {}
@@ -245,7 +245,7 @@ class Topology:
         """
         left = self._selection_timeout.ns / 1e9
         deadline = self._clock() + left
-        if self._discover is not None and not self._closed:
+        if self._resolve_srv is not None and not self._closed:
             self._ask_dns(deadline)
         tls_fails_since_s: float | None = None  # since when TLS fails with every seed
         # What each server answered last, and the errors among that.
@@ -254,28 +254,30 @@ class Topology:
         while True:
             begun: list[AddressLike] = []
             try:
-                found = self._enter_round(begun)
-                if not isinstance(found, _Round):
+                found = self._enter_probe(begun)
+                if not isinstance(found, _Probe):
                     return found
-                look = found
-                self._run(look, begun, left)
+                probe = found
+                self._run(probe, begun, left)
             finally:
                 self._abandon(begun)
             try:
-                pool = self._await(look, deadline)
+                pool = self._await(probe, deadline)
             except TimeoutError:
-                _take_over(look, answers, errors)
+                _take_over(probe, answers, errors)
                 raise ServerSelectionTimeoutError(self._explain(answers), errors=errors) from None
             if pool is not None:
                 return pool
-            _take_over(look, answers, errors)
+            _take_over(probe, answers, errors)
             now = self._clock()
             if self._all_tls_errors(errors):
-                tls_fails_since_s = look.began_s if tls_fails_since_s is None else tls_fails_since_s
+                tls_fails_since_s = (
+                    probe.began_s if tls_fails_since_s is None else tls_fails_since_s
+                )
                 self._stop_if_hopeless(errors, now - tls_fails_since_s >= self._tls_patience_s)
             else:
                 tls_fails_since_s = None
-            pause = 0.0 if look.at_once else max(0.0, _MIN_PAUSE_S - (now - look.began_s))
+            pause = 0.0 if probe.at_once else max(0.0, _MIN_PAUSE_S - (now - probe.began_s))
             if now + pause >= deadline:
                 raise ServerSelectionTimeoutError(self._explain(answers), errors=errors)
             with self._lock:
@@ -285,7 +287,7 @@ class Topology:
 
     def _ask_dns(self, deadline: float) -> None:
         """Have one thread ask what the seeds are; the others wait for that."""
-        while not self._discovering.acquire(timeout=_LOOK_EVERY_S):
+        while not self._resolving_srv.acquire(timeout=_LOOK_EVERY_S):
             if self._closed:
                 raise _closed()
             if self._clock() >= deadline:
@@ -294,55 +296,55 @@ class Topology:
                     "the servers are"
                 )
         try:
-            if self._discover is not None:
-                seeds, self._replica_set = self._discover()
+            if self._resolve_srv is not None:
+                seeds, self._replica_set = self._resolve_srv()
                 self._seeds = list(seeds)
-                self._discover = None
+                self._resolve_srv = None
         finally:
-            self._discovering.release()
+            self._resolving_srv.release()
 
-    def _enter_round(self, begun: list[AddressLike]) -> Pool | _Round:
-        """The pool of the selected server, or the look around under way, a new one if there is
+    def _enter_probe(self, begun: list[AddressLike]) -> Pool | _Probe:
+        """The pool of the selected server, or the probe under way, a new one if there is
         none. Puts into `begun` the servers that the caller has to connect to."""
         with self._lock:
             if self._closed:
                 raise _closed()
             if self.current is not None:
                 return self.current
-            if self._round is None or self._round.over or self._is_mine(self._round):
-                self._round = _Round(self._clock())
-                self._ask(self._round, self._seeds, begun)
-            return self._round
+            if self._probe is None or self._probe.over or self._is_mine(self._probe):
+                self._probe = _Probe(self._clock())
+                self._ask(self._probe, self._seeds, begun)
+            return self._probe
 
-    def _is_mine(self, look: _Round) -> bool:
-        """Whether this very thread is in the middle of `look`: a signal handler must not wait for
-        what it interrupted. It looks anew, and the other look is given up."""
+    def _is_mine(self, probe: _Probe) -> bool:
+        """Whether this very thread is in the middle of `probe`: a signal handler must not wait for
+        what it interrupted. It looks anew, and the other probe is given up."""
         me = threading.get_ident()
-        mine = any(self._attempts.get(address) == me for address in look.pending)
+        mine = any(self._attempts.get(address) == me for address in probe.pending)
         if mine:
-            look.over = look.at_once = True
+            probe.over = probe.at_once = True
             self._chosen = None
         return mine
 
     def _ask(
-        self, look: _Round, addresses: Iterable[AddressLike], begun: list[AddressLike]
+        self, probe: _Probe, addresses: Iterable[AddressLike], begun: list[AddressLike]
     ) -> None:
-        """Have `look` wait for `addresses`; those nobody else connects to go to `begun`."""
+        """Have `probe` wait for `addresses`; those nobody else connects to go to `begun`."""
         me = threading.get_ident()
         for address in addresses:
-            if address in look.asked:
+            if address in probe.asked:
                 continue
-            look.asked.add(address)
-            look.pending.add(address)
+            probe.asked.add(address)
+            probe.pending.add(address)
             if self._attempts.get(address, me) == me:
                 begun.append(address)
                 self._attempts[address] = me
 
-    def _run(self, look: _Round, begun: list[AddressLike], left_s: float) -> None:
+    def _run(self, probe: _Probe, begun: list[AddressLike], left_s: float) -> None:
         """Connect to `begun`: the usual one server in this thread if that ends in the `left_s` that
         it may take, else in threads, which go on when nobody waits for them any more."""
         while begun:
-            alone = len(begun) == 1 and len(look.pending) == 1
+            alone = len(begun) == 1 and len(probe.pending) == 1
             limit = self._connect_limit
             if alone and limit is not None and limit.ns <= left_s * 1e9:
                 self._attempt(begun)
@@ -371,10 +373,10 @@ class Topology:
                     self._attempts.pop(address, None)
                     if self._chosen == address:
                         self._chosen = None
-                    if self._round is not None:
-                        self._round.pending.discard(address)
-                if self._round is not None and not self._round.pending:
-                    self._round.over = self._round.at_once = True
+                    if self._probe is not None:
+                        self._probe.pending.discard(address)
+                if self._probe is not None and not self._probe.pending:
+                    self._probe.over = self._probe.at_once = True
                 begun.clear()
                 self._notify()
 
@@ -392,16 +394,16 @@ class Topology:
             chosen = self._chosen == address
             if chosen:
                 self._chosen = None
-            look = self._round
-            if look is not None and (look.over or address not in look.pending):
-                look = None
+            probe = self._probe
+            if probe is not None and (probe.over or address not in probe.pending):
+                probe = None
             if not isinstance(outcome, Exception):
                 pool = self._take_in(address, outcome)
-                if look is not None and pool is not None:
-                    look.found, look.over = pool, True
-            elif look is not None:
-                look.pending.discard(address)
-                self._note(look, address, outcome, chosen, begun)
+                if probe is not None and pool is not None:
+                    probe.found, probe.over = pool, True
+            elif probe is not None:
+                probe.pending.discard(address)
+                self._note(probe, address, outcome, chosen, begun)
             self._notify()
 
     def _take_in(self, address: AddressLike, connection: Connection) -> Pool | None:
@@ -419,7 +421,7 @@ class Topology:
 
     def _note(
         self,
-        look: _Round,
+        probe: _Probe,
         address: AddressLike,
         error: Exception,
         chosen: bool,
@@ -427,27 +429,27 @@ class Topology:
     ) -> None:
         """Take in why the server at `address` cannot be used."""
         if isinstance(error, _Unsuitable):
-            look.answers[address] = error.reason
+            probe.answers[address] = error.reason
             if error.primary is not None and not self._direct:
-                self._ask(look, [error.primary], begun)
+                self._ask(probe, [error.primary], begun)
         elif isinstance(error, OperationFailure) and not chosen:
             # It refused hello, and may not be the server that is to be used.
-            look.refused[address] = error
-            look.answers[address], look.errors[address] = str(error), error
+            probe.refused[address] = error
+            probe.answers[address], probe.errors[address] = str(error), error
         elif isinstance(error, MongoError) and not isinstance(
             error, OperationFailure | ConfigurationError | InvalidOperation
         ):
-            look.answers[address], look.errors[address] = str(error), error
-            look.at_once = look.at_once or (chosen and look.left_out)
+            probe.answers[address], probe.errors[address] = str(error), error
+            probe.at_once = probe.at_once or (chosen and probe.left_out)
         else:
-            look.failure, look.over = error, True
-        if not look.pending:
-            look.over = True
-            if look.failure is None and all(seed in look.refused for seed in self._seeds):
-                look.failure = look.refused[self._seeds[0]]
+            probe.failure, probe.over = error, True
+        if not probe.pending:
+            probe.over = True
+            if probe.failure is None and all(seed in probe.refused for seed in self._seeds):
+                probe.failure = probe.refused[self._seeds[0]]
 
-    def _await(self, look: _Round, deadline: float) -> Pool | None:
-        """The pool of the server that `look` finds, None if it ends without one.
+    def _await(self, probe: _Probe, deadline: float) -> Pool | None:
+        """The pool of the server that `probe` finds, None if it ends without one.
 
         Raises its failure, or `TimeoutError` when the time is over before.
         """
@@ -455,13 +457,13 @@ class Topology:
             while True:
                 if self._closed:
                     raise _closed()
-                if look.found is not None:
-                    return look.found
+                if probe.found is not None:
+                    return probe.found
                 if self.current is not None:
                     return self.current
-                if look.failure is not None:
-                    raise own_copy(look.failure) from look.failure.__cause__
-                if look.over:
+                if probe.failure is not None:
+                    raise own_copy(probe.failure) from probe.failure.__cause__
+                if probe.over:
                     return None
                 left = deadline - self._clock()
                 if left <= 0:
@@ -505,15 +507,15 @@ class Topology:
 
         Raises `_Unsuitable`, or `ConfigurationError` for a version that does not fit.
         """
-        reason = self._refusal(hello, address)
+        reason = self._unsuitable_reason(hello, address)
         if reason is not None:
             raise _Unsuitable(reason, hello.primary)
         with self._lock:
             if self._closed:
                 raise _closed()
             if self.current is not None or self._chosen is not None:
-                if self._round is not None:
-                    self._round.left_out = True
+                if self._probe is not None:
+                    self._probe.left_out = True
                 raise _Unsuitable("not used: another server answered first")
             self._chosen = address
 
@@ -529,7 +531,7 @@ class Topology:
         `AutoReconnect` where another set's member answers. A cursor may go on at a member that is
         no longer primary.
         """
-        reason = self._refusal(hello, address)
+        reason = self._unsuitable_reason(hello, address)
         if reason is None:
             return
         told = f"{format_address(address)}: {reason}"
@@ -545,7 +547,7 @@ class Topology:
         is_called = f"is called {hello.set_name!r}" if hello.set_name else "is not in a set"
         return f"the server {is_called}, not replicaSet={self._replica_set!r}"
 
-    def _refusal(self, hello: HelloReply, address: AddressLike) -> str | None:
+    def _unsuitable_reason(self, hello: HelloReply, address: AddressLike) -> str | None:
         """Why operations cannot go to the server that said `hello`; None if they can.
 
         Raises `ConfigurationError` when it is one of ours and of a version that does not fit.

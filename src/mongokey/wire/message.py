@@ -1,4 +1,4 @@
-"""The value that a decoded wire message is, for use of the wire room alone.
+"""The value that a decoded wire message is, for use of this package alone.
 
 It knows the fields of a message and nothing of how they are read or sent. The driver's own path
 does not come through here: it reads replies in place, from C.

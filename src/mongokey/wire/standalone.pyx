@@ -1,5 +1,5 @@
 # cython: boundscheck=False, wraparound=False
-"""The Python face of the wire room: whole messages from documents, and back.
+"""The Python face of the wire protocol: whole messages from documents, and back.
 
 It knows the codec and the framing of `_message`. It must not know sockets; the driver's own
 path does not come through here, it frames straight into a connection's buffer.
