@@ -64,7 +64,8 @@ class _Unsuitable(Portable, Exception):
 
 
 class _Probe:
-    """One round of probing the servers, shared by all threads that wait for it: what each server answered.
+    """One round of probing the servers, shared by all threads that wait for it: what each one
+    answered.
 
     `over` once all have answered or one was `found`; `failure` is an error that no waiting mends.
     """
