@@ -10,6 +10,7 @@ import weakref
 from functools import partial
 
 from mongokey._support.address import format_address
+from mongokey._support.secrets import Secret
 from mongokey.blocking.client_context import ClientContext
 from mongokey.blocking.cores import BlockingClient
 from mongokey.client_options import ClientOptions
@@ -91,7 +92,12 @@ class MongoClient(BlockingClient["_Document"]):
         ):
             if value is not None:
                 kwargs[name] = value
-        options = ClientOptions.build(host, port, _stacklevel=3, _may_defer=True, **kwargs)
+        # In no variable of this frame when they are refused: tools that report errors print those.
+        given = Secret((host, port, kwargs))
+        del host, port, kwargs, value
+        options = ClientOptions.build(
+            *given.reveal()[:2], _stacklevel=3, _may_defer=True, **given.reveal()[2]
+        )
         check_effects(options.options, stacklevel=2)
         context = self._context = ClientContext(options)
         self._topology = context.make_topology()
