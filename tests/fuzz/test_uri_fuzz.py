@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mongokey.cli.explain import explain
 from mongokey.cli.mistakes import find_mistakes
 from mongokey.client_options import ClientOptions
+from mongokey.diagnostics import CODES
 from mongokey.dns import exchange
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options.connection_string import SRVQuestion, parse
@@ -205,11 +206,12 @@ def test_no_piece_of_a_password_is_shown_by_mistakes(secret: str, template: str)
 @given(_ANYTHING, st.sampled_from(["", '"', "mongodb://", "mongodb+srv://", "mongodb://u:"]))
 def test_mistakes_are_found_in_anything(text: str, start: str) -> None:
     for mistake in find_mistakes(start + text, from_shell=True):
-        if mistake.excerpt is None:
-            assert mistake.caret is None
-        else:
-            assert mistake.caret is not None
-            assert 0 <= mistake.caret <= len(mistake.excerpt)
+        assert mistake.code in CODES
+        carets = [each for each in mistake.evidence if each.strip() == "^"]
+        assert len(carets) <= 1
+        for caret in carets:
+            line = mistake.evidence[mistake.evidence.index(caret) - 1]
+            assert len(caret) <= len(line) + 1
 
 
 @settings(max_examples=300 * FACTOR, deadline=None)
