@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mongokey.blocking.cores import BlockingDatabase
 from mongokey.collection import Collection
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 from mongokey.commands.named_part import NamedPart
 from mongokey.cursor import CommandCursor
 

@@ -14,7 +14,7 @@ from mongokey._support.secrets import Secret
 from mongokey.blocking.client_context import ClientContext
 from mongokey.blocking.cores import BlockingClient
 from mongokey.client_options import ClientOptions
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 from mongokey.commands.housekeeping import end_sessions, kill_pending_cursors
 from mongokey.commands.inherited_options import InheritedOptions
 from mongokey.cursor import CommandCursor

@@ -18,8 +18,7 @@ import pymongo
 import pytest
 
 from mongokey import MongoClient
-from mongokey.auth.kerberos import canonical_host as canonical
-from mongokey.auth.kerberos import libraries
+from mongokey.auth.kerberos import canonical_host, libraries
 from mongokey.errors import ConfigurationError, OperationFailure
 from tests.servers.kdc import OTHER_REALM, PASSWORD, REALM, USER, KerberosDeployment
 from tests.servers.mechanism import MechanismServer
@@ -333,7 +332,7 @@ def test_the_host_name_is_canonicalised_as_asked(
     kerberos: KerberosDeployment,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(canonical, "resolver", names)
+    monkeypatch.setattr(canonical_host, "resolver", names)
     tickets = kerberos.ticket()
     monkeypatch.setenv("KRB5CCNAME", tickets)
     client = connect(authMechanismProperties=f"CANONICALIZE_HOST_NAME:{mode}")
@@ -424,7 +423,7 @@ DOCUMENTED = [
 def test_pymongos_documented_uris_log_in(
     uri: str, server: MechanismServer, kerberos: KerberosDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(canonical, "resolver", Names("localhost", "mongo.example.com"))
+    monkeypatch.setattr(canonical_host, "resolver", Names("localhost", "mongo.example.com"))
     credential, _, rest = uri.partition("@")
     uri = f"{credential}@localhost:{server.port}/{rest.partition('/')[2]}"
     with MongoClient(uri) as client:

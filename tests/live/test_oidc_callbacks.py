@@ -20,8 +20,7 @@ import pytest
 
 from mongokey import MongoClient
 from mongokey.auth.errors import LoginTimeout
-from mongokey.auth.oidc import token_source as providers
-from mongokey.auth.oidc import tokens
+from mongokey.auth.oidc import token_source, tokens
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.errors import ConfigurationError, MongoError, OperationFailure
 from tests.servers.mechanism import MechanismServer
@@ -139,7 +138,7 @@ def test_a_result_that_says_it_has_expired(stage: OIDCDeployment, server: Mechan
 def test_a_callback_that_hangs(
     stage: OIDCDeployment, server: MechanismServer, monkeypatch: pytest.MonkeyPatch, human: bool
 ) -> None:
-    monkeypatch.setattr(providers, "HUMAN_TIMEOUT_S" if human else "MACHINE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(token_source, "HUMAN_TIMEOUT_S" if human else "MACHINE_TIMEOUT_S", 0.3)
     release = threading.Event()
     calls: list[float] = []
 
@@ -204,7 +203,7 @@ def test_a_callback_may_be_a_coroutine(stage: OIDCDeployment, server: MechanismS
 def test_a_coroutine_is_cancelled_at_its_deadline(
     server: MechanismServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(providers, "MACHINE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(token_source, "MACHINE_TIMEOUT_S", 0.2)
     cancelled = threading.Event()
 
     class Callback(OIDCCallback):

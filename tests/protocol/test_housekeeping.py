@@ -20,7 +20,7 @@ import pytest
 import mongokey
 from mongokey import MongoClient
 from mongokey.errors import AutoReconnect
-from mongokey.pool import maintenance as keeper
+from mongokey.pool import maintenance
 from tests.servers.scripted import (
     Close,
     Error,
@@ -100,7 +100,7 @@ def test_after_one_killing_that_fails_the_others_are_killed(server: ScriptedServ
 def test_a_killing_that_loses_its_connection_costs_the_others_nothing(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "_PERIOD_S", 0.05)
+    monkeypatch.setattr(maintenance, "_PERIOD_S", 0.05)
     server.on["killCursors"] = in_turn(Close(), Reply({"ok": 1.0}))
     with MongoClient(server.uri()) as client:
         opened(client, 4)
@@ -116,7 +116,7 @@ def test_a_killing_that_loses_its_connection_costs_the_others_nothing(
 def test_a_server_that_never_lets_cursors_be_killed_is_not_asked_for_ever(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "_PERIOD_S", 0.01)
+    monkeypatch.setattr(maintenance, "_PERIOD_S", 0.01)
     server.on["killCursors"] = Error(code=13)
     with MongoClient(server.uri()) as client:
         opened(client, 3)

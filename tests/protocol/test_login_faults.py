@@ -20,7 +20,7 @@ from mongokey.errors import (
     ProtocolError,
     ServerSelectionTimeoutError,
 )
-from mongokey.topology import topology as _topology
+from mongokey.topology import topology as topology_module
 from tests.servers.scripted import (
     Close,
     Delay,
@@ -43,7 +43,7 @@ SHA_1, SHA_256 = "SCRAM-SHA-1", "SCRAM-SHA-256"
 @pytest.fixture(autouse=True)
 def _one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Selection gives up after its first look, so that each fault is met once and at once."""
-    monkeypatch.setattr(_topology, "_MIN_PAUSE_S", 60.0)
+    monkeypatch.setattr(topology_module, "_MIN_PAUSE_S", 60.0)
 
 
 def hurried(server: ScriptedServer, **options: Any) -> MongoClient:
@@ -489,7 +489,7 @@ def test_a_wrong_password_is_refused_and_kept_secret(mechanism: str | None) -> N
 def test_refused_logins_are_not_repeated_until_the_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_topology, "_MIN_PAUSE_S", 0.0)
+    monkeypatch.setattr(topology_module, "_MIN_PAUSE_S", 0.0)
     with ScriptedServer(login=Login()) as server:
         with MongoClient(server.uri(password="wrong")) as client:
             with pytest.raises(OperationFailure):

@@ -16,11 +16,11 @@ import pytest
 from mongokey import MongoClient
 from mongokey.auth import AuthenticationFailed
 from mongokey.auth.errors import LoginTimeout
-from mongokey.auth.oidc import token_source as providers
+from mongokey.auth.oidc import token_source
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.connection.pausable_clock import PausableClock
 from mongokey.errors import ServerSelectionTimeoutError
-from mongokey.pool import maintenance as keeper
+from mongokey.pool import maintenance
 from tests.servers.scripted import Reply, Request, ScriptedServer, primary, secondary
 from tests.threads import in_threads
 
@@ -130,8 +130,8 @@ def test_several_seeds_ask_once_when_it_fails() -> None:
 def test_one_that_hangs_is_told_at_once_and_not_asked_again(
     server: ScriptedServer, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(providers, "HUMAN_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(providers, "MACHINE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(token_source, "HUMAN_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(token_source, "MACHINE_TIMEOUT_S", 0.2)
     person = Person(1.0)
     with connect(server, callback=person, kind=kind) as client:
         began = time.monotonic()
@@ -185,7 +185,7 @@ def test_the_pool_is_usable_after_a_login_that_failed(server: ScriptedServer) ->
 def test_a_pool_that_is_kept_full_does_not_ask_again_and_again(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "_PERIOD_S", 0.01)
+    monkeypatch.setattr(maintenance, "_PERIOD_S", 0.01)
     person = Person()
     with connect(server, callback=person, minPoolSize=2) as client:
         client["x"]["y"].find_one()

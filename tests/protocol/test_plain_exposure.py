@@ -21,10 +21,10 @@ import pytest
 
 import mongokey
 from mongokey import MongoClient
-from mongokey.connection import plaintext_secrets as exposed
+from mongokey.connection import plaintext_secrets
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect, InsecureConnectionWarning
-from mongokey.pool import maintenance as keeper
+from mongokey.pool import maintenance
 from mongokey.transport import connect
 from tests.protocol.test_stream_connect import IPV6
 from tests.servers.certificates import Authority
@@ -49,7 +49,7 @@ def server() -> Iterator[MechanismServer]:
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client takes every peer for another machine."""
-    monkeypatch.setattr(exposed, "peer_ip", lambda stream: FAR)
+    monkeypatch.setattr(plaintext_secrets, "peer_ip", lambda stream: FAR)
 
 
 def client_of(server: MechanismServer, **options: Any) -> MongoClient:
@@ -143,7 +143,7 @@ def test_an_error_in_one_of_several_surveying_threads_reaches_the_caller(
 def test_the_thread_that_tends_pools_survives_such_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keeper, "_PERIOD_S", 0.01)
+    monkeypatch.setattr(maintenance, "_PERIOD_S", 0.01)
     twice = threading.Event()
     pruned = []
 
@@ -158,7 +158,7 @@ def test_the_thread_that_tends_pools_survives_such_an_error(
         pools = (Pool(),)
 
     topology: Any = Topology()
-    tender = keeper.PoolMaintenance(topology)
+    tender = maintenance.PoolMaintenance(topology)
     try:
         assert twice.wait(5.0)
     finally:
@@ -190,7 +190,7 @@ def test_nor_over_ipv6() -> None:
         assert server.logins == 1
     with ScriptedServer(host="::1") as server:
         stream = connect("::1", server.port)
-        assert exposed.peer_ip(stream) == "::1"
+        assert plaintext_secrets.peer_ip(stream) == "::1"
         stream.close()
 
 
@@ -199,7 +199,7 @@ def test_nor_over_a_unix_socket(tmp_path: Path) -> None:
     path = str(tmp_path / "mongodb-1.sock")
     with ScriptedServer(path=path):
         stream = connect(path, None)
-        assert exposed.peer_ip(stream) is None
+        assert plaintext_secrets.peer_ip(stream) is None
         stream.close()
 
 
@@ -221,7 +221,7 @@ def test_a_mechanism_that_exposes_nothing_is_not_looked_at(
     def never(stream: object) -> str:
         pytest.fail("the peer of a SCRAM login does not matter")
 
-    monkeypatch.setattr(exposed, "peer_ip", never)
+    monkeypatch.setattr(plaintext_secrets, "peer_ip", never)
     with client_of(server, authMechanism="SCRAM-SHA-256") as client:
         client.db.c.find_one()
     assert server.logins == 1
@@ -244,7 +244,7 @@ def test_a_mechanism_that_exposes_nothing_is_not_looked_at(
     ],
 )
 def test_which_addresses_are_loopback(ip: str, loopback: bool) -> None:
-    assert exposed.is_loopback(ip) is loopback
+    assert plaintext_secrets.is_loopback(ip) is loopback
 
 
 def test_a_connection_that_is_lost_is_no_reason_to_warn() -> None:
@@ -252,7 +252,7 @@ def test_a_connection_that_is_lost_is_no_reason_to_warn() -> None:
         stream = connect("127.0.0.1", server.port)
         stream.close()
         with pytest.raises(AutoReconnect, match="lost"):
-            exposed.peer_ip(stream)
+            plaintext_secrets.peer_ip(stream)
 
 
 IN_A_NETWORK_OF_ITS_OWN = f"""

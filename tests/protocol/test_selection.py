@@ -18,7 +18,7 @@ from mongokey.errors import (
     ServerSelectionTimeoutError,
 )
 from mongokey.read_preferences import ReadPreference
-from mongokey.topology import topology as _topology
+from mongokey.topology import topology as topology_module
 from tests.servers.scripted import (
     Close,
     Error,
@@ -330,7 +330,7 @@ def test_a_server_that_hangs_up_is_told_soon_whatever_else_is_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The question whether it wanted TLS, which nobody answers here, has a time of its own."""
-    monkeypatch.setattr(_topology, "_MIN_PAUSE_S", 60.0)
+    monkeypatch.setattr(topology_module, "_MIN_PAUSE_S", 60.0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         later: list[socket.socket] = []
 

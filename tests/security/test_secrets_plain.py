@@ -15,7 +15,7 @@ import pytest
 import mongokey
 from mongokey import MongoClient
 from mongokey.auth import MongoCredential, open_conversation, run_blocking
-from mongokey.connection import plaintext_secrets as exposed
+from mongokey.connection import plaintext_secrets
 from tests.servers.mechanism import MechanismServer, Refused
 from tests.servers.mechanism.plain import KnownUsers, PlainAcceptor
 from tests.servers.scripted import Close, Raw, Reply, Silence
@@ -99,7 +99,7 @@ def test_no_failure_shows_the_password(fault: str, caplog: pytest.LogCaptureFixt
 
 
 def test_nor_does_the_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exposed, "peer_ip", lambda stream: "10.1.2.3")
+    monkeypatch.setattr(plaintext_secrets, "peer_ip", lambda stream: "10.1.2.3")
     with MechanismServer(PlainAcceptor(KnownUsers({})), backend=None) as server:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

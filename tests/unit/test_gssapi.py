@@ -15,8 +15,7 @@ import pytest
 from mongokey.auth.conversation import AbandonableCall, OffloadedCall
 from mongokey.auth.credential import MongoCredential, build_credential
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError
-from mongokey.auth.kerberos import canonical_host as canonical
-from mongokey.auth.kerberos import libraries
+from mongokey.auth.kerberos import canonical_host, libraries
 from mongokey.auth.kerberos import open_context as opening
 from mongokey.auth.kerberos.conversation import GssapiConversation, check_layers
 from mongokey.auth.kerberos.error_codes import find_cause
@@ -294,19 +293,19 @@ NOT_KNOWN = OSError(-2, "Name or service not known")
 def test_canonical_names_and_what_stands_in(
     mode: str, forward: Any, reverse: Any, name: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(canonical, "resolver", Names(forward, reverse))
-    found, words = canonical.canonicalize("h", mode)
+    monkeypatch.setattr(canonical_host, "resolver", Names(forward, reverse))
+    found, words = canonical_host.canonicalize("h", mode)
     assert found == name
     assert how in words
 
 
 def test_the_systems_resolver_knows_localhost() -> None:
-    name, address = canonical.SystemResolver().forward("localhost")
+    name, address = canonical_host.SystemResolver().forward("localhost")
     assert name
     assert address[0] in ("127.0.0.1", "::1")
-    assert canonical.SystemResolver().reverse(("127.0.0.1", 0))
+    assert canonical_host.SystemResolver().reverse(("127.0.0.1", 0))
     # Refused before any name server is asked.
-    assert canonical.canonicalize("a..b", "forward")[0] == "a..b"
+    assert canonical_host.canonicalize("a..b", "forward")[0] == "a..b"
 
 
 def test_the_systems_resolver_takes_the_first_address_and_requires_a_name(
@@ -323,7 +322,7 @@ def test_the_systems_resolver_takes_the_first_address_and_requires_a_name(
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(socket, "getnameinfo", getnameinfo)
-    name, how = canonical.canonicalize("alias", "forwardAndReverse")
+    name, how = canonical_host.canonicalize("alias", "forwardAndReverse")
     assert name == "real.example.com"
     assert how.endswith("192.0.2.1 has no name, Name or service not known")
 
@@ -331,7 +330,7 @@ def test_the_systems_resolver_takes_the_first_address_and_requires_a_name(
 def test_the_canonical_name_is_asked_for_and_told(
     library: PlayedLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(canonical, "resolver", Names("real.example.com", "rack7.example.com"))
+    monkeypatch.setattr(canonical_host, "resolver", Names("real.example.com", "rack7.example.com"))
     conversation = GssapiConversation(credential(CANONICALIZE_HOST_NAME=True), ADDRESS)
     talk(conversation, list(GOOD))
     assert library.opened[0][0] == "mongodb@rack7.example.com"
@@ -486,10 +485,11 @@ def test_a_ticket_that_is_there_instead_is_named() -> None:
 
 
 def test_every_cause_has_advice() -> None:
-    from mongokey.auth.kerberos import error_codes as causes
-    from mongokey.auth.kerberos import hints
+    from mongokey.auth.kerberos import error_codes, hints
 
-    named = {value for name, value in vars(causes).items() if name.isupper() and name[0] != "_"}
+    named = {
+        value for name, value in vars(error_codes).items() if name.isupper() and name[0] != "_"
+    }
     assert set(hints._ADVICE) == named
     failure = KerberosFailure("gssapi", [])
     failure.ticket = Ticket("bob@EXAMPLE.COM", None)

@@ -19,7 +19,7 @@ from mongokey._support.secret_texts import hide_tokens
 from mongokey.auth import AuthenticationFailed, MongoCredential
 from mongokey.auth.errors import LoginTimeout
 from mongokey.auth.login import login
-from mongokey.auth.oidc import token_source as providers
+from mongokey.auth.oidc import token_source
 from mongokey.auth.oidc import tokens as tokens_module
 from mongokey.auth.oidc.claims import read_claims
 from mongokey.auth.oidc.tokens import tokens_of
@@ -223,7 +223,7 @@ class TestErrors:
     @pytest.mark.parametrize("person", [False, True])
     def test_one_that_hangs(self, monkeypatch: pytest.MonkeyPatch, person: bool) -> None:
         name = "HUMAN_TIMEOUT_S" if person else "MACHINE_TIMEOUT_S"
-        monkeypatch.setattr(providers, name, 0.05)
+        monkeypatch.setattr(token_source, name, 0.05)
         release = threading.Event()
 
         def hang(context: OIDCCallbackContext) -> str:
@@ -275,7 +275,7 @@ class TestCoroutines:
         asyncio.run(main())
 
     def test_its_time_limit_cancels_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(providers, "MACHINE_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(token_source, "MACHINE_TIMEOUT_S", 0.05)
         cancelled = threading.Event()
 
         class Async(OIDCCallback):
@@ -310,7 +310,7 @@ class TestHints:
         if kind == "azure":
             credential = _credential(None, {"ENVIRONMENT": "azure", "TOKEN_RESOURCE": "api://x"})
             tokens_of(credential).put(token)
-            providers.provider_of(credential).source = callback
+            token_source.provider_of(credential).source = callback
         server = Server()
         server.fail.update(dict.fromkeys(range(1, 9), code))
         with pytest.raises(AuthenticationFailed) as caught:

@@ -13,7 +13,7 @@ import pytest
 
 from mongokey.connection.connection import Connection
 from mongokey.errors import AutoReconnect
-from mongokey.pool import maintenance as keeper
+from mongokey.pool import maintenance
 from mongokey.pool.pool import Pool
 from mongokey.transport.stream import SocketStream
 
@@ -169,7 +169,7 @@ class Tended:
 
 @pytest.fixture
 def _busy_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "_PERIOD_S", 0.005)
+    monkeypatch.setattr(maintenance, "_PERIOD_S", 0.005)
 
 
 def wait_until(condition: Any) -> bool:
@@ -190,7 +190,7 @@ def test_a_keeper_tends_every_pool_and_goes_on_after_errors(factory: ConnectionF
     broken.error = AutoReconnect("refused")
     pools = Pool(ADDRESS, broken, min_size=1), Pool(ADDRESS, factory, min_size=2)
     topology = Tended(*pools)
-    tending = keeper.PoolMaintenance(topology)  # type: ignore[arg-type]
+    tending = maintenance.PoolMaintenance(topology)  # type: ignore[arg-type]
     assert wait_until(lambda: pools[1].idle_count == 2)
     pools[1].clear()
     assert wait_until(lambda: pools[1].idle_count == 2)
@@ -201,7 +201,7 @@ def test_a_keeper_tends_every_pool_and_goes_on_after_errors(factory: ConnectionF
 @pytest.mark.usefixtures("_busy_keeper")
 def test_a_keeper_ends_when_its_topology_is_gone() -> None:
     topology = Tended()
-    tending = keeper.PoolMaintenance(topology)  # type: ignore[arg-type]
+    tending = maintenance.PoolMaintenance(topology)  # type: ignore[arg-type]
     assert keepers() == 1
     del topology
     gc.collect()

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from mongokey._support import server_codes
-from mongokey._support import server_errors as _replies
+from mongokey._support import server_codes, server_errors
 from mongokey.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -42,7 +41,7 @@ def raised(call: Any, *args: Any) -> Any:
 )
 def test_the_code_tells_the_class(code: Any, kind: type[MongoError]) -> None:
     reply = {"ok": 0.0, "errmsg": "no", "code": code}
-    error = raised(_replies.raise_command_error, reply, 21)
+    error = raised(server_errors.raise_command_error, reply, 21)
     assert type(error) is kind
     assert error.details == reply
     assert "no" in str(error)
@@ -53,15 +52,15 @@ def test_the_code_tells_the_class(code: Any, kind: type[MongoError]) -> None:
 @pytest.mark.parametrize("code", ["x", [], {}, [91], b"x", 1.5, float("nan"), float("inf")])
 def test_a_code_that_is_no_number_is_none(code: Any) -> None:
     reply = {"ok": 0.0, "errmsg": "no", "code": code}
-    for call in (_replies.raise_command_error, _replies.raise_write_error):
+    for call in (server_errors.raise_command_error, server_errors.raise_write_error):
         error = raised(call, reply)
         assert error.code is None
         assert error.details is reply
 
 
 def test_a_code_may_be_a_double() -> None:
-    assert type(raised(_replies.raise_command_error, {"code": 91.0})) is NotPrimaryError
-    assert raised(_replies.raise_command_error, {"code": 59.0}).code == 59
+    assert type(raised(server_errors.raise_command_error, {"code": 91.0})) is NotPrimaryError
+    assert raised(server_errors.raise_command_error, {"code": 59.0}).code == 59
 
 
 @pytest.mark.parametrize(
@@ -69,26 +68,26 @@ def test_a_code_may_be_a_double() -> None:
 )
 def test_old_servers_say_it_in_words(message: str) -> None:
     reply = {"ok": 0, "errmsg": message}
-    assert type(raised(_replies.raise_command_error, reply)) is NotPrimaryError
+    assert type(raised(server_errors.raise_command_error, reply)) is NotPrimaryError
     # With a code, the code counts.
-    assert type(raised(_replies.raise_command_error, {**reply, "code": 5})) is OperationFailure
+    assert type(raised(server_errors.raise_command_error, {**reply, "code": 5})) is OperationFailure
 
 
 @pytest.mark.parametrize("reply", [{}, {"ok": 0}, {"ok": 0, "errmsg": ""}, {"ok": 0, "code": 5}])
 def test_a_reply_without_a_message_still_says_something(reply: Any) -> None:
-    assert "no error message" in str(raised(_replies.raise_command_error, reply))
+    assert "no error message" in str(raised(server_errors.raise_command_error, reply))
 
 
 @pytest.mark.parametrize("message", [5, None, ["x"], {"a": 1}, b"bytes", ""])
 def test_a_message_of_a_strange_type_does_no_harm(message: Any) -> None:
     reply = {"ok": 0.0, "errmsg": message}
-    assert isinstance(raised(_replies.raise_command_error, reply), MongoError)
+    assert isinstance(raised(server_errors.raise_command_error, reply), MongoError)
 
 
 def test_labels_are_taken_over() -> None:
     for code in (59, 91, 50, 11000):
         reply = {"ok": 0, "errmsg": "no", "code": code, "errorLabels": ["A", "B"]}
-        error = raised(_replies.raise_command_error, reply)
+        error = raised(server_errors.raise_command_error, reply)
         assert error.has_error_label("A")
         assert error.has_error_label("B")
         assert not error.has_error_label("C")
@@ -97,16 +96,17 @@ def test_labels_are_taken_over() -> None:
 @pytest.mark.parametrize("labels", [None, 5, "AB", {"a": 1}, [5, None, {}], []])
 def test_labels_of_a_strange_type_do_no_harm(labels: Any) -> None:
     reply = {"ok": 0, "errmsg": "no", "code": 59, "errorLabels": labels}
-    error = raised(_replies.raise_command_error, reply)
+    error = raised(server_errors.raise_command_error, reply)
     assert type(error) is OperationFailure
     assert not error.has_error_label("RetryableWriteError")
 
 
 def test_write_errors_are_duplicate_keys_or_not() -> None:
     for code in (11000, 11001, 12582):
-        error = raised(_replies.raise_write_error, {"index": 0, "code": code, "errmsg": "E11000"})
+        entry = {"index": 0, "code": code, "errmsg": "E11000"}
+        error = raised(server_errors.raise_write_error, entry)
         assert type(error) is DuplicateKeyError
-    error = raised(_replies.raise_write_error, {"index": 0, "code": 121, "errmsg": "failed"})
+    error = raised(server_errors.raise_write_error, {"index": 0, "code": 121, "errmsg": "failed"})
     assert type(error) is WriteError
     assert (error.code, error.details["index"]) == (121, 0)
 
@@ -125,14 +125,14 @@ def test_write_errors_are_duplicate_keys_or_not() -> None:
 def test_write_concern_errors_tell_whether_time_ran_out(
     error: Any, kind: type[WriteConcernError]
 ) -> None:
-    found = raised(_replies.raise_write_concern_error, error)
+    found = raised(server_errors.raise_write_concern_error, error)
     assert type(found) is kind
     assert found.timeout == (kind is WTimeoutError)
 
 
 @pytest.mark.parametrize("info", [None, 5, "x", []])
 def test_an_err_info_of_a_strange_type_does_no_harm(info: Any) -> None:
-    error = raised(_replies.raise_write_concern_error, {"code": 100, "errInfo": info})
+    error = raised(server_errors.raise_write_concern_error, {"code": 100, "errInfo": info})
     assert type(error) is WriteConcernError
 
 

@@ -22,7 +22,7 @@ from mongokey.errors import (
     TLSError,
 )
 from mongokey.handshake import HelloReply
-from mongokey.topology import topology as _topology
+from mongokey.topology import topology as topology_module
 from mongokey.topology.topology import Topology
 from tests.deadlines import timeout_of
 from tests.servers.scripted import (
@@ -111,7 +111,7 @@ class FakeDeployment:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_topology, "_MIN_PAUSE_S", 0.01)
+    monkeypatch.setattr(topology_module, "_MIN_PAUSE_S", 0.01)
 
 
 def explained(topology: Topology) -> str:

@@ -23,7 +23,7 @@ from mongokey.commands.inherited_options cimport InheritedOptions
 from mongokey.execution.execution cimport Executor
 from mongokey.execution.operation cimport Namespace, Operation
 
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 from mongokey.commands.plan import Documents
 
 

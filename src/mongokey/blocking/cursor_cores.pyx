@@ -15,7 +15,7 @@ from mongokey.commands.find_query cimport FindQuery
 from mongokey.execution.cursors cimport CursorBatch, ServerCursor
 from mongokey.execution.execution cimport Executor
 
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 from mongokey.commands.housekeeping import close_cursor
 from mongokey.errors import InvalidOperation
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterator, Mapping
 
 from mongokey._support.reprs import with_safe_repr
-from mongokey.bson import codec as _codec
+from mongokey.bson import codec
 from mongokey.bson.codec_options import _RAW_BSON_DOCUMENT_MARKER, CodecOptions
 from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS as DEFAULT
 
@@ -44,7 +44,7 @@ class RawBSONDocument(Mapping[str, "Any"]):
                 "RawBSONDocument cannot use CodecOptions with document class"
                 f" {codec_options.document_class}"
             )
-        _codec.check_size(bson_bytes)
+        codec.check_size(bson_bytes)
         self.__raw = bson_bytes
         self.__codec_options = codec_options
         self.__inflated: dict[str, Any] | None = None
@@ -56,7 +56,7 @@ class RawBSONDocument(Mapping[str, "Any"]):
 
     def _fields(self) -> dict[str, Any]:
         if self.__inflated is None:
-            self.__inflated = _codec.inflate(self.__raw, self.__codec_options)
+            self.__inflated = codec.inflate(self.__raw, self.__codec_options)
         return self.__inflated
 
     def items(self) -> ItemsView[str, Any]:

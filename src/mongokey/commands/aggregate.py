@@ -5,7 +5,7 @@ Knows pipelines; must not know how the command is sent.
 
 from __future__ import annotations
 
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 from mongokey.commands.command import CursorCommand
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

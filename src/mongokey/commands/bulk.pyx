@@ -30,7 +30,7 @@ from mongokey._support.server_errors import (
     number_in,
     raise_write_concern_error,
 )
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 from mongokey.errors import DocumentTooLarge, OperationFailure, labels_in
 
 # src/mongo/base/error_codes.yml: BSONObjectTooLarge.

@@ -6,7 +6,7 @@ I/O. It knows what ends a bulk and what its outcome is. How a batch becomes mess
 
 from __future__ import annotations
 
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 from mongokey.commands.bulk import Batch, check_statements, new_result, unanswered_needs_of
 from mongokey.commands.collection_operations import ensure_id, take_documents, write_options
 from mongokey.commands.write_requests import Run, runs

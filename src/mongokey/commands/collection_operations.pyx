@@ -17,7 +17,7 @@ from mongokey.commands.inherited_options cimport InheritedOptions
 from mongokey.execution.operation cimport Namespace, Operation
 
 from mongokey.bson.objectid import ObjectId
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 
 cdef str ID = "_id"
 cdef object _raw_document = None

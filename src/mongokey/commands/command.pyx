@@ -33,7 +33,7 @@ from mongokey.execution.operation cimport (
     write_document_elements,
 )
 
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 from mongokey.errors import ConfigurationError, InvalidBSON, InvalidOperation, ProtocolError
 
 # What the execution sets itself, whatever the user gave: it would stand there twice.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 from mongokey.commands.command import Command
 from mongokey.commands.plan import Documents
 from mongokey.execution.operation import Namespace

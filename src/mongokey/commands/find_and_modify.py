@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 from mongokey.commands.collection_operations import is_raw
 from mongokey.commands.command import FieldCommand
 

@@ -11,7 +11,7 @@ from mongokey.commands.crud cimport Find
 from mongokey.commands.inherited_options cimport InheritedOptions
 from mongokey.execution.operation cimport Namespace
 
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 
 # `CursorType`: PyMongo's numbers.
 cdef enum:

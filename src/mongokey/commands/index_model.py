@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mongokey._support.reprs import with_safe_repr
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mongokey._support.server_codes import NAMESPACE_NOT_FOUND
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 from mongokey.commands.command import Command, CursorCommand
 from mongokey.commands.index_model import index_documents
 from mongokey.commands.plan import Documents, all_documents

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import GenericAlias
 
 from mongokey._support.reprs import with_safe_repr
-from mongokey.commands import arguments as arguments
+from mongokey.commands import arguments
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

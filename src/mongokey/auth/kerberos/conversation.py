@@ -13,7 +13,7 @@ from mongokey.auth import sasl
 from mongokey.auth.conversation import AbandonableCall, Conversation, OffloadedCall, Step
 from mongokey.auth.credential import MongoCredential
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError
-from mongokey.auth.kerberos import canonical_host as canonical
+from mongokey.auth.kerberos import canonical_host
 from mongokey.auth.kerberos.error_codes import find_cause
 from mongokey.auth.kerberos.evidence import Evidence
 from mongokey.auth.kerberos.interface import Context, KerberosFailure, Service
@@ -57,7 +57,7 @@ class _OpenWork(AbandonableCall):
         assert username is not None, "GSSAPI's rules require a user name"
         self.context = open_context(
             self._service,
-            credential.mechanism_properties.get("CANONICALIZE_HOST_NAME", canonical.NONE),
+            credential.mechanism_properties.get("CANONICALIZE_HOST_NAME", canonical_host.NONE),
             username,
             credential.password,
             credential.state.cache("GSSAPI", PasswordTickets),

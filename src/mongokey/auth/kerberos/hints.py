@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 
 from mongokey._support.server_codes import LOGIN_REFUSED_CODES
-from mongokey.auth.kerberos import error_codes as causes
+from mongokey.auth.kerberos import error_codes
 from mongokey.auth.kerberos.evidence import Evidence
 from mongokey.auth.kerberos.interface import Service, Ticket
 from mongokey.diagnostics import CERTAIN, LIKELY, POSSIBLE, Diagnosis
@@ -47,7 +47,7 @@ def _of_time(evidence: Evidence) -> Diagnosis | None:
     if not evidence.timed_out:
         return None
     return Diagnosis(
-        causes.KDC_UNREACHABLE,
+        error_codes.KDC_UNREACHABLE,
         LIKELY,
         "a KDC or a name server took the question and did not answer in time",
         fix="check kdc and realm in krb5.conf, and that port 88 (UDP and TCP) is open; "
@@ -59,11 +59,11 @@ def _of_failure(evidence: Evidence) -> Diagnosis | None:
     failure = evidence.failure
     if failure is None:
         return None
-    cause = causes.find_cause(failure)
+    cause = error_codes.find_cause(failure)
     if cause is None:
         return None
-    if cause == causes.NO_TICKET and failure.ticket is not None:
-        cause = causes.TICKET_OTHER
+    if cause == error_codes.NO_TICKET and failure.ticket is not None:
+        cause = error_codes.TICKET_OTHER
     summary, _, fix = _advise(cause, evidence).partition(": ")
     return Diagnosis(cause, CERTAIN, summary, [str(failure)], fix)
 
@@ -119,51 +119,51 @@ def _password_wrong(evidence: Evidence) -> str:
 
 #: What to do, by cause: a text with the names to put in, or a function that looks closer.
 _ADVICE: dict[str, str | Callable[[Evidence], str]] = {
-    causes.NO_TICKET: _no_ticket,
-    causes.TICKET_OTHER: _ticket_other,
-    causes.TICKET_EXPIRED: (
+    error_codes.NO_TICKET: _no_ticket,
+    error_codes.TICKET_OTHER: _ticket_other,
+    error_codes.TICKET_EXPIRED: (
         "the ticket in {cache} has expired: run `kinit {user}` again; for programs that run for "
         "long, name a keytab of the user in KRB5_CLIENT_KTNAME"
     ),
-    causes.SERVICE_UNKNOWN: _service_unknown,
-    causes.CLIENT_UNKNOWN: (
+    error_codes.SERVICE_UNKNOWN: _service_unknown,
+    error_codes.CLIENT_UNKNOWN: (
         "the KDC knows no user {user}: write it as `user@REALM`, percent-encoded in the URI "
         "(user%40REALM); realms are in capitals, mostly"
     ),
-    causes.CLIENT_LOCKED: (
+    error_codes.CLIENT_LOCKED: (
         "the KDC has locked {user}, or its entry has expired: ask the KDC's admin"
     ),
-    causes.PASSWORD_WRONG: _password_wrong,
-    causes.PASSWORD_EXPIRED: (
+    error_codes.PASSWORD_WRONG: _password_wrong,
+    error_codes.PASSWORD_EXPIRED: (
         "the password of {user} has expired: change it with kpasswd or kinit"
     ),
-    causes.KEYTAB: (
+    error_codes.KEYTAB: (
         "the keytab has no key of {user} (KRB5_CLIENT_KTNAME; `klist -k` shows what is in it)"
     ),
-    causes.KDC_UNREACHABLE: (
+    error_codes.KDC_UNREACHABLE: (
         "no KDC of the realm answers: check kdc in krb5.conf (KRB5_CONFIG), that it runs, and that "
         "port 88 (UDP and TCP) is open; KRB5_TRACE=/dev/stderr shows who is asked"
     ),
-    causes.REALM_UNKNOWN: (
+    error_codes.REALM_UNKNOWN: (
         "a realm is not known: that of {user}, that of the service {service}, or the way between "
         "them. A service's realm is found by its host's domain: check the host name, and [realms], "
         "[domain_realm] and default_realm in krb5.conf (KRB5_CONFIG), or name the realm with "
         "SERVICE_REALM"
     ),
-    causes.CLOCK_SKEW: (
+    error_codes.CLOCK_SKEW: (
         "the clocks of this machine and of the KDC differ by more than five minutes: set them "
         "right (NTP) on both, and run kinit again"
     ),
-    causes.KEY_MISMATCH: (
+    error_codes.KEY_MISMATCH: (
         "the key of {service} changed, or another service has the name: make the server's keytab "
         "anew, and run kinit again"
     ),
-    causes.ENCRYPTION: (
+    error_codes.ENCRYPTION: (
         "KDC, service and this machine have no encryption type in common: see permitted_enctypes "
         "in krb5.conf, and the keys of {service} (old ones are RC4 or DES)"
     ),
-    causes.CONFIG: "krb5.conf cannot be read (KRB5_CONFIG, by default /etc/krb5.conf)",
-    causes.CACHE_UNREADABLE: (
+    error_codes.CONFIG: "krb5.conf cannot be read (KRB5_CONFIG, by default /etc/krb5.conf)",
+    error_codes.CACHE_UNREADABLE: (
         "{cache} cannot be read by the user that runs this program (KRB5CCNAME)"
     ),
 }
@@ -189,7 +189,7 @@ def _of_clock(code: Any, evidence: Evidence, context: LoginContext) -> Diagnosis
     if abs(skew_s) < _LARGEST_SKEW_S:
         return None
     return Diagnosis(
-        causes.CLOCK_SKEW,
+        error_codes.CLOCK_SKEW,
         LIKELY,
         f"this machine's clock is {abs(skew_s) / 60:.0f} minutes "
         f"{'ahead of' if skew_s > 0 else 'behind'} the server's (hello's localTime), and Kerberos "
@@ -205,13 +205,13 @@ def _of_principal(code: Any, evidence: Evidence) -> Diagnosis | None:
         return None
     if "@" not in username and principal.partition("@")[0] == username:
         return Diagnosis(
-            causes.TICKET_OTHER,
+            error_codes.TICKET_OTHER,
             LIKELY,
             f"the ticket is {principal}'s, and the user name given has no realm",
             fix=f"give it as {principal} (in the URI {principal.replace('@', '%40')})",
         )
     return Diagnosis(
-        causes.TICKET_OTHER,
+        error_codes.TICKET_OTHER,
         LIKELY,
         f"the ticket used is {principal}'s, not {username}'s",
         fix=f"run `kinit {username}`, or name {principal} as the user",
@@ -227,7 +227,7 @@ def _of_refusal(code: Any, evidence: Evidence) -> Diagnosis | None:
     ):
         return None
     return Diagnosis(
-        causes.KEY_MISMATCH,
+        error_codes.KEY_MISMATCH,
         POSSIBLE,
         "the server's keytab may lack the key that this ticket is made for",
         fix=f"compare `kvno {evidence.service.principal or _slashed(evidence.service)}` here with "

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mongokey._support.lazy import late_imports
-from mongokey.auth.kerberos import canonical_host as canonical
+from mongokey.auth.kerberos import canonical_host
 from mongokey.auth.mechanism import OPTIONAL, REQUIRED, Mechanism, Property
 from mongokey.errors import ConfigurationError
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from mongokey.auth.credential import MongoCredential
 
 _CANONICALIZE = {
-    "none": canonical.NONE,
-    "forward": canonical.FORWARD,
-    "forwardAndReverse": canonical.FORWARD_AND_REVERSE,
+    "none": canonical_host.NONE,
+    "forward": canonical_host.FORWARD,
+    "forwardAndReverse": canonical_host.FORWARD_AND_REVERSE,
     # The older boolean forms.
-    "true": canonical.FORWARD_AND_REVERSE,
-    "false": canonical.NONE,
-    True: canonical.FORWARD_AND_REVERSE,
-    False: canonical.NONE,
+    "true": canonical_host.FORWARD_AND_REVERSE,
+    "false": canonical_host.NONE,
+    True: canonical_host.FORWARD_AND_REVERSE,
+    False: canonical_host.NONE,
 }
 
 
