@@ -7,6 +7,7 @@ import datetime
 import gc
 import ipaddress
 import random
+import re
 import socket
 import threading
 import time
@@ -323,7 +324,13 @@ class RawResponder:
         try:
             with accepted, contextlib.suppress(OSError):
                 accepted.settimeout(FAR)
-                accepted.recv(4096)
+                # All of it: a close with bytes unread would reset the connection, and the answer
+                # with it.
+                received = accepted.recv(4096)
+                head, _, body = received.partition(b"\r\n\r\n")
+                length = re.search(rb"(?i)content-length: *(\d+)", head)
+                while length is not None and len(body) < int(length[1]):
+                    body += accepted.recv(4096)
                 self._serve(accepted)
         finally:
             end.set()
