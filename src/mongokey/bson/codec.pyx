@@ -2,8 +2,8 @@
 """The functions of `mongokey.bson` that encode and decode.
 
 It owns the buffer that encoding reuses and turns any bytes-like object into memory that stays as
-it is while code of others (document classes, type decoders) runs; the work is done by `_encode`
-and `_decode`, which other extension modules reach through this module's .pxd.
+it is while code of others (document classes, type decoders) runs; the work is done by `encoder`
+and `decoder`, which other extension modules reach through this module's .pxd.
 """
 from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS
 from mongokey.bson.errors import InvalidBSON

@@ -2,7 +2,7 @@
 
 Knows SRV and TXT records and their rules (initial-dns-seedlist-discovery.md), name servers and
 deadlines; this package does I/O, and dnspython is imported at the first question. Must not know
-how a connection string is read (`uri`) nor what a client does with the hosts.
+how a connection string is read (`options`) nor what a client does with the hosts.
 """
 
 from __future__ import annotations

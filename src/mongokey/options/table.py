@@ -2,7 +2,8 @@
 
 A row says how a value is checked, what holds when it is not given, under which other names it
 may come and from where. Below the table stand the rules that span several options. Knows nothing
-of how a connection string is read (`uri`) or what a client does with a value (`client_options`).
+of how a connection string is read (`connection_string`) or what a client does with a value
+(`client_options`).
 """
 
 from __future__ import annotations

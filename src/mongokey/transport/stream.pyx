@@ -3,7 +3,7 @@
 
 It knows sockets (through include/mongokey/net.h), deadlines, signals, threads and forks, and the
 errors that a lost connection becomes. It must not know what the bytes mean, how a connection was
-made (`_connect` does) or what TLS is (`_tls` does).
+made (`connecting` does) or what TLS is (`tls` does).
 """
 
 import os

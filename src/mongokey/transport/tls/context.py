@@ -1,7 +1,7 @@
 """What the connections of one client share of TLS: its options made into a context, once.
 
-Knows which of two ways TLS goes: OpenSSL by way of `cryptography`'s bindings (`tls_openssl`), or
-Python's ssl module for a context of the user's own and where the bindings do not fit. Must not
+Knows which of two ways TLS goes: OpenSSL by way of `cryptography`'s bindings (`openssl_context`),
+or Python's ssl module for a context of the user's own and where the bindings do not fit. Must not
 know connections.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mongokey.transport.tls.ssl_engine import SSLEngine
 
 
-# As many as `_openssl` keeps.
+# As many as `openssl_engine` keeps.
 _MOST_SESSIONS = 8
 
 

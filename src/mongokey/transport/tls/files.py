@@ -205,7 +205,7 @@ class ClientFiles:
 class Trusted:
     """A file or directory of authorities or of revocation lists, read.
 
-    `lists` has the issuers and ends of its revocation lists, as `tls_trust` wants them; None where
+    `lists` has the issuers and ends of its revocation lists, as `trust` wants them; None where
     one of them cannot be read. `path` and `option` are for errors.
     """
 

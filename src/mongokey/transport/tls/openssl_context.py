@@ -1,8 +1,8 @@
 """Makes OpenSSL's SSL_CTX of a client by way of `cryptography`'s bindings.
 
 Knows the bindings, trust stores and the options that become settings. Must not know sockets:
-`_openssl` drives connections, by the functions' addresses that it is given here once. Where the
-bindings are not as expected, `make_openssl_context` says so by None, and Python's ssl is used.
+`openssl_engine` drives connections, by the functions' addresses that it is given here once. Where
+the bindings are not as expected, `make_openssl_context` says so by None, and Python's ssl is used.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def make_openssl_context(options: TLSOptions, files: ClientFiles | None) -> Open
     lib.SSL_CTX_set_min_proto_version(owner, _TLS_1_2)
     lib.SSL_CTX_set_options(owner, lib.SSL_OP_NO_COMPRESSION | lib.SSL_OP_NO_RENEGOTIATION)
     lib.SSL_CTX_set_mode(owner, lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
-    # So that each ticket that comes before the data can be taken: see `_openssl`.
+    # So that each ticket that comes before the data can be taken: see `openssl_engine`.
     lib.SSL_CTX_clear_mode(owner, lib.SSL_MODE_AUTO_RETRY)
     lib.SSL_CTX_set_session_cache_mode(owner, _CACHE_OFF)
     checked = not options.allow_invalid_certificates

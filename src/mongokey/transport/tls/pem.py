@@ -1,7 +1,7 @@
 """PEM as people make it (RFC 7468, RFC 1421), read into blocks: from editors, YAML, `cat`, `.env`.
 
 Knows what copying does to the text: lines run together, indented, ended by CR or a literal ``\\n``,
-UTF-16. What can be read in one way only is read, the rest is for `tls_files` to explain. Must not
+UTF-16. What can be read in one way only is read, the rest is for `files` to explain. Must not
 know what the blocks are for. Blocks may be private keys: no object here shows what it holds.
 """
 
