@@ -17,7 +17,6 @@ from mongokey.read_preferences import ReadPreference
 GIVEN: dict[str, Any] = {
     "compressors": "zlib",
     "enableOverloadRetargeting": True,
-    "event_listeners": [object()],
     "heartbeatFrequencyMS": 5000,
     "localThresholdMS": 30,
     "maxAdaptiveRetries": 3,

@@ -225,13 +225,17 @@ LAYERS: list[set[str]] = [
     {"handshake", "driver_info"},
     {"auth"},
     {"auth.kerberos", "auth.oidc"},  # these ask KDCs and token sources, in a login's work
+    {"events.listeners"},  # the option `event_listeners` is checked by it
     {"options"},
+    {"events"},
     {"dns"},
     {"uri_parser", "pool_options", "client_options"},
     {"connection"},
     {"pool"},
     {"topology"},
     {"server_type", "server_description", "topology_description"},
+    {"monitoring"},
+    {"event_loggers"},
     {"sessions"},
     {"execution"},
     {"commands", "commands.housekeeping"},
@@ -250,6 +254,7 @@ LAYERS: list[set[str]] = [
 UNKNOWN: dict[str, set[str]] = {
     "bson": {"wire", "transport"},
     "wire": {"_support.server_errors", "results"},
+    "events": {"transport", "auth", "options", "handshake"},
     "transport": {"bson", "wire", "options", "dns", "_support.server_errors", "results"},
     "handshake": {"wire", "transport", "options", "dns"},
     "auth": {"wire", "transport", "dns"},

@@ -16,6 +16,7 @@ from mongokey._support.fork import call_after_fork
 from mongokey._support.lazy import imported_once, late_imports
 from mongokey.commands.housekeeping import kill_pending_cursors
 from mongokey.errors import InvalidOperation
+from mongokey.events.publisher import Publisher
 from mongokey.options.without_effect import check_effects
 from mongokey.pool.pool import Pool
 from mongokey.topology.topology import Topology
@@ -40,6 +41,7 @@ class ClientContext:
 
     def __init__(self, options: ClientOptions) -> None:
         self.options = options
+        self.publisher = Publisher(options.event_listeners)
         # Weak references to what must not be kept alive from here.
         self.topology: Callable[[], Topology | None] = _nothing
         self.executor: Callable[[], BlockingExecutor | None] = _nothing

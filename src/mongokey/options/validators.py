@@ -7,7 +7,7 @@ raises InvalidOption or InvalidOptionType. Times come in milliseconds and leave 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mongokey._support.lazy import imported_once
 from mongokey._support.secrets import Secret
@@ -432,10 +432,16 @@ def list_of_strings(name: str, value: Any) -> list[str]:
 
 
 def listeners(name: str, value: Any) -> list[Any]:
-    """Event listeners in a list or tuple; monitoring checks what each of them listens to."""
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    raise _wrong_type(name, "a list or tuple of listeners", value)
+    """Event listeners in a list or tuple, each of a class derived from one of `monitoring`'s."""
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise _wrong_type(name, "a list or tuple of listeners", value)
+    from mongokey.events.listeners import KINDS, is_listener
+
+    for each in value:
+        if not is_listener(each):
+            expected = f"listeners derived from {', '.join(KINDS[:-1])} or {KINDS[-1]}"
+            raise _wrong_type(name, expected, each)
+    return list(value)
 
 
 def with_attributes(kind: str, *attributes: str) -> Callable[[str, Any], Any]:

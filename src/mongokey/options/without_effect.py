@@ -24,7 +24,6 @@ _NOT_MONITORED = "this version does not watch servers between operations"
 WITHOUT_EFFECT = {
     "compressors": "this version does not compress messages",
     "enableOverloadRetargeting": "this version does not retry overload errors",
-    "event_listeners": "this version publishes no events",
     "heartbeatFrequencyMS": _NOT_MONITORED,
     "localThresholdMS": _NOT_MONITORED,
     "maxAdaptiveRetries": "this version does not retry overload errors",

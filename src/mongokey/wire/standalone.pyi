@@ -68,3 +68,7 @@ def decode_message(
     longer than `max_message_size` bytes or answers another request; `InvalidBSON` when a
     document in it is not valid.
     """
+
+def message_parts(message: bytes) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
+    """What the OP_MSG `message` is made of, in BSON: its body, and its document sequences (kind 1),
+    each a name and documents one after another. Raises `ProtocolError` for what is no message."""

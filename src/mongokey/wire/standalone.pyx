@@ -151,6 +151,27 @@ def decode_message(
     )
 
 
+def message_parts(bytes message not None):
+    """What the OP_MSG `message` is made of, in BSON: its body, and its document sequences."""
+    cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(message)
+    cdef wire.mk_reply parsed
+    cdef wire.mk_wire_error error
+    cdef wire.mk_section section
+    cdef size_t at = 0
+    cdef list sections = []
+    if wire.mk_parse_message(data, <size_t>len(message), &parsed, &error) != wire.MK_WIRE_OK:
+        wire.raise_wire_error(&error)
+    while wire.mk_next_section(&parsed, &at, &section):
+        sections.append((
+            _text(section.identifier, data),
+            PyBytes_FromStringAndSize(
+                <const char *>section.documents, <Py_ssize_t>section.documents_size
+            ),
+        ))
+    body = PyBytes_FromStringAndSize(<const char *>parsed.body, <Py_ssize_t>parsed.body_size)
+    return body, tuple(sections)
+
+
 cdef object _decode(const uint8_t *data, size_t size, response_to, CodecContext context):
     cdef wire.mk_reply reply
     cdef wire.mk_wire_error error
