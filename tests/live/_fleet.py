@@ -1,0 +1,69 @@
+"""What the tests of the fleet share: PyMongo's clients of it, and messages by hand."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import struct
+from typing import Any
+
+import bson
+
+from tests.servers.fleet import Fleet
+
+OP_MSG = 2013
+MORE_TO_COME = 2
+EXHAUST_ALLOWED = 1 << 16
+_numbers = itertools.count(1000)
+
+
+class RawClient:
+    """A connection that sends exactly what a test says; a context manager."""
+
+    def __init__(self, port: int, timeout: float = 10.0) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        #: Of the last reply: its flags, its own id, and the id that it answers.
+        self.flags = self.reply_id = self.response_to = 0
+
+    def __enter__(self) -> RawClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
+
+    def send(self, document: dict[str, Any], flags: int = 0) -> int:
+        """Send a command; gives its request id."""
+        number = next(_numbers)
+        # The command's name has to come first.
+        document = {**document, "$db": document.get("$db", "admin")}
+        body = struct.pack("<IB", flags, 0) + bson.encode(document)
+        self.sock.sendall(struct.pack("<iiii", 16 + len(body), number, 0, OP_MSG) + body)
+        return number
+
+    def receive(self) -> dict[str, Any]:
+        """The next reply. Raises ConnectionError at the end of the connection."""
+        length, self.reply_id, self.response_to, _ = struct.unpack("<iiii", self._exactly(16))
+        body = self._exactly(length - 16)
+        (self.flags,) = struct.unpack_from("<I", body)
+        return bson.decode(body[5:])
+
+    def ask(self, document: dict[str, Any], flags: int = 0) -> dict[str, Any]:
+        """Send a command and take its reply."""
+        self.send(document, flags)
+        return self.receive()
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            part = self.sock.recv(size - len(data))
+            if not part:
+                raise ConnectionError("the server closed the connection")
+            data += part
+        return data
+
+
+def ask(fleet: Fleet, member: int, document: dict[str, Any]) -> dict[str, Any]:
+    """A member's reply to one command."""
+    with RawClient(fleet.ports[member]) as client:
+        return client.ask(document)

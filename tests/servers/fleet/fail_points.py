@@ -1,0 +1,75 @@
+"""failCommand, as a member of the fleet holds it: which command fails next, and how.
+
+Knows the fields of `configureFailPoint` (transactions specification, "failCommand"). Pure: must
+not know connections; whoever asks sleeps, closes or answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_HELLO = frozenset({"hello", "ismaster", "isMaster"})
+
+
+@dataclass
+class FailPoint:
+    """One failCommand. `times` None: until it is turned off; `block_ms` delays the command."""
+
+    names: frozenset[str]
+    times: int | None = None
+    skip: int = 0
+    code: int | None = None
+    labels: Sequence[str] | None = None
+    close: bool = False
+    block_ms: float = 0
+    app_name: str | None = None
+    write_concern_error: Mapping[str, Any] | None = None
+
+    def take(self, name: str, app_name: str | None) -> bool:
+        """Whether it holds for this command; counts it."""
+        if name not in self.names and not (name in _HELLO and self.names & _HELLO):
+            return False
+        if self.app_name not in (None, app_name):
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        if self.times is not None:
+            if self.times <= 0:
+                return False
+            self.times -= 1
+        return True
+
+
+class BadFailPoint(Exception):
+    """The command is one that a server refuses."""
+
+
+def parse(command: Mapping[str, Any]) -> FailPoint | None:
+    """The fail point that a `configureFailPoint` sets; None turns it off."""
+    if command.get("configureFailPoint") != "failCommand":
+        raise BadFailPoint("the fleet knows failCommand alone")
+    mode, data = command.get("mode"), command.get("data") or {}
+    if mode == "off":
+        return None
+    times, skip = None, 0
+    if isinstance(mode, Mapping):
+        times, skip = mode.get("times"), int(mode.get("skip", 0))
+    elif mode != "alwaysOn":
+        raise BadFailPoint(f"unknown mode {mode!r}")
+    names = data.get("failCommands")
+    if not isinstance(names, list) or not names:
+        raise BadFailPoint("failCommands must name commands")
+    return FailPoint(
+        frozenset(names),
+        None if times is None else int(times),
+        skip,
+        data.get("errorCode"),
+        data.get("errorLabels"),
+        bool(data.get("closeConnection")),
+        float(data.get("blockTimeMS", 0)) if data.get("blockConnection") else 0,
+        data.get("appName"),
+        data.get("writeConcernError"),
+    )

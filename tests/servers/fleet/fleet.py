@@ -1,0 +1,309 @@
+"""The fleet as tests use it: starts its process, and hands controls to it.
+
+Knows the process, its lines of JSON and connection strings. What a control does is the
+deployment's, of the same name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from tests.servers.child import wait_or_kill
+from tests.servers.managed_server import ManagedServer
+from tests.servers.secantus import SecantusServer, User
+
+ROOT = Path(__file__).resolve().parents[3]
+HOST = "127.0.0.1"
+TIMEOUT = 30.0
+
+
+class Fleet(ManagedServer):
+    """Members in a process of their own; `start()` or `with` begins, `stop()` ends it.
+
+    `members` is how many (a primary and secondaries), or their roles, or documents with `role`,
+    `tags` and `host` (the name that the set has for it, instead of 127.0.0.1). `election_ms`:
+    after so long a set that has lost its primary elects another; None leaves it to `elect`.
+    `tls` are the paths of a certificate and its key. Raises RuntimeError when the process does
+    not come up or a control fails.
+    """
+
+    def __init__(
+        self,
+        backend: SecantusServer,
+        members: int | Sequence[str | Mapping[str, Any]] = 3,
+        *,
+        set_name: str = "fleet",
+        election_ms: float | None = None,
+        tls: tuple[str, str] | None = None,
+        max_wire_version: int | None = None,
+        streaming: bool = True,
+    ) -> None:
+        self.backend = backend
+        self.set_name = set_name
+        self.tls = tls is not None
+        #: The members' ports, by number.
+        self.ports: list[int] = []
+        self._arguments = ["--set-name", set_name, "--backend-port", str(backend.port), "--serve"]
+        if isinstance(members, int):
+            self._arguments += ["--members", str(members)]
+        else:
+            words = [each if isinstance(each, str) else json.dumps(each) for each in members]
+            self._arguments += ["--roles", *words]
+        if election_ms is not None:
+            self._arguments += ["--election-ms", str(election_ms)]
+        if max_wire_version is not None:
+            self._arguments += ["--max-wire-version", str(max_wire_version)]
+        if not streaming:
+            self._arguments.append("--no-streaming")
+        if tls is not None:
+            self._arguments += ["--tls-cert-file", tls[0], "--tls-key-file", tls[1]]
+        self._process: subprocess.Popen[str] | None = None
+        self._log: Any = None
+        self._lock = threading.Lock()
+
+    def start(self) -> Fleet:
+        # The process must not outlive `stop`, so the file is closed there and not by a `with`.
+        self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.servers.fleet", *self._arguments],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        status = self._read_line()
+        self.ports = [each["port"] for each in status["members"]]
+        return self
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        said = ""
+        if process is not None:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            wait_or_kill(process)
+            process.stdout.close()
+        if self._log is not None:
+            self._log.seek(0)
+            said = self._log.read()
+            self._log.close()
+            self._log = None
+        if process is not None and (process.returncode or said):
+            raise RuntimeError(f"the fleet ended with status {process.returncode}:\n{said[-4000:]}")
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        if self._process is None:
+            raise RuntimeError("the fleet is not started")
+        return self._process.pid
+
+    # Where it is
+
+    def address(self, member: int, host: str = HOST) -> str:
+        """A member's `host:port`."""
+        return f"{host}:{self.ports[member]}"
+
+    def uri(
+        self,
+        user: str | User | None = None,
+        *,
+        seeds: Iterable[int] | None = None,
+        hosts: Sequence[str] | None = None,
+        **options: object,
+    ) -> str:
+        """The connection string of some members, by default of all.
+
+        `hosts` are addresses instead of members. `user` is as `SecantusServer.uri` takes it.
+        """
+        if hosts is None:
+            numbers = range(len(self.ports)) if seeds is None else seeds
+            hosts = [self.address(number) for number in numbers]
+        info = ""
+        if user is not None:
+            if isinstance(user, str):
+                user = self.backend.users[user]
+            info = f"{quote(user.name, safe='')}:{quote(user.password, safe='')}@"
+            options.setdefault("authSource", user.database)
+        if self.tls:
+            options.setdefault("tls", True)
+        texts = {
+            name: str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in options.items()
+        }
+        query = f"?{urlencode(texts, quote_via=quote)}" if texts else ""
+        return f"mongodb://{info}{','.join(hosts)}/{query}"
+
+    # Controls: the set
+
+    def add(
+        self,
+        role: str = "secondary",
+        *,
+        host: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> int:
+        """Add a member; gives its number."""
+        done = self.do("add", role=role, host=host, tags=tags)
+        self.ports.append(done["port"])
+        return int(done["member"])
+
+    def remove(self, member: int) -> None:
+        """Take a member out of the configuration."""
+        self.do("remove", member=member)
+
+    def reconfigure(self, member: int, **changes: Any) -> None:
+        """Change a member's `host`, `hidden`, `priority` or `tags` in the configuration."""
+        self.do("reconfigure", member=member, **changes)
+
+    def set_role(self, member: int, role: str | None) -> None:
+        """Give a member a role outside the set, or with None take it away again."""
+        self.do("set_role", member=member, role=role)
+
+    def elect(self, member: int | None = None, *, unaware: bool = False) -> int:
+        """Elect a member (None: another than now); gives its number. See the deployment's."""
+        return int(self.do("elect", member=member, unaware=unaware)["member"])
+
+    def inform(self, member: int) -> None:
+        """Let a member that was deposed unaware hear of it."""
+        self.do("inform", member=member)
+
+    def step_down(self) -> None:
+        """Let the primary step down."""
+        self.do("step_down")
+
+    # Controls: one member
+
+    def kill(self, member: int, *, reset: bool = True) -> None:
+        """Close a member's listener and connections."""
+        self.do("kill", member=member, reset=reset)
+
+    def restart(self, member: int) -> None:
+        """Start a member again, as a new process on the same port."""
+        self.do("restart", member=member)
+
+    def silence(self, member: int) -> None:
+        """Let a member accept, and never answer."""
+        self.do("silence", member=member)
+
+    def black_hole(self, member: int) -> None:
+        """Let attempts to connect to a member hang, and nothing be answered."""
+        self.do("black_hole", member=member)
+
+    def resume(self, member: int) -> None:
+        """End silence and black hole."""
+        self.do("resume", member=member)
+
+    def shut_down(self, member: int, *, quiesce_ms: float = 0) -> None:
+        """Let a member end in an orderly way."""
+        self.do("shut_down", member=member, quiesce_ms=quiesce_ms)
+
+    def slow(self, member: int, ms: float) -> None:
+        """Let each answer take so much longer."""
+        self.do("slow", member=member, ms=ms)
+
+    def lag(self, member: int, seconds: float) -> None:
+        """Let a member's lastWriteDate be so much older."""
+        self.do("lag", member=member, seconds=seconds)
+
+    def cut_writes(self, member: int, count: int = 1) -> None:
+        """Cut the connection between each of the next writes and its reply."""
+        self.do("cut_writes", member=member, count=count)
+
+    def fail_connects(self, member: int, count: int = 1) -> None:
+        """Reset each of the next connections."""
+        self.do("fail_connects", member=member, count=count)
+
+    def close_connections(self, member: int, *, reset: bool = True) -> None:
+        """Close a member's connections."""
+        self.do("close_connections", member=member, reset=reset)
+
+    def fail_point(
+        self, member: int, names: Sequence[str], mode: str | Mapping[str, int] = "", **data: Any
+    ) -> None:
+        """Set failCommand on a member; `data` as `configureFailPoint` has it. Once by default."""
+        command = {
+            "configureFailPoint": "failCommand",
+            "mode": mode or {"times": 1},
+            "data": {"failCommands": list(names), **data},
+        }
+        self.do("fail_point", member=member, command=command)
+
+    def clear_fail_point(self, member: int) -> None:
+        """Turn a member's failCommand off."""
+        self.do("fail_point", member=member)
+
+    # Looking at it
+
+    def status(self) -> dict[str, Any]:
+        """The set (`primary`, `term`, `version`, `replayed_writes`) and its `members`."""
+        return dict(self.do("status"))
+
+    def member(self, number: int) -> dict[str, Any]:
+        """A member's status: `role`, `connections`, `accepted`, `commands` (counts by name)..."""
+        return dict(self.status()["members"][number])
+
+    @property
+    def primary(self) -> int | None:
+        """The primary's number."""
+        found: int | None = self.status()["primary"]
+        return found
+
+    def log(self, member: int, since: int = 0) -> list[dict[str, Any]]:
+        """The last commands of a member, but hello."""
+        return list(self.do("log", member=member, since=since))
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 10.0) -> bool:
+        """Wait until `condition` holds; False if it does not in time."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def do(self, control: str, **arguments: Any) -> Any:
+        """Have a control carried out; gives what it gives."""
+        with self._lock:
+            if self._process is None or self._process.stdin is None:
+                raise RuntimeError("the fleet is not started")
+            self._process.stdin.write(json.dumps({"do": control, **arguments}) + "\n")
+            self._process.stdin.flush()
+            answer = self._read_line()
+        if "failed" in answer:
+            raise RuntimeError(f"{control}: {answer['failed']}")
+        return answer["done"]
+
+    def _read_line(self) -> dict[str, Any]:
+        process = self._process
+        assert process is not None
+        assert process.stdout is not None
+        timer = threading.Timer(TIMEOUT, process.kill)
+        timer.start()
+        try:
+            line = process.stdout.readline()
+        finally:
+            timer.cancel()
+            timer.join()
+        if not line:
+            process.wait(TIMEOUT)
+            self._log.seek(0)
+            raise RuntimeError(
+                f"the fleet ended with status {process.returncode} or said nothing for "
+                f"{TIMEOUT:g} s:\n{self._log.read()[-4000:]}"
+            )
+        answer: dict[str, Any] = json.loads(line)
+        return answer
