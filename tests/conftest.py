@@ -15,6 +15,14 @@ import pytest
 from tests.servers.secantus import SecantusServer
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-skips",
+        action="store_true",
+        help="store how many unified tests are skipped for which reason as what is expected",
+    )
+
+
 def pytest_configure() -> None:
     # A shell starts background jobs with Ctrl-C ignored, and Python leaves it so: the tests of
     # Ctrl-C would wait for ever.

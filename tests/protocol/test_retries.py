@@ -45,6 +45,7 @@ ANSWERS: dict[str, Any] = {
     "aggregate": {"ok": 1.0, "cursor": CURSOR},
     "listIndexes": {"ok": 1.0, "cursor": CURSOR},
     "listCollections": {"ok": 1.0, "cursor": CURSOR},
+    "listDatabases": {"ok": 1.0, "databases": []},
     "count": {"ok": 1.0, "n": 1},
     "distinct": {"ok": 1.0, "values": [1]},
     "insert": WRITTEN,
@@ -65,6 +66,8 @@ READS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "aggregate": ("aggregate", lambda c: list(c.aggregate([]))),
     "list_indexes": ("listIndexes", lambda c: list(c.list_indexes())),
     "list_collections": ("listCollections", lambda c: list(c.database.list_collections())),
+    "list_databases": ("listDatabases", lambda c: list(c.database.client.list_databases())),
+    "list_database_names": ("listDatabases", lambda c: c.database.client.list_database_names()),
 }
 WRITES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "insert_one": ("insert", lambda c: c.insert_one({"_id": 1})),

@@ -30,7 +30,7 @@ def list_database_names(session: None, comment: Any) -> Plan[list[str]]:
 def _list_databases(session: None, comment: Any, further: dict[str, Any]) -> Command:
     arguments.refuse_session(session)
     document = arguments.add_options({"listDatabases": 1}, further, comment)
-    return Command(Namespace("admin"), document, parse=_databases)
+    return Command(Namespace("admin"), document, parse=_databases, retryable_read=True)
 
 
 def _databases(reply: dict[str, Any]) -> list[dict[str, Any]]:

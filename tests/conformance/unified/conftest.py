@@ -1,0 +1,21 @@
+"""Fixtures of the unified tests: the deployments, and the driver under test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.unified.deployments import Deployments, opened
+from tests.conformance.unified.drivers import Driver
+
+
+@pytest.fixture(scope="session")
+def deployments(request: pytest.FixtureRequest) -> Iterator[Deployments]:
+    with opened(request) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def driver() -> Driver:
+    return Driver("mongokey")

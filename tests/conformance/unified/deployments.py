@@ -1,0 +1,175 @@
+"""The servers that unified tests run on, by name, and what the runner itself does on them.
+
+It knows how each is started and how its facts are found out. What the runner does for itself
+(initial data, outcomes, fail points) is done by PyMongo, so that a fault of the driver under test
+cannot hide behind its own mirror image. Which suite runs on which stands in `suites`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Any
+
+import bson
+import pymongo
+import pytest
+from pymongo.errors import OperationFailure
+from pymongo.write_concern import WriteConcern
+
+from tests.conformance.unified.drivers import Driver
+from tests.conformance.unified.matching import Mismatch
+from tests.conformance.unified.requirements import Facts
+from tests.servers.secantus import SecantusServer
+
+
+class Deployment:
+    """One deployment: where it is, what it is, and the runner's own client of it."""
+
+    def __init__(self, name: str, uri: str, *, auth: bool = False) -> None:
+        self.name = name
+        self._uri = uri
+        self._auth = auth
+
+    def uri(self, multiple: bool | None = None) -> str:
+        """The connection string; `multiple` is useMultipleMongoses, None where it is not said."""
+        return self._uri
+
+    def client_options(self, driver: Driver, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a client entity, as keywords."""
+        return dict(options)
+
+    @cached_property
+    def client(self) -> pymongo.MongoClient[Any]:
+        """The internal client of the format."""
+        return pymongo.MongoClient(self._uri, serverSelectionTimeoutMS=10000)
+
+    def close(self) -> None:
+        if "client" in self.__dict__:
+            self.client.close()
+
+    @cached_property
+    def facts(self) -> Facts:
+        admin = self.client.admin
+        version = admin.command("buildInfo")["versionArray"]
+        return Facts(
+            (version[0], version[1], version[2]),
+            _topology(admin.command("hello")),
+            self._auth,
+            admin.command({"getParameter": "*"}),
+        )
+
+    # -- data -----------------------------------------------------------------------------------
+
+    def set_up(self, collections: Sequence[Mapping[str, Any]]) -> None:
+        """Make collections what initialData says; the values are PyMongo's."""
+        for each in collections:
+            database = self.client.get_database(
+                each["databaseName"], write_concern=WriteConcern("majority")
+            )
+            name = each["collectionName"]
+            database.drop_collection(name)
+            options = each.get("createOptions")
+            if options is not None or not each["documents"]:
+                database.create_collection(name, check_exists=False, **(options or {}))
+            if each["documents"]:
+                database[name].insert_many(each["documents"])
+
+    def check_outcome(self, collections: Sequence[Mapping[str, Any]]) -> None:
+        """Raise `Mismatch` unless collections have exactly these documents."""
+        for each in collections:
+            collection = self.client[each["databaseName"]][each["collectionName"]]
+            found = list(collection.find({}, sort=[("_id", 1)]))
+            expected = each["documents"]
+            if [_bytes(document) for document in found] != [_bytes(one) for one in expected]:
+                raise Mismatch(f"{collection.full_name}: expected {expected}, has {found}")
+
+    def turn_off(self, fail_point: str) -> None:
+        """Disable a fail point."""
+        self.client.admin.command({"configureFailPoint": fail_point, "mode": "off"})
+
+    def collection_exists(self, database: str, name: str) -> bool:
+        return name in self.client[database].list_collection_names()
+
+    def index_exists(self, database: str, collection: str, name: str) -> bool:
+        try:
+            return name in self.client[database][collection].index_information()
+        except OperationFailure as error:
+            if error.code == 26:  # NamespaceNotFound
+                return False
+            raise
+
+
+def _topology(hello: Mapping[str, Any]) -> str:
+    if "serviceId" in hello:
+        return "load-balanced"
+    if hello.get("msg") == "isdbgrid":
+        return "sharded"
+    return "replicaset" if "setName" in hello else "single"
+
+
+def _bytes(document: Any) -> bytes:
+    """A document's BSON with its keys in one order, at every depth."""
+    return bson.encode({"": _ordered(document)})
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _ordered(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_ordered(each) for each in value]
+    return value
+
+
+class Deployments:
+    """Starts deployments when they are first asked for, and stops them all at the end."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
+        self._started: dict[str, Deployment] = {}
+        self._stack = ExitStack()
+
+    def get(self, name: str) -> Deployment:
+        """A deployment of `NAMES`."""
+        if name not in self._started:
+            deployment = NAMES[name](self._stack, self._request)
+            self._stack.callback(deployment.close)
+            self._started[name] = deployment
+        return self._started[name]
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def _single(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
+    server = stack.enter_context(SecantusServer(require_auth=False, replica_set=None))
+    return Deployment("single", server.uri(None))
+
+
+def _replica_set(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
+    server: SecantusServer = request.getfixturevalue("open_secantus")
+    return Deployment("replicaset", server.uri(None, replicaSet="secantus"))
+
+
+def _authenticated(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
+    server: SecantusServer = request.getfixturevalue("secantus")
+    return Deployment("auth", server.uri("both", replicaSet="secantus"), auth=True)
+
+
+#: How each deployment is started.
+NAMES: Mapping[str, Any] = {
+    "single": _single,
+    "replicaset": _replica_set,
+    "auth": _authenticated,
+}
+
+
+@contextmanager
+def opened(request: pytest.FixtureRequest) -> Iterator[Deployments]:
+    """The deployments of a test session."""
+    deployments = Deployments(request)
+    try:
+        yield deployments
+    finally:
+        deployments.close()

@@ -1,0 +1,175 @@
+"""The driver that a unified test runs: mongokey, or PyMongo to tell our faults from a server's.
+
+It knows where a driver's names stand, and how its methods are called; a face whose methods are
+coroutine functions is a subclass that awaits them here. Must not know tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+#: BSON's type bytes by the names that the `$type` query operator has for them.
+TYPES: Mapping[str, int] = {
+    "double": 0x01,
+    "string": 0x02,
+    "object": 0x03,
+    "array": 0x04,
+    "binData": 0x05,
+    "undefined": 0x06,
+    "objectId": 0x07,
+    "bool": 0x08,
+    "date": 0x09,
+    "null": 0x0A,
+    "regex": 0x0B,
+    "dbPointer": 0x0C,
+    "javascript": 0x0D,
+    "symbol": 0x0E,
+    "javascriptWithScope": 0x0F,
+    "int": 0x10,
+    "timestamp": 0x11,
+    "long": 0x12,
+    "decimal": 0x13,
+    "maxKey": 0x7F,
+    "minKey": 0xFF,
+}
+#: What the alias "number" stands for.
+NUMBERS = frozenset(TYPES[name] for name in ("double", "int", "long", "decimal"))
+
+#: The types of events that mongokey publishes so far.
+PUBLISHED: frozenset[str] = frozenset()
+
+
+class Driver:
+    """A driver by its name, "mongokey" or "pymongo"."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.root = import_module(name)
+
+    def module(self, name: str) -> ModuleType:
+        """A module under the driver's package."""
+        return import_module(f"{self.name}.{name}")
+
+    def has_module(self, name: str) -> bool:
+        """Whether there is such a module."""
+        try:
+            self.module(name)
+        except ModuleNotFoundError:
+            return False
+        return True
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """Which of "command", "cmap" and "sdam" the driver publishes.
+
+        Expectations of others are passed over, and tests that wait for such are skipped.
+        """
+        return frozenset({"command", "cmap", "sdam"}) if self.name == "pymongo" else PUBLISHED
+
+    @cached_property
+    def errors(self) -> ModuleType:
+        return self.module("errors")
+
+    @cached_property
+    def bson(self) -> ModuleType:
+        """PyMongo's stands beside it, mongokey's within it."""
+        return import_module("bson" if self.name == "pymongo" else f"{self.name}.bson")
+
+    @cached_property
+    def json_util(self) -> ModuleType:
+        return import_module(f"{self.bson.__name__}.json_util")
+
+    @cached_property
+    def client_class(self) -> type:
+        return self.root.MongoClient  # type: ignore[no-any-return]
+
+    @cached_property
+    def database_class(self) -> type:
+        return self.module("database").Database  # type: ignore[no-any-return]
+
+    @cached_property
+    def collection_class(self) -> type:
+        return self.module("collection").Collection  # type: ignore[no-any-return]
+
+    # -- calling ------------------------------------------------------------------------------
+
+    def call(self, target: Any, method: str, **arguments: Any) -> Any:
+        """What a method returns."""
+        return getattr(target, method)(**arguments)
+
+    def drain(self, cursor: Any) -> list[Any]:
+        """All documents of a cursor."""
+        return list(cursor)
+
+    # -- values -------------------------------------------------------------------------------
+
+    def load(self, text: str) -> Any:
+        """Extended JSON as the driver's values."""
+        return self.json_util.loads(text)
+
+    def element(self, value: Any) -> bytes:
+        """A value as BSON: the type's byte, an empty name, the value."""
+        encoded: bytes = self.bson.encode({"": value})
+        return encoded[4:-1]
+
+    def type_of(self, value: Any) -> int:
+        """The byte of a value's BSON type."""
+        return self.element(value)[0]
+
+    def read_concern(self, spec: Mapping[str, Any]) -> Any:
+        return self.module("read_concern").ReadConcern(only(spec, "level").get("level"))
+
+    def write_concern(self, spec: Mapping[str, Any]) -> Any:
+        only(spec, "w", "journal", "wtimeoutMS")
+        return self.module("write_concern").WriteConcern(
+            w=spec.get("w"), j=spec.get("journal"), wtimeout=spec.get("wtimeoutMS")
+        )
+
+    def read_preference(self, spec: Mapping[str, Any]) -> Any:
+        only(spec, "mode", "tagSets", "maxStalenessSeconds", "hedge")
+        module = self.module("read_preferences")
+        kind = getattr(module, spec["mode"][0].upper() + spec["mode"][1:])
+        if kind is module.Primary:
+            only(spec, "mode")
+            return kind()
+        options = {
+            "tag_sets": spec.get("tagSets"),
+            "max_staleness": spec.get("maxStalenessSeconds", -1),
+        }
+        if "hedge" in spec:
+            options["hedge"] = spec["hedge"]
+        return kind(**options)
+
+    def server_api(self, spec: Mapping[str, Any]) -> Any:
+        only(spec, "version", "strict", "deprecationErrors")
+        return self.module("server_api").ServerApi(
+            spec["version"],
+            strict=spec.get("strict"),
+            deprecation_errors=spec.get("deprecationErrors"),
+        )
+
+
+class RunnerError(Exception):
+    """A test asks for what the format does not have, or the runner does not know.
+
+    Never taken for an error that a test expects of the driver.
+    """
+
+
+def only(mapping: Mapping[str, Any], *known: str) -> Mapping[str, Any]:
+    """The mapping, if it has no other keys than these; a key passed over would test less."""
+    unknown = sorted(set(mapping) - set(known))
+    if unknown:
+        raise RunnerError(f"{', '.join(unknown)}: not known here; known are {', '.join(known)}")
+    return mapping
+
+
+def single(mapping: Mapping[str, Any]) -> tuple[str, Any]:
+    """The only key of a mapping, and its value."""
+    if len(mapping) != 1:
+        raise RunnerError(f"one key is expected, not {list(mapping)}")
+    return next(iter(mapping.items()))

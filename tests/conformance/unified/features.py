@@ -1,0 +1,152 @@
+"""What a test needs of the driver that the driver does not have yet.
+
+It reads a test without running it. Whether the driver has a thing is asked of the driver, so that
+tests begin to run when it comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tests.conformance.unified.drivers import Driver
+from tests.conformance.unified.events import category_of
+from tests.conformance.unified.operations import NOT_IN_API, TABLES
+
+#: By the operation that saves it, the kind of an entity that is no client, database or collection.
+SAVED = {
+    "createFindCursor": "cursor",
+    "createCommandCursor": "cursor",
+    "createChangeStream": "cursor",
+}
+#: By the kind of an entity, what is said where the driver does not have it.
+ENTITIES = {
+    "session": "no sessions yet",
+    "bucket": "no GridFS yet",
+    "clientEncryption": "no encryption yet",
+}
+#: By the method that is not there.
+METHODS = {
+    "watch": "no change streams yet",
+    "bulk_write": "no client bulk write yet",
+}
+#: Operations of the runner that are about sessions.
+SESSION_OPERATIONS = frozenset(
+    {
+        "assertSessionDirty",
+        "assertSessionNotDirty",
+        "assertSessionPinned",
+        "assertSessionTransactionState",
+        "assertSessionUnpinned",
+        "targetedFailPoint",
+    }
+)
+
+#: Those about events, by the type of event that each is about where no argument says it.
+EVENT_OPERATIONS = {
+    "assertDifferentLsidOnLastTwoCommands": "command",
+    "assertEventCount": None,
+    "assertNumberConnectionsCheckedOut": "cmap",
+    "assertSameLsidOnLastTwoCommands": "command",
+    "waitForEvent": None,
+}
+
+
+def missing(driver: Driver, file: Mapping[str, Any], test: Mapping[str, Any]) -> str | None:
+    """The first thing that a test needs and the driver does not have, or None."""
+    return next(_missing(driver, file, test), None)
+
+
+def _missing(driver: Driver, file: Mapping[str, Any], test: Mapping[str, Any]) -> Iterator[str]:
+    has = Possessions(driver)
+    kinds: dict[str, str] = {}
+    entities = list(file.get("createEntities", ()))
+    operations = list(_flat(test["operations"]))
+    for operation in operations:
+        if operation["name"] == "createEntities":
+            entities += operation["arguments"]["entities"]
+        if "saveResultAsEntity" in operation:
+            kinds[operation["saveResultAsEntity"]] = SAVED.get(operation["name"], "value")
+    for entity in entities:
+        ((kind, spec),) = entity.items()
+        kinds[spec["id"]] = kind
+        yield from _missing_of_entity(has, kind, spec)
+    if "expectTracingMessages" in test:
+        yield "no OpenTelemetry yet"
+    for operation in operations:
+        name, target = operation["name"], operation["object"]
+        arguments = operation.get("arguments", {})
+        if target == "testRunner":
+            if name in EVENT_OPERATIONS:
+                category = EVENT_OPERATIONS[name] or category_of(next(iter(arguments["event"])))
+                if category not in driver.event_types:
+                    yield f"no {category} events yet"
+            if name in SESSION_OPERATIONS:
+                yield ENTITIES["session"]
+            continue
+        if "rawData" in arguments and not has.raw_data:
+            yield "PyMongo's API has no rawData option"
+        if "timeoutMS" in arguments and not has.timeout:
+            yield "no client-side operations timeout yet"
+        kind = kinds.get(target, "")
+        if name in NOT_IN_API.get(kind, ()):
+            yield f"PyMongo's API has no {kind}.{name}"
+        known = TABLES.get(kind, {}).get(name)
+        if known is not None and not has.method(kind, known.method):
+            yield METHODS.get(known.method) or f"no {kind}.{known.method} yet"
+
+
+def _missing_of_entity(has: Possessions, kind: str, spec: Mapping[str, Any]) -> Iterator[str]:
+    if kind in ENTITIES and not has.entity(kind):
+        yield ENTITIES[kind]
+    options = {**spec.get("databaseOptions", {}), **spec.get("collectionOptions", {})}
+    options |= spec.get("uriOptions", {})
+    if "timeoutMS" in options and not has.timeout:
+        yield "no client-side operations timeout yet"
+    if "autoEncryptOpts" in spec:
+        yield ENTITIES["clientEncryption"]
+    if "observeTracingMessages" in spec:
+        yield "no OpenTelemetry yet"
+    if "observeLogMessages" in spec and not has.logs:
+        yield "no structured logging yet"
+    if "serverApi" in spec and not has.server_api:
+        yield "no server_api module yet"
+
+
+class Possessions:
+    """What a driver has."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.server_api = driver.has_module("server_api")
+        self.logs = driver.name == "pymongo"
+        self.timeout = hasattr(driver.root, "timeout")
+        #: Neither has the option of the CRUD specification.
+        self.raw_data = False
+
+    def entity(self, kind: str) -> bool:
+        """Whether there are such objects."""
+        if kind == "session":
+            return hasattr(self.driver.client_class, "start_session")
+        # The runner has no operations of the others yet.
+        return False
+
+    def method(self, kind: str, name: str) -> bool:
+        """Whether a client, database or collection has a method."""
+        classes = {
+            "client": self.driver.client_class,
+            "database": self.driver.database_class,
+            "collection": self.driver.collection_class,
+        }
+        return hasattr(classes[kind], name)
+
+
+def _flat(operations: Any) -> Iterator[Mapping[str, Any]]:
+    """Operations, and those that they hold."""
+    for operation in operations:
+        yield operation
+        arguments = operation.get("arguments", {})
+        if "operation" in arguments:
+            yield from _flat([arguments["operation"]])
+        if isinstance(arguments.get("callback"), list):
+            yield from _flat(arguments["callback"])

@@ -1,0 +1,491 @@
+"""What operations of the format are in PyMongo's API: methods, their arguments, their results.
+
+Tables for each kind of object; an argument that stands in no table is an error, as the format
+asks. Operations on the runner itself stand in `runner_operations`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.conformance.unified import results
+from tests.conformance.unified.drivers import Driver, RunnerError, single
+from tests.conformance.unified.entities import ClientEntity, CursorEntity, Entities
+from tests.conformance.unified.matching import UNSET, Matcher
+
+#: How an operation's result is compared: as a document that may have further keys, as a list of
+#: such documents, or as a value.
+ROOT, ROOTS, VALUE = "root", "roots", "value"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method: `arguments` are its keywords by the format's names of them.
+
+    `result` makes a document of what it returns; `compare` is ROOT, ROOTS or VALUE; `drain` says
+    that it returns a cursor, to be read to its end.
+    """
+
+    method: str
+    arguments: Mapping[str, str]
+    result: Callable[[Driver, Any], Any] = results.as_is
+    compare: str = VALUE
+    drain: bool = False
+    #: Arguments of the format that have to be there, where a method of PyMongo's has a default.
+    required: tuple[str, ...] = ()
+    #: Builds what the method takes, where that is not a matter of names.
+    prepare: Callable[[Driver, dict[str, Any]], dict[str, Any]] | None = None
+    #: Does it, where it is not one call of one method.
+    run: Callable[[Driver, Any, dict[str, Any]], Any] | None = None
+
+
+def snake(name: str) -> str:
+    """A name of the format as Python spells it: maxTimeMS -> max_time_ms."""
+    return re.sub(r"(?<=[a-z])[A-Z]+", lambda found: f"_{found[0].lower()}", name)
+
+
+def _snake(names: str) -> dict[str, str]:
+    return {name: snake(name) for name in names.split()}
+
+
+def _same(names: str) -> dict[str, str]:
+    return {name: name for name in names.split()}
+
+
+# -- arguments ------------------------------------------------------------------------------------
+
+
+def _return_document(driver: Driver, arguments: dict[str, Any]) -> dict[str, Any]:
+    if "return_document" in arguments:
+        name = str(arguments["return_document"]).upper()
+        if name not in ("BEFORE", "AFTER"):
+            raise RunnerError(f"{arguments['return_document']!r} is no returnDocument")
+        enum = driver.module("collection").ReturnDocument
+        arguments["return_document"] = getattr(enum, name)
+    return arguments
+
+
+def _cursor_type(driver: Driver, arguments: dict[str, Any]) -> dict[str, Any]:
+    if "cursor_type" in arguments:
+        names = {
+            "nonTailable": "NON_TAILABLE",
+            "tailable": "TAILABLE",
+            "tailableAwait": "TAILABLE_AWAIT",
+        }
+        enum = driver.module("cursor").CursorType
+        arguments["cursor_type"] = getattr(enum, names[arguments["cursor_type"]])
+    return arguments
+
+
+REQUESTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "insertOne": ("InsertOne", _snake("document")),
+    "updateOne": (
+        "UpdateOne",
+        _snake("filter update upsert collation arrayFilters hint sort"),
+    ),
+    "updateMany": ("UpdateMany", _snake("filter update upsert collation arrayFilters hint")),
+    "replaceOne": ("ReplaceOne", _snake("filter replacement upsert collation hint sort")),
+    "deleteOne": ("DeleteOne", _snake("filter collation hint")),
+    "deleteMany": ("DeleteMany", _snake("filter collation hint")),
+}
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A request of a bulk write that is made when the write is: its refusals are the write's."""
+
+    kind: type
+    arguments: Mapping[str, Any]
+
+    def make(self) -> Any:
+        return self.kind(**self.arguments)
+
+
+def _requests(driver: Driver, arguments: dict[str, Any]) -> dict[str, Any]:
+    operations = driver.module("operations")
+    requests = []
+    for each in arguments["requests"]:
+        name, spec = single(each)
+        if name not in REQUESTS:
+            raise RunnerError(f"{name}: there is no such request")
+        kind, known = REQUESTS[name]
+        requests.append(_Request(getattr(operations, kind), rename(spec, known, name)))
+    return {**arguments, "requests": requests}
+
+
+def _bulk_write(driver: Driver, collection: Any, arguments: dict[str, Any]) -> Any:
+    made = [request.make() for request in arguments.pop("requests")]
+    return driver.call(collection, "bulk_write", requests=made, **arguments)
+
+
+def _modify_collection(driver: Driver, database: Any, arguments: dict[str, Any]) -> Any:
+    name = arguments.pop("collection")
+    command = {"collMod": name, **arguments}
+    return driver.call(database, "command", command=command)
+
+
+def _run_command(driver: Driver, arguments: dict[str, Any]) -> dict[str, Any]:
+    # The command's name comes first in Python's dicts as it did in the file.
+    name, command = arguments.pop("command_name", None), arguments["command"]
+    if name is not None and next(iter(command)) != name:
+        raise RunnerError(f"the command's first key is not {name}")
+    return arguments
+
+
+def _run_cursor_command(driver: Driver, database: Any, arguments: dict[str, Any]) -> Any:
+    """PyMongo's `cursor_command`; what is for getMores is set on the cursor."""
+    batch_size = arguments.pop("batch_size", None)
+    max_time_ms = arguments.pop("max_time_ms", None)
+    cursor_type = arguments.pop("cursor_type", None)
+    if cursor_type not in (None, "tailable", "tailableAwait", "nonTailable"):
+        raise RunnerError(f"{cursor_type!r} is no cursorType")
+    if max_time_ms is not None:
+        arguments["max_await_time_ms"] = max_time_ms
+    cursor = driver.call(database, "cursor_command", **arguments)
+    if batch_size is not None:
+        cursor.batch_size(batch_size)
+    return cursor
+
+
+def _create_command_cursor(driver: Driver, database: Any, arguments: dict[str, Any]) -> Any:
+    return CommandCursorEntity(driver, _run_cursor_command(driver, database, arguments))
+
+
+class CommandCursorEntity(CursorEntity):
+    """A cursor of a command, which has run when the cursor is there: nothing is fetched before."""
+
+    def __init__(self, driver: Driver, cursor: Any) -> None:
+        self.driver = driver
+        self.cursor = cursor
+        self._first = []
+
+    def iterate_once(self) -> Any:
+        return self.driver.call(self.cursor, "try_next")
+
+
+def _create_find_cursor(driver: Driver, collection: Any, arguments: dict[str, Any]) -> Any:
+    return CursorEntity(driver, driver.call(collection, "find", **arguments))
+
+
+def _append_metadata(driver: Driver, client: Any, arguments: dict[str, Any]) -> Any:
+    spec = arguments["driver_info_options"]
+    info = driver.module("driver_info").DriverInfo(
+        spec["name"], spec.get("version"), spec.get("platform")
+    )
+    return driver.call(client, "append_metadata", driver_info=info)
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+_FIND = {
+    **_snake(
+        "filter projection skip limit sort batchSize allowDiskUse collation comment hint let max"
+        " maxTimeMS min noCursorTimeout returnKey showRecordId session cursorType"
+    ),
+    "allowPartialResults": "allow_partial_results",
+}
+_AGGREGATE = {
+    **_snake("pipeline session comment let"),
+    **_same("allowDiskUse batchSize bypassDocumentValidation collation hint maxTimeMS"),
+}
+_FIND_AND_MODIFY = {
+    **_snake("filter projection sort hint session let comment"),
+    **_same("collation maxTimeMS"),
+}
+_UPDATE = _snake(
+    "filter update upsert arrayFilters bypassDocumentValidation collation hint session let comment"
+)
+_DELETE = _snake("filter collation hint session let comment")
+_RUN_CURSOR_COMMAND = _snake(
+    "command commandName readPreference session batchSize maxTimeMS comment cursorType"
+)
+
+COLLECTION: Mapping[str, Operation] = {
+    "aggregate": Operation("aggregate", _AGGREGATE, compare=ROOTS, drain=True),
+    "bulkWrite": Operation(
+        "bulk_write",
+        _snake("requests ordered bypassDocumentValidation session comment let"),
+        results.bulk_write,
+        # Tests say nothing of counts that cannot be other than 0.
+        compare=ROOT,
+        prepare=_requests,
+        run=_bulk_write,
+    ),
+    "countDocuments": Operation(
+        "count_documents",
+        {**_snake("filter session comment"), **_same("skip limit hint collation maxTimeMS")},
+    ),
+    "createFindCursor": Operation(
+        "find",
+        _FIND,
+        required=("filter",),
+        prepare=_cursor_type,
+        run=_create_find_cursor,
+    ),
+    "createIndex": Operation(
+        "create_index",
+        {
+            **_snake("keys session comment"),
+            **_same("name unique sparse expireAfterSeconds hidden partialFilterExpression"),
+        },
+    ),
+    "deleteMany": Operation("delete_many", _DELETE, results.delete),
+    "deleteOne": Operation("delete_one", _DELETE, results.delete),
+    "distinct": Operation(
+        "distinct",
+        {
+            "fieldName": "key",
+            **_snake("filter session comment hint"),
+            **_same("collation maxTimeMS"),
+        },
+    ),
+    "drop": Operation("drop", _snake("session comment"), results.nothing),
+    "dropIndex": Operation(
+        "drop_index",
+        {"name": "index_or_name", **_snake("session comment"), **_same("maxTimeMS")},
+        results.nothing,
+    ),
+    "dropIndexes": Operation(
+        "drop_indexes", {**_snake("session comment"), **_same("maxTimeMS")}, results.nothing
+    ),
+    "estimatedDocumentCount": Operation(
+        "estimated_document_count", {**_snake("comment"), **_same("maxTimeMS")}
+    ),
+    "find": Operation(
+        "find", _FIND, compare=ROOTS, drain=True, required=("filter",), prepare=_cursor_type
+    ),
+    "findOne": Operation(
+        "find_one", _FIND, compare=ROOT, required=("filter",), prepare=_cursor_type
+    ),
+    "findOneAndDelete": Operation("find_one_and_delete", _FIND_AND_MODIFY, compare=ROOT),
+    "findOneAndReplace": Operation(
+        "find_one_and_replace",
+        {
+            **_FIND_AND_MODIFY,
+            **_snake("replacement upsert returnDocument"),
+            **_same("bypassDocumentValidation"),
+        },
+        compare=ROOT,
+        prepare=_return_document,
+    ),
+    "findOneAndUpdate": Operation(
+        "find_one_and_update",
+        {
+            **_FIND_AND_MODIFY,
+            **_snake("update upsert returnDocument arrayFilters"),
+            **_same("bypassDocumentValidation"),
+        },
+        compare=ROOT,
+        prepare=_return_document,
+    ),
+    "insertMany": Operation(
+        "insert_many",
+        _snake("documents ordered bypassDocumentValidation session comment"),
+        results.insert_many,
+    ),
+    "insertOne": Operation(
+        "insert_one",
+        _snake("document bypassDocumentValidation session comment"),
+        results.insert_one,
+    ),
+    "listIndexes": Operation("list_indexes", _snake("session comment"), compare=ROOTS, drain=True),
+    "rename": Operation(
+        "rename", {"to": "new_name", **_snake("session comment"), **_same("dropTarget")}
+    ),
+    "replaceOne": Operation(
+        "replace_one",
+        _snake(
+            "filter replacement upsert bypassDocumentValidation collation hint session let sort"
+            " comment"
+        ),
+        results.update,
+    ),
+    "updateMany": Operation("update_many", _UPDATE, results.update),
+    "updateOne": Operation("update_one", {**_UPDATE, "sort": "sort"}, results.update),
+    # Not in mongokey yet.
+    "createChangeStream": Operation("watch", _snake("pipeline session comment batchSize")),
+    "createSearchIndex": Operation("create_search_index", _snake("model")),
+    "createSearchIndexes": Operation("create_search_indexes", _snake("models")),
+    "dropSearchIndex": Operation("drop_search_index", _snake("name")),
+    "listSearchIndexes": Operation("list_search_indexes", _snake("name aggregationOptions")),
+    "updateSearchIndex": Operation("update_search_index", _snake("name definition")),
+}
+DATABASE: Mapping[str, Operation] = {
+    "aggregate": Operation("aggregate", _AGGREGATE, compare=ROOTS, drain=True),
+    "createCollection": Operation(
+        "create_collection",
+        {
+            "collection": "name",
+            **_same(
+                "session viewOn pipeline capped size max validator changeStreamPreAndPostImages"
+                " expireAfterSeconds timeseries clusteredIndex collation"
+            ),
+        },
+        results.nothing,
+        run=lambda driver, database, arguments: driver.call(
+            # The specification's command alone, not PyMongo's question before it.
+            database,
+            "create_collection",
+            check_exists=False,
+            **arguments,
+        ),
+    ),
+    "createCommandCursor": Operation(
+        "cursor_command", _RUN_CURSOR_COMMAND, prepare=_run_command, run=_create_command_cursor
+    ),
+    "dropCollection": Operation(
+        "drop_collection",
+        {"collection": "name_or_collection", **_snake("session comment")},
+        results.nothing,
+    ),
+    "listCollectionNames": Operation("list_collection_names", _snake("filter session comment")),
+    "listCollections": Operation(
+        "list_collections", _snake("filter session comment"), compare=ROOTS, drain=True
+    ),
+    "modifyCollection": Operation(
+        "command",
+        _same("collection validator index changeStreamPreAndPostImages"),
+        compare=ROOT,
+        run=_modify_collection,
+    ),
+    "runCommand": Operation(
+        "command",
+        _snake("command commandName readPreference session"),
+        compare=ROOT,
+        prepare=_run_command,
+    ),
+    "runCursorCommand": Operation(
+        "cursor_command",
+        _RUN_CURSOR_COMMAND,
+        compare=ROOTS,
+        drain=True,
+        prepare=_run_command,
+        run=_run_cursor_command,
+    ),
+    "createChangeStream": Operation("watch", _snake("pipeline session comment batchSize")),
+}
+CLIENT: Mapping[str, Operation] = {
+    "appendMetadata": Operation(
+        "append_metadata", _snake("driverInfoOptions"), results.nothing, run=_append_metadata
+    ),
+    "close": Operation("close", {}, results.nothing),
+    "listDatabaseNames": Operation("list_database_names", _snake("filter session comment")),
+    "listDatabases": Operation(
+        "list_databases", _snake("filter session comment"), compare=ROOTS, drain=True
+    ),
+    "clientBulkWrite": Operation(
+        "bulk_write",
+        _snake("models ordered verboseResults bypassDocumentValidation comment let writeConcern"),
+    ),
+    "createChangeStream": Operation("watch", _snake("pipeline session comment batchSize")),
+}
+
+#: Operations of the format that PyMongo's API has never had, or does not have any more.
+NOT_IN_API: Mapping[str, frozenset[str]] = {
+    "collection": frozenset({"count", "mapReduce", "listIndexNames"}),
+    "database": frozenset({"listCollectionObjects"}),
+    "client": frozenset({"listDatabaseObjects"}),
+}
+#: By the kind of an entity, its operations.
+TABLES: Mapping[str, Mapping[str, Operation]] = {
+    "client": CLIENT,
+    "database": DATABASE,
+    "collection": COLLECTION,
+}
+CURSOR = frozenset({"iterateUntilDocumentOrError", "iterateOnce", "close"})
+
+
+def rename(spec: Mapping[str, Any], known: Mapping[str, str], what: str) -> dict[str, Any]:
+    """Arguments under the names that the method has for them; an unknown one is an error."""
+    unknown = sorted(set(spec) - set(known))
+    if unknown:
+        raise RunnerError(f"{what} has no argument {', '.join(unknown)}")
+    return {known[name]: value for name, value in spec.items()}
+
+
+@dataclass
+class Prepared:
+    """An operation with everything that it takes; `execute` is the driver's part."""
+
+    execute: Callable[[], Any]
+    compare: str = VALUE
+
+    def match(self, matcher: Matcher, expected: Any, actual: Any) -> None:
+        """Raise `Mismatch` unless a result is as expected."""
+        if actual is None and isinstance(expected, Mapping) and "$$unsetOrMatches" in expected:
+            actual = UNSET
+        if self.compare == ROOTS:
+            matcher.match_roots(expected, actual, "result")
+        else:
+            matcher.match(expected, actual, root=self.compare == ROOT, path="result")
+
+
+def prepare(entities: Entities, operation: Mapping[str, Any]) -> Prepared:
+    """Find out what an operation of an entity is; raises `RunnerError` if there is none such."""
+    entity = entities.get(operation["object"])
+    name = operation["name"]
+    driver = entities.driver
+    spec = operation.get("arguments", {})
+    if isinstance(entity, CursorEntity):
+        return _prepare_cursor(entity, name, spec)
+    kind = kind_of(entities, entity)
+    known = TABLES[kind].get(name)
+    if known is None:
+        raise RunnerError(f"{name}: a {kind} has no such operation here")
+    lacking = [each for each in known.required if each not in spec]
+    if lacking:
+        raise RunnerError(f"{name} needs {', '.join(lacking)}")
+    arguments = rename(_resolve(entities, spec), known.arguments, name)
+    if known.prepare is not None:
+        arguments = known.prepare(driver, arguments)
+    target = entity.client if isinstance(entity, ClientEntity) else entity
+
+    def execute() -> Any:
+        if known.run is not None:
+            result = known.run(driver, target, arguments)
+        else:
+            result = driver.call(target, known.method, **arguments)
+        return driver.drain(result) if known.drain else known.result(driver, result)
+
+    return Prepared(execute, known.compare)
+
+
+def kind_of(entities: Entities, entity: Any) -> str:
+    """The kind of an entity, as the tables have it."""
+    if isinstance(entity, ClientEntity):
+        return "client"
+    if isinstance(entity, entities.driver.database_class):
+        return "database"
+    if isinstance(entity, entities.driver.collection_class):
+        return "collection"
+    raise RunnerError(f"a {type(entity).__name__} has no operations here")
+
+
+def _resolve(entities: Entities, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with names of sessions and descriptions of options made what they stand for."""
+    arguments = dict(spec)
+    if "session" in arguments:
+        arguments["session"] = entities.session(arguments["session"])
+    for name, make in (
+        ("readConcern", entities.driver.read_concern),
+        ("readPreference", entities.driver.read_preference),
+        ("writeConcern", entities.driver.write_concern),
+    ):
+        if name in arguments:
+            arguments[name] = make(arguments[name])
+    return arguments
+
+
+def _prepare_cursor(entity: CursorEntity, name: str, spec: Mapping[str, Any]) -> Prepared:
+    if spec:
+        raise RunnerError(f"{name} of a cursor has no arguments")
+    if name == "iterateUntilDocumentOrError":
+        return Prepared(entity.iterate_until_document, ROOT)
+    if name == "iterateOnce":
+        return Prepared(entity.iterate_once, ROOT)
+    if name == "close":
+        return Prepared(entity.close)
+    raise RunnerError(f"{name}: a cursor has no such operation")

@@ -1,0 +1,49 @@
+"""Which suites of the specifications run, and on which deployments: a suite runs by being named.
+
+A test runs on the first deployment of its suite that meets its runOnRequirements; which tests are
+not run, and why, stands in expected_skips.json and `faults`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from tests import specifications
+from tests.conformance.unified.runner import TestFile
+
+EVERYWHERE = ("replicaset", "single")
+
+SUITES: Mapping[str, tuple[str, ...]] = {
+    "crud/unified": EVERYWHERE,
+    "unified-test-format/valid-pass": EVERYWHERE,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test: its suite, its file within the suite, its description there."""
+
+    suite: str
+    file: str
+    description: str
+
+    def __str__(self) -> str:
+        return f"{self.suite}/{self.file}: {self.description}"
+
+
+def cases(suite: str) -> Iterator[Case]:
+    """Every test of a suite; none where the specifications are missing."""
+    for name, content in specifications.suite(suite):
+        for test in content["tests"]:
+            yield Case(suite, name, test["description"])
+
+
+@cache
+def test_file(suite: str, name: str) -> TestFile:
+    """A file of a suite."""
+    return TestFile.read(specifications.require(suite) / f"{name}.json")
+
+
+test_file.__test__ = False  # type: ignore[attr-defined]
