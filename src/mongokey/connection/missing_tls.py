@@ -11,9 +11,31 @@ from mongokey.errors import MongoError, NetworkTimeout, ProtocolError, TLSError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from mongokey._support.address import AddressLike
-    from mongokey.connection.connection import Connection
     from mongokey.connection.settings import ConnectionSettings
+    from mongokey.handshake import HelloReply
+
+    class BrokenStream(Protocol):
+        """How a connection ended."""
+
+        @property
+        def peer(self) -> str: ...
+        @property
+        def lost(self) -> bool: ...
+        @property
+        def last_words(self) -> bytes: ...
+
+    class BrokenConnection(Protocol):
+        """A connection that broke: one of a pool, or a monitor's."""
+
+        @property
+        def hello(self) -> HelloReply | None: ...
+        @property
+        def stream(self) -> BrokenStream: ...
+        def received_bytes(self, most: int, /) -> bytes: ...
+
 
 # RFC 8446, section 5.1: the type of a record (alert, handshake), then version 3 of old.
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
@@ -23,7 +45,7 @@ def detect_missing_tls(
     error: MongoError,
     settings: ConnectionSettings,
     address: AddressLike,
-    connection: Connection | None,
+    connection: BrokenConnection | None,
 ) -> TLSError | ProtocolError | None:
     """The better error for `error`, or None where nothing more is known.
 

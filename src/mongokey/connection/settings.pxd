@@ -7,6 +7,8 @@ cdef class ConnectionSettings:
     cdef public object metadata             # ClientMetadata
     cdef public object credential           # MongoCredential
     cdef public Timeout socket_timeout
+    # connectTimeoutMS, which is what bounds a monitor's connections and exchanges.
+    cdef public Timeout connect_timeout
     cdef public object tls                  # ClientTLS
     cdef public object server_api
     cdef public bint load_balanced

@@ -14,6 +14,7 @@ class ConnectionSettings:
     metadata: ClientMetadata | None
     credential: MongoCredential | None
     socket_timeout: Timeout | None
+    connect_timeout: Timeout | None
     tls: ClientTLS | None
     server_api: ServerApiLike | None
     load_balanced: bool

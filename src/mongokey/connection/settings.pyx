@@ -34,6 +34,7 @@ cdef class ConnectionSettings:
     ):
         self.metadata = metadata
         self.credential = credential
+        self.connect_timeout = connect_timeout
         # What bounds the making of a connection.
         self.limit = shortest(connect_timeout, timeout)
         self.socket_timeout = socket_timeout

@@ -83,6 +83,14 @@ _MARKS = (
 )
 
 
+def in_function_service(env: Environment | None = None) -> bool:
+    """Whether this process runs in a function service, which stops it between two calls; `env`
+    defaults to os.environ."""
+    if env is None:
+        env = os.environ if any_is_set(_MARKS) else {}
+    return bool(env) and any(here(env) for here, _ in _SERVICES.values())
+
+
 _docker: bool | None = None
 
 

@@ -1,6 +1,8 @@
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 from mongokey._support.deadline import Deadline
+from mongokey.transport.happy_eyeballs import Race
 from mongokey.transport.stream import SocketStream
 
 def connect(
@@ -26,3 +28,18 @@ def connect(
     `cancelled()` is true. Raises `ConfigurationError` when
     `host` or `port` cannot be one.
     """
+
+def look_for_gevent() -> None:
+    """Wait as gevent does from now on, where it has patched `socket`."""
+
+def check_target(host: str, port: int | None) -> None:
+    """Raise `ConfigurationError` where `host` and `port` cannot be connected to."""
+
+def is_unix(host: str) -> bool:
+    """Whether `host` is the path of a Unix socket."""
+
+def raise_lost_race(
+    race: Race, texts: list[str], peer: str, now: int, deadline: Deadline | None
+) -> NoReturn:
+    """Raise what a race for the addresses with these `texts` has come to at `now`: `AutoReconnect`
+    where all are lost, else `NetworkTimeout`."""

@@ -1,24 +1,29 @@
-"""Making connections: host name to addresses, addresses to one connected stream, in one deadline.
+"""Making connections: a host to one connected stream, in one deadline, blocking.
 
-It knows name look-up, Unix socket paths and how a race of connection attempts is waited for;
+It knows Unix socket paths and how a race of connection attempts is waited for;
 which address is tried when is `_race`'s decision. It must not know what will be said on the
 stream.
 """
 
-import _thread
 import sys
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
 from mongokey._support.deadline cimport Deadline, Timeout
+from mongokey.transport.names cimport (
+    SocketAddress,
+    addresses_of,
+    is_literal,
+    slice_of_wait,
+    unix_address,
+)
 from mongokey.transport.stream cimport (
     MK_EAGAIN,
     MK_ECONNREFUSED,
     MK_EINTR,
     MK_NO_SOCKET,
-    MK_UNIX_SOCKETS,
     POLLOUT,
     SocketStream,
     cooperative_wait,
@@ -34,29 +39,16 @@ from mongokey.transport.stream cimport (
 from mongokey._support.lazy import late_imports
 from mongokey._support.address import format_address
 from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout
-from mongokey.transport.happy_eyeballs import Race, interleave
+from mongokey.transport.happy_eyeballs import Race
 
 cdef extern from "mongokey/net.h" nogil:
-    cdef struct addrinfo:
-        addrinfo *ai_next
     int AF_UNIX
-    void freeaddrinfo(addrinfo *found)
-    const char *mk_resolve_error(int code)
     int mk_address_family(const mk_address *address)
-    bint mk_address_from(mk_address *into, const addrinfo *source)
-    bint mk_literal_address(const char *host, uint16_t port, mk_address *into)
-    int mk_resolve(const char *host, const char *port, bint numeric, addrinfo **found)
-    void mk_address_text(const mk_address *address, char *into, size_t size)
-    bint mk_unix_address(const char *path, size_t length, mk_address *into)
     int mk_open(int family, mk_socket *s)
     int mk_configure_tcp(mk_socket s)
     int mk_connect_start(mk_socket s, const mk_address *to)
     int mk_connect_finish(mk_socket s, const mk_address *to)
     int mk_connect_unix(mk_socket s, const mk_address *to, int64_t timeout_ns)
-
-
-# So often a wait for a name or a connection looks whether its result is still wanted.
-cdef int64_t LOOK_EVERY_NS = 250_000_000
 
 
 def connect(
@@ -69,32 +61,41 @@ def connect(
     cancelled=None,
 ):
     """Connect to `host` and return a SocketStream."""
-    if cooperative_wait is None and "gevent.monkey" in sys.modules:
-        _see_gevent()
+    look_for_gevent()
     if timeout is not None:
         if deadline is not None:
             raise ValueError("give a timeout or a deadline, not both")
         if timeout <= 0:
             raise ValueError(f"a timeout is more than 0 seconds, not {timeout}")
         deadline = (<Timeout>Timeout.from_seconds(timeout, "timeout")).start()
-    if "\0" in host or not host:
-        raise ConfigurationError(f"{host!r} is no host name: it is empty or has a zero character")
-    if host.startswith("/") or host.endswith(".sock"):
+    check_target(host, port)
+    if is_unix(host):
         return _connect_unix(host, deadline, cancelled)
-    if port is None or not 0 < port < 65536:
-        raise ConfigurationError(f"{port} is no port: ports are 1 to 65535")
     peer = format_address((host, port))
-    if resolver is None and cooperative_wait is not None and not _is_literal(host):
+    if resolver is None and cooperative_wait is not None and not is_literal(host):
         resolver = _gevent().resolve
-    addresses = _addresses_of(host, port, peer, deadline, resolver, cancelled)
+    addresses = addresses_of(host, port, peer, deadline, resolver, cancelled)
     return _run_race(addresses, peer, deadline, cancelled)
 
 
-cdef int _see_gevent() except -1:
+cpdef look_for_gevent():
     """Wait as gevent does where it has patched `socket`: a wait in C would stop all greenlets."""
-    if sys.modules["gevent.monkey"].is_module_patched("socket"):
-        _gevent().install()
-    return 0
+    if cooperative_wait is None and "gevent.monkey" in sys.modules:
+        if sys.modules["gevent.monkey"].is_module_patched("socket"):
+            _gevent().install()
+
+
+cpdef check_target(str host, port):
+    """Raise ConfigurationError where `host` and `port` cannot be connected to."""
+    if "\0" in host or not host:
+        raise ConfigurationError(f"{host!r} is no host name: it is empty or has a zero character")
+    if not is_unix(host) and (port is None or not 0 < port < 65536):
+        raise ConfigurationError(f"{port} is no port: ports are 1 to 65535")
+
+
+cpdef bint is_unix(str host) except -1:
+    """Whether `host` is the path of a Unix socket."""
+    return host.startswith("/") or host.endswith(".sock")
 
 
 def _gevent():
@@ -104,165 +105,13 @@ def _gevent():
     return gevent_waits
 
 
-cdef bint _is_literal(str host) except -1:
-    cdef mk_address at
-    cdef bytes name = _encoded(host)
-    return mk_literal_address(name, 1, &at) or (b"%" in name and b":" in name)
-
-
-cdef int64_t _slice(int64_t wait_ns, cancelled, str peer) except? -2:
-    """So much of a wait of `wait_ns` (-1: for ever) as may pass unwatched."""
-    if cancelled is None:
-        return wait_ns
-    if cancelled():
-        raise AutoReconnect(f"{peer}: the connection was closed here while it was being made")
-    return wait_ns if 0 <= wait_ns < LOOK_EVERY_NS else LOOK_EVERY_NS
-
-
-# Names
-
-cdef class SocketAddress:
-    """A numeric address to connect a socket to, and how it is written."""
-    cdef mk_address at
-    cdef str text
-
-    def __eq__(self, other):
-        return isinstance(other, SocketAddress) and self.text == (<SocketAddress>other).text
-
-    def __hash__(self):
-        return hash(self.text)
-
-
-cdef SocketAddress _address(const mk_address *at, port):
-    cdef SocketAddress made = SocketAddress.__new__(SocketAddress)
-    cdef char text[64]
-    made.at = at[0]
-    mk_address_text(at, text, sizeof(text))
-    made.text = format_address((text.decode("ascii", "replace"), port))
-    return made
-
-
-def _family(SocketAddress address not None):
-    return mk_address_family(&address.at)
-
-
-cdef list _addresses_of(str host, port, str peer, Deadline deadline, resolver, cancelled):
-    cdef mk_address at
-    cdef list found = None
-    cdef bytes name
-    if resolver is None:
-        name = _encoded(host)
-        if mk_literal_address(name, <uint16_t>port, &at):
-            return [_address(&at, port)]
-        if b"%" in name and b":" in name:
-            found = _system_lookup(name, port, True)
-        elif name.lower() == b"localhost":
-            # The hosts file answers: that cannot hang, and a thread would cost more.
-            found = _system_lookup(name, port, False)
-    if found is None:
-        found = _lookup_in_thread(host, port, peer, deadline, resolver, cancelled)
-    if not found:
-        raise AutoReconnect(f"{peer}: the host name has no address")
-    return interleave(found, _family) if len(found) > 1 else found
-
-
-cdef bytes _encoded(str host):
-    try:
-        return host.encode("ascii") if host.isascii() else host.encode("idna")
-    except UnicodeError as error:
-        raise ConfigurationError(f"{host!r} is no host name: {error}") from None
-
-
-cdef list _system_lookup(bytes name, port, bint numeric):
-    """Ask the system's resolver, with the GIL released; AutoReconnect with its words."""
-    cdef bytes service = b"%d" % port
-    cdef const char *name_text = name
-    cdef const char *service_text = service
-    cdef addrinfo *found = NULL
-    cdef addrinfo *one
-    cdef mk_address at
-    cdef int rc
-    cdef list addresses = []
-    with nogil:
-        rc = mk_resolve(name_text, service_text, numeric, &found)
-    if rc != 0:
-        peer = format_address((name.decode("ascii"), port))
-        reason = mk_resolve_error(rc).decode("utf-8", "replace")
-        raise AutoReconnect(f"{peer}: the host name cannot be resolved: {reason}")
-    try:
-        one = found
-        while one != NULL:
-            if mk_address_from(&at, one):
-                addresses.append(_address(&at, port))
-            one = one.ai_next
-    finally:
-        freeaddrinfo(found)
-    return addresses
-
-
-cdef list _given_lookup(resolver, str host, port):
-    """Ask the caller's resolver, which gives (IP literal, port) pairs."""
-    cdef mk_address at
-    cdef bytes name
-    cdef list addresses = []
-    for literal, its_port in resolver(host, port):
-        name = _encoded(literal)
-        if not mk_literal_address(name, <uint16_t>its_port, &at):
-            raise ValueError(f"the resolver gave {literal!r}, which is no IP address")
-        addresses.append(_address(&at, its_port))
-    return addresses
-
-
-cdef list _lookup_in_thread(str host, port, str peer, Deadline deadline, resolver, cancelled):
-    """Look the name up in a thread of its own: a resolver has no deadline and hears no signal."""
-    cdef list answer = []
-    cdef bytes name = b"" if resolver is not None else _encoded(host)
-    cdef int64_t left
-    finished = _thread.allocate_lock()
-    finished.acquire()
-
-    def look_up():
-        try:
-            if resolver is not None:
-                answer.append(_given_lookup(resolver, host, port))
-            else:
-                answer.append(_system_lookup(name, port, False))
-        except BaseException as error:
-            # Raised again by the thread that waits; when that has given up, nobody needs it.
-            answer.append(error)
-        finally:
-            finished.release()
-
-    try:
-        _thread.start_new_thread(look_up, ())
-    except RuntimeError:
-        # The system has no thread left, or Python is ending: better without a deadline than not.
-        look_up()
-    while True:
-        left = _slice(-1 if deadline is None else deadline.left_ns(), cancelled, peer)
-        if finished.acquire(timeout=-1 if left < 0 else min(left / 1e9, _thread.TIMEOUT_MAX)):
-            break
-        if deadline is not None and deadline.passed():
-            raise NetworkTimeout(f"{peer}: {deadline.timed_out('resolving the host name')}")
-    found = answer.pop()
-    if isinstance(found, BaseException):
-        raise found
-    return found
-
-
 # Unix sockets
 
 cdef SocketStream _connect_unix(str path, Deadline deadline, cancelled):
-    cdef bytes raw = path.encode("utf-8", "surrogateescape")
-    cdef const char *text = raw
-    cdef mk_address at
+    cdef SocketAddress to = unix_address(path)
     cdef mk_socket s = MK_NO_SOCKET
     cdef int64_t left = 0
     cdef int rc
-    if not MK_UNIX_SOCKETS:
-        raise ConfigurationError(f"{path}: there are no Unix sockets on this system")
-    if not mk_unix_address(text, <size_t>len(raw), &at):
-        raise ConfigurationError(f"{path}: the path of a Unix socket may have about 100 bytes")
     rc = mk_open(AF_UNIX, &s)
     if rc != 0:
         raise AutoReconnect(f"{path}: {error_text(rc)} (opening a socket)")
@@ -273,9 +122,9 @@ cdef SocketStream _connect_unix(str path, Deadline deadline, cancelled):
                 if left == 0:
                     raise NetworkTimeout(f"cannot connect to {path}: {deadline.timed_out()}")
             if cancelled is not None:
-                left = _slice(-1 if deadline is None else left, cancelled, path)
+                left = slice_of_wait(-1 if deadline is None else left, cancelled, path)
             with nogil:
-                rc = mk_connect_unix(s, &at, left)
+                rc = mk_connect_unix(s, &to.at, left)
             if rc == 0:
                 break
             if rc == -MK_EINTR:
@@ -398,7 +247,7 @@ cdef SocketStream _connect_alone(
         rc = attempts.start(0)
         while rc == 1 and not (deadline is not None and deadline.passed(now)):
             left = -1 if deadline is None else deadline.left_ns(now)
-            if attempts.wait(_slice(left, cancelled, peer)):
+            if attempts.wait(slice_of_wait(left, cancelled, peer)):
                 rc = attempts.finish(0, 0)
             now = mk_monotonic_ns()
         if rc == 0:
@@ -436,7 +285,7 @@ cdef SocketStream _run_race(list addresses, str peer, Deadline deadline, cancell
             due = race.next_start()
             if due is not None and (wait_ns < 0 or due - now < wait_ns):
                 wait_ns = due - now
-            for index in attempts.wait(_slice(wait_ns, cancelled, peer)):
+            for index in attempts.wait(slice_of_wait(wait_ns, cancelled, peer)):
                 rc = attempts.finish(index, 0)
                 if rc == 0:
                     return attempts.take(index, peer)
@@ -450,9 +299,13 @@ cdef str _reason(int rc):
 
 
 cdef int _raise_lost(race, list addresses, str peer, int64_t now, Deadline deadline) except -1:
-    cdef dict reasons = {
-        (<SocketAddress>addresses[index]).text: reason for index, reason in race.report(now).items()
-    }
+    texts = [(<SocketAddress>each).text for each in addresses]
+    raise_lost_race(race, texts, peer, now, deadline)
+
+
+def raise_lost_race(race, list texts not None, str peer not None, int64_t now, Deadline deadline):
+    """Raise what a `Race` for the addresses with these `texts` has come to at `now`."""
+    cdef dict reasons = {texts[index]: reason for index, reason in race.report(now).items()}
     told = "; ".join([f"connection to {text} {reason}" for text, reason in reasons.items()])
     if race.lost:
         if all([reason == "refused" for reason in reasons.values()]):

@@ -36,6 +36,17 @@ def wait_for_any(numbers: list[int], seconds: float | None) -> None:
     gevent_select([], numbers, [], seconds)
 
 
+def wait_for_events(sockets: list[tuple[int, int]], seconds: float | None) -> None:
+    """Wait until one of the sockets, each with the events to wait for, has one of them, or the time
+    is over."""
+    from gevent.select import poll
+
+    waiting = poll()
+    for number, events in sockets:
+        waiting.register(number, events)
+    waiting.poll(None if seconds is None else seconds * 1000)
+
+
 def resolve(host: str, port: int) -> Iterable[tuple[str, int]]:
     """The addresses of `host`, asked in gevent's pool of threads."""
     from gevent import socket

@@ -1,0 +1,501 @@
+"""One thread that carries out the steps of many generators, each with a connection of its own.
+
+It knows sockets that never wait, name look-ups in threads that end with them, deadlines, and the
+one wait for all (`transport.polling`). It must not know what the steps are for. Nothing that a
+server does or leaves undone, and no slow name server, holds up another generator.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+
+from mongokey._support.address import format_address
+from mongokey._support.shared_errors import own_copy
+from mongokey.auth.login import Command
+from mongokey.connection.channel import ANSWER, SENDING, Channel
+from mongokey.connection.steps import (
+    Beside,
+    Connect,
+    Disconnect,
+    Exchange,
+    NextReply,
+    Now,
+    Sleep,
+    StepCancelled,
+)
+from mongokey.errors import AutoReconnect, NetworkTimeout
+from mongokey.transport.connecting import (
+    check_target,
+    is_unix,
+    look_for_gevent,
+    raise_lost_race,
+)
+from mongokey.transport.happy_eyeballs import Race
+from mongokey.transport.names import SocketAddress, in_order, known_addresses, look_up, unix_address
+from mongokey.transport.polling import (
+    BUSY,
+    CONNECTED,
+    READ,
+    WRITE,
+    PolledSocket,
+    Poller,
+    SocketFailed,
+    Waiter,
+)
+from mongokey.transport.stream import monotonic_ns
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+    from mongokey._support.address import AddressLike
+    from mongokey._support.deadline import Deadline
+
+    # What serves a step: each `yield` waits for what the task's `socket` and `due_ns` say.
+    Serving = Generator[None, None, Any]
+
+# A Unix socket's server that has too many who wait is asked again after so long.
+_BUSY_PAUSE_NS = 10_000_000
+
+
+class Task(Waiter):
+    """A generator of steps that a loop carries out, and its connection."""
+
+    def __init__(self, steps: Generator[Any, Any, Any]) -> None:
+        self.steps = steps
+        self.channel: Channel | None = None
+        #: Where what serves its steps is; None once it is over.
+        self.serving: Serving | None = None
+        #: Somebody asked it to hurry, and it has not slept since.
+        self.hurried = False
+        self.sleeping = False
+        #: It is being gone on with, further up on the stack.
+        self.running = False
+        #: The names it waits for, so that it can be told.
+        self.answer: Any = None
+
+    def disconnect(self) -> None:
+        """Close the connection, if there is one."""
+        channel, self.channel = self.channel, None
+        if channel is not None:
+            channel.close()
+        sockets = self.socket
+        self.socket = None
+        if isinstance(sockets, list):
+            for each in sockets:
+                each.close()
+
+
+class StepLoop:
+    """The loop. `call` and `wake` may be called from anywhere, all else in its thread."""
+
+    def __init__(self) -> None:
+        self._poller = Poller()
+        self._calls: deque[Callable[[], object]] = deque()
+        self._tasks: list[Task] = []
+        self._look_ups: dict[tuple[str, int], list[Task]] = {}
+        self._woken_ns = 0
+        self._closed = False
+
+    # -- from anywhere ----------------------------------------------------------------------------
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have `function` called soon in the loop's thread; it must not wait."""
+        self._calls.append(function)
+        self._poller.wake()
+
+    def close(self) -> None:
+        """Have `run` close all connections and return, soon."""
+        self._closed = True
+        self._poller.wake()
+
+    def abandon(self) -> None:
+        """In a forked child, where no thread serves it: close what it has, telling nobody."""
+        self._closed = True
+        for task in self._tasks:
+            task.disconnect()
+        self._tasks = []
+        self._poller.close()
+
+    # -- in its thread ----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Carry out what there is, until `close`."""
+        look_for_gevent()
+        try:
+            while not self._closed:
+                while self._calls:
+                    _guarded(self._calls.popleft())
+                if self._closed:
+                    return
+                ready = self._poller.wait(self._tasks)
+                self._woken_ns = monotonic_ns()
+                for task in ready:
+                    if task.serving is not None:
+                        self._go_on(task)
+                        if self._closed:
+                            return
+        finally:
+            self._closed = True
+            tasks, self._tasks = self._tasks, []
+            for task in tasks:
+                self._end(task)
+            self._poller.close()
+
+    def prepare(self, steps: Generator[Any, Any, Any]) -> Task:
+        """A task for `steps`, of which nothing is done before `begin`."""
+        task = Task(steps)
+        task.serving = self._serve(task)
+        return task
+
+    def begin(self, task: Task) -> None:
+        """Carry it out from now on."""
+        self._tasks.append(task)
+        self._go_on(task)
+
+    def start(self, steps: Generator[Any, Any, Any]) -> Task:
+        """`prepare` and `begin`."""
+        task = self.prepare(steps)
+        self.begin(task)
+        return task
+
+    def stop(self, task: Task) -> None:
+        """Give `task` up, and close its connection. More than once is allowed."""
+        if task in self._tasks:
+            self._tasks.remove(task)
+        self._end(task)
+
+    def hurry(self, task: Task) -> None:
+        """Have `task` end its sleep soon, or the next one."""
+        task.hurried = True
+        if task.sleeping:
+            self._go_on(task)
+
+    def cancel(self, task: Task) -> None:
+        """Give up the step under way and close the connection: `StepCancelled` is thrown into the
+        steps. Of a task that sleeps, only the connection is closed."""
+        if task.serving is None:
+            return
+        if task.sleeping:
+            task.disconnect()
+            return
+        self._go_on(task, StepCancelled("the check was given up"))
+
+    def _end(self, task: Task) -> None:
+        serving, task.serving = task.serving, None
+        if serving is not None:
+            _guarded(serving.close)
+            _guarded(task.steps.close)
+        task.disconnect()
+
+    def _go_on(self, task: Task, error: BaseException | None = None) -> None:
+        serving = task.serving
+        if serving is None or task.running:
+            return
+        task.running = True
+        try:
+            if error is None:
+                next(serving)
+            else:
+                serving.throw(error)
+        except StopIteration:
+            self.stop(task)
+        except Exception:
+            report_error()
+            self.stop(task)
+        except BaseException:
+            self.stop(task)
+            raise
+        finally:
+            task.running = False
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def _serve(self, task: Task) -> Serving:
+        """Carry out the steps of `task`, one after the other."""
+        steps = task.steps
+        answer: Any = None
+        failed: Exception | None = None
+        while True:
+            try:
+                step = steps.send(answer) if failed is None else steps.throw(failed)
+            except StopIteration:
+                return
+            answer = failed = None
+            try:
+                answer = yield from self._carry_out(task, step)
+            except Exception as error:
+                # What a step comes to is for the generator, whatever it is.
+                failed = error
+                if type(step) is not Beside:
+                    task.disconnect()
+            task.due_ns = 0
+
+    def _carry_out(self, task: Task, step: object) -> Serving:
+        kind = type(step)
+        if kind is Now:
+            return monotonic_ns()
+        if kind is Exchange:
+            assert isinstance(step, Exchange)
+            limit = None if step.limit is None else step.limit.start()
+            answer = yield from self._exchange(task, "admin", step.document, limit, step.exhaust)
+            return answer
+        if kind is NextReply:
+            assert isinstance(step, NextReply)
+            limit = None if step.limit is None else step.limit.start()
+            answer = yield from self._receive(task, limit, monotonic_ns())
+            return answer
+        if kind is Command:
+            assert isinstance(step, Command)
+            channel = self._channel(task)
+            answer = yield from self._exchange(
+                task, step.database, step.document, channel.deadline, False
+            )
+            return answer
+        if kind is Sleep:
+            assert isinstance(step, Sleep)
+            yield from self._sleep(task, step)
+            return None
+        if kind is Connect:
+            assert isinstance(step, Connect)
+            task.disconnect()
+            limit = None if step.limit is None else step.limit.start()
+            task.channel = yield from self._connect(task, step.address, limit)
+            return task.channel
+        if kind is Disconnect:
+            task.disconnect()
+            return None
+        if kind is Beside:
+            assert isinstance(step, Beside)
+            answer = yield from self._beside(task, step.function)
+            return answer
+        raise TypeError(f"{step!r} is no step that a loop knows")
+
+    def _channel(self, task: Task) -> Channel:
+        channel = task.channel
+        if channel is None or channel.closed:
+            raise AutoReconnect("the connection is closed")
+        return channel
+
+    def _sleep(self, task: Task, step: Sleep) -> Serving:
+        began = monotonic_ns()
+        task.sleeping = True
+        try:
+            while True:
+                wait_ns = step.at_least_ns if task.hurried else step.ns
+                task.due_ns = began + min(wait_ns, step.ns)
+                if task.due_ns <= monotonic_ns():
+                    return
+                yield
+        finally:
+            task.sleeping = task.hurried = False
+
+    def _exchange(
+        self,
+        task: Task,
+        database: str,
+        document: Any,
+        deadline: Deadline | None,
+        exhaust: bool,
+    ) -> Serving:
+        channel = self._channel(task)
+        data = channel.request(database, document, exhaust=exhaust)
+        began = monotonic_ns()
+        while True:
+            sent = channel.send(data)
+            if sent == len(data):
+                break
+            data = data[sent:]
+            yield from self._wait(task, channel, WRITE, deadline, SENDING)
+        answer = yield from self._receive(task, deadline, began)
+        return answer
+
+    def _receive(self, task: Task, deadline: Deadline | None, began: int) -> Serving:
+        channel = self._channel(task)
+        first = True
+        while channel.exchange.missing_bytes:
+            # Others are served between any two parts of a message, and a deadline that has passed
+            # counts although bytes are there: a server may send one at a time for ever.
+            yield from self._wait(task, channel, READ, deadline, ANSWER)
+            first = False
+            channel.receive()
+        if first:
+            # The reply came together with the one before: others first.
+            task.due_ns = self._woken_ns or 1
+            yield
+        channel.duration_ns = max(0, self._woken_ns - began)
+        return channel.reply()
+
+    def _wait(
+        self, task: Task, channel: Channel, events: int, deadline: Deadline | None, doing: str
+    ) -> Serving:
+        """Wait until the socket is ready for `events`."""
+        socket = channel.socket
+        socket.wait_for(events)
+        task.socket = socket
+        task.due_ns = 0 if deadline is None else deadline.at_ns
+        try:
+            yield
+        finally:
+            socket.wait_for(0)
+            task.socket = None
+        if deadline is not None and deadline.passed(self._woken_ns):
+            what = "waiting for the server to take data" if events == WRITE else doing
+            raise NetworkTimeout(f"{channel.peer}: {deadline.timed_out(what)}")
+
+    # -- connecting -------------------------------------------------------------------------------
+
+    def _connect(self, task: Task, address: AddressLike, deadline: Deadline | None) -> Serving:
+        peer = format_address(address)
+        host, port = address
+        check_target(host, port)
+        if is_unix(host):
+            addresses = [unix_address(host)]
+        else:
+            assert port is not None, "it was checked"
+            found = known_addresses(host, port)
+            if found is None:
+                found = yield from self._look_up(task, (host, port), peer, deadline)
+            addresses = in_order(found, peer)
+        socket = yield from self._race(task, addresses, peer, deadline)
+        return Channel(address, socket, deadline)
+
+    def _look_up(
+        self, task: Task, address: tuple[str, int], peer: str, deadline: Deadline | None
+    ) -> Serving:
+        """The addresses of a name, by a thread that ends with the look-up: one for each name."""
+        waiting = self._look_ups.get(address)
+        if waiting is None:
+            waiting = self._look_ups[address] = []
+            self._run_beside(lambda: look_up(*address), lambda found: self._found(address, found))
+        waiting.append(task)
+        task.answer = None
+        task.due_ns = 0 if deadline is None else deadline.at_ns
+        try:
+            while task.answer is None:
+                yield
+                if task.answer is None and deadline is not None and deadline.passed():
+                    raise NetworkTimeout(f"{peer}: {deadline.timed_out('resolving the host name')}")
+        finally:
+            if task in waiting:
+                waiting.remove(task)
+        found, task.answer = task.answer, None
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def _found(self, address: tuple[str, int], found: object) -> None:
+        for task in list(self._look_ups.pop(address, ())):
+            task.answer = own_copy(found) if isinstance(found, Exception) else found
+            self._go_on(task)
+
+    def _race(
+        self,
+        task: Task,
+        addresses: list[SocketAddress],
+        peer: str,
+        deadline: Deadline | None,
+    ) -> Serving:
+        """The socket of the first address that can be connected to (RFC 8305)."""
+        race = Race(len(addresses))
+        sockets = [PolledSocket() for _ in addresses]
+        running: list[PolledSocket] = []
+        busy: set[int] = set()
+        winner: PolledSocket | None = None
+        task.socket = running
+        try:
+            while winner is None:
+                now = monotonic_ns()
+                if race.lost or (deadline is not None and deadline.passed(now)):
+                    raise_lost_race(race, [each.text for each in addresses], peer, now, deadline)
+                index = race.start(now)
+                if index is None:
+                    due = [at for at in (race.next_start(),) if at is not None]
+                    if deadline is not None:
+                        due.append(deadline.at_ns)
+                    if busy:
+                        due.append(now + _BUSY_PAUSE_NS)
+                    task.due_ns = min(due, default=0)
+                    running[:] = [sockets[each] for each in race.running if each not in busy]
+                    yield
+                    tried = [i for i in race.running if i in busy or sockets[i].ready]
+                else:
+                    tried = [index]
+                for each in tried:
+                    try:
+                        if each == index or each in busy:
+                            busy.discard(each)
+                            answer = sockets[each].connect(addresses[each])
+                            if answer == BUSY:
+                                busy.add(each)
+                        else:
+                            sockets[each].finish(addresses[each])
+                            answer = CONNECTED
+                    except SocketFailed as failed:
+                        reason = "refused" if failed.refused else f"failed: {failed.reason}"
+                        race.fail(each, reason)
+                        continue
+                    if answer == CONNECTED:
+                        winner = sockets[each]
+                        break
+        finally:
+            task.socket = None
+            for socket in sockets:
+                if socket is not winner:
+                    socket.close()
+        return winner
+
+    # -- beside -----------------------------------------------------------------------------------
+
+    def _beside(self, task: Task, function: Callable[[], object]) -> Serving:
+        outcome: list[object] = []
+
+        def done(found: object) -> None:
+            outcome.append(found)
+            self._go_on(task)
+
+        self._run_beside(function, done)
+        while not outcome:
+            yield
+        if isinstance(outcome[0], BaseException):
+            raise outcome[0]
+        return outcome[0]
+
+    def _run_beside(self, function: Callable[[], object], done: Callable[[object], object]) -> None:
+        """Call `function` in a thread of its own, then `done` in the loop with what it returned or
+        raised."""
+
+        def work() -> None:
+            found: object
+            try:
+                found = function()
+            except BaseException as error:
+                found = error
+            self.call(lambda: done(found))
+
+        try:
+            threading.Thread(target=work, name="mongokey-look-up", daemon=True).start()
+        except RuntimeError:
+            # The system has no thread left, or Python is ending.
+            error = AutoReconnect("no thread can be started to look a name up")
+            self.call(lambda: done(error))
+
+
+def _guarded(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except Exception:
+        report_error()
+
+
+def report_error() -> None:
+    """An error of a callback that must not raise: shown, and the loop goes on."""
+    kind, error, traceback = sys.exc_info()
+    if kind is not None and error is not None:
+        sys.excepthook(kind, error, traceback)
+
+
+__all__ = ["StepLoop", "Task", "report_error"]

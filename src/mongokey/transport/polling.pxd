@@ -1,0 +1,37 @@
+# Sockets that one thread serves, many at a time: none of their calls waits.
+from libc.stdint cimport int64_t
+
+from mongokey.transport.names cimport SocketAddress
+from mongokey.transport.stream cimport mk_pollfd, mk_socket
+
+cdef extern from "mongokey/wake.h" nogil:
+    ctypedef struct mk_wakeup:
+        mk_socket waited
+        mk_socket set
+
+
+cdef class PolledSocket:
+    cdef mk_socket _socket
+    cdef int64_t _pid                       # process that made it: a forked child only closes
+    cdef short events                       # what is waited for: POLLIN, POLLOUT or 0
+    cdef readonly bint ready                # it came, or an error did, in the last wait
+
+    cdef int _finish(self, SocketAddress to, int rc) except -1
+
+
+cdef class Waiter:
+    cdef public object socket               # PolledSocket, a list of them, or None
+    cdef public int64_t due_ns              # when it is to go on whatever comes; 0: never
+
+
+cdef class Poller:
+    cdef mk_wakeup _wakeup
+    cdef int64_t _pid
+    cdef mk_pollfd *_polls
+    cdef unsigned _capacity
+    cdef bint _set                          # the wake-up was set and not yet seen
+
+    cdef unsigned _add(self, PolledSocket one, unsigned count) except? 0
+    cdef bint _take(self, Waiter waiter, unsigned *i) except -1
+    cdef int _reserve(self, unsigned count) except -1
+    cdef int _wait_cooperatively(self, unsigned count, int64_t wait_ns) except -1

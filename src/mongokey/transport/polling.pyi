@@ -1,0 +1,76 @@
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from mongokey.transport.names import SocketAddress
+
+# What the methods of a socket answer.
+CONNECTED: int
+IN_PROGRESS: int
+BUSY: int
+
+# What is waited for.
+READ: int
+WRITE: int
+
+_Waiter = TypeVar("_Waiter", bound=Waiter)
+
+class SocketFailed(Exception):
+    """A system call on a socket failed; `reason` is the system's word for it, `refused` whether
+    nobody listens there."""
+
+    reason: str
+    refused: bool
+    def __init__(self, reason: str, refused: bool = False) -> None: ...
+
+class PolledSocket:
+    """A socket that is yet to be connected, and never waits. It is closed when it is collected.
+
+    Each method raises `SocketFailed` when the system refuses.
+    """
+
+    @property
+    def ready(self) -> bool:
+        """Whether what was waited for came, or an error did, in the last `Poller.wait`."""
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed, or was not opened yet."""
+    def connect(self, to: SocketAddress) -> int:
+        """Begin to connect: CONNECTED, IN_PROGRESS (wait until it can be written to, then
+        `finish`), or BUSY: a Unix socket's server has too many who wait, try again soon."""
+    def finish(self, to: SocketAddress) -> None:
+        """The attempt to connect has ended: raises `SocketFailed` unless it has succeeded."""
+    def send(self, data: bytes) -> int:
+        """Send as many bytes of `data` as fit now; how many these are."""
+    def receive(self) -> bytes | None:
+        """Bytes that are there; None when there are none now, b"" at the end of the stream."""
+    def wait_for(self, events: int) -> None:
+        """Have the next `Poller.wait` wait for READ or WRITE; 0: for nothing."""
+    def send_last(self, data: bytes) -> None:
+        """Send `data` if it fits now, and the end of the stream; not in a forked child."""
+    def close(self) -> None:
+        """Close it; more than once is allowed."""
+    def fileno(self) -> int:
+        """The socket's number, -1 while there is none."""
+
+class Waiter:
+    """What a poller waits for, for one of those it serves: sockets, a time, or both."""
+
+    socket: PolledSocket | Sequence[PolledSocket] | None
+    due_ns: int
+
+class Poller:
+    """The one wait of a thread. `wake` may be called from anywhere, all else in that thread.
+
+    Raises `OSError` where the system has no descriptor left for the wake-up.
+    """
+
+    def wake(self) -> None:
+        """End the wait that is under way, or the next one. Safe in signal handlers and
+        destructors; it does nothing in a forked child."""
+    def close(self) -> None:
+        """Close what it owns; `wake` does nothing from now on."""
+    def wait(self, waiters: Iterable[_Waiter]) -> list[_Waiter]:
+        """Wait until one of `waiters` is ready or due, or somebody calls `wake`; those that are.
+
+        A signal's handler may raise here.
+        """

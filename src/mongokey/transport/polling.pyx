@@ -1,0 +1,297 @@
+# cython: language_level=3
+"""Sockets that one thread serves, many at a time, and the one wait for all of them.
+
+It knows sockets, the clock, forks, and what wakes a thread that waits. None of its calls waits but
+`Poller.wait`. It must not know what the bytes mean, nor who is served when.
+"""
+
+import os
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, realloc
+
+from mongokey.transport.names cimport SocketAddress
+from mongokey.transport.stream cimport (
+    MK_EAGAIN,
+    MK_ECONNREFUSED,
+    MK_EINTR,
+    MK_NO_SOCKET,
+    POLLIN,
+    POLLOUT,
+    cooperative_wait,
+    error_text,
+    mk_address,
+    mk_close,
+    mk_monotonic_ns,
+    mk_poll,
+    mk_pollfd,
+    mk_receive,
+    mk_send_now,
+    mk_socket,
+)
+
+from mongokey._support.lazy import late_imports
+
+cdef extern from "mongokey/net.h" nogil:
+    int AF_UNIX
+    int mk_address_family(const mk_address *address)
+    int mk_open(int family, mk_socket *s)
+    int mk_configure_tcp(mk_socket s)
+    int mk_connect_start(mk_socket s, const mk_address *to)
+    int mk_connect_finish(mk_socket s, const mk_address *to)
+    void mk_send_last(mk_socket s, const void *data, size_t size)
+
+cdef extern from "mongokey/wake.h" nogil:
+    int mk_wakeup_open(mk_wakeup *w)
+    void mk_wakeup_set(const mk_wakeup *w)
+    void mk_wakeup_clear(const mk_wakeup *w)
+    void mk_wakeup_close(mk_wakeup *w)
+
+cdef enum:
+    # So much is received at a time: who sends more must let others be served.
+    RECEIVED = 16384
+    # A set of 50 servers has 100 connections.
+    FIRST_CAPACITY = 16
+
+# What the methods of a socket answer.
+CONNECTED = 0
+IN_PROGRESS = 1
+BUSY = 2
+
+READ = POLLIN
+WRITE = POLLOUT
+
+
+class SocketFailed(Exception):
+    """A system call on a socket failed; `reason` is the system's word for it, `refused` whether
+    nobody listens there."""
+
+    def __init__(self, reason, refused=False):
+        super().__init__(reason)
+        self.reason = reason
+        self.refused = refused
+
+
+cdef class PolledSocket:
+    """A socket that is yet to be connected, and never waits. It is closed when it is collected."""
+
+    def __cinit__(self):
+        self._socket = MK_NO_SOCKET
+        self._pid = os.getpid()
+
+    def __dealloc__(self):
+        if self._socket != MK_NO_SOCKET:
+            mk_close(self._socket)
+
+    def connect(self, SocketAddress to not None):
+        """Begin to connect: CONNECTED, IN_PROGRESS (wait until it can be written to, then
+        `finish`), or BUSY: a Unix socket's server has too many who wait, try again soon."""
+        cdef int rc
+        self.close()
+        rc = mk_open(mk_address_family(&to.at), &self._socket)
+        if rc != 0:
+            self._socket = MK_NO_SOCKET
+            raise _failed(rc)
+        rc = mk_connect_start(self._socket, &to.at)
+        if rc == 1:
+            self.events = POLLOUT
+            return IN_PROGRESS
+        if rc == -MK_EAGAIN:
+            self.close()
+            return BUSY
+        self._finish(to, rc)
+        return CONNECTED
+
+    def finish(self, SocketAddress to not None):
+        """The attempt to connect has ended: raises SocketFailed unless it has succeeded."""
+        self._finish(to, 0)
+
+    cdef int _finish(self, SocketAddress to, int rc) except -1:
+        if rc == 0:
+            rc = mk_connect_finish(self._socket, &to.at)
+        if rc == 0 and mk_address_family(&to.at) != AF_UNIX:
+            rc = mk_configure_tcp(self._socket)
+        if rc != 0:
+            self.close()
+            raise _failed(rc)
+        self.events = 0
+        return 0
+
+    def send(self, bytes data not None):
+        """Send as many bytes of `data` as fit now; how many these are."""
+        cdef int64_t sent
+        sent = mk_send_now(self._socket, PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data))
+        if sent >= 0:
+            return sent
+        if sent == -MK_EAGAIN or sent == -MK_EINTR:
+            return 0
+        raise _failed(sent)
+
+    def receive(self):
+        """Bytes that are there; None when there are none now, b"" at the end of the stream."""
+        cdef char into[RECEIVED]
+        cdef int64_t got = mk_receive(self._socket, into, RECEIVED, False)
+        if got >= 0:
+            return PyBytes_FromStringAndSize(into, <Py_ssize_t>got)
+        if got == -MK_EAGAIN or got == -MK_EINTR:
+            return None
+        raise _failed(got)
+
+    def wait_for(self, short events):
+        """Have the next `Poller.wait` wait for READ or WRITE."""
+        self.events = events
+
+    def send_last(self, bytes data not None):
+        """Send `data` if it fits now, and the end of the stream; not in a forked child."""
+        if self._socket != MK_NO_SOCKET and os.getpid() == self._pid:
+            mk_send_last(
+                self._socket, PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data)
+            )
+
+    def close(self):
+        """Close it; more than once is allowed."""
+        cdef mk_socket s = self._socket
+        self._socket = MK_NO_SOCKET
+        self.events = 0
+        if s != MK_NO_SOCKET:
+            mk_close(s)
+
+    @property
+    def closed(self):
+        """Whether it is closed, or was not opened yet."""
+        return self._socket == MK_NO_SOCKET
+
+    def fileno(self):
+        """The socket's number, -1 while there is none."""
+        return -1 if self._socket == MK_NO_SOCKET else self._socket
+
+
+cdef object _failed(int64_t code):
+    return SocketFailed(error_text(code), code == -MK_ECONNREFUSED)
+
+
+cdef class Waiter:
+    """What a poller waits for, for one of those it serves: sockets, a time, or both."""
+
+
+cdef class Poller:
+    """The one wait of a thread. `wake` may be called from anywhere, all else in that thread."""
+
+    def __cinit__(self):
+        cdef int rc
+        self._pid = os.getpid()
+        self._wakeup.waited = self._wakeup.set = MK_NO_SOCKET
+        rc = mk_wakeup_open(&self._wakeup)
+        if rc != 0:
+            raise OSError(-rc, error_text(rc))
+
+    def __dealloc__(self):
+        mk_wakeup_close(&self._wakeup)
+        free(self._polls)
+
+    def wake(self):
+        """End the wait that is under way, or the next one."""
+        if not self._set and os.getpid() == self._pid:
+            self._set = True
+            mk_wakeup_set(&self._wakeup)
+
+    def close(self):
+        """Close what it owns; `wake` does nothing from now on."""
+        mk_wakeup_close(&self._wakeup)
+
+    def wait(self, waiters not None):
+        """Wait until one of `waiters` is ready or due, or somebody calls `wake`; the list of those
+        that are. A signal's handler may raise here."""
+        cdef list found = []
+        cdef unsigned count = 0, i
+        cdef int rc = 0
+        cdef int64_t now, wait_ns, due = 0
+        cdef Waiter waiter
+        cdef PolledSocket one
+        for waiter in waiters:
+            if waiter.due_ns and (due == 0 or waiter.due_ns < due):
+                due = waiter.due_ns
+            socket = waiter.socket
+            if type(socket) is PolledSocket:
+                count = self._add(<PolledSocket>socket, count)
+            elif socket is not None:
+                for one in <list?>socket:
+                    count = self._add(one, count)
+        self._reserve(count + 1)
+        self._polls[count].fd = self._wakeup.waited
+        self._polls[count].events = POLLIN
+        self._polls[count].revents = 0
+        wait_ns = -1
+        if due:
+            now = mk_monotonic_ns()
+            wait_ns = due - now if due > now else 0
+        if cooperative_wait is not None and wait_ns != 0:
+            self._wait_cooperatively(count + 1, wait_ns)
+            wait_ns = 0
+        with nogil:
+            rc = mk_poll(self._polls, count + 1, wait_ns)
+        if rc == -MK_EINTR:
+            PyErr_CheckSignals()
+            return found
+        if rc < 0:
+            raise OSError(-rc, error_text(rc))
+        if self._polls[count].revents:
+            mk_wakeup_clear(&self._wakeup)
+            # Whoever wakes from here on sets it again.
+            self._set = False
+        now = mk_monotonic_ns() if due else 0
+        i = 0
+        for waiter in waiters:
+            if self._take(waiter, &i) or (waiter.due_ns and waiter.due_ns <= now):
+                found.append(waiter)
+        return found
+
+    cdef unsigned _add(self, PolledSocket one, unsigned count) except? 0:
+        if one._socket == MK_NO_SOCKET or not one.events:
+            one.ready = False
+            return count
+        self._reserve(count + 1)
+        self._polls[count].fd = one._socket
+        self._polls[count].events = one.events
+        self._polls[count].revents = 0
+        return count + 1
+
+    cdef bint _take(self, Waiter waiter, unsigned *i) except -1:
+        """Note which sockets of `waiter` are ready; whether one is. The same order as in `wait`."""
+        cdef PolledSocket one
+        cdef bint any_ready = False
+        socket = waiter.socket
+        if socket is None:
+            return False
+        for one in [socket] if type(socket) is PolledSocket else <list?>socket:
+            if one._socket == MK_NO_SOCKET or not one.events:
+                continue
+            one.ready = self._polls[i[0]].revents != 0
+            any_ready = any_ready or one.ready
+            i[0] += 1
+        return any_ready
+
+    cdef int _reserve(self, unsigned count) except -1:
+        cdef mk_pollfd *larger
+        cdef unsigned capacity
+        if count <= self._capacity:
+            return 0
+        capacity = max(2 * self._capacity, FIRST_CAPACITY)
+        larger = <mk_pollfd *>realloc(self._polls, capacity * sizeof(mk_pollfd))
+        if larger == NULL:
+            raise MemoryError(f"no memory to wait for {capacity} sockets")
+        self._polls, self._capacity = larger, capacity
+        return 0
+
+    cdef int _wait_cooperatively(self, unsigned count, int64_t wait_ns) except -1:
+        cdef unsigned i
+        with late_imports:
+            from mongokey.transport import gevent_waits
+
+        gevent_waits.wait_for_events(
+            [(self._polls[i].fd, self._polls[i].events) for i in range(count)],
+            None if wait_ns < 0 else wait_ns / 1e9,
+        )
+        return 0
