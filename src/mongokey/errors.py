@@ -49,6 +49,7 @@ __all__ = [
     "NetworkTimeout",
     "NotPrimaryError",
     "OperationFailure",
+    "PoolClearedError",
     "ProtocolError",
     "PyMongoError",
     "ServerSelectionTimeoutError",
@@ -110,6 +111,9 @@ class ProtocolError(MongoError):
 class ConnectionFailure(MongoError):
     """A connection to the server could not be made, or was lost."""
 
+    #: Whether the host name could not be resolved: no server was asked.
+    resolving: bool = False
+
 
 class WaitQueueTimeoutError(ConnectionFailure):
     """No connection of the pool became free within `waitQueueTimeoutMS`."""
@@ -144,6 +148,14 @@ class NetworkTimeout(AutoReconnect):
     @property
     def timeout(self) -> bool:
         return True
+
+
+class PoolClearedError(AutoReconnect):
+    """No connection could be had, or the one in use was closed, as the server's pool was cleared:
+    another operation, or a check of the server, has failed before.
+
+    It says nothing new about the server, so an operation that may be retried is.
+    """
 
 
 class TLSError(AutoReconnect):

@@ -16,6 +16,7 @@ import pytest
 
 from mongokey import MongoClient
 from mongokey.errors import AutoReconnect, OperationFailure
+from tests.pools import drop_connections
 from tests.servers.aws_cloud import AwsDeployment, ContainerCredentials, Imds
 from tests.servers.mechanism.aws import AwsAcceptor, AwsKey
 from tests.servers.needs import need_module
@@ -39,7 +40,7 @@ def connect(deployment: AwsDeployment, **options: Any) -> MongoClient[Any]:
 def use(client: MongoClient[Any]) -> None:
     """An operation by a connection that is new, and the last one of it."""
     client["aws"]["cache"].find_one()
-    client._pool().clear()
+    drop_connections(client)
 
 
 def fetched(place: Any) -> int:
@@ -338,7 +339,7 @@ def test_a_late_refusal_does_not_drop_newer_credentials(
         calls.clear()
         calls.append(1)
         monkeypatch.setattr(deployment.acceptor, "judge", hold)
-        client._pool().clear()
+        drop_connections(client)
         late: list[BaseException] = []
         slow = threading.Thread(
             target=lambda: late.extend(outcomes(1, client["aws"]["cache"].find_one))
@@ -353,7 +354,7 @@ def test_a_late_refusal_does_not_drop_newer_credentials(
         release.set()
         slow.join(20.0)
         assert [type(error).__mro__[1] for error in late] == [OperationFailure]
-        client._pool().clear()
+        drop_connections(client)
         use(client)
     assert fetched(imds) == 2
 

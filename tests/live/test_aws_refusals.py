@@ -16,6 +16,7 @@ from mongokey import MongoClient
 from mongokey.auth.errors import AuthenticationFailed, ServerProofError
 from mongokey.errors import OperationFailure
 from tests.live._aws import SECRET, TOKEN, failure, given, refused, show_no_secret
+from tests.pools import drop_connections
 from tests.servers.aws_cloud import AwsDeployment
 from tests.servers.mechanism import Refused
 from tests.servers.mechanism.aws import AwsKey, atlas_refusal
@@ -60,7 +61,7 @@ def test_an_expired_token_that_worked_before(deployment: AwsDeployment) -> None:
     with MongoClient(deployment.uri(directConnection=True), **given(key)) as client:
         client["x"]["y"].find_one()
         deployment.acceptor.expire(key.access_key)
-        client._pool().clear()
+        drop_connections(client)
         with pytest.raises(AuthenticationFailed) as caught:
             client["x"]["y"].find_one()
     show_no_secret(deployment, [str(caught.value), *traceback.format_exception(caught.value)])

@@ -146,7 +146,7 @@ def test_tls_all_the_way(
 def test_every_connection_of_a_client_logs_in(server: MechanismServer) -> None:
     with connect(server, minPoolSize=4) as client:
         client.ldap.things.find_one()
-        client._pool().maintain()
+        client._pool().fill()
     assert server.logins == 4
     for number in range(1, 5):
         assert server.names(number)[1] == "saslStart", "hello, then the whole login"

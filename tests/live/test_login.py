@@ -13,6 +13,7 @@ import pytest
 from mongokey import MongoClient
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.errors import ConfigurationError, InvalidURI, OperationFailure
+from tests.pools import drop_connections
 from tests.servers.relay import Relay
 from tests.servers.secantus import USERS, SecantusServer, User
 
@@ -46,6 +47,7 @@ def open_another(client: MongoClient) -> None:
     pool = client._pool()
     before = pool.idle_count
     pool.clear()
+    pool.ready()
     client.admin.command("ping")
     assert before >= 1
 
@@ -351,7 +353,7 @@ def test_a_password_changed_on_the_server_shows_at_the_next_connection(
     try:
         client, _ = log_in(secantus.uri(user))
         assert secantus.command("admin", {"updateUser": user.name, "pwd": "second"})["ok"] == 1
-        client._pool().clear()
+        drop_connections(client)
         with pytest.raises(OperationFailure) as caught:
             client.admin.command("ping")
         assert caught.value.code == AUTHENTICATION_FAILED

@@ -15,6 +15,7 @@ import pytest
 import mongokey
 from mongokey import MongoClient
 from mongokey.errors import InvalidOperation, OperationFailure
+from tests.pools import drop_connections
 from tests.servers.relay import Relay
 from tests.servers.secantus import SecantusServer
 from tests.threads import in_threads
@@ -184,7 +185,7 @@ def test_min_pool_size_is_filled_and_kept(secantus: SecantusServer, relay: Relay
         assert relay.wait_for(lambda: client._pool().idle_count == 3)
         relay.close_connections()
         assert relay.wait_for(lambda: relay.open == 0)
-        client._pool().clear()
+        drop_connections(client)
         assert relay.wait_for(lambda: client._pool().idle_count == 3)
         assert relay.open == 3
     assert relay.wait_for(lambda: relay.open == 0)
@@ -204,7 +205,7 @@ def test_a_connection_used_in_time_stays(secantus: SecantusServer, relay: Relay)
     with MongoClient(relay.redirect(secantus.uri("both", maxIdleTimeMS=60_000))) as client:
         for _ in range(5):
             client.admin.command("ping")
-        client._pool().maintain()
+        client._pool().prune()
         client.admin.command("ping")
         assert relay.accepted == 1
 

@@ -17,6 +17,7 @@ from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackRe
 from mongokey.connection import settings as connection_settings
 from mongokey.errors import InvalidOperation
 from mongokey.transport.tls import context as tls_context
+from tests.pools import drop_connections
 from tests.servers.certificates import Authority
 from tests.servers.scripted import Login, ScriptedServer, Silence, primary, secondary
 from tests.threads import in_threads
@@ -70,7 +71,7 @@ def test_a_login_that_the_pool_makes_and_those_who_wait_for_it() -> None:
     with ScriptedServer(hello=primary(), login=Login(), on={"find": FOUND}) as server:
         client = MongoClient(server.uri(maxConnecting=2))
         client["x"]["y"].find_one()
-        client._pool().clear()
+        drop_connections(client)
         server.on["saslContinue"] = Silence()
         before = server.count("saslContinue")
         closed_while(client, lambda: server.count("saslContinue") > before, 10)

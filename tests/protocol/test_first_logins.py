@@ -24,6 +24,7 @@ from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackRe
 from mongokey.connection.establish import open_connection
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect, MongoError, NetworkTimeout, OperationFailure
+from tests.pools import drop_connections
 from tests.servers.login_server import LoginServer
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.plain import Directory, KnownUsers, PlainAcceptor
@@ -318,7 +319,7 @@ def test_a_password_that_stops_being_right_is_tried_as_seldom(
     with plain_client(ldap, "right") as client:
         client["x"]["y"].find_one()
         directory.known.users = {}
-        client._pool().clear()
+        drop_connections(client)
         before = directory.tried
         errors = outcomes(100, client["x"]["y"].find_one)
         assert {type(each) for each in errors} == {AuthenticationFailed}

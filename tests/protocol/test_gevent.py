@@ -153,6 +153,7 @@ def test_greenlets_of_one_thread_wait_for_each_other_s_connection(limits: dict[s
     work = """
 client.admin.command("ping")
 client._pool().clear()
+client._pool().ready()
 jobs = [gevent.spawn(client.admin.command, "ping") for _ in range(5)]
 gevent.joinall(jobs, raise_error=True)
 print([job.value["ok"] for job in jobs])

@@ -16,6 +16,7 @@ import pytest
 
 from mongokey import MongoClient
 from mongokey.errors import InvalidOperation
+from tests.pools import drop_connections
 from tests.servers.scripted import Hold, Login, Reply, ScriptedServer, in_turn
 
 pytestmark = pytest.mark.skipif(
@@ -236,7 +237,7 @@ def test_an_operation_that_opens_the_only_connection_is_not_waited_for() -> None
     with ScriptedServer(login=Login(), on=on) as server:
         with MongoClient(server.uri(maxConnecting=1)) as client:
             client.admin.command("ping")
-            client._pool().clear()
+            drop_connections(client)
             told = Told(client, go.set)
             with interrupted(
                 lambda: server.wait_for(lambda: server.count("saslContinue") == 2), told
@@ -258,6 +259,7 @@ def test_a_pool_that_is_cleared_or_closed_meanwhile(
 
         def action() -> None:
             getattr(pool, during)()
+            pool.ready()  # which nothing makes of one that is closed
             told()
 
         with interrupted(lambda: server.wait_for(lambda: server.count("hold") == 1), action):

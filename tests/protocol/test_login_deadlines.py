@@ -9,6 +9,7 @@ import pytest
 
 from mongokey import MongoClient
 from mongokey.errors import MongoError, NetworkTimeout, ServerSelectionTimeoutError
+from tests.pools import drop_connections
 from tests.servers.scripted import (
     Delay,
     Login,
@@ -96,7 +97,7 @@ def test_timeout_ms_bounds_a_login_of_the_pool_and_of_error_391() -> None:
         with MongoClient(server.uri(timeoutMS=500, retryReads=False)) as client:
             client["x"]["y"].find_one()
             server.on["saslContinue"] = Silence()
-            client._pool().clear()
+            drop_connections(client)
             began = time.monotonic()
             with pytest.raises(NetworkTimeout, match="timeoutMS=500"):
                 client["x"]["y"].find_one()

@@ -21,6 +21,7 @@ from mongokey.errors import (
     ServerSelectionTimeoutError,
 )
 from mongokey.topology import topology as topology_module
+from tests.pools import drop_connections
 from tests.servers.scripted import (
     Close,
     Delay,
@@ -190,7 +191,7 @@ def test_the_client_recovers_from_a_broken_login(step: str, fault: str) -> None:
     """The first connection works, the second one's login breaks, the third one works again."""
     with ScriptedServer(login=Login(**LONG)) as server, MongoClient(server.uri()) as client:
         assert client.admin.command("ping")["ok"] == 1
-        client._pool().clear()
+        drop_connections(client)
         server.on[step] = BROKEN[fault]
         with pytest.raises(MongoError):
             client.admin.command("ping")
@@ -281,7 +282,7 @@ def test_a_later_connection_s_login_has_the_same_deadline() -> None:
     uri = {"connectTimeoutMS": limit}
     with ScriptedServer(login=Login()) as server, MongoClient(server.uri(**uri)) as client:
         assert client.admin.command("ping")["ok"] == 1
-        client._pool().clear()
+        drop_connections(client)
         server.on["saslContinue"] = Silence()
         began = time.monotonic()
         with pytest.raises(NetworkTimeout, match=f"connectTimeoutMS={limit}") as caught:
@@ -433,7 +434,7 @@ def test_a_speculative_reply_for_a_mechanism_the_user_does_not_have_is_dropped()
         assert server.names(1)[:3] == ["hello", "saslStart", "saslContinue"]
         assert server.commands("saslStart")[0]["mechanism"] == SHA_1
         # From the second connection on the client speculates with what it knows.
-        client._pool().clear()
+        drop_connections(client)
         assert client.admin.command("ping")["ok"] == 1
         assert server.names(2)[:2] == ["hello", "saslContinue"]
 
@@ -442,7 +443,7 @@ def test_a_user_that_changed_its_mechanism_logs_in_with_the_new_one() -> None:
     with ScriptedServer(login=Login(mechanisms=(SHA_1,))) as server:
         with MongoClient(server.uri()) as client:
             assert client.admin.command("ping")["ok"] == 1
-            client._pool().clear()
+            drop_connections(client)
             server.login = Login(mechanisms=(SHA_256,))
             assert client.admin.command("ping")["ok"] == 1
             assert server.logins == 2
@@ -453,7 +454,7 @@ def test_a_new_salt_means_a_new_derivation() -> None:
         with MongoClient(server.uri()) as client:
             assert client.admin.command("ping")["ok"] == 1
             for salt in (b"t" * 16, b"u" * 16):
-                client._pool().clear()
+                drop_connections(client)
                 server.login = Login(salt=salt)
                 assert client.admin.command("ping")["ok"] == 1
             assert server.logins == 3

@@ -15,6 +15,7 @@ from mongokey import MongoClient
 from mongokey.auth import AuthenticationFailed
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.errors import AutoReconnect, NotPrimaryError, OperationFailure
+from tests.pools import drop_connections
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.plain import KnownUsers, PlainAcceptor
 from tests.servers.scripted import (
@@ -182,6 +183,7 @@ def test_a_cached_token_goes_along_with_hello_only_to_the_server_that_is_used() 
             assert tokens_in(two) == 0
             assert "speculativeAuthenticate" not in one.commands("hello")[-1]
             pool.clear()
+            pool.ready()
             client["x"]["y"].find_one()
             assert "speculativeAuthenticate" in one.commands("hello")[-1]
             # Another member is primary now: the old one's hello is all that it gets.
@@ -229,7 +231,7 @@ def test_a_member_that_changes_is_not_logged_in_to_and_the_operation_goes_to_the
             forget_users(one, hello)
             two.hello = primary()
             # The pool has no connection left: the next operation opens one, to the changed member.
-            client._pool().clear()
+            drop_connections(client)
             client["x"]["y"].insert_one({"_id": 1})
             assert client.address == ("127.0.0.1", two.port)
             assert client["x"]["y"].find_one() == {"_id": 1}
@@ -248,7 +250,7 @@ def test_without_retries_the_change_is_told_as_what_it_is() -> None:
                 one.hello = primary()
                 client["x"]["y"].find_one()
                 forget_users(one, hello)
-                client._pool().clear()
+                drop_connections(client)
                 with pytest.raises(kind, match=str(one.port)) as caught:
                     client["x"]["y"].find_one()
                 assert not isinstance(caught.value, OperationFailure)

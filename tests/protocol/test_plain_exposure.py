@@ -22,9 +22,12 @@ import pytest
 import mongokey
 from mongokey import MongoClient
 from mongokey.connection import plaintext_secrets
+from mongokey.connection.connection import Connection
+from mongokey.connection.openings import Opening
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect, InsecureConnectionWarning
 from mongokey.pool import maintenance
+from mongokey.pool.pool import Pool
 from mongokey.transport import connect
 from tests.protocol.test_stream_connect import IPV6
 from tests.servers.certificates import Authority
@@ -76,7 +79,7 @@ def test_it_comes_once_for_each_client_and_server(server: MechanismServer) -> No
     with client_of(server, minPoolSize=3) as client:
         with pytest.warns(InsecureConnectionWarning):
             client.db.c.find_one()
-        client._pool().maintain()  # here a warning would be an error
+        client._pool().fill()  # here a warning would be an error
     assert server.logins == 3
     with client_of(server) as another, pytest.warns(InsecureConnectionWarning):
         another.db.c.find_one()
@@ -145,19 +148,19 @@ def test_the_thread_that_tends_pools_survives_such_an_error(
 ) -> None:
     monkeypatch.setattr(maintenance, "_PERIOD_S", 0.01)
     twice = threading.Event()
-    pruned = []
+    tries = []
 
-    class Pool:
-        def maintain(self) -> None:
-            pruned.append(1)
-            if len(pruned) == 2:
-                twice.set()
-            raise InsecureConnectionWarning("the password")
+    def connect(opening: Opening) -> Connection:
+        tries.append(opening)
+        if len(tries) == 2:
+            twice.set()
+        raise InsecureConnectionWarning("the password")
 
     class Topology:
-        pools = (Pool(),)
+        pools = (Pool(("host", 27017), connect, min_size=1),)
 
     topology: Any = Topology()
+    topology.pools[0].ready()
     tender = maintenance.PoolMaintenance(topology)
     try:
         assert twice.wait(5.0)

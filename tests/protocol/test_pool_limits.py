@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mongokey import MongoClient
-from mongokey.errors import AutoReconnect, InvalidOperation, WaitQueueTimeoutError
+from mongokey.errors import AutoReconnect, InvalidOperation, PoolClearedError, WaitQueueTimeoutError
 from tests.servers.scripted import (
     Close,
     Delay,
@@ -24,6 +24,8 @@ from tests.servers.scripted import (
     in_turn,
     primary,
 )
+
+FOUND = {"ok": 1.0, "cursor": {"id": 0, "ns": "x.y", "firstBatch": [{"_id": 1}]}}
 
 
 def after(event: threading.Event) -> Any:
@@ -121,23 +123,27 @@ def test_waiting_threads_are_served_in_their_order(held: tuple[ScriptedServer, H
         assert [each["ping"] for each in server.commands("ping")] == list(range(6))
 
 
-def test_a_connection_that_breaks_makes_room_for_who_waits() -> None:
+def test_a_connection_that_breaks_clears_the_pool_and_who_waits_tries_again() -> None:
     go = threading.Event()
 
     def break_when_told(request: Request) -> Any:
         go.wait(10)
         return Close()
 
-    with ScriptedServer(on={"break": break_when_told}) as server:
+    with ScriptedServer(on={"break": break_when_told, "find": Reply(FOUND)}) as server:
         with MongoClient(server.uri(maxPoolSize=1)) as client:
             busy = Call(client.admin.command, "break")
             assert server.wait_for(lambda: server.count("break") == 1)
-            waiting = [Call(client.admin.command, "ping") for _ in range(3)]
+            waiting = [Call(client.x.y.find_one) for _ in range(3)]
+            told = Call(client.admin.command, "ping")
             time.sleep(0.05)
             go.set()
             with pytest.raises(AutoReconnect):
                 busy.result()
-            assert [call.result()["ok"] for call in waiting] == [1] * 3
+            assert [call.result() for call in waiting] == [{"_id": 1}] * 3
+            # A command of the application's own is not tried again by the driver.
+            with pytest.raises(PoolClearedError, match="another operation failed: AutoReconnect"):
+                told.result()
 
 
 def test_closing_the_client_ends_the_waiting(held: tuple[ScriptedServer, Hold]) -> None:

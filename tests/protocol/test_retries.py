@@ -27,6 +27,7 @@ from mongokey.errors import (
     WriteConcernError,
     WTimeoutError,
 )
+from tests.pools import drop_connections
 from tests.servers.scripted import (
     Close,
     Error,
@@ -302,7 +303,7 @@ def test_standalone_servers_get_no_transaction_numbers() -> None:
 def test_a_write_that_never_left_is_tried_again_whatever_it_is(server: Any) -> None:
     with MongoClient(server.uri()) as client:
         client.admin.command("ping")
-        client._pool().clear()
+        drop_connections(client)
         # The pool has no connection, and the next login breaks: nothing was sent.
         server.on["hello"] = in_turn(Close(), None)
         collection(client).insert_one({})

@@ -19,6 +19,7 @@ from mongokey.errors import (
 )
 from mongokey.read_preferences import ReadPreference
 from mongokey.topology import topology as topology_module
+from tests.pools import drop_connections
 from tests.servers.scripted import (
     Close,
     Error,
@@ -297,7 +298,7 @@ def test_a_server_that_cannot_be_reached_in_time_is_left_for_another() -> None:
     ):
         assert client["x"]["y"].find_one() == {"_id": 1}
         assert client.address == ("127.0.0.1", one.port)
-        client._pool().clear()
+        drop_connections(client)
         one.on["hello"] = Silence()
         two.hello = primary()
         assert client["x"]["y"].find_one() == {"_id": 1}

@@ -54,12 +54,13 @@ class Deployment:
         self.pool = Pool(SERVER, self.connect)
         self.topology = Topology([SERVER], self.connect, lambda address: self.pool)  # type: ignore
         self.topology.selected.pool = self.pool
+        self.pool.ready()
         self.pool.add_connection(self.connect())  # so that the pool knows its server
         executor_options = {"retry_reads": True, "retry_writes": True, **options}
         self.executor = ScriptedExecutor(self.topology, **executor_options)
         self.executor.deployment = self
 
-    def connect(self) -> Connection:
+    def connect(self, *_: Any) -> Connection:
         stream = SocketStream(os.open(os.devnull, os.O_RDWR), "server")
         connection = Connection(stream, SERVER)
         connection.accept_hello(HelloReply(self.hello))

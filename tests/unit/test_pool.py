@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mongokey.connection.connection import Connection
+from mongokey.connection.openings import Opening
 from mongokey.errors import AutoReconnect
 from mongokey.pool import maintenance
 from mongokey.pool.pool import Pool
@@ -28,7 +29,7 @@ class ConnectionFactory:
         self.made: list[Connection] = []
         self.error: Exception | None = None
 
-    def __call__(self) -> Connection:
+    def __call__(self, opening: Opening | None = None) -> Connection:
         if self.error is not None:
             raise self.error
         ours, theirs = socket.socketpair()
@@ -48,6 +49,12 @@ def factory() -> Iterator[ConnectionFactory]:
         connection.close()
 
 
+def ready_pool(connect: ConnectionFactory, **options: Any) -> Pool:
+    pool = Pool(ADDRESS, connect, **options)
+    pool.ready()
+    return pool
+
+
 def test_a_new_pool_is_empty_and_says_so(factory: ConnectionFactory) -> None:
     pool = Pool(ADDRESS, factory, max_size=7, min_size=1, max_connecting=3)
     assert (pool.idle_count, pool.in_use, pool.connecting) == (0, 0, 0)
@@ -60,13 +67,13 @@ def test_a_new_pool_is_empty_and_says_so(factory: ConnectionFactory) -> None:
 
 
 def test_an_adopted_connection_is_idle(factory: ConnectionFactory) -> None:
-    pool = Pool(ADDRESS, factory)
+    pool = ready_pool(factory)
     pool.add_connection(factory())
     assert (pool.idle_count, pool.in_use) == (1, 0)
 
 
 def test_a_full_pool_adopts_nothing(factory: ConnectionFactory) -> None:
-    pool = Pool(ADDRESS, factory, max_size=1)
+    pool = ready_pool(factory, max_size=1)
     one, two = factory(), factory()
     pool.add_connection(one)
     pool.add_connection(two)
@@ -75,7 +82,7 @@ def test_a_full_pool_adopts_nothing(factory: ConnectionFactory) -> None:
 
 
 def test_a_closed_connection_is_not_taken_in(factory: ConnectionFactory) -> None:
-    pool = Pool(ADDRESS, factory)
+    pool = ready_pool(factory)
     connection = factory()
     connection.close()
     pool.add_connection(connection)
@@ -83,59 +90,59 @@ def test_a_closed_connection_is_not_taken_in(factory: ConnectionFactory) -> None
 
 
 def test_pruning_opens_up_to_min_size(factory: ConnectionFactory) -> None:
-    pool = Pool(ADDRESS, factory, min_size=3, max_connecting=1)
-    pool.maintain()
+    pool = ready_pool(factory, min_size=3, max_connecting=1)
+    pool.fill()
     assert pool.idle_count == 3
-    pool.maintain()
+    pool.fill()
     assert len(factory.made) == 3
 
 
 def test_pruning_closes_what_is_idle_for_too_long(factory: ConnectionFactory) -> None:
-    pool = Pool(ADDRESS, factory, max_idle_ns=1000)
+    pool = ready_pool(factory, max_idle_ns=1000)
     pool.add_connection(factory())
     threading.Event().wait(0.01)
-    pool.maintain()
+    pool.prune()
     assert pool.idle_count == 0
     assert factory.made[0].closed
-    patient = Pool(ADDRESS, factory, max_idle_ns=60_000_000_000)
+    patient = ready_pool(factory, max_idle_ns=60_000_000_000)
     patient.add_connection(factory())
-    patient.maintain()
+    patient.prune()
     assert patient.idle_count == 1
 
 
 def test_a_connection_that_cannot_be_opened_leaves_the_counts_right(
     factory: ConnectionFactory,
 ) -> None:
-    pool = Pool(ADDRESS, factory, min_size=2)
+    pool = ready_pool(factory, min_size=2)
     factory.error = AutoReconnect("refused")
-    with pytest.raises(AutoReconnect):
-        pool.maintain()
+    pool.fill()
     assert (pool.idle_count, pool.in_use, pool.connecting) == (0, 0, 0)
     factory.error = None
-    pool.maintain()
+    pool.fill()
     assert pool.idle_count == 2
 
 
 def test_clearing_closes_what_is_idle(factory: ConnectionFactory) -> None:
-    pool = Pool(ADDRESS, factory)
+    pool = ready_pool(factory)
     pool.add_connection(factory())
     generation = pool.generation
     pool.clear()
     assert pool.idle_count == 0
     assert factory.made[0].closed
     assert pool.generation == generation + 1
+    pool.ready()
     pool.add_connection(factory())
     assert pool.idle_count == 1
 
 
 def test_closing_is_for_good(factory: ConnectionFactory) -> None:
-    pool = Pool(ADDRESS, factory, min_size=2)
-    pool.maintain()
+    pool = ready_pool(factory, min_size=2)
+    pool.fill()
     pool.close()
     pool.close()
     assert pool.closed
     assert all(each.closed for each in factory.made)
-    pool.maintain()
+    pool.fill()
     pool.add_connection(factory())
     assert pool.idle_count == 0
     assert factory.made[-1].closed
@@ -145,7 +152,7 @@ def test_closing_is_for_good(factory: ConnectionFactory) -> None:
 def test_a_child_starts_with_an_empty_pool_and_leaves_the_parent_s_open(
     factory: ConnectionFactory,
 ) -> None:
-    pool = Pool(ADDRESS, factory)
+    pool = ready_pool(factory)
     pool.add_connection(factory())
     pid = os.fork()
     if pid == 0:
@@ -188,11 +195,12 @@ def keepers() -> int:
 def test_a_keeper_tends_every_pool_and_goes_on_after_errors(factory: ConnectionFactory) -> None:
     broken = ConnectionFactory()
     broken.error = AutoReconnect("refused")
-    pools = Pool(ADDRESS, broken, min_size=1), Pool(ADDRESS, factory, min_size=2)
+    pools = ready_pool(broken, min_size=1), ready_pool(factory, min_size=2)
     topology = Tended(*pools)
     tending = maintenance.PoolMaintenance(topology)  # type: ignore[arg-type]
     assert wait_until(lambda: pools[1].idle_count == 2)
     pools[1].clear()
+    pools[1].ready()
     assert wait_until(lambda: pools[1].idle_count == 2)
     tending.stop()
     assert wait_until(lambda: keepers() == 0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mongokey._support.address import Address
 from mongokey.connection.connection import Connection
-from mongokey.errors import OperationFailure
+from mongokey.errors import OperationFailure, PoolClearedError
 from mongokey.pool.state import CallingWaiter, PoolDecisions, Waiter
 from mongokey.transport.stream import Stream
 
@@ -30,6 +32,12 @@ class Caller:
         self.woken += 1
 
 
+def ready_pool(**options: Any) -> PoolDecisions:
+    pool = PoolDecisions(**options)
+    pool.ready()
+    return pool
+
+
 def opened(pool: PoolDecisions, caller: int) -> Connection:
     """A connection that `caller` is told to open, and has opened."""
     assert pool.ask(Caller(caller).waiter) == "open"
@@ -43,7 +51,7 @@ def counts(pool: PoolDecisions) -> tuple[int, int, int, int]:
 
 
 def test_a_new_pool_tells_to_open() -> None:
-    pool = PoolDecisions(max_size=5)
+    pool = ready_pool(max_size=5)
     assert pool.take(A, 0) == (None, [])
     assert pool.ask(Caller(A).waiter) == "open"
     assert counts(pool) == (0, 0, 1, 0)
@@ -52,7 +60,7 @@ def test_a_new_pool_tells_to_open() -> None:
 
 
 def test_the_connection_used_last_is_used_first() -> None:
-    pool = PoolDecisions()
+    pool = ready_pool()
     one, two, three = opened(pool, A), opened(pool, B), opened(pool, C)
     for now, each in enumerate((two, one, three)):
         assert pool.give_back(each, now)
@@ -62,7 +70,7 @@ def test_the_connection_used_last_is_used_first() -> None:
 
 
 def test_what_was_idle_for_too_long_is_to_be_closed() -> None:
-    pool = PoolDecisions(max_idle_ns=100)
+    pool = ready_pool(max_idle_ns=100)
     one, two, three = opened(pool, A), opened(pool, A), opened(pool, A)
     pool.give_back(one, 0)
     pool.give_back(two, 50)
@@ -75,7 +83,7 @@ def test_what_was_idle_for_too_long_is_to_be_closed() -> None:
 
 
 def test_max_size_is_kept_and_who_comes_first_is_served_first() -> None:
-    pool = PoolDecisions(max_size=2, max_connecting=5)
+    pool = ready_pool(max_size=2, max_connecting=5)
     one, two = opened(pool, A), opened(pool, A)
     first, second, third = Caller(B), Caller(C), Caller(B)
     for each in (first, second, third):
@@ -99,7 +107,7 @@ def test_max_size_is_kept_and_who_comes_first_is_served_first() -> None:
 
 
 def test_max_connecting_is_kept() -> None:
-    pool = PoolDecisions(max_size=0, max_connecting=2)
+    pool = ready_pool(max_size=0, max_connecting=2)
     assert pool.ask(Caller(A).waiter) == "open"
     assert pool.ask(Caller(B).waiter) == "open"
     third, fourth = Caller(C), Caller(C)
@@ -115,7 +123,7 @@ def test_max_connecting_is_kept() -> None:
 
 
 def test_who_was_woken_in_vain_keeps_the_place_at_the_front() -> None:
-    pool = PoolDecisions(max_size=1)
+    pool = ready_pool(max_size=1)
     one = opened(pool, A)
     behind = Caller(C)
     assert pool.ask(behind.waiter) == "wait"
@@ -126,7 +134,7 @@ def test_who_was_woken_in_vain_keeps_the_place_at_the_front() -> None:
 
 
 def test_a_broken_connection_gives_its_place_to_the_next() -> None:
-    pool = PoolDecisions(max_size=1)
+    pool = ready_pool(max_size=1)
     one = opened(pool, A)
     waiting = Caller(B)
     assert pool.ask(waiting.waiter) == "wait"
@@ -137,7 +145,7 @@ def test_a_broken_connection_gives_its_place_to_the_next() -> None:
 
 
 def test_who_gives_up_passes_on_what_came_meanwhile() -> None:
-    pool = PoolDecisions(max_size=1)
+    pool = ready_pool(max_size=1)
     one = opened(pool, A)
     tired, next_one, last = Caller(B), Caller(C), Caller(B)
     for each in (tired, next_one, last):
@@ -158,15 +166,16 @@ def test_who_gives_up_passes_on_what_came_meanwhile() -> None:
 
 
 def test_an_older_generation_is_closed_when_it_comes_back() -> None:
-    pool = PoolDecisions(max_size=3)
+    pool = ready_pool(max_size=3)
     used, idle = opened(pool, A), opened(pool, A)
     pool.give_back(idle, 0)
     before = pool.generation
-    assert pool.clear() == [idle]
+    assert pool.clear() == ([idle], [used])
     assert pool.generation == before + 1
     assert counts(pool) == (1, 0, 0, 0)
     assert not pool.give_back(used, 1)
     assert counts(pool) == (0, 0, 0, 0)
+    pool.ready()
     # One that was begun before the pool was cleared is not new either.
     assert pool.ask(Caller(A).waiter) == "open"
     late = make_connection()
@@ -176,19 +185,27 @@ def test_an_older_generation_is_closed_when_it_comes_back() -> None:
     assert pool.give_back(fresh, 3)
 
 
-def test_a_pool_that_is_cleared_gives_a_turn_to_who_waits() -> None:
-    pool = PoolDecisions(max_size=1)
+def test_who_waits_when_the_pool_is_cleared_is_told_so_at_once() -> None:
+    pool = ready_pool(max_size=1)
     one = opened(pool, A)
-    waiting = Caller(B)
-    pool.ask(waiting.waiter)
-    assert pool.clear() == []
-    assert waiting.woken == 1
-    assert pool.ask(Caller(B).waiter, again=True) == "wait"
+    waiting = [Caller(B), Caller(C)]
+    for each in waiting:
+        pool.ask(each.waiter)
+    error = PoolClearedError("host: cleared")
+    assert pool.clear(error) == ([], [one])
+    for each in waiting:
+        assert each.woken == 1
+        assert type(each.waiter.error) is PoolClearedError
+        assert each.waiter.error is not error
+    assert counts(pool) == (1, 0, 0, 0)
+    assert pool.ask(Caller(B).waiter, again=True) == "paused"
+    pool.ready()
+    assert pool.ask(Caller(B).waiter) == "wait"
     assert not pool.give_back(one, 0)
 
 
 def test_a_refused_login_is_told_to_all_who_wait() -> None:
-    pool = PoolDecisions(max_size=0, max_connecting=1)
+    pool = ready_pool(max_size=0, max_connecting=1)
     assert pool.ask(Caller(A).waiter) == "open"
     waiting = [Caller(B), Caller(C)]
     for each in waiting:
@@ -205,7 +222,7 @@ def test_a_refused_login_is_told_to_all_who_wait() -> None:
 
 
 def test_a_thread_does_not_wait_for_itself() -> None:
-    pool = PoolDecisions(max_size=1)
+    pool = ready_pool(max_size=1)
     one = opened(pool, A)
     assert pool.ask(Caller(A, stops_thread=True).waiter) == "held by caller"
     # Where the wait stops nobody else in the thread, what it holds may come back.
@@ -213,14 +230,14 @@ def test_a_thread_does_not_wait_for_itself() -> None:
     assert pool.ask(Caller(B, stops_thread=True).waiter) == "wait"
     pool.give_back(one, 0)
     assert pool.waiting_count == 1
-    opening = PoolDecisions(max_size=1)
+    opening = ready_pool(max_size=1)
     assert opening.ask(Caller(A, stops_thread=True).waiter) == "open"
     assert opening.ask(Caller(A, stops_thread=True).waiter) == "held by caller"
 
 
 def test_who_interrupts_a_waiting_thread_goes_before_it() -> None:
     """A signal handler or a destructor: the wait under it goes on only after this one."""
-    pool = PoolDecisions(max_size=1)
+    pool = ready_pool(max_size=1)
     one = opened(pool, A)
     below, other, above = (Caller(each, stops_thread=True) for each in (B, C, B))
     for each in (below, other, above):
@@ -232,7 +249,7 @@ def test_who_interrupts_a_waiting_thread_goes_before_it() -> None:
 
 
 def test_a_closed_pool_keeps_nothing_and_wakes_everybody() -> None:
-    pool = PoolDecisions(max_size=2)
+    pool = ready_pool(max_size=2)
     used, idle = opened(pool, A), opened(pool, A)
     waiting = [Caller(B), Caller(C)]
     for each in waiting:
@@ -250,7 +267,7 @@ def test_a_closed_pool_keeps_nothing_and_wakes_everybody() -> None:
 
 
 def test_a_forked_child_begins_with_nothing() -> None:
-    pool = PoolDecisions(max_size=2)
+    pool = ready_pool(max_size=2)
     used, idle = opened(pool, A), opened(pool, A)
     pool.give_back(idle, 0)
     pool.ask(Caller(B).waiter)
@@ -265,7 +282,7 @@ def test_a_forked_child_begins_with_nothing() -> None:
 
 def test_many_callers_over_a_long_time_never_pass_the_limits() -> None:
     """A simulation by turns: nobody is forgotten, none is served twice."""
-    pool = PoolDecisions(max_size=3, max_connecting=2)
+    pool = ready_pool(max_size=3, max_connecting=2)
     waiting: dict[int, Caller] = {}
     held: dict[int, Connection] = {}
     opening: list[int] = []
@@ -305,7 +322,7 @@ def test_many_callers_over_a_long_time_never_pass_the_limits() -> None:
 
 
 def test_a_waiter_without_a_way_to_be_woken_is_refused() -> None:
-    pool = PoolDecisions(max_size=1)
+    pool = ready_pool(max_size=1)
     one = opened(pool, A)
     pool.ask(Waiter())
     with pytest.raises(NotImplementedError):

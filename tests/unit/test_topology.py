@@ -60,6 +60,9 @@ class Pool:
         self.adopted: list[Connection] = []
         self.closed = False
 
+    def ready(self) -> None:
+        """It is: its connection is there."""
+
     def add_connection(self, connection: Connection) -> None:
         self.adopted.append(connection)
 

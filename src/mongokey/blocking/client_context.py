@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mongokey.auth.login import LoginResult
     from mongokey.client_options import ClientOptions
     from mongokey.connection.connection import Connection
+    from mongokey.connection.openings import Opening
     from mongokey.connection.settings import ConnectionSettings
     from mongokey.execution.blocking import BlockingExecutor
     from mongokey.handshake import HelloReply
@@ -131,26 +132,30 @@ class ClientContext:
             warner.remember_caller()
 
     def connect(
-        self, address: AddressLike, judge: Callable[[HelloReply], None], to_be_used: bool
+        self,
+        address: AddressLike,
+        judge: Callable[[HelloReply], None],
+        to_be_used: bool,
+        opening: Opening | None = None,
     ) -> Connection:
         """A connection, logged in, whose server `judge` has nothing against; for `Topology`."""
         # Late: handshake and login are loaded by the first connection.
         establish = imported_once("mongokey.connection.establish")
         connection: Connection
         connection, result = establish.open_connection(
-            address, self.settings(), judge, to_be_used=to_be_used
+            address, self.settings(), judge, to_be_used=to_be_used, opening=opening
         )
         if self.on_login is not None:
             self.on_login(address, result)
         return connection
 
-    def connect_for_pool(self, address: AddressLike) -> Connection:
+    def connect_for_pool(self, address: AddressLike, opening: Opening) -> Connection:
         """One more connection of the pool for `address`, if its server is still what it was."""
         topology = self.topology()
         if topology is None:
             raise InvalidOperation("Cannot use MongoClient after close")
         return self.connect(
-            address, partial(topology.review, address), topology.is_selected(address)
+            address, partial(topology.review, address), topology.is_selected(address), opening
         )
 
     def make_pool(self, address: AddressLike) -> Pool:

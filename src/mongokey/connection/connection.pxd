@@ -21,7 +21,11 @@ cdef class Connection(MessageBuffer):
     cdef readonly bint supports_retryable_writes
     cdef readonly bint supports_cluster_time
     # The pool's bookkeeping; times are CLOCK_MONOTONIC nanoseconds.
-    cdef uint64_t generation
+    cdef readonly int64_t id                # counts from 1 in each pool
+    cdef readonly uint64_t generation       # of the pool, or of the service, when it was begun
+    cdef readonly object service_id         # behind a load balancer: which service; or None
+    cdef readonly bint stale                # of an older generation: to be closed at checkin
+    cdef readonly str interruption          # why the pool has closed it while it was used, or None
     cdef int64_t idle_since_ns
     cdef unsigned long held_by              # the thread that has checked it out; 0: none
     # What a login on the open connection needs (`establish.reauthenticate`); None without one.

@@ -34,6 +34,21 @@ class Connection(MessageBuffer):
     @property
     def supports_cluster_time(self) -> bool: ...
     @property
+    def id(self) -> int:
+        """Counts from 1 in each pool."""
+    @property
+    def generation(self) -> int:
+        """The pool's, or the service's behind a load balancer, when it was begun."""
+    @property
+    def service_id(self) -> Any:
+        """Which service it leads to behind a load balancer; None without one."""
+    @property
+    def stale(self) -> bool:
+        """Whether the pool has a newer generation."""
+    @property
+    def interruption(self) -> str | None:
+        """Why the pool has closed it while it was in use; None if it has not."""
+    @property
     def closed(self) -> bool: ...
     def accept_hello(self, hello: HelloReply) -> None: ...
     def command(

@@ -12,7 +12,7 @@ from mongokey._support.deadline cimport Deadline
 from mongokey.transport.stream cimport Stream, expect_message
 from mongokey.wire.message_buffer cimport MessageBuffer
 
-from mongokey.errors import ProtocolError
+from mongokey.errors import AutoReconnect, PoolClearedError, ProtocolError
 
 # The limits that hold until the server's hello gives its own (wire protocol specification).
 cdef int DEFAULT_MAX_BSON = 16 * 1024 * 1024
@@ -52,9 +52,11 @@ cdef class Connection(MessageBuffer):
         """Send the message in `out`."""
         try:
             self.stream.write(self.out.data, self.out.size, deadline)
-        except BaseException:
+        except BaseException as error:
             # Half a message may be out: nothing else may be sent here.
             self.close()
+            if self.interruption is not None and isinstance(error, AutoReconnect):
+                raise PoolClearedError(self.interruption) from error
             raise
         return self.sent()
 
@@ -75,9 +77,11 @@ cdef class Connection(MessageBuffer):
                     incoming.data + incoming.size, incoming.capacity - incoming.size, deadline
                 )
             return self.end_reply()
-        except BaseException:
+        except BaseException as error:
             # The rest of that reply may still arrive: the connection cannot be used again.
             self.close()
+            if self.interruption is not None and isinstance(error, AutoReconnect):
+                raise PoolClearedError(self.interruption) from error
             raise
 
     cdef bint reusable(self) except -1:

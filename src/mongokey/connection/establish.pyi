@@ -4,6 +4,7 @@ from mongokey._support.address import AddressLike
 from mongokey._support.deadline import Deadline
 from mongokey.auth.login import LoginResult
 from mongokey.connection.connection import Connection
+from mongokey.connection.openings import Opening
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.handshake import HelloReply
 
@@ -15,12 +16,13 @@ def open_connection(
     judge: Judge | None = None,
     *,
     to_be_used: bool = True,
+    opening: Opening | None = None,
 ) -> tuple[Connection, LoginResult]:
     """A connection to `address` that has said hello and is logged in.
 
     `judge` is given the server's hello (a `HelloReply`) before anybody logs in, and raises what it
     has against using that server. `to_be_used` says that it can have nothing: then a login may go
-    along with hello.
+    along with hello. `opening` is told of streams and hello, for the pool that may give this up.
 
     The lesser of `connectTimeoutMS` and `timeoutMS` bounds all of it together. Raises
     `NetworkTimeout` or `AutoReconnect` when the server cannot be reached or falls silent,

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t
 from mongokey._support.deadline cimport Deadline, earliest
 from mongokey.auth.login cimport Command, Greeting, LoginResult
 from mongokey.connection cimport connection as connections
-from mongokey.connection.openings cimport Openings
+from mongokey.connection.openings cimport Opening, Openings
 from mongokey.connection.settings cimport ConnectionSettings
 from mongokey.transport.stream cimport Stream, monotonic_ns
 
@@ -41,12 +41,13 @@ def open_connection(
     judge=None,
     *,
     bint to_be_used=True,
+    Opening opening=None,
 ):
     """A connection to `address` that has said hello and is logged in.
 
     `judge` is given the server's hello (a `HelloReply`) before anybody logs in, and raises what it
     has against using that server. `to_be_used` says that it can have nothing: then a login may go
-    along with hello.
+    along with hello. `opening` is told of streams and hello, for the pool that may give this up.
 
     The lesser of `connectTimeoutMS` and `timeoutMS` bounds all of it together. Raises
     `NetworkTimeout` or `AutoReconnect` when the server cannot be reached or falls silent,
@@ -59,7 +60,10 @@ def open_connection(
     cdef Stream stream = None
     cdef LoginResult result
     cdef Deadline deadline = None
-    if openings.closed:
+    if opening is not None:
+        opening.begin(openings)
+        openings = opening
+    if openings.ended():
         raise openings.refuse()
     if settings.limit is not None:
         deadline = settings.limit.start()
@@ -73,7 +77,7 @@ def open_connection(
             stream = settings.tls.wrap(stream, host, deadline, hold=True)
             openings.add(stream)
         connection = Connection(stream, address)
-        result = _log_in(connection, settings, deadline, judge, to_be_used)
+        result = _log_in(connection, settings, deadline, judge, to_be_used, openings)
         settings.hello_seen.add(address)
         if result.mechanism is not None:
             connection.login, connection.settings = result, settings
@@ -82,7 +86,7 @@ def open_connection(
     except (AutoReconnect, ProtocolError, Cancelled) as error:
         if stream is not None:
             stream.close()
-        if openings.closed:
+        if openings.ended():
             raise openings.refuse() from error
         if stream is not None and not isinstance(error, Cancelled):
             with late_imports:
@@ -101,7 +105,7 @@ def open_connection(
             openings.remove(made)
         if stream is not None and stream is not made:
             openings.remove(stream)
-    if openings.closed:
+    if openings.ended():
         stream.close()
         raise openings.refuse()
     return connection, result
@@ -120,6 +124,7 @@ cdef LoginResult _log_in(
     Deadline deadline,
     judge,
     bint to_be_used,
+    Openings openings,
 ):
     """Say hello on an open connection, have the server judged, and log in (`auth.login`)."""
     cdef Greeting greeting
@@ -136,15 +141,17 @@ cdef LoginResult _log_in(
         subject=_subject(settings),
         to_be_used=to_be_used,
     )
-    greeting = _drive(steps, connection, settings, deadline)
+    greeting = _drive(steps, connection, settings, deadline, openings)
     hello = greeting.hello
     assert hello is not None, "it was greeted"
     connection.accept_hello(hello)
+    if isinstance(openings, Opening):
+        (<Opening>openings).greeted(hello)
     if judge is not None:
         judge(hello)
     if exposure is not None and not to_be_used:
         exposure.warn(connection.stream, connection.address)
-    return _drive(authenticate(greeting), connection, settings, deadline)
+    return _drive(authenticate(greeting), connection, settings, deadline, openings)
 
 
 def reauthenticate(connections.Connection connection not None, Deadline deadline=None):
@@ -171,10 +178,10 @@ def reauthenticate(connections.Connection connection not None, Deadline deadline
     openings = settings.openings
     openings.add(connection.stream)
     try:
-        login.saved_state = _drive(steps, connection, settings, deadline)
+        login.saved_state = _drive(steps, connection, settings, deadline, openings)
     except BaseException as error:
         connection.close()
-        if openings.closed and isinstance(error, (AutoReconnect, Cancelled)):
+        if openings.ended() and isinstance(error, (AutoReconnect, Cancelled)):
             raise openings.refuse() from error
         raise
     finally:
@@ -186,6 +193,7 @@ cdef object _drive(
     connections.Connection connection,
     ConnectionSettings settings,
     Deadline deadline,
+    Openings openings,
 ):
     """Send the login's commands, do its work, and return what it comes to."""
     cdef object step
@@ -204,7 +212,7 @@ cdef object _drive(
                 except NetworkTimeout as error:
                     raise _too_slow(error, command, settings) from error
             else:
-                deadline = _run(step, settings, deadline)
+                deadline = _run(step, settings, deadline, openings)
                 answer = None
     except BaseException:
         # A login that is given up ends here and now, whoever still holds the error's traceback:
@@ -223,11 +231,13 @@ cdef object _too_slow(object error, Command step, ConnectionSettings settings):
     return NetworkTimeout(f"{error}, in the login{who}{how}", error.errors)
 
 
-cdef Deadline _run(object work, ConnectionSettings settings, Deadline deadline):
+cdef Deadline _run(
+    object work, ConnectionSettings settings, Deadline deadline, Openings openings
+):
     """Do `work` within the deadline; returns it, later by what was done interactively."""
     cdef int64_t began_ns
     left = None if deadline is None else deadline.left_s
-    work.cancelled = settings.openings.is_closed
+    work.cancelled = openings.is_closed
     if not work.interactive:
         work.run(left)
         return deadline

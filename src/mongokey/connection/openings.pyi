@@ -1,4 +1,5 @@
-from mongokey.errors import InvalidOperation
+from mongokey.errors import MongoError
+from mongokey.handshake import HelloReply
 from mongokey.transport import Stream
 
 class Openings:
@@ -14,5 +15,16 @@ class Openings:
         """`stream` is a pool's now, or closed."""
     def end(self) -> None:
         """Close them all; who waits for one of them gets an error at once."""
-    def refuse(self) -> InvalidOperation:
+    def refuse(self) -> MongoError:
         """The error of who opens a connection of a closed client."""
+
+class Opening(Openings):
+    """One connection that is being made for a pool, which may give it up by `end`."""
+
+    @property
+    def hello(self) -> HelloReply | None:
+        """What the server said, once it has."""
+    def begin(self, client: Openings) -> None:
+        """It is one of those of `client`: it ends with them."""
+    def greeted(self, hello: HelloReply) -> None:
+        """The server has said hello; what is left is the login."""

@@ -1,8 +1,8 @@
 """A client's maintenance thread: it prunes pools (`maxIdleTimeMS`, `minPoolSize`) and does the
 housekeeping that must not delay a call.
 
-It knows pools only through `maintain`, and housekeeping as a callable. It must not keep the client
-alive, nor raise anything into its calls.
+It knows pools only through `prune` and `fill`, and housekeeping as a callable. It must not keep the
+client alive, nor raise anything into its calls.
 """
 
 from __future__ import annotations
@@ -14,18 +14,13 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from mongokey._support.fork import call_after_fork
-from mongokey.errors import ConfigurationError, MongoError, OperationFailure
 from mongokey.transport.stream import monotonic_ns
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from mongokey.pool.pool import Pool
     from mongokey.topology.topology import Topology
 
 _PERIOD_S = 1.0
-# A pool whose login was refused is left alone for so many periods, twice as many each time: each
-# try may count against an account that locks, or ask a person again.
-_FIRST_REST, _LONGEST_REST = 4, 256
 
 
 class PoolMaintenance:
@@ -101,7 +96,6 @@ class PoolMaintenance:
             unstarted.append(True)
 
     def _run_until_stopped(self, calls: SimpleQueue[Callable[[], object] | None]) -> None:
-        rests: weakref.WeakKeyDictionary[Pool, Backoff] = weakref.WeakKeyDictionary()
         tidied = True
         due = monotonic_ns() + _PERIOD_S * 1e9
         while True:
@@ -113,7 +107,7 @@ class PoolMaintenance:
                 if not tidied:
                     tidied = self._tidied()
                 if self._prunes:
-                    self._prune(rests)
+                    self._prune()
                 continue
             if job is _end:
                 return
@@ -126,26 +120,14 @@ class PoolMaintenance:
     def _tidied(self) -> bool:
         return self._tidy is None or self._tidy() is not False
 
-    def _prune(self, rests: weakref.WeakKeyDictionary[Pool, Backoff]) -> None:
+    def _prune(self) -> None:
         topology = self._topology()
         if topology is None:
             return
         for pool in topology.pools:
-            rest = rests.get(pool)
-            if rest is not None and rest.left:
-                rest.left -= 1
-                continue
-            try:
-                pool.maintain()
-                rests.pop(pool, None)
-            except (OperationFailure, ConfigurationError):
-                # The login was refused; the next operation will say so.
-                before = _FIRST_REST // 2 if rest is None else rest.length
-                rests[pool] = Backoff(min(2 * before, _LONGEST_REST))
-            except (MongoError, Warning):
-                # The server cannot be reached now, or warnings are errors; the next operation
-                # will say so.
-                continue
+            pool.prune()
+            if pool.wants_connections():
+                pool.fill()
 
     def reset_after_fork(self) -> None:
         """In a forked child: the thread does not live on there."""
@@ -160,12 +142,3 @@ class PoolMaintenance:
 
 def _end() -> None:
     """The job after which the thread ends."""
-
-
-class Backoff:
-    """How long a pool is left alone: periods left, and how many they were at first."""
-
-    __slots__ = ("left", "length")
-
-    def __init__(self, length: int) -> None:
-        self.left = self.length = length

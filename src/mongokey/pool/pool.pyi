@@ -1,8 +1,10 @@
 from collections.abc import Callable
+from typing import Any
 
 from mongokey._support.address import AddressLike
 from mongokey._support.deadline import Timeout
 from mongokey.connection.connection import Connection
+from mongokey.connection.openings import Opening
 from mongokey.handshake import HelloReply
 from mongokey.pool.state import PoolState
 
@@ -10,19 +12,58 @@ class Pool(PoolState):
     def __init__(
         self,
         address: AddressLike,
-        connect: Callable[[], Connection],
+        connect: Callable[[Opening], Connection],
         *,
         max_size: int = 100,
         min_size: int = 0,
         max_connecting: int = 2,
         max_idle_ns: int = 0,
         wait_queue_timeout: Timeout | None = None,
+        publisher: Any = None,
+        on_connect_failure: Callable[..., object] | None = None,
+        load_balanced: bool = False,
     ) -> None: ...
     @property
     def address(self) -> AddressLike: ...
     @property
     def description(self) -> HelloReply: ...
-    def add_connection(self, connection: Connection) -> None: ...
-    def maintain(self) -> None: ...
-    def clear(self) -> None: ...
-    def close(self) -> None: ...
+    def check_out(self) -> Connection:
+        """A connection for the caller alone, until `check_in`.
+
+        Raises `WaitQueueTimeoutError`, `PoolClearedError` while the pool is paused or when it is
+        cleared, `InvalidOperation` where only the caller's own thread could give one back or the
+        client is closed, or what making a connection raises.
+        """
+    def check_in(self, connection: Connection) -> None:
+        """Take back a connection that `check_out` has returned."""
+    def add_connection(self, connection: Connection) -> None:
+        """Put in a connection that was made outside, such as the one that found the server."""
+    def ready(self) -> None:
+        """The server was checked: connections may be had. Nothing if that is known."""
+    def clear(
+        self,
+        error: BaseException | None = None,
+        *,
+        service_id: Any = None,
+        interrupt: bool = False,
+    ) -> None:
+        """Begin a new generation: close what is idle, let what is in use be closed when it comes
+        back, and pause until `ready`; who waits gets `PoolClearedError` at once.
+
+        `error` is why. `interrupt` closes what is in use, or is being opened, too: who uses it gets
+        `PoolClearedError`. Behind a load balancer this is about the connections to `service_id`
+        (None: all), nothing is paused, and who waits goes on waiting.
+        """
+    def close(self, *, removed: bool = False) -> None:
+        """Close the pool for good. Who waits, or comes later, gets `InvalidOperation`: the client
+        is closed; or, if its server was `removed` from the deployment, `PoolClearedError`."""
+    def prune(self) -> None:
+        """Close what was idle for longer than `maxIdleTimeMS`; never waits."""
+    def wants_connections(self) -> bool:
+        """Whether `fill` would open connections: there are fewer than `minPoolSize`, the pool is
+        ready, and it was not just now that a login was refused."""
+    def fill(self) -> None:
+        """Open connections up to `minPoolSize`; waits for them, in a thread that may.
+
+        What goes wrong is told to `on_connect_failure`, and to the operation that comes next.
+        """

@@ -7,26 +7,38 @@ callable) nor what is sent.
 """
 
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 from mongokey._support.deadline cimport Deadline, Timeout
 from mongokey.connection.connection cimport Connection
+from mongokey.connection.openings cimport Opening
 from mongokey.pool.state cimport (
     CLOSED,
     HELD_BY_CALLER,
     OPEN,
+    PAUSED,
     WAIT_FOR_BORROWED,
+    Cleared,
     PoolState,
     Waiter,
     expired,
     lend,
     pop_idle,
+    refuse_all,
 )
 from mongokey.transport.stream cimport monotonic_ns
 
 from mongokey._support.address import format_address
 from mongokey._support.fork import call_after_fork
-from mongokey.errors import InvalidOperation, OperationFailure, WaitQueueTimeoutError
+from mongokey._support.lazy import late_imports
+from mongokey.errors import (
+    ConfigurationError,
+    InvalidOperation,
+    MongoError,
+    OperationFailure,
+    PoolClearedError,
+    WaitQueueTimeoutError,
+)
 
 # A connection idle for longer than this is asked whether the server has closed it before it is
 # used again; sooner, the question would cost more than the rare retry it saves.
@@ -34,6 +46,14 @@ cdef int64_t CHECK_AFTER_NS = 1_000_000_000
 
 # How long a caller waits for a connection that housekeeping has; then it opens another.
 cdef double GIVE_BACK_S = 0.1
+
+# A pool whose login was refused is not filled for so long, twice as long each time: each try may
+# count against an account that locks, or ask a person again.
+cdef int64_t FIRST_REST_NS = 4_000_000_000
+cdef int64_t LONGEST_REST_NS = 256_000_000_000
+
+# Characters of another operation's error that a `PoolClearedError` shows.
+cdef Py_ssize_t LONGEST_CAUSE = 400
 
 
 cdef class ThreadWaiter(Waiter):
@@ -55,10 +75,32 @@ cdef class ThreadWaiter(Waiter):
         return 0
 
 
-cdef class Pool(PoolState):
-    """Connections to `address`, made by calling `connect()`.
+cdef class PoolOpening(Opening):
+    """A connection that the pool is making."""
 
-    `max_size` 0 means no limit; `max_idle_ns` 0 and `wait_queue_timeout` None mean none.
+    cpdef int greeted(self, hello) except -1:
+        Opening.greeted(self, hello)
+        if self.pool.load_balanced and self.service_id is None and hello.service_id is not None:
+            self.generation = self.pool.join_service(hello.service_id)
+            self.service_id = hello.service_id
+        return 0
+
+    def refuse(self):
+        """The error of who goes on making it."""
+        if self.closed and not self.pool.closed:
+            return self.pool._cleared_error()
+        return Opening.refuse(self)
+
+
+cdef class Pool(PoolState):
+    """Connections to `address`, made by calling `connect(opening)`, with an `Opening` that ends
+    when the pool gives that connection up.
+
+    `max_size` 0 means no limit; `max_idle_ns` 0 and `wait_queue_timeout` None mean none. The pool
+    starts paused, and is `ready` once its server was checked; one that is `load_balanced` always
+    is. `publisher`, if given, is told of the pool's events. `on_connect_failure(error, generation)`
+    is called when a connection could not be made, before anybody is told; behind a load balancer
+    only after the server's hello, and then with `service_id=`.
     """
 
     def __init__(
@@ -71,17 +113,30 @@ cdef class Pool(PoolState):
         Py_ssize_t max_connecting=2,
         int64_t max_idle_ns=0,
         Timeout wait_queue_timeout=None,
+        publisher=None,
+        on_connect_failure=None,
+        bint load_balanced=False,
     ):
         if not isinstance(address, tuple):
             raise TypeError(f"an address is (host, port), not {address!r}")
+        PoolState.__init__(
+            self,
+            max_size=max_size,
+            min_size=min_size,
+            max_connecting=max_connecting,
+            max_idle_ns=max_idle_ns,
+            load_balanced=load_balanced,
+        )
         self.address = address
         self.connect = connect
-        self.max_size = max_size
-        self.min_size = min_size
-        self.max_connecting = max_connecting
-        self.max_idle_ns = max_idle_ns
         self.wait_queue_timeout = wait_queue_timeout
+        self.publisher = publisher
+        self.on_connect_failure = on_connect_failure
+        self.under_way = []
+        self.may_fill = load_balanced
         call_after_fork(self)
+        if self._observed():
+            publisher.pool_created(address, self._options())
 
     def reset_after_fork(self):
         """In a forked child: let go of the parent's connections without touching them."""
@@ -89,20 +144,73 @@ cdef class Pool(PoolState):
         # belong to the parent.
         idle = self.take_all_idle()
         self.forget()
+        self.under_way = []
         for connection in idle:
             (<Connection>connection).close()
+
+    cdef bint _observed(self) except -1:
+        return self.publisher is not None and self.publisher.pools
+
+    def _options(self):
+        """What differs from the defaults, under the options' names, for events."""
+        options = {}
+        if self.max_size != 100:
+            options["maxPoolSize"] = self.max_size
+        if self.min_size:
+            options["minPoolSize"] = self.min_size
+        if self.max_idle_ns:
+            options["maxIdleTimeMS"] = self.max_idle_ns // 1_000_000
+        if self.wait_queue_timeout is not None:
+            options["waitQueueTimeoutMS"] = self.wait_queue_timeout.ns // 1_000_000
+        if self.max_connecting != 2:
+            options["maxConnecting"] = self.max_connecting
+        return options
+
+    # -- checking out and in --------------------------------------------------------------------
 
     cdef Connection checkout(self):
         """A connection for the caller alone, until `checkin`.
 
-        Raises `WaitQueueTimeoutError`, `InvalidOperation` where only the caller's own thread could
-        give one back, or what making a connection raises.
+        Raises `WaitQueueTimeoutError`, `PoolClearedError`, `InvalidOperation` where only the
+        caller's own thread could give one back or the client is closed, or what making a connection
+        raises.
         """
         cdef int64_t now = monotonic_ns()
-        cdef Connection connection = self._take_idle(now)
+        cdef Connection connection
+        if self.publisher is not None and self._observed():
+            return self._checkout_observed(now)
+        connection = self._take_idle(now)
         if connection is not None:
             return connection
         return self._checkout_slowly(now)
+
+    cdef Connection _checkout_observed(self, int64_t started_ns):
+        cdef Connection connection
+        self.publisher.checkout_started(self.address)
+        try:
+            connection = self._take_idle(monotonic_ns())
+            if connection is None:
+                connection = self._checkout_slowly(started_ns)
+        except BaseException as error:
+            reason = "connectionError"
+            if isinstance(error, WaitQueueTimeoutError):
+                reason = "timeout"
+            elif self.closed and isinstance(error, InvalidOperation):
+                reason = "poolClosed"
+            self.publisher.checkout_failed(
+                self.address, reason, monotonic_ns() - started_ns, error
+            )
+            raise
+        self.publisher.checked_out(self.address, connection.id, monotonic_ns() - started_ns)
+        return connection
+
+    def check_out(self):
+        """A connection, until `check_in`: `checkout` for callers in Python."""
+        return self.checkout()
+
+    def check_in(self, Connection connection not None):
+        """Take back a connection that `check_out` has returned."""
+        self.checkin(connection)
 
     cdef Connection _take_idle(self, int64_t now):
         """The most recently used idle connection that is still good, lent to this thread, or
@@ -115,7 +223,7 @@ cdef class Pool(PoolState):
             if expired(self, connection, now) or (
                 now - connection.idle_since_ns > CHECK_AFTER_NS and connection.stream.stale()
             ):
-                self._drop(connection)
+                self._drop(connection, "idle" if expired(self, connection, now) else "error")
             else:
                 lend(self, connection, PyThread_get_thread_ident())
                 return connection
@@ -126,10 +234,11 @@ cdef class Pool(PoolState):
         `wait_s`, one that comes back within so many seconds, in turn."""
         cdef Connection connection = None
         cdef ThreadWaiter waiter
-        if self.closed:
+        cdef int64_t started_ns = monotonic_ns()
+        if self.closed or self.paused:
             return None
         if not self.waiters:
-            connection = self._take_idle(monotonic_ns())
+            connection = self._take_idle(started_ns)
         elif wait_s > 0:
             waiter = ThreadWaiter()
             self.enqueue(waiter)
@@ -142,6 +251,12 @@ cdef class Pool(PoolState):
                     connection = self.withdraw(waiter)
         if connection is not None:
             self.borrowed += 1
+            if self._observed():
+                # Told only now: who finds none did not try hard.
+                self.publisher.checkout_started(self.address)
+                self.publisher.checked_out(
+                    self.address, connection.id, monotonic_ns() - started_ns
+                )
         return connection
 
     cdef int give_back(self, Connection connection) except -1:
@@ -169,9 +284,15 @@ cdef class Pool(PoolState):
                     return connection
             todo = self.request(waiter, again, waited)
             if todo == OPEN:
-                return self._open()
+                connection = self._open()
+                if connection is not None:
+                    return connection
+                again = True
+                continue
+            if todo == PAUSED:
+                raise self._cleared_error()
             if todo == CLOSED:
-                raise InvalidOperation("Cannot use MongoClient after close")
+                raise self._closed_error()
             if todo == HELD_BY_CALLER:
                 raise InvalidOperation(self._held_by_caller())
             again = True
@@ -221,37 +342,129 @@ cdef class Pool(PoolState):
             f"raise {limit.partition('=')[0]}, or do not use the client there"
         )
 
+    def _closed_error(self):
+        if self.removed:
+            return PoolClearedError(
+                f"{self._peer()}: this server is no longer one of the deployment; the operation "
+                f"can be tried again on another"
+            )
+        return InvalidOperation("Cannot use MongoClient after close")
+
+    def _cleared_error(self):
+        """Why there is no connection to be had, and none can be waited for."""
+        if self.cleared_by is None:
+            why = "its server has not answered a check yet"
+        else:
+            why = f"its pool was cleared because another operation failed: {self.cleared_by}"
+        return PoolClearedError(
+            f"{self._peer()}: no connection to be had, {why}; the operation can be tried again, "
+            f"once the server answers"
+        )
+
+    # -- opening and closing --------------------------------------------------------------------
+
     cdef Connection _open(self):
-        """Open the connection that this thread was told to open, and lend it to it."""
+        """Open the connection that this thread was told to open, and lend it to it. None: it is of
+        an older generation by now, and another may be asked for."""
         cdef Connection connection
         cdef unsigned long thread = PyThread_get_thread_ident()
-        cdef uint64_t generation = self.generation
+        cdef PoolOpening opening = PoolOpening()
+        opening.pool = self
+        opening.generation = self.generation
+        self.last_id += 1
+        opening.id = self.last_id
+        opening.created_ns = monotonic_ns()
+        self.under_way.append(opening)
         try:
-            connection = self.connect()
+            if self._observed():
+                self.publisher.connection_created(self.address, opening.id)
+            connection = self.connect(opening)
         except BaseException as error:
-            self.end_opening(thread)
-            if isinstance(error, OperationFailure):
-                self.refuse_waiting(error)
-            self.wake_next()
+            self._failed_to_open(opening, error, thread)
             raise
-        self.end_opening(thread)
-        self.opened_one(connection, generation, thread)
+        self._end(opening, thread)
+        connection.id = opening.id
+        connection.service_id = opening.service_id
+        if self.closed or opening.closed or opening.generation != self.generation_of(
+            opening.service_id
+        ):
+            if opening.service_id is not None:
+                self.leave_service(opening.service_id)
+            self._close(connection, "poolClosed" if self.closed else "stale")
+            self.wake_next()
+            if self.closed:
+                raise self._closed_error()
+            if self.paused:
+                raise self._cleared_error()
+            return None
+        self.opened_one(connection, opening.generation, thread)
         self.description = connection.hello
+        if self._observed():
+            self.publisher.connection_ready(
+                self.address, opening.id, monotonic_ns() - opening.created_ns
+            )
         self.wake_next()
         return connection
+
+    cdef int _end(self, PoolOpening opening, unsigned long thread) except -1:
+        """It is over, in one way or the other. In a forked child it was the parent's."""
+        if opening in self.under_way:
+            self.under_way.remove(opening)
+        self.end_opening(thread)
+        return 0
+
+    cdef int _failed_to_open(
+        self, PoolOpening opening, object error, unsigned long thread
+    ) except -1:
+        cdef bint told = isinstance(error, Exception) and not (self.closed or opening.closed)
+        try:
+            if opening.hello is None and told:
+                with late_imports:
+                    from mongokey.pool.backpressure import label_overload
+
+                label_overload(error)
+            if isinstance(error, OperationFailure):
+                # First: the others are told so too, and not that the pool was cleared.
+                self.refuse_waiting(error)
+            if self.on_connect_failure is not None and told:
+                if not self.load_balanced:
+                    self.on_connect_failure(error, opening.generation)
+                elif opening.service_id is not None:
+                    self.on_connect_failure(
+                        error, opening.generation, service_id=opening.service_id
+                    )
+        finally:
+            self._end(opening, thread)
+            if opening.service_id is not None:
+                self.leave_service(opening.service_id)
+            self.wake_next()
+            if self._observed():
+                reason = "stale" if opening.closed else "error"
+                self.publisher.connection_closed(self.address, opening.id, reason, error)
+        return 0
 
     cdef int checkin(self, Connection connection) except -1:
         """Take back a connection; one that is closed or of an older generation is dropped."""
         cdef bint reusable = connection.reusable()
         if reusable:
             connection.trim_buffers()
+        if self.publisher is not None and self._observed():
+            self.publisher.checked_in(self.address, connection.id)
         if not self.take_back(connection, reusable, monotonic_ns()):
-            connection.close()
+            if connection.stale:
+                self._close(connection, "stale")
+            else:
+                self._close(connection, "error" if not reusable else "poolClosed")
         return 0
 
-    cdef int _drop(self, Connection connection) except -1:
+    cdef int _drop(self, Connection connection, str reason) except -1:
         """Close a connection, which is then no longer one of the pool's."""
         self.remove(connection)
+        return self._close(connection, reason)
+
+    cdef int _close(self, Connection connection, str reason) except -1:
+        if self._observed():
+            self.publisher.connection_closed(self.address, connection.id, reason)
         connection.close()
         return 0
 
@@ -261,54 +474,135 @@ cdef class Pool(PoolState):
     def add_connection(self, Connection connection not None):
         """Put in a connection that was made outside, such as the one that found the server."""
         self.description = connection.hello
-        if self.max_size and self.idle_count + self.in_use + self.connecting >= self.max_size:
+        if self.paused or (
+            self.max_size and self.idle_count + self.in_use + self.connecting >= self.max_size
+        ):
             connection.close()
             return
+        self.last_id += 1
+        connection.id = self.last_id
         self.opened_one(connection, self.generation, PyThread_get_thread_ident())
         self.checkin(connection)
 
-    def maintain(self):
-        """Close idle connections past `maxIdleTimeMS`; open new ones up to `minPoolSize`.
+    # -- ready, cleared, closed -----------------------------------------------------------------
 
-        Raises what opening a connection raises.
+    cpdef ready(self):
+        """The server was checked: connections may be had. Nothing if that is known."""
+        if not self.paused or self.closed:
+            return
+        self.paused = False
+        if self._observed():
+            self.publisher.pool_ready(self.address)
+        # Only now: nobody is to see a connection made in the background before that event.
+        self.may_fill = True
+
+    def clear(self, error=None, *, service_id=None, bint interrupt=False):
+        """Begin a new generation: close what is idle, let what is in use be closed when it comes
+        back, and pause until `ready`; who waits gets `PoolClearedError` at once.
+
+        `error` is why. `interrupt` closes what is in use, or is being opened, too: who uses it gets
+        `PoolClearedError`. Behind a load balancer this is about the connections to `service_id`
+        (None: all), nothing is paused, and who waits goes on waiting.
         """
+        cdef Cleared cleared
         cdef Connection connection
-        cdef int64_t now = monotonic_ns()
-        if self.max_idle_ns:
-            if self.latest is not None:
-                self.idle.append(self.latest)
-                self.latest = None
-            for connection in list(self.idle):
-                if now - connection.idle_since_ns > self.max_idle_ns:
-                    # Oldest first; a checkout may have taken it in the meantime.
-                    if connection in self.idle:
-                        self.idle.remove(connection)
-                        self._drop(connection)
-        while (
-            not self.closed
-            and self.idle_count + self.in_use + self.connecting < self.min_size
-            and self.connecting < self.max_connecting
-        ):
-            self.begin_opening(PyThread_get_thread_ident())
-            self.checkin(self._open())
+        cdef PoolOpening opening
+        cdef list under_way
+        if self.closed:
+            return
+        if error is not None:
+            why = f"{type(error).__name__}: {error}"
+            if len(why) > LONGEST_CAUSE:
+                why = f"{why[:LONGEST_CAUSE]}..."
+            self.cleared_by = why
+        elif not self.paused:
+            self.cleared_by = "no error of its own"
+        self.may_fill = self.load_balanced
+        cleared = self.start_generation(service_id)
+        under_way = list(self.under_way) if interrupt else []
+        if not cleared.was_paused and self._observed():
+            self.publisher.pool_cleared(self.address, service_id, interrupt)
+        if cleared.waiters:
+            refuse_all(cleared.waiters, self._cleared_error())
+        if interrupt:
+            why = f"the connection to {self._peer()} was interrupted: {self.cleared_by}"
+            for connection in cleared.in_use:
+                connection.interruption = why
+                connection.close()
+            for opening in under_way:
+                if service_id is None or opening.service_id == service_id:
+                    opening.end()
+        for connection in cleared.idle:
+            self._close(connection, "stale")
 
-    cpdef clear(self):
-        """Close what is idle, and let what is in use be closed when it comes back."""
-        for connection in self.start_generation():
-            (<Connection>connection).close()
-
-    cpdef close(self):
-        """Close the pool for good; waiting threads get `InvalidOperation`."""
+    def close(self, *, bint removed=False):
+        """Close the pool for good. Who waits, or comes later, gets `InvalidOperation`: the client
+        is closed; or, if its server was `removed` from the deployment, `PoolClearedError`."""
+        cdef Connection connection
+        cdef PoolOpening opening
+        cdef bint before = self.closed
+        self.removed = self.removed or (removed and not before)
         idle = self.end()
         while self.waiters:
             self.wake_next()
+        for opening in list(self.under_way):
+            opening.end()
         for connection in idle:
-            (<Connection>connection).close()
+            self._close(connection, "poolClosed")
+        if not before and self._observed():
+            self.publisher.pool_closed(self.address)
+
+    # -- the background -------------------------------------------------------------------------
+
+    cpdef prune(self):
+        """Close what was idle for longer than `maxIdleTimeMS`; never waits."""
+        cdef Connection connection
+        if self.max_idle_ns:
+            for connection in self.take_expired(monotonic_ns()):
+                self._close(connection, "idle")
+
+    cpdef bint wants_connections(self) except -1:
+        """Whether `fill` would open connections: there are fewer than `minPoolSize`, the pool is
+        ready, and it was not just now that a login was refused."""
+        return (
+            self.min_size > 0
+            and self.may_fill
+            and self.below_min_size()
+            and (self.rests_until_ns == 0 or monotonic_ns() >= self.rests_until_ns)
+        )
+
+    cpdef fill(self):
+        """Open connections up to `minPoolSize`; waits for them, in a thread that may.
+
+        What goes wrong is told to `on_connect_failure`, and to the operation that comes next.
+        """
+        cdef Connection connection
+        while self.wants_connections():
+            self.begin_opening(PyThread_get_thread_ident())
+            try:
+                connection = self._open()
+            except (OperationFailure, ConfigurationError):
+                self.rest_ns = min(max(2 * self.rest_ns, FIRST_REST_NS), LONGEST_REST_NS)
+                self.rests_until_ns = monotonic_ns() + self.rest_ns
+                return
+            except (MongoError, Warning):
+                # The server cannot be reached now, or warnings are errors.
+                return
+            self.rest_ns = self.rests_until_ns = 0
+            if connection is not None:
+                self.take_back_unused(connection)
+
+    cdef int take_back_unused(self, Connection connection) except -1:
+        """A connection that nobody has asked for: no event tells that it was lent."""
+        if not self.take_back(connection, connection.reusable(), monotonic_ns()):
+            self._close(connection, "stale" if connection.stale else "error")
+        return 0
 
     def __repr__(self):
         if self.address is None:
             return "<Pool, not initialized>"
+        state = "closed" if self.closed else "paused" if self.paused else "ready"
         return (
-            f"<Pool of {self._peer()}: {self.in_use} in use, {self.idle_count} idle, "
+            f"<Pool of {self._peer()}, {state}: {self.in_use} in use, {self.idle_count} idle, "
             f"{self.connecting} connecting>"
         )

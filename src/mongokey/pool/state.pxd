@@ -11,6 +11,7 @@ cdef enum:
     WAIT                                    # the waiter is in the queue
     WAIT_FOR_BORROWED                       # the same, but not for long: then open one
     HELD_BY_CALLER                          # only the caller's own thread could give one back
+    PAUSED                                  # the server has not been checked since the last failure
     CLOSED
 
 
@@ -26,6 +27,14 @@ cdef class Waiter:
     cdef int wake(self) except -1
 
 
+cdef class Cleared:
+    # What is left to be done when a new generation was started.
+    cdef list idle                          # connections to be closed, the pool's no more
+    cdef list in_use                        # those that are lent, now stale
+    cdef object waiters                     # a deque of those to be told, or None
+    cdef bint was_paused
+
+
 cdef class PoolState:
     # Limits: counts, and nanoseconds (0: none).
     cdef readonly Py_ssize_t max_size       # 0: unlimited
@@ -39,6 +48,11 @@ cdef class PoolState:
     cdef readonly Py_ssize_t connecting
     cdef Py_ssize_t borrowed                # of those in use: by housekeeping
     cdef readonly uint64_t generation       # connections of an older one are closed at checkin
+    # Load balanced: service id -> [generation, number of connections]; otherwise None.
+    cdef dict services
+    cdef readonly bint load_balanced
+    # Not closed, and one of the two: ready, or paused until the server was checked.
+    cdef readonly bint paused
     cdef readonly bint closed
     cdef list opened                        # every connection, idle or in use, that is not dropped
     cdef list opening                       # callers that open a connection now
@@ -70,10 +84,20 @@ cdef class PoolState:
     cdef int refuse_waiting(self, object error) except -1
     # All idle connections, which are no longer idle in the pool's eyes.
     cdef list take_all_idle(self)
-    # Starts a new generation; the connections to be closed.
-    cdef list start_generation(self)
-    # For good; the same.
+    # Those that were idle for too long, to be closed.
+    cdef list take_expired(self, int64_t now_ns)
+    # The pool's generation, or that of a service behind a load balancer.
+    cpdef uint64_t generation_of(self, object service_id=*) except? 0
+    # One more connection to a service: its generation; and one less.
+    cdef uint64_t join_service(self, object service_id) except? 0
+    cdef int leave_service(self, object service_id) except -1
+    # Starts a new generation, of all or (load balanced) of one service. The pool is paused then,
+    # except behind a load balancer.
+    cdef Cleared start_generation(self, object service_id)
+    # For good; the connections to be closed.
     cdef list end(self)
+    # Whether one should be opened to reach `min_size`, and may.
+    cdef bint below_min_size(self) except -1
     cdef int forget(self) except -1
     cdef bint only_held_by(self, unsigned long caller) except -1
 
@@ -91,6 +115,16 @@ cdef inline Connection pop_idle(PoolState state):
 # Whether it has been idle for longer than allowed at `now_ns`.
 cdef inline bint expired(PoolState state, Connection connection, int64_t now_ns) noexcept:
     return state.max_idle_ns != 0 and now_ns - connection.idle_since_ns > state.max_idle_ns
+
+
+# How many operations use a connection, wait for one, or open one.
+cdef inline Py_ssize_t operation_count(PoolState state):
+    cdef Py_ssize_t waiting = 0 if state.waiters is None else len(state.waiters)
+    return state.in_use + state.connecting + waiting
+
+
+# Tells all of a deque (or None) of waiters that `error` is why they get nothing.
+cdef int refuse_all(object waiters, object error) except -1
 
 
 cdef inline void lend(PoolState state, Connection connection, unsigned long caller) noexcept:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 from mongokey.connection.connection import Connection
 
@@ -24,7 +25,11 @@ class CallingWaiter(Waiter):
     ) -> None: ...
 
 class PoolState:
-    """The connections of one server; `max_size` and `max_idle_ns` 0 mean no limit."""
+    """The connections of one server; `max_size` and `max_idle_ns` 0 mean no limit.
+
+    It starts paused, unless it is `load_balanced`: that one is never paused, and has a generation
+    for each service behind the load balancer.
+    """
 
     def __init__(
         self,
@@ -33,6 +38,7 @@ class PoolState:
         min_size: int = 0,
         max_connecting: int = 2,
         max_idle_ns: int = 0,
+        load_balanced: bool = False,
     ) -> None: ...
     @property
     def max_size(self) -> int: ...
@@ -53,7 +59,17 @@ class PoolState:
     @property
     def connecting(self) -> int: ...
     @property
+    def operation_count(self) -> int:
+        """How many operations use a connection, wait for one, or open one."""
+    @property
     def generation(self) -> int: ...
+    def generation_of(self, service_id: Any = None) -> int:
+        """The pool's generation, or behind a load balancer that of a service."""
+    @property
+    def load_balanced(self) -> bool: ...
+    @property
+    def paused(self) -> bool:
+        """Whether the server has not been checked since the pool was made or cleared."""
     @property
     def closed(self) -> bool: ...
 
@@ -67,7 +83,8 @@ class PoolDecisions(PoolState):
         """What is to be done for `waiter`, which found no idle connection, as a word.
 
         ``open``: open a connection; ``wait``: it is in the queue; ``wait for borrowed``: the same,
-        but not for long; ``held by caller``: only its own thread could give one back; ``closed``.
+        but not for long; ``held by caller``: only its own thread could give one back; ``paused``;
+        ``closed``.
         `again` says that it had been woken, and keeps its place; `waited` that borrowed connections
         were waited for in vain.
         """
@@ -80,8 +97,17 @@ class PoolDecisions(PoolState):
         """It is not; `refused` is the error of a login that all others would get too."""
     def give_back(self, connection: Connection, now_ns: int, *, reusable: bool = True) -> bool:
         """Whether the pool keeps it; if not, it is to be closed."""
-    def clear(self) -> list[Connection]:
-        """Start a new generation; the idle connections, to be closed."""
+    def ready(self) -> None:
+        """The server was checked: connections may be had."""
+    def clear(
+        self, error: Exception | None = None, *, service_id: Any = None
+    ) -> tuple[list[Connection], list[Connection]]:
+        """Start a new generation: the connections to be closed, those that were idle and those in
+        use. All who wait are told `error`."""
+    def join(self, service_id: Any) -> int:
+        """A connection to `service_id` is there: its generation."""
+    def prune(self, now_ns: int) -> list[Connection]:
+        """Those that were idle for too long, to be closed."""
     def close(self) -> list[Connection]:
         """For good; the same. All who wait are woken."""
     def reset_after_fork(self) -> list[Connection]:

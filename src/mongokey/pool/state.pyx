@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Who gets which connection of one server: sizes, generations, and a fair queue.
+"""Who gets which connection of one server: sizes, generations, a fair queue, paused or ready.
 
 It follows the connection-monitoring-and-pooling specification. It does no I/O, takes no lock and
 reads no clock: times are handed in, who waits is an object with `wake()`, and connections are
@@ -23,7 +23,11 @@ cdef class Waiter:
 
 
 cdef class PoolState:
-    """The connections of one server; `max_size` and `max_idle_ns` 0 mean no limit."""
+    """The connections of one server; `max_size` and `max_idle_ns` 0 mean no limit.
+
+    It starts paused, unless it is `load_balanced`: that one is never paused, and has a generation
+    for each service behind the load balancer.
+    """
 
     def __cinit__(self):
         self.idle = []
@@ -37,16 +41,25 @@ cdef class PoolState:
         Py_ssize_t min_size=0,
         Py_ssize_t max_connecting=2,
         int64_t max_idle_ns=0,
+        bint load_balanced=False,
     ):
         self.max_size = max_size
         self.min_size = min_size
         self.max_connecting = max_connecting
         self.max_idle_ns = max_idle_ns
+        self.load_balanced = load_balanced
+        self.paused = not load_balanced
+        self.services = {} if load_balanced else None
 
     @property
     def idle_count(self):
         """How many connections wait to be used."""
         return len(self.idle) + (self.latest is not None)
+
+    @property
+    def operation_count(self):
+        """How many operations use a connection, or wait for one."""
+        return operation_count(self)
 
     @property
     def waiting_count(self):
@@ -74,6 +87,8 @@ cdef class PoolState:
         cdef bint opens
         if self.closed:
             return CLOSED
+        if self.paused:
+            return PAUSED
         opens = self.may_open()
         if opens and (waited or not self.borrowed):
             self.begin_opening(waiter.caller)
@@ -117,15 +132,10 @@ cdef class PoolState:
 
     cdef int refuse_waiting(self, object error) except -1:
         """Each would be refused once more, and servers count that against the account."""
-        cdef Waiter waiter
-        while self.waiters:
-            own = own_copy(error)
-            if not self.waiters:
-                break  # making the copy may have let another thread run
-            waiter = <Waiter>self.waiters.popleft()
-            waiter.error = own
-            waiter.wake()
-        return 0
+        cdef object waiters
+        fresh = deque()
+        waiters, self.waiters = self.waiters, fresh
+        return refuse_all(waiters, error)
 
     cdef bint only_held_by(self, unsigned long caller) except -1:
         """Whether all connections that are in use or being opened are those of `caller`, a thread:
@@ -169,6 +179,7 @@ cdef class PoolState:
         self, Connection connection, uint64_t generation, unsigned long caller
     ) except -1:
         connection.generation = generation
+        connection.stale = generation != self.generation_of(connection.service_id)
         self.opened.append(connection)
         lend(self, connection, caller)
         return 0
@@ -177,7 +188,7 @@ cdef class PoolState:
 
     cdef bint take_back(self, Connection connection, bint reusable, int64_t now_ns) except -1:
         cdef Waiter waiter
-        if not reusable or connection.generation != self.generation or self.closed:
+        if not reusable or connection.stale or self.closed:
             self.remove(connection)
             if self.in_use > 0:
                 self.in_use -= 1
@@ -204,30 +215,136 @@ cdef class PoolState:
         for place in range(len(self.opened)):
             if self.opened[place] is connection:
                 del self.opened[place]
+                if connection.service_id is not None:
+                    self.leave_service(connection.service_id)
                 break
         return 0
 
-    cdef list start_generation(self):
+    # -- generations ----------------------------------------------------------------------------
+
+    cpdef uint64_t generation_of(self, object service_id=None) except? 0:
+        if self.services is None:
+            return self.generation
+        known = self.services.get(service_id)
+        return 0 if known is None else known[0]
+
+    cdef uint64_t join_service(self, object service_id) except? 0:
+        known = self.services.get(service_id)
+        if known is None:
+            known = self.services[service_id] = [0, 0]
+        known[1] += 1
+        return known[0]
+
+    cdef int leave_service(self, object service_id) except -1:
+        known = None if self.services is None else self.services.get(service_id)
+        if known is not None:
+            known[1] -= 1
+            if known[1] <= 0:
+                del self.services[service_id]
+        return 0
+
+    cdef Cleared start_generation(self, object service_id):
+        """Whatever comes between the steps (a new list may run the garbage collector, and with it
+        other threads): what is stale is marked before it is looked for among the idle."""
+        cdef Cleared cleared = Cleared()
+        cdef Connection connection
+        cdef list kept = []
+        if self.load_balanced:
+            for known in self.services:
+                if service_id is None or known == service_id:
+                    self.services[known][0] += 1
+        else:
+            service_id = None
+            fresh = deque()
+            self.generation += 1
+            cleared.was_paused = self.paused
+            self.paused = True
+            if self.waiters is not None:
+                cleared.waiters, self.waiters = self.waiters, fresh
+        for connection in self.opened:
+            if service_id is None or connection.service_id == service_id:
+                connection.stale = True
+        for connection in self.take_all_idle():
+            (cleared.idle if connection.stale else kept).append(connection)
+        self.idle = kept + self.idle
+        for connection in cleared.idle:
+            self.remove(connection)
+        for connection in self.opened:
+            if connection.stale:
+                cleared.in_use.append(connection)
+        if self.load_balanced:
+            for _ in cleared.idle:
+                self.wake_next()
+        return cleared
+
+    cdef list end(self):
         cdef list idle
+        cdef Connection connection
+        self.closed = True
         self.generation += 1
         idle = self.take_all_idle()
         for connection in idle:
-            self.remove(<Connection>connection)
-        self.wake_next()
+            self.remove(connection)
         return idle
-
-    cdef list end(self):
-        self.closed = True
-        return self.start_generation()
 
     cdef int forget(self) except -1:
         """In a forked child: what was in use, being opened or waited for was so in the parent."""
-        self.waiters = None
+        cdef Connection connection
+        for connection in self.opened:
+            # The forking thread may be in the middle of an operation, and give it back.
+            connection.stale = True
+        if self.waiters is not None:
+            self.waiters = deque()
         self.opened = []
         self.opening = []
+        if self.services is not None:
+            self.services = {}
         self.in_use = self.connecting = self.borrowed = 0
         self.generation += 1
         return 0
+
+    # -- the background -------------------------------------------------------------------------
+
+    cdef bint below_min_size(self) except -1:
+        return (
+            not (self.closed or self.paused)
+            and self.connecting < self.max_connecting
+            and self.idle_count + self.in_use + self.connecting < self.min_size
+        )
+
+    cdef list take_expired(self, int64_t now_ns):
+        cdef Connection connection
+        cdef list old = []
+        cdef list kept = []
+        if self.max_idle_ns == 0:
+            return old
+        for connection in self.take_all_idle():
+            (old if expired(self, connection, now_ns) else kept).append(connection)
+        # Those that came back meanwhile were used last.
+        self.idle = kept + self.idle
+        for connection in old:
+            self.remove(connection)
+        return old
+
+
+cdef class Cleared:
+    """What `PoolState.start_generation` leaves to be done."""
+
+    def __cinit__(self):
+        self.idle = []
+        self.in_use = []
+
+
+cdef int refuse_all(object waiters, object error) except -1:
+    cdef Waiter waiter
+    while waiters:
+        own = own_copy(error)
+        if not waiters:
+            break  # making the copy may have let another thread run
+        waiter = <Waiter>waiters.popleft()
+        waiter.error = own
+        waiter.wake()
+    return 0
 
 
 cdef class CallingWaiter(Waiter):
@@ -245,7 +362,7 @@ cdef class CallingWaiter(Waiter):
         return 0
 
 
-cdef tuple ANSWERS = ("open", "wait", "wait for borrowed", "held by caller", "closed")
+cdef tuple ANSWERS = ("open", "wait", "wait for borrowed", "held by caller", "paused", "closed")
 
 
 cdef class PoolDecisions(PoolState):
@@ -293,9 +410,20 @@ cdef class PoolDecisions(PoolState):
         """Whether the pool keeps it; if not, it is to be closed."""
         return self.take_back(connection, reusable, now_ns)
 
-    def clear(self):
-        """Start a new generation; the idle connections, to be closed."""
-        return self.start_generation()
+    def ready(self):
+        """The server was checked: connections may be had."""
+        self.paused = False
+
+    def clear(self, error=None, *, service_id=None):
+        """Start a new generation: the connections to be closed, those that were idle and those in
+        use. All who wait are told `error`."""
+        cleared = self.start_generation(service_id)
+        refuse_all(cleared.waiters, error)
+        return cleared.idle, cleared.in_use
+
+    def join(self, service_id):
+        """A connection to `service_id` is there: its generation."""
+        return self.join_service(service_id)
 
     def close(self):
         """For good; the same. All who wait are woken."""
@@ -303,6 +431,10 @@ cdef class PoolDecisions(PoolState):
         while self.waiters:
             self.wake_next()
         return idle
+
+    def prune(self, int64_t now_ns):
+        """Those that were idle for too long, to be closed."""
+        return self.take_expired(now_ns)
 
     def reset_after_fork(self):
         """In a forked child; the parent's idle connections, to be let go of."""

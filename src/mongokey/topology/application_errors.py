@@ -12,6 +12,7 @@ from mongokey.errors import (
     ConnectionFailure,
     NetworkTimeout,
     NotPrimaryError,
+    PoolClearedError,
     ServerSelectionTimeoutError,
     WaitQueueTimeoutError,
 )
@@ -31,7 +32,7 @@ def effect_of(error: BaseException, *, stale: bool, sent: bool) -> int:
     """
     if stale or not isinstance(error, ConnectionFailure):
         return NOTHING
-    if isinstance(error, WaitQueueTimeoutError | ServerSelectionTimeoutError):
+    if isinstance(error, WaitQueueTimeoutError | ServerSelectionTimeoutError | PoolClearedError):
         return NOTHING  # they say nothing about a server
     if isinstance(error, NotPrimaryError):
         details = error.details
@@ -39,6 +40,8 @@ def effect_of(error: BaseException, *, stale: bool, sent: bool) -> int:
         if isinstance(code, int) and code in NODE_SHUTTING_DOWN_CODES:
             return MARK_UNKNOWN_AND_CLEAR_POOL
         return MARK_UNKNOWN
+    if error.has_error_label("SystemOverloadedError"):
+        return MARK_UNKNOWN  # it may be loaded: the connections that it has are to be kept
     if isinstance(error, NetworkTimeout) and sent:
         # A command that takes long is no sign of a server that is gone. A server to which nothing
         # could be sent in time is another matter.

@@ -12,7 +12,12 @@ from mongokey._support.server_codes import (
     NODE_SHUTTING_DOWN_CODES,
     STATE_CHANGE_CODES,
 )
-from mongokey.errors import ConnectionFailure, NetworkTimeout, NotPrimaryError
+from mongokey.errors import (
+    ConnectionFailure,
+    NetworkTimeout,
+    NotPrimaryError,
+    PoolClearedError,
+)
 from mongokey.topology.server_description import ServerDescription, is_older
 from mongokey.topology.topology_description import LOAD_BALANCED, TopologyDescription
 
@@ -70,6 +75,8 @@ def effect_of(
     server = topology.get(address)
     if server is None or generation < pool_generation:
         return NOTHING  # of a connection from before the last failure
+    if isinstance(error, PoolClearedError):
+        return NOTHING  # it tells of an error that was taken in before
     balanced = topology.topology_type_name == LOAD_BALANCED
     reply = _reply_of(error)
     if reply is not None and is_state_change(reply):

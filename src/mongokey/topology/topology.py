@@ -221,7 +221,7 @@ class Topology:
         if effect == NOTHING:
             return
         if effect == MARK_UNKNOWN_AND_CLEAR_POOL:
-            pool.clear()
+            pool.clear(error)
         self.mark_unknown(pool)
 
     def close(self) -> None:
@@ -415,6 +415,7 @@ class Topology:
         pool = self._pools.get(address)
         if pool is None:
             pool = self._pools[address] = self._make_pool(address)
+        pool.ready()
         pool.add_connection(connection)
         if self.selected.pool is None:
             self.selected.pool = pool

@@ -38,7 +38,7 @@ from mongokey.transport.stream cimport (
 
 from mongokey._support.lazy import late_imports
 from mongokey._support.address import format_address
-from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout
+from mongokey.errors import AutoReconnect, ConfigurationError, ConnectionFailure, NetworkTimeout
 from mongokey.transport.happy_eyeballs import Race
 
 cdef extern from "mongokey/net.h" nogil:
@@ -74,7 +74,11 @@ def connect(
     peer = format_address((host, port))
     if resolver is None and cooperative_wait is not None and not is_literal(host):
         resolver = _gevent().resolve
-    addresses = addresses_of(host, port, peer, deadline, resolver, cancelled)
+    try:
+        addresses = addresses_of(host, port, peer, deadline, resolver, cancelled)
+    except ConnectionFailure as error:
+        error.resolving = True
+        raise
     return _run_race(addresses, peer, deadline, cancelled)
 
 
