@@ -171,6 +171,7 @@ class ClientContext:
             wait_queue_timeout=Timeout.from_seconds(
                 pool_options.wait_queue_timeout, "waitQueueTimeoutMS"
             ),
+            publisher=self.publisher,
         )
         if pool_options.min_pool_size or pool_options.max_idle_time_ns:
             self.maintenance().maintain()

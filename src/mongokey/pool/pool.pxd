@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 from mongokey._support.deadline cimport Timeout
 from mongokey.connection.connection cimport Connection
 from mongokey.connection.openings cimport Opening
+from mongokey.events.flags cimport PublisherFlags
 from mongokey.pool.state cimport PoolState
 
 
@@ -22,7 +23,7 @@ cdef class Pool(PoolState):
     cdef Timeout wait_queue_timeout         # or None
     cdef object connect                     # (Opening) -> Connection
     cdef object on_connect_failure          # (error, generation), or None
-    cdef object publisher                   # of events, or None
+    cdef PublisherFlags publisher           # of events, or None
     # State.
     cdef list under_way                     # of PoolOpening: what is being made
     cdef int64_t last_id                    # of the connections made
@@ -31,8 +32,6 @@ cdef class Pool(PoolState):
     cdef bint removed                       # closed since its server left the deployment
     cdef int64_t rest_ns, rests_until_ns    # not filled until then, after a refused login
     cdef object __weakref__
-
-    cdef bint _observed(self) except -1
 
     cdef Connection checkout(self)
     cdef Connection _checkout_observed(self, int64_t started_ns)
@@ -55,3 +54,8 @@ cdef class Pool(PoolState):
     cpdef bint wants_connections(self) except -1
     cpdef fill(self)
     cdef int take_back_unused(self, Connection connection) except -1
+
+
+# Whether somebody wants to know of a pool's events.
+cdef inline bint observed(Pool pool) noexcept:
+    return pool.publisher is not None and pool.publisher.pools

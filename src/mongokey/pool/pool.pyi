@@ -5,6 +5,7 @@ from mongokey._support.address import AddressLike
 from mongokey._support.deadline import Timeout
 from mongokey.connection.connection import Connection
 from mongokey.connection.openings import Opening
+from mongokey.events.flags import PublisherFlags
 from mongokey.handshake import HelloReply
 from mongokey.pool.state import PoolState
 
@@ -19,7 +20,7 @@ class Pool(PoolState):
         max_connecting: int = 2,
         max_idle_ns: int = 0,
         wait_queue_timeout: Timeout | None = None,
-        publisher: Any = None,
+        publisher: PublisherFlags | None = None,
         on_connect_failure: Callable[..., object] | None = None,
         load_balanced: bool = False,
     ) -> None: ...

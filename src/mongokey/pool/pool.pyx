@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t
 from mongokey._support.deadline cimport Deadline, Timeout
 from mongokey.connection.connection cimport Connection
 from mongokey.connection.openings cimport Opening
+from mongokey.events.flags cimport PublisherFlags
 from mongokey.pool.state cimport (
     CLOSED,
     HELD_BY_CALLER,
@@ -113,7 +114,7 @@ cdef class Pool(PoolState):
         Py_ssize_t max_connecting=2,
         int64_t max_idle_ns=0,
         Timeout wait_queue_timeout=None,
-        publisher=None,
+        PublisherFlags publisher=None,
         on_connect_failure=None,
         bint load_balanced=False,
     ):
@@ -135,7 +136,7 @@ cdef class Pool(PoolState):
         self.under_way = []
         self.may_fill = load_balanced
         call_after_fork(self)
-        if self._observed():
+        if observed(self):
             publisher.pool_created(address, self._options())
 
     def reset_after_fork(self):
@@ -147,9 +148,6 @@ cdef class Pool(PoolState):
         self.under_way = []
         for connection in idle:
             (<Connection>connection).close()
-
-    cdef bint _observed(self) except -1:
-        return self.publisher is not None and self.publisher.pools
 
     def _options(self):
         """What differs from the defaults, under the options' names, for events."""
@@ -177,7 +175,7 @@ cdef class Pool(PoolState):
         """
         cdef int64_t now = monotonic_ns()
         cdef Connection connection
-        if self.publisher is not None and self._observed():
+        if observed(self):
             return self._checkout_observed(now)
         connection = self._take_idle(now)
         if connection is not None:
@@ -186,7 +184,7 @@ cdef class Pool(PoolState):
 
     cdef Connection _checkout_observed(self, int64_t started_ns):
         cdef Connection connection
-        self.publisher.checkout_started(self.address)
+        (<object>self.publisher).checkout_started(self.address)
         try:
             connection = self._take_idle(monotonic_ns())
             if connection is None:
@@ -197,11 +195,13 @@ cdef class Pool(PoolState):
                 reason = "timeout"
             elif self.closed and isinstance(error, InvalidOperation):
                 reason = "poolClosed"
-            self.publisher.checkout_failed(
+            (<object>self.publisher).checkout_failed(
                 self.address, reason, monotonic_ns() - started_ns, error
             )
             raise
-        self.publisher.checked_out(self.address, connection.id, monotonic_ns() - started_ns)
+        (<object>self.publisher).checked_out(
+            self.address, connection.id, monotonic_ns() - started_ns
+        )
         return connection
 
     def check_out(self):
@@ -251,10 +251,10 @@ cdef class Pool(PoolState):
                     connection = self.withdraw(waiter)
         if connection is not None:
             self.borrowed += 1
-            if self._observed():
+            if observed(self):
                 # Told only now: who finds none did not try hard.
-                self.publisher.checkout_started(self.address)
-                self.publisher.checked_out(
+                (<object>self.publisher).checkout_started(self.address)
+                (<object>self.publisher).checked_out(
                     self.address, connection.id, monotonic_ns() - started_ns
                 )
         return connection
@@ -376,8 +376,8 @@ cdef class Pool(PoolState):
         opening.created_ns = monotonic_ns()
         self.under_way.append(opening)
         try:
-            if self._observed():
-                self.publisher.connection_created(self.address, opening.id)
+            if observed(self):
+                (<object>self.publisher).connection_created(self.address, opening.id)
             connection = self.connect(opening)
         except BaseException as error:
             self._failed_to_open(opening, error, thread)
@@ -399,8 +399,8 @@ cdef class Pool(PoolState):
             return None
         self.opened_one(connection, opening.generation, thread)
         self.description = connection.hello
-        if self._observed():
-            self.publisher.connection_ready(
+        if observed(self):
+            (<object>self.publisher).connection_ready(
                 self.address, opening.id, monotonic_ns() - opening.created_ns
             )
         self.wake_next()
@@ -438,9 +438,9 @@ cdef class Pool(PoolState):
             if opening.service_id is not None:
                 self.leave_service(opening.service_id)
             self.wake_next()
-            if self._observed():
+            if observed(self):
                 reason = "stale" if opening.closed else "error"
-                self.publisher.connection_closed(self.address, opening.id, reason, error)
+                (<object>self.publisher).connection_closed(self.address, opening.id, reason, error)
         return 0
 
     cdef int checkin(self, Connection connection) except -1:
@@ -448,8 +448,8 @@ cdef class Pool(PoolState):
         cdef bint reusable = connection.reusable()
         if reusable:
             connection.trim_buffers()
-        if self.publisher is not None and self._observed():
-            self.publisher.checked_in(self.address, connection.id)
+        if observed(self):
+            (<object>self.publisher).checked_in(self.address, connection.id)
         if not self.take_back(connection, reusable, monotonic_ns()):
             if connection.stale:
                 self._close(connection, "stale")
@@ -463,8 +463,8 @@ cdef class Pool(PoolState):
         return self._close(connection, reason)
 
     cdef int _close(self, Connection connection, str reason) except -1:
-        if self._observed():
-            self.publisher.connection_closed(self.address, connection.id, reason)
+        if observed(self):
+            (<object>self.publisher).connection_closed(self.address, connection.id, reason)
         connection.close()
         return 0
 
@@ -491,8 +491,8 @@ cdef class Pool(PoolState):
         if not self.paused or self.closed:
             return
         self.paused = False
-        if self._observed():
-            self.publisher.pool_ready(self.address)
+        if observed(self):
+            (<object>self.publisher).pool_ready(self.address)
         # Only now: nobody is to see a connection made in the background before that event.
         self.may_fill = True
 
@@ -520,8 +520,8 @@ cdef class Pool(PoolState):
         self.may_fill = self.load_balanced
         cleared = self.start_generation(service_id)
         under_way = list(self.under_way) if interrupt else []
-        if not cleared.was_paused and self._observed():
-            self.publisher.pool_cleared(self.address, service_id, interrupt)
+        if not cleared.was_paused and observed(self):
+            (<object>self.publisher).pool_cleared(self.address, service_id, interrupt)
         if cleared.waiters:
             refuse_all(cleared.waiters, self._cleared_error())
         if interrupt:
@@ -549,8 +549,8 @@ cdef class Pool(PoolState):
             opening.end()
         for connection in idle:
             self._close(connection, "poolClosed")
-        if not before and self._observed():
-            self.publisher.pool_closed(self.address)
+        if not before and observed(self):
+            (<object>self.publisher).pool_closed(self.address)
 
     # -- the background -------------------------------------------------------------------------
 
