@@ -30,7 +30,13 @@ ADDRESS = ("a", 27017)
 SECOND = 1_000_000_000
 HELLO = {"ok": 1, "isWritablePrimary": True, "maxWireVersion": 21, "helloOk": True}
 VERSION = {"processId": ObjectId(), "counter": Int64(1)}
-MEMBER = {**HELLO, "setName": "rs", "hosts": ["a:27017"], "topologyVersion": VERSION}
+MEMBER = {
+    **HELLO,
+    "connectionId": 77,
+    "setName": "rs",
+    "hosts": ["a:27017"],
+    "topologyVersion": VERSION,
+}
 
 
 class FakeConnection:
@@ -104,13 +110,17 @@ class Heartbeats:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
 
-    def heartbeat_started(self, address: Any, awaited: bool) -> None:
+    def heartbeat_started(self, address: Any, awaited: bool, **ids: Any) -> None:
         self.told.append(("started", awaited))
 
-    def heartbeat_succeeded(self, address: Any, duration: int, reply: Any, awaited: bool) -> None:
-        self.told.append(("succeeded", duration, awaited, reply))
+    def heartbeat_succeeded(
+        self, address: Any, duration: int, reply: HelloReply, awaited: bool, **ids: Any
+    ) -> None:
+        self.told.append(("succeeded", duration, awaited, reply.document, ids))
 
-    def heartbeat_failed(self, address: Any, duration: int, error: Any, awaited: bool) -> None:
+    def heartbeat_failed(
+        self, address: Any, duration: int, error: Any, awaited: bool, **ids: Any
+    ) -> None:
         self.told.append(("failed", duration, awaited, type(error)))
 
 
@@ -292,7 +302,13 @@ def test_heartbeats_are_published() -> None:
     script.fail(StepCancelled("given up"))
     assert publisher.told == [
         ("started", False),
-        ("succeeded", 2_000_000, False, MEMBER),
+        (
+            "succeeded",
+            2_000_000,
+            False,
+            MEMBER,
+            {"connection_id": 1, "server_connection_id": 77},
+        ),
         ("started", True),
         ("failed", SECOND, True, NetworkTimeout),
         ("started", False),

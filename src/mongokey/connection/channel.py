@@ -1,7 +1,8 @@
 """One connection of a loop that serves many: what it has sent and received, and how it ended.
 
-Knows the framing (`wire.message_buffer`), the socket that a poller waits for, and the words of the
-errors that a lost connection becomes. Nothing here waits; who serves it (`step_loop`) does.
+Knows the framing (`wire.message_buffer`), TLS as an engine without a socket, the socket that a
+poller waits for, and the words of the errors that a lost connection becomes. Nothing here waits;
+who serves it (`step_loop`) does.
 """
 
 from __future__ import annotations
@@ -19,9 +20,15 @@ if TYPE_CHECKING:
     from mongokey._support.address import AddressLike
     from mongokey._support.deadline import Deadline
     from mongokey.handshake import HelloReply
+    from mongokey.transport.tls.openssl_engine import OpenSSLEngine
+    from mongokey.transport.tls.ssl_engine import SSLEngine
 
 SENDING = "sending"
 ANSWER = "waiting for the server's answer"
+# So much is decrypted at a time: a TLS record.
+MOST = 16384
+
+_left_alone: list[OpenSSLEngine | SSLEngine] = []
 
 
 class Channel:
@@ -31,6 +38,8 @@ class Channel:
         "address",
         "deadline",
         "duration_ns",
+        "engine",
+        "engine_in_use",
         "exchange",
         "hello",
         "last_words",
@@ -48,6 +57,9 @@ class Channel:
         self.socket = socket
         self.deadline = deadline
         self.exchange = MessageExchange(self.peer)
+        self.engine: OpenSSLEngine | SSLEngine | None = None
+        # Another thread has the engine, which asks whether a certificate was revoked.
+        self.engine_in_use = False
         self.hello: HelloReply | None = None
         self.more_to_come = False
         self.duration_ns = 0
@@ -66,33 +78,54 @@ class Channel:
         self.hello = hello
 
     def request(self, database: str, command: Mapping[str, Any], *, exhaust: bool) -> bytes:
-        """The bytes to be sent for a command."""
-        return self.exchange.request(database, command, exhaust=exhaust)
+        """The bytes to be sent for a command, encrypted where there is TLS."""
+        data = self.exchange.request(database, command, exhaust=exhaust)
+        if self.engine is None:
+            return data
+        self.engine.encrypt(data)
+        return self.engine.pending()
 
     def send(self, data: bytes) -> int:
         """Send what fits now; how many bytes that is."""
         try:
             return self.socket.send(data)
         except SocketFailed as failed:
-            # A server that greets in another protocol may be gone before anything could be sent.
+            # A server that greets in another protocol, or refuses TLS, may be gone before anything
+            # could be sent.
             try:
-                self.last_words = self.socket.receive() or b""
+                said = self.socket.receive() or b""
             except SocketFailed:
-                self.last_words = b""
-            raise self._lost(failed.reason, SENDING) from None
+                said = b""
+            if self.engine is None:
+                self.last_words = said
+            else:
+                self.engine.feed(said)
+            raise self._lost(failed.code, failed.reason, SENDING) from None
 
     def receive(self) -> bool:
         """Take in what is there; whether anything was."""
+        data = self.receive_raw()
+        engine = self.engine
+        if engine is None or data is None:
+            if data is not None:
+                self.exchange.receive(data)
+            return data is not None
+        engine.feed(data)
+        while True:
+            plain = engine.decrypt(MOST)
+            if plain is None:
+                return True
+            self.exchange.receive(plain)
+
+    def receive_raw(self) -> bytes | None:
+        """The bytes that are there, encrypted where there is TLS; None where none are."""
         try:
             data = self.socket.receive()
         except SocketFailed as failed:
-            raise self._lost(failed.reason, ANSWER) from None
-        if data is None:
-            return False
-        if not data:
-            raise self._lost("connection closed by the server", ANSWER)
-        self.exchange.receive(data)
-        return True
+            raise self._lost(failed.code, failed.reason, ANSWER) from None
+        if data is not None and not data:
+            raise self._lost(0, "connection closed by the server", ANSWER)
+        return data
 
     def reply(self) -> dict[str, Any]:
         """The reply, once it is whole."""
@@ -110,10 +143,31 @@ class Channel:
         return self
 
     def close(self) -> None:
-        """Close the socket; more than once is allowed."""
+        """Close the socket, saying goodbye where there is TLS; more than once is allowed."""
         self.more_to_come = False
+        engine, self.engine = self.engine, None
+        if engine is not None and not self.engine_in_use and not self.socket.closed:
+            if engine.handshake_done:
+                engine.close()
+            # After a failed handshake that is the alert that tells the server why.
+            data = engine.pending()
+            if data:
+                self.socket.send_last(data)
         self.socket.close()
 
-    def _lost(self, reason: str, doing: str) -> AutoReconnect:
+    def abandon(self) -> None:
+        """Close the socket, in a forked child."""
+        engine, self.engine = self.engine, None
+        if engine is not None and (self.engine_in_use or not engine.handshake_done):
+            # A thread of the parent may have been in the middle of it: not even to be freed.
+            _left_alone.append(engine)
+        self.socket.close()
+
+    def _lost(self, code: int, reason: str, doing: str) -> Exception:
+        """The error for a connection that the server or the network ended; `code` is the negated
+        error number, 0 for the end of the stream."""
         self.lost = True
-        return AutoReconnect(f"{self.peer}: {reason} (while {doing})")
+        found = None
+        if self.engine is not None:
+            found = self.engine.connection_lost(code)
+        return found or AutoReconnect(f"{self.peer}: {reason} (while {doing})")

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 
 from mongokey._support.address import format_address
+from mongokey._support.lazy import late_imports
 from mongokey._support.shared_errors import own_copy
 from mongokey.auth.login import Command
 from mongokey.connection.channel import ANSWER, SENDING, Channel
@@ -23,6 +24,7 @@ from mongokey.connection.steps import (
     NextReply,
     Now,
     Sleep,
+    StartTLS,
     StepCancelled,
 )
 from mongokey.errors import AutoReconnect, NetworkTimeout
@@ -77,6 +79,11 @@ class Task(Waiter):
         #: The names it waits for, so that it can be told.
         self.answer: Any = None
 
+    @property
+    def peer(self) -> str:
+        """The server it is connected to, for errors."""
+        return "" if self.channel is None else self.channel.peer
+
     def disconnect(self) -> None:
         """Close the connection, if there is one."""
         channel, self.channel = self.channel, None
@@ -115,9 +122,11 @@ class StepLoop:
     def abandon(self) -> None:
         """In a forked child, where no thread serves it: close what it has, telling nobody."""
         self._closed = True
-        for task in self._tasks:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            if task.channel is not None:
+                task.channel.abandon()
             task.disconnect()
-        self._tasks = []
         self._poller.close()
 
     # -- in its thread ----------------------------------------------------------------------------
@@ -265,6 +274,10 @@ class StepLoop:
             limit = None if step.limit is None else step.limit.start()
             task.channel = yield from self._connect(task, step.address, limit)
             return task.channel
+        if kind is StartTLS:
+            assert isinstance(step, StartTLS)
+            yield from self._start_tls(task, step)
+            return None
         if kind is Disconnect:
             task.disconnect()
             return None
@@ -304,14 +317,17 @@ class StepLoop:
         channel = self._channel(task)
         data = channel.request(database, document, exhaust=exhaust)
         began = monotonic_ns()
-        while True:
-            sent = channel.send(data)
-            if sent == len(data):
-                break
-            data = data[sent:]
-            yield from self._wait(task, channel, WRITE, deadline, SENDING)
+        yield from self._send(task, channel, data, deadline)
         answer = yield from self._receive(task, deadline, began)
         return answer
+
+    def _send(
+        self, task: Task, channel: Channel, data: bytes, deadline: Deadline | None
+    ) -> Serving:
+        while data:
+            data = data[channel.send(data) :]
+            if data:
+                yield from self._wait(task, channel, WRITE, deadline, SENDING)
 
     def _receive(self, task: Task, deadline: Deadline | None, began: int) -> Serving:
         channel = self._channel(task)
@@ -321,7 +337,9 @@ class StepLoop:
             # counts although bytes are there: a server may send one at a time for ever.
             yield from self._wait(task, channel, READ, deadline, ANSWER)
             first = False
-            channel.receive()
+            if channel.receive() and channel.engine is not None:
+                # An answer of TLS's own, such as to a change of keys.
+                yield from self._send(task, channel, channel.engine.pending(), deadline)
         if first:
             # The reply came together with the one before: others first.
             task.due_ns = self._woken_ns or 1
@@ -330,9 +348,17 @@ class StepLoop:
         return channel.reply()
 
     def _wait(
-        self, task: Task, channel: Channel, events: int, deadline: Deadline | None, doing: str
+        self,
+        task: Task,
+        channel: Channel,
+        events: int,
+        deadline: Deadline | None,
+        doing: str,
+        *,
+        tls: Any = None,
     ) -> Serving:
-        """Wait until the socket is ready for `events`."""
+        """Wait until the socket is ready for `events`; `tls` is given while the server has not
+        answered the greeting of TLS at all."""
         socket = channel.socket
         socket.wait_for(events)
         task.socket = socket
@@ -344,7 +370,8 @@ class StepLoop:
             task.socket = None
         if deadline is not None and deadline.passed(self._woken_ns):
             what = "waiting for the server to take data" if events == WRITE else doing
-            raise NetworkTimeout(f"{channel.peer}: {deadline.timed_out(what)}")
+            more = _unanswered_greeting(tls) if tls is not None else ""
+            raise NetworkTimeout(f"{channel.peer}: {deadline.timed_out(what)}{more}")
 
     # -- connecting -------------------------------------------------------------------------------
 
@@ -448,9 +475,40 @@ class StepLoop:
                     socket.close()
         return winner
 
+    def _start_tls(self, task: Task, step: StartTLS) -> Serving:
+        channel = self._channel(task)
+        deadline = channel.deadline
+        engine = channel.engine = step.tls.make_engine(step.host, channel.peer)
+        try:
+            done = engine.do_handshake(deadline)
+            while True:
+                yield from self._send(task, channel, engine.pending(), deadline)
+                if done:
+                    return
+                unanswered = step.tls if engine.first_received is None else None
+                yield from self._wait(task, channel, READ, deadline, ANSWER, tls=unanswered)
+                data = channel.receive_raw()
+                if data is None:
+                    continue
+                engine.feed(data)
+                if step.tls.may_ask:
+                    channel.engine_in_use = True
+                    done = yield from self._beside(
+                        task, lambda: engine.do_handshake(deadline), deadline
+                    )
+                    channel.engine_in_use = False
+                else:
+                    done = engine.do_handshake(deadline)
+        except AutoReconnect:
+            # A session that the server chokes on is not tried again.
+            engine.forget_session()
+            raise
+
     # -- beside -----------------------------------------------------------------------------------
 
-    def _beside(self, task: Task, function: Callable[[], object]) -> Serving:
+    def _beside(
+        self, task: Task, function: Callable[[], object], deadline: Deadline | None = None
+    ) -> Serving:
         outcome: list[object] = []
 
         def done(found: object) -> None:
@@ -458,11 +516,15 @@ class StepLoop:
             self._go_on(task)
 
         self._run_beside(function, done)
+        task.due_ns = 0 if deadline is None else deadline.at_ns
         while not outcome:
             yield
-        if isinstance(outcome[0], BaseException):
-            raise outcome[0]
-        return outcome[0]
+            if not outcome and deadline is not None and deadline.passed():
+                raise NetworkTimeout(f"{task.peer}: {deadline.timed_out()}")
+        found = outcome[0]
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
     def _run_beside(self, function: Callable[[], object], done: Callable[[object], object]) -> None:
         """Call `function` in a thread of its own, then `done` in the loop with what it returned or
@@ -482,6 +544,14 @@ class StepLoop:
             # The system has no thread left, or Python is ending.
             error = AutoReconnect("no thread can be started to look a name up")
             self.call(lambda: done(error))
+
+
+def _unanswered_greeting(tls: Any) -> str:
+    """What a timeout adds then."""
+    with late_imports:
+        from mongokey.transport.tls.errors import silence
+
+    return silence(tls)
 
 
 def _guarded(call: Callable[[], object]) -> None:

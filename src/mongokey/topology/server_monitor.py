@@ -62,6 +62,8 @@ class ServerMonitor:
         self._publisher = publisher
         self._round_trip_time = RoundTripTime()
         self._connection: OpenConnection | None = None
+        # How many there were so far, which is the number of the last one.
+        self._connections = 0
         self._description = ServerDescription(address)
         # Since when, in nanoseconds of the clock, no check was under way; 0: never was one.
         self._ended_ns = 0
@@ -118,7 +120,7 @@ class ServerMonitor:
         awaited = connection is not None and (connection.more_to_come or self._streams(last))
         publisher = self._publisher
         if publisher is not None and publisher.heartbeats:
-            publisher.heartbeat_started(self.address, awaited)
+            publisher.heartbeat_started(self.address, awaited, **self._ids(connection))
         began = yield Now()
         try:
             if connection is None:
@@ -127,6 +129,7 @@ class ServerMonitor:
                 )
                 hello = connection.hello
                 assert hello is not None, "it was greeted"
+                self._connections += 1
                 self._round_trip_time.add(connection.duration_ns / 1e9)
             else:
                 hello = yield from self._ask(connection, last, awaited)
@@ -139,7 +142,9 @@ class ServerMonitor:
             yield Disconnect()
             now = yield Now()
             if publisher is not None and publisher.heartbeats:
-                publisher.heartbeat_failed(self.address, now - began, error, awaited)
+                publisher.heartbeat_failed(
+                    self.address, now - began, error, awaited, **self._ids(connection)
+                )
             if isinstance(error, StepCancelled):
                 raise
             self._ended_ns = now
@@ -151,7 +156,7 @@ class ServerMonitor:
         now = self._ended_ns = yield Now()
         if publisher is not None and publisher.heartbeats:
             publisher.heartbeat_succeeded(
-                self.address, connection.duration_ns, hello.document, awaited
+                self.address, connection.duration_ns, hello, awaited, **self._ids(connection)
             )
         # An imitation of MongoDB that does not wait must not be asked in an endless rush.
         self._answered_too_soon = (
@@ -166,6 +171,14 @@ class ServerMonitor:
             min_round_trip_time=self._round_trip_time.minimum,
             last_update_time=now / 1e9,
         )
+
+    def _ids(self, connection: OpenConnection | None) -> dict[str, Any]:
+        """What log records say of the connection."""
+        if connection is None:
+            return {}
+        hello = connection.hello
+        said = None if hello is None else hello.connection_id
+        return {"connection_id": self._connections, "server_connection_id": said}
 
     def _ask(self, connection: OpenConnection, last: ServerDescription, awaited: bool) -> Steps:
         """The answer to hello on a connection that has said it before."""

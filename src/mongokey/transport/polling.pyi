@@ -15,12 +15,15 @@ WRITE: int
 _Waiter = TypeVar("_Waiter", bound=Waiter)
 
 class SocketFailed(Exception):
-    """A system call on a socket failed; `reason` is the system's word for it, `refused` whether
-    nobody listens there."""
+    """A system call on a socket failed; `code` is the negated error number, `reason` the system's
+    word for it."""
 
+    code: int
     reason: str
-    refused: bool
-    def __init__(self, reason: str, refused: bool = False) -> None: ...
+    def __init__(self, code: int) -> None: ...
+    @property
+    def refused(self) -> bool:
+        """Whether nobody listens there."""
 
 class PolledSocket:
     """A socket that is yet to be connected, and never waits. It is closed when it is collected.

@@ -65,13 +65,18 @@ WRITE = POLLOUT
 
 
 class SocketFailed(Exception):
-    """A system call on a socket failed; `reason` is the system's word for it, `refused` whether
-    nobody listens there."""
+    """A system call on a socket failed; `code` is the negated error number, `reason` the system's
+    word for it."""
 
-    def __init__(self, reason, refused=False):
-        super().__init__(reason)
-        self.reason = reason
-        self.refused = refused
+    def __init__(self, int64_t code):
+        self.code = code
+        self.reason = error_text(code)
+        super().__init__(self.reason)
+
+    @property
+    def refused(self):
+        """Whether nobody listens there."""
+        return self.code == -MK_ECONNREFUSED
 
 
 cdef class PolledSocket:
@@ -93,7 +98,7 @@ cdef class PolledSocket:
         rc = mk_open(mk_address_family(&to.at), &self._socket)
         if rc != 0:
             self._socket = MK_NO_SOCKET
-            raise _failed(rc)
+            raise SocketFailed(rc)
         rc = mk_connect_start(self._socket, &to.at)
         if rc == 1:
             self.events = POLLOUT
@@ -115,7 +120,7 @@ cdef class PolledSocket:
             rc = mk_configure_tcp(self._socket)
         if rc != 0:
             self.close()
-            raise _failed(rc)
+            raise SocketFailed(rc)
         self.events = 0
         return 0
 
@@ -127,7 +132,7 @@ cdef class PolledSocket:
             return sent
         if sent == -MK_EAGAIN or sent == -MK_EINTR:
             return 0
-        raise _failed(sent)
+        raise SocketFailed(sent)
 
     def receive(self):
         """Bytes that are there; None when there are none now, b"" at the end of the stream."""
@@ -137,7 +142,7 @@ cdef class PolledSocket:
             return PyBytes_FromStringAndSize(into, <Py_ssize_t>got)
         if got == -MK_EAGAIN or got == -MK_EINTR:
             return None
-        raise _failed(got)
+        raise SocketFailed(got)
 
     def wait_for(self, short events):
         """Have the next `Poller.wait` wait for READ or WRITE."""
@@ -166,10 +171,6 @@ cdef class PolledSocket:
     def fileno(self):
         """The socket's number, -1 while there is none."""
         return -1 if self._socket == MK_NO_SOCKET else self._socket
-
-
-cdef object _failed(int64_t code):
-    return SocketFailed(error_text(code), code == -MK_ECONNREFUSED)
 
 
 cdef class Waiter:

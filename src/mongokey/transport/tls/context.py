@@ -175,6 +175,12 @@ class ClientTLS:
         """Whether no client certificate can be sent; False where that is not known."""
         return self.identity is None and self.options.ssl_context is None
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether a handshake may ask somebody else than the server, and wait for that: whether a
+        certificate was revoked."""
+        return self.revocation is not None and bool(self.revocation.endpoints)
+
     def make_engine(self, host: str, peer: str) -> OpenSSLEngine | SSLEngine:
         """TLS with `host` without a socket, for who moves the bytes in a way of their own.
 

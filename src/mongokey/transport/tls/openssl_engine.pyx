@@ -515,6 +515,21 @@ cdef class OpenSSLEngine:
             if self.drained:
                 return None
 
+    def connection_lost(self, int64_t code=0):
+        """Why the connection ended, an exception of TLS's; None: TLS has nothing to say to it."""
+        cdef uint8_t part[1]
+        if self.ssl == NULL or self.data_received:
+            self.broken = True
+            return None
+        # An alert may have come before the end.
+        if not self.drained and self.read(part, 1) == FAILED and self.alert_received():
+            return self.failure(0, False)
+        return self.failure(code, True)
+
+    def forget_session(self):
+        """Have the next handshake with this server exchange certificates."""
+        self.context.forget(self.peer)
+
     def close(self):
         """Say goodbye, for `pending`; nothing can be read or written any more."""
         self.say_goodbye()

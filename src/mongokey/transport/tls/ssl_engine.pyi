@@ -49,6 +49,14 @@ class SSLEngine:
         """Encrypt all of `data`, for `pending`."""
     def decrypt(self, most: int) -> bytes | None:
         """1 to `most` bytes of data that the server sent; None: more of its bytes are needed."""
+    def connection_lost(self, code: int = 0) -> Exception | None:
+        """Why the connection ended, an exception of TLS's; None: TLS has nothing to say to it.
+
+        `code` is the system's negated error number, 0 for the end of the stream. What had come
+        before is to be fed first.
+        """
+    def forget_session(self) -> None:
+        """Have the next handshake with this server exchange certificates."""
     def close(self) -> None:
         """Say goodbye, for `pending`; nothing can be written any more."""
     def verified_chain(self) -> list[bytes]:

@@ -15,7 +15,7 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int64_t, uint8_t
 
 from mongokey._support.deadline cimport Deadline
-from mongokey.transport.stream cimport mk_monotonic_ns
+from mongokey.transport.stream cimport error_text, mk_monotonic_ns
 
 from mongokey._support.lazy import late_imports
 from mongokey.errors import InvalidOperation
@@ -281,6 +281,28 @@ cdef class SSLEngine:
         if got == 0:
             raise self.ended("connection closed by the server")
         return None if got == WANTS_INPUT else into[:got]
+
+    def connection_lost(self, int64_t code=0):
+        """Why the connection ended, an exception of TLS's; None: TLS has nothing to say to it."""
+        cdef uint8_t part[1]
+        cdef Py_ssize_t rc
+        if not self.drained:
+            # An alert may have come before the end.
+            if self.handshake_done:
+                rc = self.read(part, 1)
+            else:
+                rc = self._attempt(self.ssl_object.do_handshake, None, None)
+            if rc == FAILED:
+                return self.failure()
+        self.broken = True
+        if self.handshake_done:
+            return None
+        return self.ended(error_text(code) if code else "connection closed by the server")
+
+    def forget_session(self):
+        """Have the next handshake with this server exchange certificates."""
+        if self.tls is not None:
+            self.tls.sessions.forget(self.peer)
 
     def close(self):
         """Say goodbye, for `pending`; nothing can be written any more."""
