@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 import struct
 from typing import Any
 
 import bson
+import pytest
 
 from tests.servers.fleet import Fleet
 
 OP_MSG = 2013
 MORE_TO_COME = 2
 EXHAUST_ALLOWED = 1 << 16
+#: The drivers that are tested against a fleet. PyMongo is the measure for the tests themselves:
+#: `MONGOKEY_FLEET_DRIVERS=pymongo,mongokey` lets both go through them.
+DRIVERS = pytest.mark.parametrize(
+    "driver", os.environ.get("MONGOKEY_FLEET_DRIVERS", "pymongo").split(",")
+)
 _numbers = itertools.count(1000)
 
 

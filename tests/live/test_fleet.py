@@ -299,7 +299,10 @@ def test_a_set_elects_by_itself(open_secantus: SecantusServer) -> None:
 
 def test_a_newer_primary_is_believed_and_an_unaware_one_is_not(fleet: Fleet) -> None:
     with connect(fleet) as client:
+        client.fleet.unaware.drop()
         client.fleet.unaware.insert_one({"n": 1})
+        newest = {"find": "unaware", "sort": {"n": -1}, "limit": 1, "$db": "fleet"}
+        assert ask(fleet, 0, newest)["cursor"]["firstBatch"][0]["n"] == 1
         fleet.elect(1, unaware=True)
         assert fleet.wait_for(lambda: client.primary == ("127.0.0.1", fleet.ports[1]))
         old, new = (ask(fleet, member, {"hello": 1}) for member in (0, 1))
@@ -307,6 +310,9 @@ def test_a_newer_primary_is_believed_and_an_unaware_one_is_not(fleet: Fleet) -> 
         assert old["electionId"] < new["electionId"]
         client.fleet.unaware.insert_one({"n": 2})
         assert fleet.member(1)["commands"]["insert"] == 1
+        # The old one knows nothing of what has been written since.
+        assert ask(fleet, 0, newest)["cursor"]["firstBatch"][0]["n"] == 1
+        assert ask(fleet, 1, newest)["cursor"]["firstBatch"][0]["n"] == 2
         with RawClient(fleet.ports[0]) as raw:
             raw.send({"insert": "unaware", "documents": [{"n": 3}], "$db": "fleet"})
             assert fleet.wait_for(lambda: fleet.member(0)["commands"]["insert"] == 2)

@@ -201,6 +201,8 @@ class Connection(asyncio.Protocol):
             self._interruptible = request
         elif rules.is_retryable(name, command):
             self._write_once(request, point)
+        elif (stale := self.member.stale_answer(rules.question(command))) is not None:
+            self.deliver(wire.answering(stale, request.request_id))
         else:
             self._forward(request, request.raw, point)
 
@@ -257,6 +259,9 @@ class Connection(asyncio.Protocol):
         self._interruptible = request
         deployment = self.member.deployment
         is_write = rules.writes(request.name, request.document)
+        question = rules.question(request.document)
+        name = rules.collection(request.document)
+        state = deployment.changes[name]
 
         def on_reply(reply: bytes | None) -> None:
             done = reply is not None
@@ -264,9 +269,12 @@ class Connection(asyncio.Protocol):
                 document = wire.reply_document(reply)
                 done = bool(document.get("ok"))
                 deployment.wrote(document)
+                deployment.changes[name] += 1
             if write is not None:
                 deployment.retries.end(write, reply if done else None)
             if self._interruptible is not request or self._closed:
+                return
+            if self.member.withholds(request.name, request.document):
                 return
             self._interruptible = None
             if reply is None:
@@ -283,7 +291,10 @@ class Connection(asyncio.Protocol):
                     document["errorLabels"] = list(point.labels)
                 self.answer(request, document)
                 return
-            if request.name in rules.CURSORS:
+            if question is not None:
+                if deployment.changes[name] == state:
+                    self.member.remember(question, (name, state), reply)
+            elif request.name in rules.CURSORS:
                 self.member.note_cursor(reply, self)
             (then or self.deliver)(reply)
 

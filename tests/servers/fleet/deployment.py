@@ -11,6 +11,7 @@ import itertools
 import ssl
 import struct
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,8 @@ class Deployment:
         self.streaming = streaming
         self.cluster_time = bson.Timestamp(int(time.time()), 1)
         self.last_write = time.time()
+        #: How often each collection was written to, by database and name.
+        self.changes: Counter[tuple[str, str]] = Counter()
         self._election = None if election_ms is None else election_ms / 1000
         self._tls = tls
         self._services = services
@@ -191,8 +194,9 @@ class Deployment:
     def elect(self, member: int | None = None, unaware: bool = False) -> dict[str, Any]:
         """Make a member the primary: this one, or another than now that can be reached.
 
-        The old one steps down; with `unaware` it has not heard of it, goes on saying that it is
-        the primary and can acknowledge no write, until `inform`.
+        The old one steps down; with `unaware` it has not heard of it: it goes on saying that it
+        is the primary, acknowledges no write, and answers a find of one document that it has had
+        before as it did then, until `inform`.
         """
         chosen = self._candidate() if member is None else self._member(member)
         if chosen is None:
@@ -203,7 +207,7 @@ class Deployment:
         chosen.unaware_term = None
         deposed = old is not None and old is not chosen
         if old is not None and deposed and unaware:
-            old.unaware_term = term
+            old.cut_off(term)
         # The state first: an error that says so has to carry the new topologyVersion.
         self._refresh()
         if old is not None and deposed and not unaware:

@@ -13,7 +13,7 @@ import itertools
 import socket
 import ssl
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ HOST = "127.0.0.1"
 BACKLOG = 512
 #: So many of the last commands are remembered.
 LOG = 2000
+#: So many answers are remembered, for when the member does not know of newer data.
+REMEMBERED = 500
 #: An idle primary writes a no-op so often, which moves lastWriteDate.
 NOOP_SECONDS = 10
 
@@ -75,6 +77,8 @@ class Member:
         self._counter = 0
         self._state: dict[str, Any] = {}
         self._cursors: dict[int, object] = {}
+        self._answers: OrderedDict[bytes, tuple[tuple[tuple[str, str], int], bytes]] = OrderedDict()
+        self._frozen: dict[bytes, bytes] = {}
         self._turn = itertools.cycle(self.services) if services else None
         self._loop = asyncio.get_running_loop()
         self._handshakes: set[asyncio.Task[Any]] = set()
@@ -188,6 +192,29 @@ class Member:
     def withholds(self, name: str, command: Mapping[str, Any]) -> bool:
         """Whether it can never acknowledge this: it believes to be a primary and is none."""
         return self.unaware_term is not None and rules.writes(name, command)
+
+    def remember(self, question: bytes, place: tuple[tuple[str, str], int], reply: bytes) -> None:
+        """Keep an answer that was right in this state of its collection."""
+        self._answers[question] = (place, reply)
+        self._answers.move_to_end(question)
+        if len(self._answers) > REMEMBERED:
+            self._answers.popitem(last=False)
+
+    def cut_off(self, term: int) -> None:
+        """Another is elected, and this one, primary of this term, does not hear of it."""
+        self.unaware_term = term
+        changes = self.deployment.changes
+        self._frozen = {
+            question: reply
+            for question, ((name, state), reply) in self._answers.items()
+            if changes[name] == state
+        }
+
+    def stale_answer(self, question: bytes | None) -> bytes | None:
+        """What it answered last before it was cut off; None when it is not, or was not asked."""
+        if self.unaware_term is None or question is None:
+            return None
+        return self._frozen.get(question)
 
     def take_fail_point(self, name: str, app_name: str | None) -> FailPoint | None:
         """The fail point that holds for this command; counts it."""

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import bson
+
 WRITES = frozenset(
     [
         "insert",
@@ -172,6 +174,19 @@ def refusal(role: str, name: str, command: Mapping[str, Any]) -> Refusal | None:
 def is_retryable(name: str, command: Mapping[str, Any]) -> bool:
     """Whether the command is a write outside a transaction that may come a second time."""
     return name in RETRYABLE and "txnNumber" in command and "autocommit" not in command
+
+
+def question(command: Mapping[str, Any]) -> bytes | None:
+    """What a find of one document asks, whoever asks; None for other commands."""
+    if "find" not in command or not (command.get("singleBatch") or command.get("limit") == 1):
+        return None
+    names = ("$db", "find", "filter", "sort", "projection", "skip")
+    return bson.encode({name: command[name] for name in names if name in command})
+
+
+def collection(command: Mapping[str, Any]) -> tuple[str, str]:
+    """The database and the collection that a command is about, if it is about one."""
+    return str(command.get("$db")), str(next(iter(command.values()), None))
 
 
 def error_labels(code: int, name: str, command: Mapping[str, Any]) -> list[str]:
