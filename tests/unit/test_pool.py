@@ -4,49 +4,23 @@ from __future__ import annotations
 
 import gc
 import os
-import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from mongokey.connection.connection import Connection
-from mongokey.connection.openings import Opening
 from mongokey.errors import AutoReconnect
 from mongokey.pool import maintenance
 from mongokey.pool.pool import Pool
-from mongokey.transport.stream import SocketStream
-
-ADDRESS = ("host", 27017)
-
-
-class ConnectionFactory:
-    """Makes connections; `peers` are the other ends."""
-
-    def __init__(self) -> None:
-        self.peers: list[socket.socket] = []
-        self.made: list[Connection] = []
-        self.error: Exception | None = None
-
-    def __call__(self, opening: Opening | None = None) -> Connection:
-        if self.error is not None:
-            raise self.error
-        ours, theirs = socket.socketpair()
-        self.peers.append(theirs)
-        connection = Connection(SocketStream(ours.detach(), "host:27017"), ADDRESS)
-        self.made.append(connection)
-        return connection
+from tests.pools import ADDRESS, ConnectionFactory
 
 
 @pytest.fixture
 def factory() -> Iterator[ConnectionFactory]:
     factory = ConnectionFactory()
     yield factory
-    for peer in factory.peers:
-        peer.close()
-    for connection in factory.made:
-        connection.close()
+    factory.close()
 
 
 def ready_pool(connect: ConnectionFactory, **options: Any) -> Pool:

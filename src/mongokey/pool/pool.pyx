@@ -323,6 +323,7 @@ cdef class Pool(PoolState):
                     again = False
                     continue
                 raise WaitQueueTimeoutError(
+                    "Timed out while checking out a connection from connection pool: "
                     f"no connection to {self._peer()} became free within "
                     f"{self.wait_queue_timeout}: all {self.in_use} of maxPoolSize="
                     f"{self.max_size} are in use and {self.connecting} are being opened; "
