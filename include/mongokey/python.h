@@ -97,17 +97,32 @@ static inline PyObject *mk_type_attribute(PyTypeObject *type, PyObject *name) {
 
 /* ---- Values of a dict, put where they belong without a search ----
  *
- * A copy of a dict has its values at the same places of its table as the dict. Where those are is
- * found out by looking for known values, within the size that the dict says its table has: no
- * layout is assumed. NULL where a version (or a build without the GIL) is not known to do so. */
+ * A copy of a dict has its values at the same places of its table as the dict; the table is of
+ * names and values, or, for dicts that share their names as instances of a class do, of values
+ * alone. Where they are is found out by looking for known values, within the size that the dict
+ * says its table has: no layout is assumed. A place is an offset from what `mk_dict_table` gives,
+ * never 0. NULL where a version (or a build without the GIL) is not known to do so. */
 static inline char *mk_dict_table(PyObject *dict) {
 #if PY_VERSION_HEX < 0x030f0000 && !defined(Py_GIL_DISABLED)
     const PyDictObject *d = (const PyDictObject *)dict;
-    return d->ma_values == NULL ? (char *)d->ma_keys : NULL;
+    /* The first value is the first thing there, before Python 3.13. */
+    if (d->ma_values != NULL)
+        return (char *)d->ma_values - (PY_VERSION_HEX < 0x030d0000 ? sizeof(PyObject *) : 0);
+    return (char *)d->ma_keys;
 #else
     (void)dict;
     return NULL;
 #endif
+}
+
+/* How far behind `mk_dict_table` the table may reach that the dict says has `size` bytes. */
+static inline size_t mk_dict_table_reach(PyObject *dict, size_t size) {
+#if PY_VERSION_HEX < 0x030f0000 && !defined(Py_GIL_DISABLED)
+    if (((const PyDictObject *)dict)->ma_values != NULL) return size + sizeof(PyObject *);
+#else
+    (void)dict;
+#endif
+    return size;
 }
 
 /* The place in the table, of `size` bytes, that holds `value`; 0 unless there is exactly one. */
@@ -122,15 +137,30 @@ static inline uint32_t mk_find_in_table(const char *table, size_t size, PyObject
     return found;
 }
 
-/* Replaces the None at that place; 0 if something else is there. `value` must be of a type that
- * the garbage collector does not track: for others it has to hear of the dict. */
-static inline int mk_put_in_table(char *table, uint32_t at, PyObject *value) {
+/* Replaces the None at that place of `dict`, whose table it is; 0 if something else is there. The
+ * garbage collector hears of a dict once it holds what may hold other objects. */
+static inline int mk_put_in_table(PyObject *dict, char *table, uint32_t at, PyObject *value) {
     PyObject **place = (PyObject **)(table + at);
-    if (*place != Py_None) return 0;
+    if (mk_dict_table(dict) != table || *place != Py_None) return 0;
+    if (PyType_IS_GC(Py_TYPE(value)) && !PyObject_GC_IsTracked(dict)) PyObject_GC_Track(dict);
     Py_INCREF(value);
     *place = value;
     Py_DECREF(Py_None);
     return 1;
+}
+
+/* Appends to a list that nobody else changes meanwhile; -1 with MemoryError set. */
+static inline int mk_list_append(PyObject *list, PyObject *item) {
+#ifndef Py_GIL_DISABLED
+    Py_ssize_t size = PyList_GET_SIZE(list);
+    if (size < ((PyListObject *)list)->allocated) {
+        Py_INCREF(item);
+        PyList_SET_ITEM(list, size, item);
+        ((PyVarObject *)list)->ob_size = size + 1;
+        return 0;
+    }
+#endif
+    return PyList_Append(list, item);
 }
 
 static inline int mk_is_compact_ascii(PyObject *o) { return PyUnicode_IS_COMPACT_ASCII(o); }

@@ -5,16 +5,21 @@ PyMongo's `bson` says what is right.
 
 from __future__ import annotations
 
+import copy
+import datetime
 import gc
+import json
+import pickle
 import random
 import struct
 import sys
+import threading
 import weakref
 
 import bson as pymongo_bson
 import pytest
 
-from mongokey.bson import DBRef, ObjectId, decode, decode_all, encode
+from mongokey.bson import CodecOptions, DBRef, ObjectId, decode, decode_all, encode
 
 VALUES = [
     5,
@@ -192,3 +197,142 @@ def test_a_document_found_and_changed_by_others_while_it_is_read():
     assert [document["z"] for document in found] == [[n] for n in range(40)]
     assert [document["x"] for document in found] == list(range(40))
     assert decode_all(data) == documents
+
+
+ALIKE = {"_id": 1, "name": "text", "tags": ["a"], "score": 1.5, "on": True, "sub": {"a": 1, "b": 2}}
+
+
+def alike(count):
+    """So many equal documents, decoded: those at the end have a shape that has proved right."""
+    return decode_all(encode(ALIKE) * count)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="names are shared since Python 3.11")
+def test_documents_of_a_proven_shape_share_their_names():
+    names = {f"shared{n}": n for n in range(8)}
+    first, *_, last = decode_all(encode(names) * 40)
+    assert sys.getsizeof(last) < sys.getsizeof(first)
+    assert first == last == names
+
+
+CHANGES = {
+    "add": lambda d: d.update(new=1),
+    "add many": lambda d: d.update({f"new{n}": [n] for n in range(70)}),
+    "replace": lambda d: d.update(name=[1]),
+    "delete": lambda d: d.pop("_id"),
+    "delete and add": lambda d: (d.pop("name"), d.update(name=2)),
+    "take the last": lambda d: d.popitem(),
+    "clear": lambda d: d.clear(),
+    "clear and add": lambda d: (d.clear(), d.update(x=1, _id=2)),
+    "other keys": lambda d: d.update({1: 2, None: 3, (): 4}),
+    "default": lambda d: (d.setdefault("new", []), d.setdefault("name", 1)),
+    "union": lambda d: d.__ior__({"score": 2, "other": 3}),
+    "delete in turn": lambda d: [d.pop(name) for name in list(d)[::-1]],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_changed_document_changes_no_other(change):
+    documents = alike(60)
+    expected = copy.deepcopy(ALIKE)
+    change(expected)
+    for document in documents[::2]:
+        change(document)
+        assert document == expected
+        assert list(document) == list(expected)
+        assert list(document.items()) == list(expected.items())
+        assert repr(document) == repr(expected)
+        assert len(document) == len(expected)
+    for document in documents[1::2] + alike(60):
+        assert document == ALIKE
+        assert list(document) == list(ALIKE)
+
+
+def test_copies_of_documents_that_share_their_names():
+    document = alike(60)[-1]
+    for twin in (
+        document.copy(),
+        dict(document),
+        {**document},
+        copy.deepcopy(document),
+        pickle.loads(pickle.dumps(document)),
+        decode(encode(document)),
+        dict(document.items()),
+        json.loads(json.dumps(document)),
+    ):
+        twin["extra"] = twin.pop("_id")
+        assert list(twin) == [*list(ALIKE)[1:], "extra"]
+        assert document == ALIKE
+    names = iter(document)
+    next(names)
+    document["new"] = 1
+    with pytest.raises(RuntimeError, match="changed size"):
+        next(names)
+
+
+def test_documents_of_one_shape_are_changed_by_threads():
+    failures = []
+
+    def work(number):
+        for _ in range(30):
+            for document in alike(50):
+                document[f"own{number}"] = number
+                del document["score"]
+                if list(document) != [n for n in ALIKE if n != "score"] + [f"own{number}"]:
+                    failures.append(document)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_shapes_that_come_and_go_leave_nothing_behind():
+    def turn(number):
+        document = {f"turn{number}field{n}": n for n in range(6)}
+        assert decode_all(encode(document) * 30) == [document] * 30
+
+    for number in range(1500):
+        turn(number)
+    gc.collect()
+    before = len(gc.get_objects())
+    for number in range(1500, 3000):
+        turn(number)
+    gc.collect()
+    # Each had a class of its own.
+    assert len(gc.get_objects()) - before < 100
+
+
+def test_a_document_that_is_changed_while_it_is_read():
+    """Only the collector's list of objects can show a document that is not whole yet."""
+    document = {"first": 1, "when": datetime.datetime(2024, 1, 1), "last": "text", "list": [1]}
+
+    class Zone(datetime.tzinfo):
+        def utcoffset(self, when):
+            return datetime.timedelta(0)
+
+        def dst(self, when):
+            return datetime.timedelta(0)
+
+        def fromutc(self, when):
+            if changing:
+                for found in gc.get_objects():
+                    if type(found) is dict and "list" in found and found.get("when", 0) is None:
+                        found["extra"] = 5
+                        found.pop("last")
+                        changed.append(found)
+            return when
+
+    options = CodecOptions(tz_aware=True, tzinfo=Zone())
+    data = encode({"list": [1], **document})
+    changing, changed = False, []
+    assert len(decode_all(data * 60, options)) == 60
+    changing = True
+    documents = decode_all(data * 60, options)
+    assert len(changed) == 60
+    for found in documents:
+        assert found["list"] == [1]
+        assert found["first"] == 1
+        assert found["last"] == "text"

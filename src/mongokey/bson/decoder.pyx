@@ -32,7 +32,6 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.datetime cimport datetime_new, import_datetime
 from cpython.dict cimport PyDict_Copy, PyDict_SetItem
 from cpython.float cimport PyFloat_FromDouble
-from cpython.list cimport PyList_Append
 from cpython.long cimport PyLong_FromLong, PyLong_FromLongLong, PyLong_FromUnsignedLongLong
 from cpython.object cimport PyObject, PyObject_SetAttr, PyTypeObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_New
@@ -43,7 +42,7 @@ from mongokey._support.cdefs cimport mk_load_f64, mk_load_i32, mk_load_i64, mk_l
 from mongokey.bson cimport bson_c as c
 from mongokey.bson cimport python as py
 from mongokey.bson.context cimport CodecContext
-from mongokey.bson.shape cimport Name, Shape, is_next, shape_of, without_rest
+from mongokey.bson.shape cimport Name, Shape, compact, is_next, shape_of, without_rest
 from mongokey.bson.objectid cimport objectid_from_bytes
 
 import_datetime()
@@ -372,6 +371,14 @@ cdef inline dict _new_dict(Reader *r, Key *slot, object name, Py_ssize_t size):
     return mk_new_dict(fields)
 
 
+cdef int _replace_shape(Key *slot, Shape shape, Shape better) except -1:
+    if better is not None and slot.shape == <PyObject *>shape:
+        py.Py_INCREF(<PyObject *>better)
+        slot.shape = <PyObject *>better
+        py.Py_DECREF(<PyObject *>shape)
+    return 0
+
+
 # What a document that began with the name in `slot` says about the next one. `shape`: the one it
 # was read by, if any, and `had_it`: whether that was right.
 cdef int _learn(Key *slot, dict document, Py_ssize_t fields, Shape shape, bint had_it) except -1:
@@ -380,6 +387,9 @@ cdef int _learn(Key *slot, dict document, Py_ssize_t fields, Shape shape, bint h
         if had_it:
             if shape.score < SCORE_MOST:
                 shape.score += 1
+            elif not shape.proven:
+                shape.proven = True
+                _replace_shape(slot, shape, compact(shape))
         else:
             shape.score -= SCORE_OF_MISS
             if shape.score < 0 and slot.shape == <PyObject *>shape:
@@ -430,11 +440,8 @@ cdef object _read_dict(Reader *r, const uint8_t *p, const uint8_t *end, bint emb
                 p += name.size + 1
                 value = _read_value(r, kind, &p, end)
                 # The table is another one if somebody has found the dict and changed it.
-                if (
-                    table == NULL
-                    or py.PyObject_IS_GC(<PyObject *>value)
-                    or py.mk_dict_table(<PyObject *>document) != table
-                    or not py.mk_put_in_table(table, name.at, <PyObject *>value)
+                if table == NULL or not py.mk_put_in_table(
+                    <PyObject *>document, table, name.at, <PyObject *>value
                 ):
                     PyDict_SetItem(document, <object>name.text, value)
                 fields += 1
@@ -473,7 +480,11 @@ cdef object _read_dict(Reader *r, const uint8_t *p, const uint8_t *end, bint emb
         fields += 1
         p += n + 1
         value = _read_value(r, kind, &p, end)
-        PyDict_SetItem(document, key, value)
+        # The first field of a document that has a shape, or one of which nothing is known.
+        if table == NULL or fields > expected or not py.mk_put_in_table(
+            <PyObject *>document, table, shape.names[fields - 1].at, <PyObject *>value
+        ):
+            PyDict_SetItem(document, key, value)
     if p != end:
         _fail(r, end, "an element reaches beyond its document")
     had_it = fields == expected
@@ -559,7 +570,7 @@ cdef list _read_items(Reader *r, const uint8_t *p, const uint8_t *end):
         frame.key_len = p - frame.key
         p += 1
         value = _read_value(r, kind, &p, end)
-        PyList_Append(items, value)
+        py.mk_list_append(items, value)
     if p != end:
         _fail(r, end, "an element reaches beyond its array")
     _leave(r)
@@ -593,7 +604,7 @@ cdef list _read_documents(Reader *r, const uint8_t *p, const uint8_t *end):
             document = _raw_document(r, p, size)
         else:
             document = _read_elements(r, p + 4, p + size - 1, False)
-        PyList_Append(documents, document)
+        py.mk_list_append(documents, document)
         p += size
     _leave(r)
     return documents
@@ -862,25 +873,27 @@ cdef object _raw_document(Reader *r, const uint8_t *p, size_t size):
 
 # ---- What other modules call ----
 
-# `total`: the bytes of the whole batch that the document is one of.
-cdef inline int _start(
-    Reader *r, const uint8_t *data, size_t size, CodecContext context, size_t total
-) except -1:
-    r.base = data
-    r.limit = data + size
-    r.frame = NULL
+# `total`: the bytes of the whole batch that is read.
+cdef inline void _start(Reader *r, CodecContext context, size_t total) noexcept:
     r.context = <PyObject *>context
     # The fields of a raw document stand in a dict.
     r.document_class = (
         NULL if context.plain_dict or context.raw else <PyObject *>context.document_class
     )
     r.decoders = NULL if context.decoders is None else <PyObject *>context.decoders
-    r.room = size // FIELD_SIZE
-    r.depth = 0
     r.raw = context.raw
     # Where each document or value goes through code of others, switching costs more than it saves.
     r.may_pause = total >= PAUSE_FROM and context.plain_dict and context.decoders is None
     r.paused = False
+
+
+# The outermost document is this one now.
+cdef inline int _begin(Reader *r, const uint8_t *data, size_t size) except -1:
+    r.base = data
+    r.limit = data + size
+    r.frame = NULL
+    r.room = size // FIELD_SIZE
+    r.depth = 0
     if size < c.MK_BSON_MIN_SIZE:
         _fail(r, data, "not enough data for a BSON document")
     if mk_load_i32(data) < <int32_t>c.MK_BSON_MIN_SIZE:
@@ -895,7 +908,8 @@ cdef inline int _start(
 
 cdef object read_document(const uint8_t *data, size_t size, CodecContext context):
     cdef Reader r
-    _start(&r, data, size, context, size)
+    _start(&r, context, size)
+    _begin(&r, data, size)
     if context.raw:
         return _raw_document(&r, data, size)
     try:
@@ -908,24 +922,32 @@ cdef list read_sequence(const uint8_t *data, size_t size, CodecContext context):
     cdef Reader r
     cdef list documents = []
     cdef size_t position = 0, length
-    r.paused = False
+    _start(&r, context, size)
     try:
         while position < size:
-            # Raising is Python code.
-            _resume(&r)
+            if not _holds_document(data, position, size):
+                _resume(&r)                 # raising is Python code
             length = document_size(data, position, size)
-            _start(&r, data + position, length, context, size)
+            _begin(&r, data + position, length)
             if context.raw:
                 document = _raw_document(&r, data + position, length)
             else:
                 document = _read_elements(
                     &r, data + position + 4, data + position + length - 1, False
                 )
-            documents.append(document)
+            py.mk_list_append(documents, document)
             position += length
     finally:
         _resume(&r)
     return documents
+
+
+cdef inline bint _holds_document(
+    const uint8_t *data, Py_ssize_t position, Py_ssize_t size
+) noexcept:
+    return size - position >= <Py_ssize_t>c.MK_BSON_MIN_SIZE and (
+        <Py_ssize_t>c.MK_BSON_MIN_SIZE <= mk_load_i32(data + position) <= size - position
+    )
 
 
 cdef Py_ssize_t document_size(
@@ -946,7 +968,8 @@ cdef Py_ssize_t document_size(
 
 cdef list read_array(const uint8_t *data, size_t size, CodecContext context):
     cdef Reader r
-    _start(&r, data, size, context, size)
+    _start(&r, context, size)
+    _begin(&r, data, size)
     try:
         return _read_items(&r, data + 4, data + size - 1)
     finally:
@@ -955,7 +978,8 @@ cdef list read_array(const uint8_t *data, size_t size, CodecContext context):
 
 cdef list read_documents(const uint8_t *data, size_t size, CodecContext context):
     cdef Reader r
-    _start(&r, data, size, context, size)
+    _start(&r, context, size)
+    _begin(&r, data, size)
     try:
         return _read_documents(&r, data + 4, data + size - 1)
     finally:
@@ -964,7 +988,8 @@ cdef list read_documents(const uint8_t *data, size_t size, CodecContext context)
 
 cdef dict read_fields(const uint8_t *data, size_t size, CodecContext context):
     cdef Reader r
-    _start(&r, data, size, context, size)
+    _start(&r, context, size)
+    _begin(&r, data, size)
     try:
         return _read_elements(&r, data + 4, data + size - 1, False)
     finally:

@@ -42,11 +42,13 @@ cdef extern from "mongokey/python.h":
     bint mk_long_as_int64(PyObject *o, int64_t *value)
     object mk_new_int_subclass(PyTypeObject *type, int64_t value)
     PyObject *mk_type_attribute(PyTypeObject *type, PyObject *name)
+    int mk_list_append(list o, object item) except -1
     bint mk_is_compact_ascii(PyObject *o)
     uint8_t *mk_ascii_data(PyObject *o)
     char *mk_dict_table(PyObject *d)
+    size_t mk_dict_table_reach(PyObject *d, size_t size)
     uint32_t mk_find_in_table(const char *table, size_t size, PyObject *value)
-    bint mk_put_in_table(char *table, uint32_t at, PyObject *value)
+    bint mk_put_in_table(PyObject *dict, char *table, uint32_t at, PyObject *value)
 
 
 cdef extern from "mongokey/utf8.h" nogil:

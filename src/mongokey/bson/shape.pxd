@@ -26,10 +26,13 @@ cdef class Shape:
     cdef bint direct                        # `at` is known
     cdef Py_ssize_t bytes                   # what a document of it takes at least, without values
     cdef int score                          # of documents that had it, against those that did not
+    cdef bint proven                        # so many had it that `compact` was tried
 
 
 # The shape of a document that was just read; None if it has none.
 cdef Shape shape_of(dict document)
+# The same shape for documents that take less memory, or None.
+cdef Shape compact(Shape shape)
 # The first `fields` items of a document that turned out not to have the shape.
 cdef dict without_rest(Shape shape, dict document, Py_ssize_t fields)
 

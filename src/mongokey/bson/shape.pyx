@@ -3,9 +3,13 @@
 
 A dict for a document of a known shape is a copy of a template, which is smaller than a presized
 one (its table is of the kind for names only) and needs no search for a free place; and a name
-that is expected is compared, not looked up. A shape is never changed, so that whoever reads by it
-may go on while another takes its place. Nothing here knows BSON's values.
+that is expected is compared, not looked up. Once a shape has proved right, documents of it share
+one table of names, as instances of a class do (PEP 412), until a program changes their fields. The
+names of a shape never change, so that whoever reads by it may go on while another takes its place.
+Nothing here knows BSON's values.
 """
+import gc
+
 cimport cython
 from cpython.dict cimport PyDict_SetItem
 from cpython.object cimport PyObject
@@ -30,25 +34,67 @@ cdef class Shape:
 
 
 cdef Shape shape_of(dict document):
-    cdef Shape shape
+    cdef dict template = {}
+    cdef Py_ssize_t position = 0
+    cdef PyObject *key
+    cdef PyObject *value
+    if not 2 <= py.PyDict_GET_SIZE(<PyObject *>document) <= SHAPE_MAX:
+        return None
+    while py.PyDict_Next(<PyObject *>document, &position, &key, &value):
+        # A name that begins with "$" may make a reference of the document.
+        if py.Py_TYPE(key) != &py.PyUnicode_Type or not py.mk_is_compact_ascii(key):
+            return None
+        if py.PyUnicode_GET_LENGTH(key) > NAME_MAX or py.mk_ascii_data(key)[0] == c'$':
+            return None
+        PyDict_SetItem(template, <object>key, None)
+    return _shape_with(template)
+
+
+cdef Shape compact(Shape shape):
+    cdef Shape smaller
+    if not shape.direct:
+        return None
+    template = _template_with_shared_names(list(shape.template))
+    trial, usual = template.copy(), shape.template.copy()
+    if dict.__sizeof__(trial) >= dict.__sizeof__(usual) or (
+        gc.is_tracked(trial) and not gc.is_tracked(usual)
+    ):
+        return None
+    smaller = _shape_with(template)
+    smaller.score = shape.score
+    smaller.proven = True
+    return smaller if smaller.direct else None
+
+
+# Dicts share their names when they are (or were) of instances of one class.
+cdef dict _template_with_shared_names(list names):
+    kind = type("Document", (), {})
+    first, second = kind(), None
+    cdef dict fields = first.__dict__
+    for name in names:
+        fields[name] = None
+    # Each further instance makes the class expect fewer attributes that are not known yet.
+    for _ in range(SHAPE_MAX):
+        second = kind()
+    fields = second.__dict__
+    for name in names:
+        fields[name] = None
+    # A copy belongs to no instance.
+    return fields.copy()
+
+
+cdef Shape _shape_with(dict template):
+    cdef Shape shape = Shape.__new__(Shape)
     cdef Name *name
     cdef Py_ssize_t position = 0, n
     cdef uint8_t[8] start
     cdef PyObject *key
     cdef PyObject *value
-    if not 2 <= py.PyDict_GET_SIZE(<PyObject *>document) <= SHAPE_MAX:
-        return None
-    shape = Shape.__new__(Shape)
-    shape.template = {}
+    shape.template = template
     shape.count = shape.bytes = 0
     shape.score = 0
-    while py.PyDict_Next(<PyObject *>document, &position, &key, &value):
-        # A name that begins with "$" may make a reference of the document.
-        if py.Py_TYPE(key) != &py.PyUnicode_Type or not py.mk_is_compact_ascii(key):
-            return None
+    while py.PyDict_Next(<PyObject *>template, &position, &key, &value):
         n = py.PyUnicode_GET_LENGTH(key)
-        if n > NAME_MAX or py.mk_ascii_data(key)[0] == c'$':
-            return None
         name = &shape.names[shape.count]
         name.text = key
         name.size = <uint32_t>n
@@ -58,7 +104,6 @@ cdef Shape shape_of(dict document):
         name.mask = (
             ~<uint64_t>0 if n >= 7 else (<uint64_t>1 << (8 * (n + 1))) - 1
         )
-        PyDict_SetItem(shape.template, <object>key, None)
         shape.count += 1
         shape.bytes += n + 2
     shape.direct = _find_places(shape)
@@ -79,7 +124,9 @@ cdef bint _find_places(Shape shape) except -1:
     ):
         return False
     for i in range(shape.count):
-        shape.names[i].at = py.mk_find_in_table(table, size, <PyObject *>values[i])
+        shape.names[i].at = py.mk_find_in_table(
+            table, py.mk_dict_table_reach(<PyObject *>trial, size), <PyObject *>values[i]
+        )
         if shape.names[i].at == 0:
             return False
     return True
