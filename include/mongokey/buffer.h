@@ -13,6 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "wipe.h"
 
 #define MK_OK 0
@@ -47,6 +51,23 @@ static inline void mk_buffer_wipe(mk_buffer *b) {
     b->size = 0;
 }
 
+#define MK_LARGE_PAGE ((uintptr_t)2 << 20)
+
+/* Asks for large pages under memory of several of them, where Linux leaves that to programs: it
+ * comes fresh from the system, and each small page of it would cost a page fault at its first use.
+ * Memory is taken as it is used all the same, and where there are no large pages it works as it is. */
+static inline void mk_use_large_pages(const void *data, size_t size) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    uintptr_t start = ((uintptr_t)data + MK_LARGE_PAGE - 1) & ~(MK_LARGE_PAGE - 1);
+    uintptr_t end = ((uintptr_t)data + size) & ~(MK_LARGE_PAGE - 1);
+    if (size >= 2 * MK_LARGE_PAGE && end > start)
+        (void)madvise((void *)start, end - start, MADV_HUGEPAGE);
+#else
+    (void)data;
+    (void)size;
+#endif
+}
+
 static int mk_buffer_grow(mk_buffer *b, size_t extra) {
     size_t limit = b->limit ? b->limit : MK_BUFFER_MAX;
     size_t wanted, capacity;
@@ -59,6 +80,7 @@ static int mk_buffer_grow(mk_buffer *b, size_t extra) {
     if (data == NULL) return MK_NO_MEMORY;
     b->data = data;
     b->capacity = capacity;
+    mk_use_large_pages(data, capacity);
     return MK_OK;
 }
 

@@ -4,7 +4,9 @@ ones."""
 from __future__ import annotations
 
 import random
+import re
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -261,3 +263,26 @@ def test_a_buffer_made_halfway_can_be_looked_at() -> None:
     assert "MessageBuffer" in repr(MessageBuffer.__new__(MessageBuffer))
     with pytest.raises(TypeError):
         MessageBuffer(None)  # type: ignore[arg-type]
+
+
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(not HUGE_PAGES.exists(), reason="this system has no large pages")
+def test_a_long_reply_gets_large_pages() -> None:
+    def advised() -> int:
+        """How many kB somebody asked large pages for ("hg": proc(5), VmFlags)."""
+        regions = re.findall(
+            r"^Size: +(\d+) kB$|^VmFlags:(.*)$", Path("/proc/self/smaps").read_text(), re.M
+        )
+        sizes = [int(size) for size, _ in regions[::2]]
+        return sum(n for n, (_, flags) in zip(sizes, regions[1::2], strict=True) if " hg" in flags)
+
+    exchange, request_id = asked()
+    exchange.accept_hello(48_000_000)
+    reply = reply_to(request_id, {"ok": 1, "long": "x" * (9 << 20)})
+    assert advised() < 1024
+    exchange.receive(reply)
+    assert advised() >= 9 * 1024
+    assert exchange.missing_bytes == 0
+    assert exchange.reply()["long"] == "x" * (9 << 20)
