@@ -19,7 +19,8 @@ from bench.worker import prepare_api
 LARGE = 100_000
 
 
-def _status(field: str) -> int:
+def process_status(field: str) -> int:
+    """Bytes that /proc says of this process, such as `VmRSS`."""
     text = Path("/proc/self/status").read_text()
     found = re.search(rf"^{field}:\s+(\d+) kB$", text, re.MULTILINE)
     assert found is not None, field
@@ -31,7 +32,7 @@ def idle(api: Api, uri: str) -> int:
     with api.client(uri) as client:
         client.admin.command("ping")
         gc.collect()
-        return _status("VmRSS")
+        return process_status("VmRSS")
 
 
 def find(api: Api, uri: str) -> int:
@@ -39,7 +40,7 @@ def find(api: Api, uri: str) -> int:
     with api.client(uri) as client:
         found = list(client["bench"][f"docs{LARGE}"].find())
         assert len(found) == LARGE, len(found)
-        return _status("VmHWM")
+        return process_status("VmHWM")
 
 
 QUESTIONS: dict[str, tuple[str, Callable[[Api, str], int]]] = {
