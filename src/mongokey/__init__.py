@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import mongokey.read_concern
     import mongokey.read_preferences
     import mongokey.results
+    import mongokey.server_api
     import mongokey.sessions
     import mongokey.topology
     import mongokey.transport
@@ -106,6 +107,7 @@ _SUBMODULES = (
     "read_concern",
     "read_preferences",
     "results",
+    "server_api",
     "server_description",
     "server_type",
     "sessions",

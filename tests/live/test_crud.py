@@ -632,9 +632,11 @@ def test_unacknowledged_writes_ask_for_no_reply(
     with pytest.raises(InvalidOperation, match="unacknowledged"):
         deleted.deleted_count  # noqa: B018
     assert updated.raw_result is None
+    change = {"$set": {"b": 2}}
+    assert things.find_one_and_update({"_id": 1}, change, hint="_id_", sort=[("_id", 1)]) is None
     # The same connection, used in order: what was written is to be seen.
-    assert list(watched.find()) == [{"_id": 1, "a": 1}, {"_id": 2}]
-    for name in ("insert", "update", "delete"):
+    assert list(watched.find()) == [{"_id": 1, "a": 1, "b": 2}, {"_id": 2}]
+    for name in ("insert", "update", "delete", "findAndModify"):
         for command in relay.commands(name):
             assert command.document["writeConcern"] == {"w": 0}
             assert "txnNumber" not in command.document

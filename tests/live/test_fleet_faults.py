@@ -305,6 +305,48 @@ def test_a_fail_point_can_close_and_skip_and_label_and_wait(fleet: Fleet, counte
         assert client.ask(find)["ok"] == 1
 
 
+def test_a_write_concern_error_comes_with_a_retry_too(fleet: Fleet, counter: Any) -> None:
+    fleet.fail_point(0, ["update"], {"times": 2}, writeConcernError={"code": 91})
+    with RawClient(fleet.ports[0]) as client:
+        for _ in range(2):
+            reply = client.ask(increase(5, 1))
+            assert (reply["n"], reply["writeConcernError"]) == (1, {"code": 91})
+            assert reply["errorLabels"] == ["RetryableWriteError"]
+        assert "writeConcernError" not in client.ask(increase(5, 1))
+    assert value(counter) == 1
+
+
+@pytest.mark.parametrize("code", [None, 1])
+def test_a_retryable_write_is_cut_off_after_it_is_done_or_before(
+    fleet: Fleet, counter: Any, code: int | None
+) -> None:
+    data = {} if code is None else {"failBeforeCommitExceptionCode": code}
+    point = {"configureFailPoint": "onPrimaryTransactionalWrite", "mode": {"times": 1}}
+    assert ask(fleet, 0, {**point, "data": data})["ok"] == 1
+    with RawClient(fleet.ports[0]) as client:
+        plain = {key: each for key, each in increase(6, 1).items() if key != "txnNumber"}
+        assert client.ask(plain)["n"] == 1
+        with pytest.raises(ConnectionError):
+            client.ask(increase(6, 1))
+    assert value(counter) == (2 if code is None else 1)
+    with RawClient(fleet.ports[0]) as client:
+        assert client.ask(increase(6, 1))["n"] == 1
+    assert value(counter) == 2
+
+
+def test_a_retryable_write_can_be_refused_before_it_is_done(fleet: Fleet, counter: Any) -> None:
+    data = {"failBeforeCommitExceptionCode": 11602, "closeConnection": False}
+    point = {"configureFailPoint": "onPrimaryTransactionalWrite", "mode": {"skip": 1}}
+    assert ask(fleet, 0, {**point, "data": data})["ok"] == 1
+    with RawClient(fleet.ports[0]) as client:
+        assert client.ask(increase(7, 1))["n"] == 1
+        refused = client.ask(increase(7, 2))
+        assert (refused["code"], refused["errorLabels"]) == (11602, ["RetryableWriteError"])
+        fleet.clear_fail_point(0)
+        assert client.ask(increase(7, 2))["n"] == 1
+    assert value(counter) == 2
+
+
 def test_a_fail_point_can_concern_one_application(fleet: Fleet, counter: Any) -> None:
     fleet.fail_point(0, ["find"], "alwaysOn", errorCode=50, appName="unlucky")
     with connect(fleet, appname="unlucky") as client, pytest.raises(OperationFailure):

@@ -185,6 +185,9 @@ UNANSWERED: dict[str, Callable[[Any], Any]] = {
     "find_one_and_update, filters": lambda c: c.find_one_and_update(
         {}, UPDATE, array_filters=[{"x": 1}]
     ),
+    "find_one_and_delete, collation": lambda c: c.find_one_and_delete(
+        {}, collation={"locale": "en"}
+    ),
 }
 
 

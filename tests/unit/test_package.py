@@ -222,7 +222,7 @@ LAYERS: list[set[str]] = [
     {"read_concern", "write_concern", "read_preferences", "results"},
     {"wire"},
     {"transport"},
-    {"handshake", "driver_info"},
+    {"handshake", "driver_info", "server_api"},
     {"auth"},
     {"auth.kerberos", "auth.oidc"},  # these ask KDCs and token sources, in a login's work
     {"events.listeners"},  # the option `event_listeners` is checked by it

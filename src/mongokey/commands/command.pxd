@@ -11,6 +11,7 @@ cdef class Command(Operation):
     cdef readonly object document
     cdef object parse                       # (reply: dict) -> result, or None: the reply itself
     cdef bint check_write_concern           # a `writeConcernError` in the reply raises
+    cdef tuple needs                        # of an unacknowledged one, see `check_unanswered`
     cdef int set_document(self, object document) except -1
     # The elements that the execution is to append, but for those that the document has itself.
     cdef int set_elements(

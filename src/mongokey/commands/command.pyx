@@ -17,7 +17,7 @@ from mongokey.bson.bson_c cimport (
     mk_bson_iter,
 )
 from mongokey.bson.codec cimport context_of, read_array, read_document
-from mongokey.commands.crud cimport decode_batch, raise_first_error
+from mongokey.commands.crud cimport check_unanswered, decode_batch, raise_first_error
 from mongokey.commands.inherited_options cimport InheritedOptions, read_preference_element
 from mongokey.execution.cursors cimport CursorBatch
 from mongokey.execution.operation cimport (
@@ -104,6 +104,14 @@ cdef class Command(Operation):
         self.set_elements(None, None, options.write_concern_element)
         return self
 
+    def without_answer(self, tuple needs=None):
+        """Have no answer be asked for: an unacknowledged write, whose result is None.
+
+        `needs` is ``(wire version, option, release)`` that the server has to have, or None.
+        """
+        self.unacknowledged = True
+        self.needs = needs
+
     def reading_by(self, preference):
         """Have it sent with a read preference, None for none; returns self."""
         if preference is not None:
@@ -130,6 +138,8 @@ cdef class Command(Operation):
             return answer
 
     cdef int write(self, mk_buffer *out, const Limits *limits) except -1:
+        if self.needs is not None:
+            check_unanswered(self.needs, limits)
         return write_document_elements(out, self.document, self.context)
 
     cdef int check_written(self, CommandReply *reply) except -1:

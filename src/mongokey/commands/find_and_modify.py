@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from mongokey.commands.inherited_options import InheritedOptions
     from mongokey.execution.operation import Namespace, Operation
 
+#: crud, "hint" of findAndModify: older servers would pass over it, and nobody would learn it.
+_HINT_NEEDS = (9, "hint", "4.4")
+
 
 def replacement_change(replacement: Any) -> dict[str, Any]:
     """What `find_one_and_replace` puts into the command."""
@@ -48,7 +51,8 @@ def find_and_modify(
     return_document: bool | None = None,
 ) -> Operation:
     """`change` is ``{"remove": True}``, or what the functions above made; the result is the
-    document, as it was before or (`return_document`) after, or None if none matched."""
+    document, as it was before or (`return_document`) after, or None if none matched or
+    the write is unacknowledged."""
     unacknowledged = options.unacknowledged
     arguments.check_mapping("filter", filter)
     arguments.refuse_session(session)
@@ -65,8 +69,7 @@ def find_and_modify(
     if "writeConcern" in document:
         unacknowledged = document["writeConcern"].get("w") == 0
     if unacknowledged:
-        # A collation can be: this command is answered even so.
-        arguments.refuse_unacknowledged(document, "arrayFilters")
+        arguments.refuse_unacknowledged(document, "collation", "arrayFilters")
     command = FieldCommand(
         namespace,
         document,
@@ -75,4 +78,6 @@ def find_and_modify(
         options=options.codec_options,
         retryable_write=not unacknowledged,
     )
+    if unacknowledged:
+        command.without_answer(_HINT_NEEDS if "hint" in document else None)
     return command.for_writing(options)

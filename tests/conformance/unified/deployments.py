@@ -21,11 +21,17 @@ from pymongo.write_concern import WriteConcern
 from tests.conformance.unified.drivers import Driver
 from tests.conformance.unified.matching import Mismatch
 from tests.conformance.unified.requirements import Facts
+from tests.servers.fleet import Fleet, fail_points
 from tests.servers.secantus import SecantusServer
 
 
 class Deployment:
-    """One deployment: where it is, what it is, and the runner's own client of it."""
+    """One deployment: where it is, what it is, and the runner's own client of it.
+
+    `fail_points` are the names that its `configureFailPoint` does something for.
+    """
+
+    fail_points = frozenset({"failCommand", "failGetMoreAfterCursorCheckout"})
 
     def __init__(self, name: str, uri: str, *, auth: bool = False) -> None:
         self.name = name
@@ -157,10 +163,50 @@ def _authenticated(stack: ExitStack, request: pytest.FixtureRequest) -> Deployme
     return Deployment("auth", server.uri("both", replicaSet="secantus"), auth=True)
 
 
+class FleetDeployment(Deployment):
+    """Members of a fleet; `seeds` are those that clients are told of, the first of them the one
+    where a single one is asked for."""
+
+    fail_points = frozenset(fail_points.NAMES)
+
+    def __init__(self, name: str, fleet: Fleet, seeds: Sequence[int], **options: Any) -> None:
+        super().__init__(name, fleet.uri(seeds=seeds, **options))
+        self._fleet = fleet
+        self._single_uri = fleet.uri(seeds=seeds[:1], **options)
+
+    def uri(self, multiple: bool | None = None) -> str:
+        return self._single_uri if multiple is False else self._uri
+
+    def turn_off(self, fail_point: str) -> None:
+        for member in range(len(self._fleet.ports)):
+            self._fleet.clear_fail_point(member)
+
+
+def _sharded(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
+    server: SecantusServer = request.getfixturevalue("open_secantus")
+    fleet = stack.enter_context(Fleet(server, ["mongos", "mongos"]))
+    return FleetDeployment("sharded", fleet, [0, 1])
+
+
+def _load_balanced(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
+    server: SecantusServer = request.getfixturevalue("open_secantus")
+    fleet = stack.enter_context(Fleet(server, ["load_balancer", "mongos", "mongos"]))
+    return FleetDeployment("load-balanced", fleet, [0], loadBalanced=True)
+
+
+def _set_of_three(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
+    server: SecantusServer = request.getfixturevalue("open_secantus")
+    fleet = stack.enter_context(Fleet(server, 3))
+    return FleetDeployment("set of three", fleet, [0, 1, 2], replicaSet=fleet.set_name)
+
+
 #: How each deployment is started.
 NAMES: Mapping[str, Any] = {
     "single": _single,
     "replicaset": _replica_set,
+    "set of three": _set_of_three,
+    "sharded": _sharded,
+    "load-balanced": _load_balanced,
     "auth": _authenticated,
 }
 

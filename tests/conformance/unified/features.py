@@ -54,13 +54,31 @@ EVENT_OPERATIONS = {
 
 def missing(driver: Driver, file: Mapping[str, Any], test: Mapping[str, Any]) -> str | None:
     """The first thing that a test needs and the driver does not have, or None."""
-    return next(_missing(driver, file, test), None)
+    return next(_missing(Possessions(driver), file, test), None)
 
 
-def _missing(driver: Driver, file: Mapping[str, Any], test: Mapping[str, Any]) -> Iterator[str]:
-    has = Possessions(driver)
+def entities_of(
+    driver: Driver, file: Mapping[str, Any], test: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """The entities that a test's file creates, without sessions that the driver cannot have and
+    the test does not name: such a session does nothing."""
+    has_sessions = Possessions(driver).entity("session")
+    named = set(_strings(test))
+    created: list[Mapping[str, Any]] = []
+    known: set[str] = set()
+    for entity in file.get("createEntities", ()):
+        ((kind, spec),) = entity.items()
+        is_idle = spec["id"] not in named and spec.get("client") in known
+        if kind != "session" or has_sessions or not is_idle:
+            created.append(entity)
+            known.add(spec["id"])
+    return created
+
+
+def _missing(has: Possessions, file: Mapping[str, Any], test: Mapping[str, Any]) -> Iterator[str]:
+    driver = has.driver
     kinds: dict[str, str] = {}
-    entities = list(file.get("createEntities", ()))
+    entities = entities_of(driver, file, test)
     operations = list(_flat(test["operations"]))
     for operation in operations:
         if operation["name"] == "createEntities":
@@ -74,26 +92,32 @@ def _missing(driver: Driver, file: Mapping[str, Any], test: Mapping[str, Any]) -
     if "expectTracingMessages" in test:
         yield "no OpenTelemetry yet"
     for operation in operations:
-        name, target = operation["name"], operation["object"]
-        arguments = operation.get("arguments", {})
-        if target == "testRunner":
-            if name in EVENT_OPERATIONS:
-                category = EVENT_OPERATIONS[name] or category_of(next(iter(arguments["event"])))
-                if category not in driver.event_types:
-                    yield f"no {category} events yet"
-            if name in SESSION_OPERATIONS:
-                yield ENTITIES["session"]
-            continue
-        if "rawData" in arguments and not has.raw_data:
-            yield "PyMongo's API has no rawData option"
-        if "timeoutMS" in arguments and not has.timeout:
-            yield "no client-side operations timeout yet"
-        kind = kinds.get(target, "")
-        if name in NOT_IN_API.get(kind, ()):
-            yield f"PyMongo's API has no {kind}.{name}"
-        known = TABLES.get(kind, {}).get(name)
-        if known is not None and not has.method(kind, known.method):
-            yield METHODS.get(known.method) or f"no {kind}.{known.method} yet"
+        yield from _missing_of_operation(has, kinds, operation)
+
+
+def _missing_of_operation(
+    has: Possessions, kinds: Mapping[str, str], operation: Mapping[str, Any]
+) -> Iterator[str]:
+    name = operation["name"]
+    arguments = operation.get("arguments", {})
+    if operation["object"] == "testRunner":
+        if name in SESSION_OPERATIONS:
+            yield ENTITIES["session"]
+        if name in EVENT_OPERATIONS:
+            category = EVENT_OPERATIONS[name] or category_of(next(iter(arguments["event"])))
+            if category not in has.driver.event_types:
+                yield f"no {category} events yet"
+        return
+    if "rawData" in arguments and not has.raw_data:
+        yield "PyMongo's API has no rawData option"
+    if "timeoutMS" in arguments and not has.timeout:
+        yield "no client-side operations timeout yet"
+    kind = kinds.get(operation["object"], "")
+    if name in NOT_IN_API.get(kind, ()):
+        yield f"PyMongo's API has no {kind}.{name}"
+    known = TABLES.get(kind, {}).get(name)
+    if known is not None and not has.method(kind, known.method):
+        yield METHODS.get(known.method) or f"no {kind}.{known.method} yet"
 
 
 def _missing_of_entity(has: Possessions, kind: str, spec: Mapping[str, Any]) -> Iterator[str]:
@@ -150,3 +174,24 @@ def _flat(operations: Any) -> Iterator[Mapping[str, Any]]:
             yield from _flat([arguments["operation"]])
         if isinstance(arguments.get("callback"), list):
             yield from _flat(arguments["callback"])
+
+
+def fail_points_of(test: Mapping[str, Any]) -> set[str]:
+    """The names of the fail points that a test sets."""
+    return {
+        operation["arguments"]["failPoint"]["configureFailPoint"]
+        for operation in _flat(test["operations"])
+        if operation["name"] in ("failPoint", "targetedFailPoint")
+    }
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string in a part of a test, names of entities among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _strings(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each)

@@ -324,7 +324,6 @@ DATABASE: Mapping[str, Operation] = {
                 " expireAfterSeconds timeseries clusteredIndex collation"
             ),
         },
-        results.nothing,
         run=lambda driver, database, arguments: driver.call(
             # The specification's command alone, not PyMongo's question before it.
             database,

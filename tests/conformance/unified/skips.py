@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tests.conformance.unified.deployments import Deployment, Deployments
 from tests.conformance.unified.drivers import Driver
-from tests.conformance.unified.features import missing
+from tests.conformance.unified.features import fail_points_of, missing
 from tests.conformance.unified.requirements import unmet
 from tests.conformance.unified.suites import SUITES, Case, cases, test_file
 
@@ -28,8 +28,11 @@ EXPECTED = FOLDER / "expected_skips.json"
 KNOWN = FOLDER / "known_failures.json"
 
 
-def place(case: Case, driver: Driver, deployments: Deployments) -> Deployment | str:
-    """The deployment that a test runs on, or why it runs on none."""
+def place(
+    case: Case, driver: Driver, deployments: Deployments, names: Sequence[str] | None = None
+) -> Deployment | str:
+    """The deployment that a test runs on, or why it runs on none; `names` replaces those of the
+    suite."""
     file = test_file(case.suite, case.file)
     test = file.test(case.description)
     if "skipReason" in test:
@@ -37,12 +40,14 @@ def place(case: Case, driver: Driver, deployments: Deployments) -> Deployment | 
     lack = missing(driver, file.content, test)
     if lack is not None:
         return lack
+    points = fail_points_of(test)
     reasons = []
-    for name in SUITES[case.suite]:
+    for name in SUITES[case.suite] if names is None else names:
         deployment = deployments.get(name)
         found = [
             *unmet(file.requirements, deployment.facts),
             *unmet(test.get("runOnRequirements"), deployment.facts),
+            *(f"no fail point {each} there" for each in points - deployment.fail_points),
         ]
         if not found:
             return deployment

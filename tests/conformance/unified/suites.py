@@ -13,11 +13,23 @@ from functools import cache
 from tests import specifications
 from tests.conformance.unified.runner import TestFile
 
-EVERYWHERE = ("replicaset", "single")
+#: SecantusDB itself where it will do, the fleet in front of it where it will not.
+EVERYWHERE = ("replicaset", "single", "sharded", "load-balanced", "auth")
+#: The fleet first: it has more fail points, and repeats write concern errors.
+RETRIES = ("set of three", "single", "sharded", "load-balanced", "auth")
 
 SUITES: Mapping[str, tuple[str, ...]] = {
+    "collection-management": EVERYWHERE,
+    "command-logging-and-monitoring/monitoring": EVERYWHERE,
     "crud/unified": EVERYWHERE,
-    "unified-test-format/valid-pass": EVERYWHERE,
+    "index-management": EVERYWHERE,
+    "mongodb-handshake/unified": EVERYWHERE,
+    "read-write-concern/operation": EVERYWHERE,
+    "retryable-reads/unified": RETRIES,
+    "retryable-writes/unified": RETRIES,
+    "run-command/unified": EVERYWHERE,
+    "unified-test-format/valid-pass": RETRIES,
+    "versioned-api": EVERYWHERE,
 }
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tests.servers.fleet import fail_points, rules, wire
 from tests.servers.fleet.backend import Backend, Forwarded
 from tests.servers.fleet.fail_points import FailPoint
-from tests.servers.fleet.retries import TooOld, Write, session_of
+from tests.servers.fleet.retries import Retries, TooOld, Write, session_of
 from tests.servers.fleet.rules import Refusal
 from tests.servers.scripted.answers import EXHAUST_ALLOWED, MORE_TO_COME, OP_MSG, Request
 
@@ -219,7 +219,7 @@ class Connection(asyncio.Protocol):
 
     def _configure_fail_point(self, request: Request) -> None:
         try:
-            self.member.fail_point = fail_points.parse(request.document)
+            self.member.configure_fail_point(request.document)
         except fail_points.BadFailPoint as error:
             self.refuse(request, Refusal(2, str(error)))
         else:
@@ -239,13 +239,46 @@ class Connection(asyncio.Protocol):
             self.refuse(request, Refusal(225, f"Retryable write with txnNumber {error}"))
             return
         if write is None:
-            write = retries.begin(session, number)
-            self._forward(request, wire.without_txn_number(request.raw), point, write)
+            self._begin_write(request, point, retries, session, number)
         elif write.reply is None:
             write.waiting.append(lambda: self._proceed(request, point))
         else:
             retries.replayed += 1
-            self.deliver(wire.answering(write.reply, request.request_id))
+            self._deliver_failing(point, wire.answering(write.reply, request.request_id), request)
+
+    def _begin_write(
+        self,
+        request: Request,
+        point: FailPoint | None,
+        retries: Retries,
+        session: bytes,
+        number: int,
+    ) -> None:
+        """Have a write done, unless the member's fail point of writes is against it."""
+        failing = self.member.take_write_fail_point()
+        if failing is not None and failing.code is not None:
+            if failing.close:
+                self.abort(reset=False)
+            else:
+                self.refuse(request, Refusal(failing.code, "failBeforeCommitExceptionCode"))
+            return
+        write = retries.begin(session, number)
+        cuts = failing is not None and failing.close
+        self._forward(request, wire.without_txn_number(request.raw), point, write, cuts=cuts)
+
+    def _deliver_failing(self, point: FailPoint | None, reply: bytes, request: Request) -> None:
+        """Answer with a reply, and with the write concern error of the fail point if it has one."""
+        if point is None or point.write_concern_error is None:
+            self.deliver(reply)
+            return
+        document = wire.reply_document(reply)
+        error = document["writeConcernError"] = dict(point.write_concern_error)
+        labels = point.labels
+        if labels is None:
+            labels = rules.error_labels(error.get("code", 0), request.name, request.document)
+        if labels:
+            document["errorLabels"] = list(labels)
+        self.answer(request, document)
 
     def _forward(
         self,
@@ -254,8 +287,12 @@ class Connection(asyncio.Protocol):
         point: FailPoint | None = None,
         write: Write | None = None,
         then: Callable[[bytes], None] | None = None,
+        cuts: bool = False,
     ) -> None:
-        """Have SecantusDB answer; `then` gets the reply instead of the client."""
+        """Have SecantusDB answer; `then` gets the reply instead of the client.
+
+        With `cuts` nobody does: the connection is closed instead.
+        """
         self._interruptible = request
         deployment = self.member.deployment
         is_write = rules.writes(request.name, request.document)
@@ -284,19 +321,18 @@ class Connection(asyncio.Protocol):
                 self.member.cut_writes -= 1
                 self.abort()
                 return
-            if point is not None and point.write_concern_error is not None:
-                document = wire.reply_document(reply)
-                document["writeConcernError"] = dict(point.write_concern_error)
-                if point.labels:
-                    document["errorLabels"] = list(point.labels)
-                self.answer(request, document)
+            if cuts:
+                self.abort(reset=False)
                 return
             if question is not None:
                 if deployment.changes[name] == state:
                     self.member.remember(question, (name, state), reply)
             elif request.name in rules.CURSORS:
                 self.member.note_cursor(reply, self)
-            (then or self.deliver)(reply)
+            if then is not None:
+                then(reply)
+            else:
+                self._deliver_failing(point, reply, request)
 
         def on_part(reply: bytes) -> None:
             if self._interruptible is request:

@@ -17,7 +17,6 @@ from typing import Any
 
 import bson
 
-from tests.servers.fleet.fail_points import parse as parse_fail_point
 from tests.servers.fleet.member import HOST, Member, tags_of
 from tests.servers.fleet.retries import Retries
 from tests.servers.fleet.topology import OTHER_ROLES, ROLES, MemberConfig, ReplicaSet
@@ -300,8 +299,12 @@ class Deployment:
         self._member(member).close_connections(reset=reset)
 
     def fail_point(self, member: int, command: Mapping[str, Any] | None = None) -> None:
-        """Set failCommand on a member as `configureFailPoint` does; None turns it off."""
-        self._member(member).fail_point = None if command is None else parse_fail_point(command)
+        """Set a fail point of a member as `configureFailPoint` does; None turns them off."""
+        found = self._member(member)
+        if command is None:
+            found.fail_point = found.write_fail_point = None
+        else:
+            found.configure_fail_point(command)
 
     # Controls: looking
 

@@ -1,6 +1,7 @@
-"""failCommand, as a member of the fleet holds it: which command fails next, and how.
+"""failCommand and onPrimaryTransactionalWrite, as a member of the fleet holds them: which command
+fails next, and how.
 
-Knows the fields of `configureFailPoint` (transactions specification, "failCommand"). Pure: must
+Knows the fields of `configureFailPoint` (unified test format, "Server Fail Points"). Pure: must
 not know connections; whoever asks sleeps, closes or answers.
 """
 
@@ -43,14 +44,41 @@ class FailPoint:
         return True
 
 
+@dataclass
+class WriteFailPoint:
+    """One onPrimaryTransactionalWrite: a write with a txnNumber fails, once it is done or (with
+    `code`) before."""
+
+    times: int | None = None
+    skip: int = 0
+    code: int | None = None
+    close: bool = True
+
+    def take(self) -> bool:
+        """Whether it holds for this write; counts it."""
+        if self.skip:
+            self.skip -= 1
+            return False
+        if self.times is not None:
+            if self.times <= 0:
+                return False
+            self.times -= 1
+        return True
+
+
 class BadFailPoint(Exception):
     """The command is one that a server refuses."""
 
 
-def parse(command: Mapping[str, Any]) -> FailPoint | None:
+#: The names that `configureFailPoint` takes.
+NAMES = ("failCommand", "onPrimaryTransactionalWrite")
+
+
+def parse(command: Mapping[str, Any]) -> FailPoint | WriteFailPoint | None:
     """The fail point that a `configureFailPoint` sets; None turns it off."""
-    if command.get("configureFailPoint") != "failCommand":
-        raise BadFailPoint("the fleet knows failCommand alone")
+    name = command.get("configureFailPoint")
+    if name not in NAMES:
+        raise BadFailPoint(f"the fleet knows {' and '.join(NAMES)} alone")
     mode, data = command.get("mode"), command.get("data") or {}
     if mode == "off":
         return None
@@ -59,12 +87,16 @@ def parse(command: Mapping[str, Any]) -> FailPoint | None:
         times, skip = mode.get("times"), int(mode.get("skip", 0))
     elif mode != "alwaysOn":
         raise BadFailPoint(f"unknown mode {mode!r}")
+    times = None if times is None else int(times)
+    if name == "onPrimaryTransactionalWrite":
+        code = data.get("failBeforeCommitExceptionCode")
+        return WriteFailPoint(times, skip, code, bool(data.get("closeConnection", True)))
     names = data.get("failCommands")
     if not isinstance(names, list) or not names:
         raise BadFailPoint("failCommands must name commands")
     return FailPoint(
         frozenset(names),
-        None if times is None else int(times),
+        times,
         skip,
         data.get("errorCode"),
         data.get("errorLabels"),

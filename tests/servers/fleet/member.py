@@ -21,7 +21,8 @@ import bson
 
 from tests.servers.fleet import rules, wire
 from tests.servers.fleet.connection import RESET, Connection
-from tests.servers.fleet.fail_points import FailPoint
+from tests.servers.fleet.fail_points import FailPoint, WriteFailPoint
+from tests.servers.fleet.fail_points import parse as parse_fail_point
 from tests.servers.fleet.rules import Refusal
 from tests.servers.fleet.topology import OTHER_ROLES, hello_outside
 from tests.servers.scripted.answers import Request
@@ -69,6 +70,7 @@ class Member:
         self.fail_connects = 0
         self.cut_writes = 0
         self.fail_point: FailPoint | None = None
+        self.write_fail_point: WriteFailPoint | None = None
         self.quiesce_ends: float | None = None
         #: The term in which this member believes to be the primary still, or None.
         self.unaware_term: int | None = None
@@ -223,6 +225,19 @@ class Member:
             return None
         return point
 
+    def take_write_fail_point(self) -> WriteFailPoint | None:
+        """The onPrimaryTransactionalWrite that holds for this write; counts it."""
+        point = self.write_fail_point
+        return point if point is not None and point.take() else None
+
+    def configure_fail_point(self, command: Mapping[str, Any]) -> None:
+        """What `configureFailPoint` does; raises `BadFailPoint`."""
+        point = parse_fail_point(command)
+        if command["configureFailPoint"] == "failCommand":
+            self.fail_point = point if isinstance(point, FailPoint) else None
+        else:
+            self.write_fail_point = point if isinstance(point, WriteFailPoint) else None
+
     # Cursors
 
     def cursor_owner(self, connection: Connection) -> tuple[int, object, object]:
@@ -310,7 +325,7 @@ class Member:
             self.kill()
         self.alive = True
         self.unaware_term = None
-        self.fail_point = None
+        self.fail_point = self.write_fail_point = None
         self._process_id = bson.ObjectId()
         self._counter = 0
         self._state = {}
