@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
 # A Unix socket's server that has too many who wait is asked again after so long.
 _BUSY_PAUSE_NS = 10_000_000
+# After a wait that the system refused.
+_PAUSE_AFTER_ERROR_S = 0.5
 
 
 class Task(Waiter):
@@ -140,7 +142,7 @@ class StepLoop:
                     _guarded(self._calls.popleft())
                 if self._closed:
                     return
-                ready = self._poller.wait(self._tasks)
+                ready = self._next_ready()
                 self._woken_ns = monotonic_ns()
                 for task in ready:
                     if task.serving is not None:
@@ -153,6 +155,16 @@ class StepLoop:
             for task in tasks:
                 self._end(task)
             self._poller.close()
+
+    def _next_ready(self) -> list[Task]:
+        try:
+            return self._poller.wait(self._tasks)
+        except OSError:
+            # The system is out of memory, or of what it lets one process wait for: that passes, and
+            # nothing is lost meanwhile.
+            report_error()
+            threading.Event().wait(_PAUSE_AFTER_ERROR_S)
+            return []
 
     def prepare(self, steps: Generator[Any, Any, Any]) -> Task:
         """A task for `steps`, of which nothing is done before `begin`."""
