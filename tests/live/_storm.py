@@ -254,7 +254,8 @@ class Faults:
 
     def _silence(self, primary: int) -> None:
         self.fleet.silence(primary)
-        self._pause()
+        # Shorter or longer than what the client waits for an answer.
+        time.sleep(self._random.uniform(0.2, 2.5))
         self.fleet.resume(primary)
 
     def _step_down(self, primary: int) -> None:

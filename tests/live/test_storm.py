@@ -30,8 +30,8 @@ PERIOD = min(2.0, SECONDS / 7)
 #: What lets a silent server be given up in time.
 OPTIONS = {
     "replicaSet": "fleet",
-    "socketTimeoutMS": 1000,
-    "connectTimeoutMS": 1000,
+    "socketTimeoutMS": 1500,
+    "connectTimeoutMS": 1500,
     "heartbeatFrequencyMS": 500,
     "serverSelectionTimeoutMS": 15_000,
 }
@@ -57,8 +57,8 @@ def weather(driver: str, fleet: Fleet, user: str | None, **options: Any) -> None
     try:
         database = f"storm_{secrets.token_hex(6)}"
         # PyMongo 4.20 looks at the server anew after it has selected it: a write may go out
-        # without txnNumber in a step-down, and is not sent again.
-        forgiven = (errors.NotPrimaryError,) if driver == "pymongo" else ()
+        # without txnNumber when its server has just become unknown, and is not sent again.
+        forgiven = (errors.AutoReconnect,) if driver == "pymongo" else ()
         application = Application(client, errors, database, forgiven)
         faults = Faults(fleet, application, seed, PERIOD)
         application.start()
