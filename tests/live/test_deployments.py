@@ -362,3 +362,62 @@ def test_what_fails_on_one_mongos_is_retried_on_another(made: Deployment) -> Non
         client.fleet.sharded.find_one()
     # Both fail once: the second attempt was the other's.
     assert [now - then for now, then in zip(counts(fleet), before, strict=True)] == [1, 1]
+
+
+# Behind a load balancer
+
+
+@DRIVERS
+def test_a_cursor_stays_with_the_service_that_opened_it(made: Deployment) -> None:
+    fleet = made.fleet("load_balancer")
+    client = made.connect(fleet, loadBalanced=True)
+    collection = client.fleet.balanced
+    collection.drop()
+    collection.insert_many([{"_id": number} for number in range(20)])
+    for _ in range(3):
+        cursors = [collection.find(batch_size=4) for _ in range(4)]
+        for batch in zip(*cursors, strict=True):
+            assert len({each["_id"] for each in batch}) == 1
+    left = [collection.find(batch_size=4) for _ in range(2)]
+    for cursor in left:
+        next(cursor)
+        cursor.close()
+    assert fleet.wait_for(lambda: counts(fleet, "killCursors") == [2])
+    # Nobody monitors what is behind a load balancer.
+    status = fleet.member(0)
+    assert status["commands"]["hello"] == status["accepted"]
+
+
+@DRIVERS
+def test_an_error_of_one_service_leaves_the_others_connections(made: Deployment) -> None:
+    fleet = made.fleet("load_balancer")
+    client = made.connect(fleet, loadBalanced=True, retryReads=False)
+    collection = client.fleet.balanced
+    collection.drop()
+    collection.insert_many([{"_id": number} for number in range(20)])
+
+    def two_at_once() -> None:
+        cursors = [collection.find(batch_size=4) for _ in range(2)]
+        for cursor in cursors:
+            next(cursor)
+        for cursor in cursors:
+            cursor.close()
+
+    two_at_once()
+    before = fleet.member(0)["accepted"]
+    assert before == 2
+    two_at_once()
+    assert fleet.member(0)["accepted"] == before
+    fleet.fail_point(0, ["find"], closeConnection=True)
+    with pytest.raises(made.errors.AutoReconnect):
+        collection.find_one()
+    two_at_once()
+    assert fleet.member(0)["accepted"] == before + 1
+
+
+@DRIVERS
+def test_load_balancing_that_the_server_does_not_know_is_refused(made: Deployment) -> None:
+    fleet = made.fleet("mongos")
+    client = made.connect(fleet, loadBalanced=True, serverSelectionTimeoutMS=2000)
+    with pytest.raises(made.errors.ConfigurationError, match="load balancing"):
+        client.fleet.balanced.find_one()

@@ -209,6 +209,26 @@ def test_a_cursor_lives_on_one_server(fleet: Fleet) -> None:
         assert len(owner.ask(more)["cursor"]["nextBatch"]) == 3
 
 
+def test_an_exhaust_cursor_is_passed_on(fleet: Fleet) -> None:
+    with connect(fleet) as client:
+        client.fleet.exhausted.drop()
+        client.fleet.exhausted.insert_many([{"_id": number} for number in range(7)])
+    with RawClient(fleet.ports[0]) as raw:
+        cursor = raw.ask({"find": "exhausted", "batchSize": 2, "$db": "fleet"})["cursor"]
+        found = cursor["firstBatch"]
+        more = {"getMore": bson.Int64(cursor["id"]), "collection": "exhausted", "batchSize": 2}
+        raw.send({**more, "$db": "fleet"}, EXHAUST_ALLOWED)
+        replies = 0
+        while True:
+            found += raw.receive()["cursor"]["nextBatch"]
+            replies += 1
+            if not raw.flags & MORE_TO_COME:
+                break
+        assert [each["_id"] for each in found] == list(range(7))
+        assert replies > 2
+        assert raw.ask({"ping": 1})["ok"] == 1
+
+
 # Streaming
 
 
@@ -280,6 +300,15 @@ def test_pymongo_follows_a_step_down_at_once(fleet: Fleet) -> None:
         assert client.primary == ("127.0.0.1", fleet.ports[1])
         # Since MongoDB 4.2 a step-down closes no connection.
         assert fleet.member(0)["accepted"] == before
+
+
+def test_a_client_can_tell_the_primary_to_step_down(fleet: Fleet) -> None:
+    assert ask(fleet, 1, {"replSetStepDown": 5, "force": True})["code"] == 10107
+    assert ask(fleet, 0, {"replSetStepDown": 5, "force": True})["ok"] == 1
+    assert fleet.primary is None
+    fleet.elect(1)
+    with connect(fleet) as client:
+        client.fleet.told.insert_one({})
 
 
 def test_a_set_elects_by_itself(open_secantus: SecantusServer) -> None:

@@ -188,6 +188,10 @@ class Connection(asyncio.Protocol):
             self.refuse(request, refusal)
         elif name == "configureFailPoint":
             self._configure_fail_point(request)
+        elif name == "replSetStepDown":
+            # SecantusDB is not to step down: it holds the data for all of them.
+            self.member.deployment.step_down(self.member.number)
+            self.answer(request, {"ok": 1.0, **self.member.deployment.times("secondary")})
         elif name == "killCursors" and not self.member.owns(command.get("cursors"), self):
             unknown = command.get("cursors")
             kinds = ("cursorsKilled", "cursorsAlive", "cursorsUnknown")

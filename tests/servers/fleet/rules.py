@@ -36,6 +36,7 @@ WRITES = frozenset(
         "dropRole",
         "commitTransaction",
         "abortTransaction",
+        "replSetStepDown",
     ]
 )
 #: Commands that a server which is no primary answers only when the client says that it may.
