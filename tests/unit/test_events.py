@@ -490,10 +490,9 @@ def test_what_a_ctrl_c_stopped_is_delivered_the_next_time() -> None:
 
 
 def start(publisher: Publisher, command: dict[str, Any], **sections: Any) -> Any:
-    return publisher.command_started(
+    under_way = publisher.command(
         next(iter(command)),
         "d",
-        encode_message(command, request_id=7, sections=sections or None),
         request_id=7,
         operation_id=8,
         address=ADDRESS,
@@ -501,6 +500,8 @@ def start(publisher: Publisher, command: dict[str, Any], **sections: Any) -> Any
         server_connection_id=3,
         service_id=None,
     )
+    under_way.started(encode_message(command, request_id=7, sections=sections or None))
+    return under_way
 
 
 COMMON = {

@@ -53,11 +53,25 @@ class _LevelCache(dict[int, bool]):
         self._changed()
 
 
+#: The components whose records of level DEBUG may be wanted.
+on: frozenset[str] = frozenset()
+
+
 def watch_levels(changed: Callable[[], None]) -> None:
-    """Have `changed` called, with logging's lock held, whenever a level may have changed."""
+    """Keep `on` true from now on, and have `changed` called when it is another one. That is done
+    with logging's lock held."""
+
+    def look_again() -> None:
+        global on
+        found = frozenset(name for name in loggers if is_on(name))
+        if found != on:
+            on = found
+            changed()
+
     for logger in loggers.values():
         if _is_watchable(logger):
-            logger._cache = _LevelCache(changed)  # type: ignore[attr-defined]
+            logger._cache = _LevelCache(look_again)  # type: ignore[attr-defined]
+    look_again()
 
 
 def is_on(component: str, level: int = DEBUG) -> bool:
