@@ -110,6 +110,7 @@ class MongoClient(BlockingClient["_Document"]):
             server_api=None if server_api is None else _server_api_elements(server_api),
             explain=context.explain,
             make_maintenance=context.maintenance,
+            publisher=context.publisher,
         )
         context.executor = weakref.ref(executor)
         self._set_up(

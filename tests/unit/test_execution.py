@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mongokey import bson
+from mongokey import bson, monitoring
 from mongokey.bson.binary import Binary
 from mongokey.bson.timestamp import Timestamp
 from mongokey.commands.command import Command
@@ -23,6 +23,7 @@ from mongokey.errors import (
     ServerSelectionTimeoutError,
     WaitQueueTimeoutError,
 )
+from mongokey.events.publisher import Publisher
 from mongokey.execution.cursors import ServerCursor
 from mongokey.execution.execution import NO_IDLE_CONNECTION, STEPS, Execution, Executor
 from mongokey.execution.operation import Namespace
@@ -655,3 +656,106 @@ def test_a_closed_executor_has_closed_its_topology(replica_set: Deployment) -> N
     assert replica_set.topology.current is None
     with pytest.raises(InvalidOperation):
         replica_set.topology.select()
+
+
+# Events
+
+
+class CommandNotes(monitoring.CommandListener):
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def started(self, event: Any) -> None:
+        self.events.append(event)
+
+    succeeded = failed = started
+
+    @property
+    def shown(self) -> list[tuple[str, str]]:
+        return [(type(each).__name__[7:-5], each.command_name) for each in self.events]
+
+
+def observed(hello: dict[str, Any]) -> tuple[Deployment, CommandNotes]:
+    notes = CommandNotes()
+    return Deployment(hello, publisher=Publisher((notes,))), notes
+
+
+def test_a_command_is_told_before_and_after() -> None:
+    deployment, notes = observed(primary(connectionId=42))
+    deployment.run({"ping": 1})
+    started, succeeded = notes.events
+    assert notes.shown == [("Started", "ping"), ("Succeeded", "ping")]
+    assert started.command["lsid"] == deployment.commands[0]["lsid"]
+    assert (started.database_name, started.connection_id) == ("x", SERVER)
+    assert started.server_connection_id == succeeded.server_connection_id == 42
+    assert succeeded.reply == OK
+
+
+def test_attempts_share_the_operations_id() -> None:
+    deployment, notes = observed(primary())
+    deployment.script["exchange"] += [lost(), {"ok": 0, "code": 11600, "errmsg": "x"}]
+    with pytest.raises(NotPrimaryError):
+        deployment.run({"ping": 1}, retryable_read=True)
+    assert [kind for kind, _ in notes.shown] == ["Started", "Failed", "Started", "Failed"]
+    assert len({each.operation_id for each in notes.events}) == 1
+    assert len({each.request_id for each in notes.events}) == 2
+    assert notes.events[1].failure == {
+        "errmsg": "server: connection lost",
+        "errtype": "AutoReconnect",
+    }
+    assert notes.events[3].failure["code"] == 11600
+
+
+def test_a_command_that_reauthenticates_is_told_twice() -> None:
+    deployment, notes = observed(primary())
+    connection = deployment.connect()
+    connection.login = object()  # type: ignore[assignment]
+    deployment.script["check out"].append(connection)
+    deployment.script["exchange"].append(AGAIN)
+    deployment.run({"ping": 1})
+    assert [kind for kind, _ in notes.shown] == ["Started", "Failed", "Started", "Succeeded"]
+
+
+def test_what_is_not_sent_is_not_told() -> None:
+    deployment, notes = observed(primary())
+    with pytest.raises(DocumentTooLarge):
+        deployment.run({"ping": 1, "x": bytes(17 * 1024 * 1024)})
+    assert notes.events == []
+
+
+def test_who_is_told_of_a_failure_may_use_the_connection_again() -> None:
+    class Looks(CommandNotes):
+        def failed(self, event: Any) -> None:
+            idle.append(deployment.pool.idle_count)
+
+    idle: list[int] = []
+    deployment = Deployment(primary(), publisher=Publisher((Looks(),)))
+    deployment.script["exchange"].append(
+        OperationFailure("told by the runner", 1, {"ok": 0, "code": 1})
+    )
+    before = deployment.pool.idle_count
+    with pytest.raises(OperationFailure):
+        deployment.run({"ping": 1})
+    assert idle == [before + 1]
+
+
+def test_an_interrupted_command_fails() -> None:
+    deployment, notes = observed(primary())
+    deployment.script["exchange"].append(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        deployment.run({"ping": 1})
+    assert notes.shown == [("Started", "ping"), ("Failed", "ping")]
+    assert notes.events[1].failure["errtype"] == "KeyboardInterrupt"
+
+
+def test_a_reply_that_is_none_is_a_failure() -> None:
+    deployment, notes = observed(primary())
+    execution = Execution(deployment.executor, Command(Namespace("x"), {"ping": 1}))
+    execution.advance()
+    execution.checked_out(deployment.connect(), SECOND)
+    execution.advance()
+    with pytest.raises(bson.errors.InvalidBSON) as caught:
+        execution.received_reply(b"\5\0\0\0")
+    execution.failed(caught.value)
+    execution.end()
+    assert [kind for kind, _ in notes.shown] == ["Started", "Failed"]

@@ -99,6 +99,7 @@ class ClientContext:
         return self._settings
 
     def _make_settings(self) -> ConnectionSettings:
+        self.publisher.start()
         pool_options = self.options.pool_options
         tls = None
         if pool_options.tls is not None:

@@ -23,6 +23,7 @@ class Batch(Operation):
         refusals: list[Exception],
         needs: tuple[int, str, str] | None = None,
         last: bool = True,
+        operation_id: int = 0,
     ) -> None: ...
     @property
     def command(self) -> bytes: ...

@@ -6,6 +6,8 @@ add up to one result, and what becomes of a statement that is too large to be se
 know arguments, nor how the batches of a bulk follow each other.
 """
 
+from libc.stdint cimport int64_t
+
 from mongokey._support.cdefs cimport mk_buffer, mk_buffer_append, mk_buffer_free, mk_buffer_init
 from mongokey.bson.bson_c cimport mk_bson_bool
 from mongokey.bson.codec cimport write_document
@@ -109,6 +111,7 @@ cdef class Batch(Operation):
         list refusals not None,
         tuple needs=None,
         bint last=True,
+        int64_t operation_id=0,
     ):
         self.namespace = namespace
         self.context = options.context
@@ -128,6 +131,7 @@ cdef class Batch(Operation):
         self.needs = needs
         self.stops = options.unacknowledged and ordered
         self.last = last
+        self.operation_id = operation_id
         self.begin()
 
     cdef str command_name(self):

@@ -109,6 +109,8 @@ def _carry_out(
                 refusals=refusals,
                 needs=needs,
                 last=run is groups[-1],
+                # For events, all messages of a bulk belong together.
+                operation_id=0 if batch is None else batch.operation_id,
             )
             yield batch
             while batch.more:

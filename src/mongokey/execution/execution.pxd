@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from mongokey._support.deadline cimport Deadline
 from mongokey.connection.connection cimport Connection
+from mongokey.events.flags cimport PublisherFlags
 from mongokey.execution.cursors cimport CursorBatch, PendingCursors, ServerCursor
 from mongokey.execution.operation cimport CommandReply, Operation
 from mongokey.pool.pool cimport Pool
@@ -40,6 +41,7 @@ cdef class Executor:
     cdef bint retry_writes
     cdef bint direct                        # one server, whatever it is (directConnection)
     cdef bytes server_api                   # elements of the stable API, or None
+    cdef readonly PublisherFlags publisher  # of events
     # (answer, address, database) -> a hint for the error's message, or None; or None
     cdef object explain
     # State.
@@ -74,6 +76,7 @@ cdef class Execution:
     cdef readonly bint sent                 # the command may have reached the server
     cdef bint reauthenticated
     cdef CommandReply reply
+    cdef object under_way                   # the command as events know it, or None
     # The outcome.
     cdef readonly object result
 

@@ -4,6 +4,7 @@ from typing import Any
 from mongokey._support.address import AddressLike
 from mongokey.connection.connection import Connection
 from mongokey.errors import MongoError
+from mongokey.events.flags import PublisherFlags
 from mongokey.execution.cursors import PendingCursors, ServerCursor
 from mongokey.execution.operation import Operation
 from mongokey.pool.maintenance import PoolMaintenance
@@ -26,11 +27,14 @@ class Executor:
         server_api: bytes | None = None,
         explain: Callable[[dict[str, Any], AddressLike, str], object] | None = None,
         make_maintenance: Callable[[], PoolMaintenance] | None = None,
+        publisher: PublisherFlags | None = None,
     ) -> None: ...
     @property
     def topology(self) -> Topology: ...
     @property
     def closed(self) -> bool: ...
+    @property
+    def publisher(self) -> PublisherFlags: ...
     @property
     def sessions(self) -> ServerSessionPool: ...
     @property

@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t, uint8_t
 from mongokey._support.cdefs cimport mk_buffer, mk_buffer_append
 from mongokey.bson.bson_c cimport mk_bson_begin, mk_bson_end, mk_bson_int64
 from mongokey.connection.connection cimport Connection
+from mongokey.events.flags cimport PublisherFlags
 from mongokey.execution.cursors cimport CursorBatch, PendingCursors, ServerCursor
 from mongokey.execution.operation cimport (
     COMMAND_RESERVE,
@@ -20,13 +21,16 @@ from mongokey.execution.operation cimport (
     Operation,
     check,
     decode_reply,
+    mk_command_reply,
     mk_read_command_reply,
     put,
 )
 from mongokey.pool.pool cimport Pool
 from mongokey.sessions.cluster_time cimport ClusterTime
 from mongokey.sessions.server_session cimport ServerSession, ServerSessionPool
-from mongokey.wire.framing cimport MK_MORE_TO_COME
+from mongokey.wire.framing cimport MK_MORE_TO_COME, next_request_id
+
+from sys import exc_info
 
 from mongokey._support.fork import call_after_fork
 from mongokey._support.server_errors import raise_command_error
@@ -68,6 +72,7 @@ cdef enum:
     HAS_SERVER
     HAS_CONNECTION
     AWAITS_REPLY
+    AWAITS_OBSERVED_REPLY                   # the same, and somebody is to be told
     AWAITS_LOGIN
     FINISHED
 
@@ -86,6 +91,7 @@ cdef class Executor:
         bytes server_api=None,
         explain=None,
         make_maintenance=None,
+        PublisherFlags publisher=None,
     ):
         self.topology = topology
         self.selected = topology.selected
@@ -94,6 +100,7 @@ cdef class Executor:
         self.retry_writes = retry_writes
         self.server_api = server_api
         self.explain = explain
+        self.publisher = PublisherFlags() if publisher is None else publisher
         self.sessions = ServerSessionPool()
         self.cluster_time = ClusterTime()
         self.pending = PendingCursors(make_maintenance)
@@ -186,6 +193,8 @@ cdef class Execution:
                 return self.advance()
             self.state = AWAITS_REPLY
             self.sent = True
+            if self.executor.publisher.commands:
+                self._tell_started()
             return SEND_ONLY if self.operation.unacknowledged else EXCHANGE
         if self.state == FINISHED:
             return DONE
@@ -234,7 +243,8 @@ cdef class Execution:
     cpdef int sent_only(self) except -1:
         """The message was sent, and no reply will come."""
         if self.state != AWAITS_REPLY:
-            raise out_of_turn("sent_only")
+            self.reply.body = NULL
+            self._tell_received("sent_only")
         return self._finish(self.operation.unacknowledged_result())
 
     def received_reply(self, bytes document not None):
@@ -245,10 +255,10 @@ cdef class Execution:
         """The reply has come. Raises the server's error, or what is wrong with the reply."""
         cdef CommandReply *reply = &self.reply
         cdef object result
-        if self.state != AWAITS_REPLY:
-            raise out_of_turn("received")
         reply.body = body
         reply.size = size
+        if self.state != AWAITS_REPLY:
+            self._tell_received("received")
         check(mk_read_command_reply(body, size, &reply.fields))
         if reply.fields.cluster_timestamp > self.executor.cluster_time.timestamp:
             self.executor.cluster_time.advance(
@@ -280,6 +290,8 @@ cdef class Execution:
             raise out_of_turn("failed")
         self._note_cursor(None)
         self._release_connection()
+        if self.under_way is not None:
+            self._tell_failed(error)
         if self.background:
             # A connection that was dead before says nothing about the others.
             if isinstance(error, AutoReconnect) and not isinstance(error, NetworkTimeout):
@@ -341,6 +353,8 @@ cdef class Execution:
         self.result = None
         if self.first_error is not None:
             self.first_error = None
+        if self.under_way is not None:
+            self._tell_failed(exc_info()[1] or InvalidOperation("the operation was given up"))
         return 0
 
     @property
@@ -351,6 +365,52 @@ cdef class Execution:
             return b""
         out = &self.connection.out
         return (<char *>out.data)[:out.size]
+
+    # -- events: methods of Python, so that they are no part of the path that has none ---------------
+
+    def _tell_started(self):
+        """The message in the connection's buffer is going to be sent."""
+        cdef Operation operation = self.operation
+        cdef Connection connection = self.connection
+        cdef mk_buffer *out = &connection.out
+        message = (<char *>out.data)[:out.size]
+        hello = connection.hello
+        if operation.operation_id == 0:
+            operation.operation_id = next_request_id()
+        self.state = AWAITS_OBSERVED_REPLY
+        self.under_way = self.executor.publisher.command(
+            operation.command_name(),
+            operation.namespace.database,
+            request_id=connection.request_id,
+            operation_id=operation.operation_id,
+            address=connection.address,
+            connection_id=getattr(connection, "id", None),
+            server_connection_id=None if hello is None else hello.connection_id,
+            service_id=None if hello is None else hello.service_id,
+        )
+        self.under_way.started(message)
+
+    def _tell_received(self, str event):
+        """The reply has come, or none will; raises where none was awaited."""
+        cdef mk_command_reply fields
+        if self.state != AWAITS_OBSERVED_REPLY:
+            raise out_of_turn(event)
+        if self.reply.body == NULL:
+            under_way, self.under_way = self.under_way, None
+            under_way.succeeded(None)
+            return
+        check(mk_read_command_reply(self.reply.body, self.reply.size, &fields))
+        reply = (<const char *>self.reply.body)[:self.reply.size]
+        under_way, self.under_way = self.under_way, None
+        if fields.ok:
+            under_way.succeeded(reply)
+        else:
+            under_way.refused(reply)
+
+    def _tell_failed(self, error):
+        """No reply was read, since `error` came between. Everything is given back by now."""
+        under_way, self.under_way = self.under_way, None
+        under_way.failed(error)
 
     # -- messages -------------------------------------------------------------------------------
 

@@ -71,6 +71,7 @@ cdef class Operation:
     cdef bytes read_concern
     cdef bytes write_concern
     cdef bint own_api                       # the command declares a stable API itself
+    cdef public int64_t operation_id        # for events: the same at each attempt; 0: none yet
     # Kinds of operation.
     cdef bint retryable_read
     cdef bint retryable_write

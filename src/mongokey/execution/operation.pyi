@@ -6,5 +6,6 @@ class Namespace:
     def collection(self) -> str | None: ...
 
 class Operation:
+    operation_id: int
     @property
     def name(self) -> str: ...
