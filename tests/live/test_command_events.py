@@ -57,7 +57,7 @@ def exercise(module: Any, collection: Any) -> None:
     )
     collection.aggregate([{"$match": {"x": 1}}]).to_list()
     collection.database.command("ping")
-    with pytest.raises(Exception, match="no such|not found|Unrecognized"):
+    with pytest.raises(Exception, match=r"no such|not found|Unrecognized"):
         collection.database.command("noSuchCommand")
     collection.with_options(write_concern=module.WriteConcern(w=0)).insert_one({"_id": 10})
 
@@ -121,10 +121,8 @@ def test_a_command_has_its_own_ids(mine: Any, notes: Notes) -> None:
 
 
 def test_the_commands_of_a_bulk_belong_together(mine: Any, notes: Notes) -> None:
-    mine.bulk_write(
-        [mongokey.InsertOne({"_id": 1}), mongokey.DeleteOne({"_id": 1})]
-        + [mongokey.InsertOne({"_id": 2})]
-    )
+    insert, delete = mongokey.InsertOne, mongokey.DeleteOne
+    mine.bulk_write([insert({"_id": 1}), delete({"_id": 1}), insert({"_id": 2})])
     assert [each.command_name for each in notes.events[::2]] == ["insert", "delete", "insert"]
     assert len({each.operation_id for each in notes.events}) == 1
     assert len({each.request_id for each in notes.events}) == 3

@@ -161,6 +161,7 @@ class ClientContext:
 
     def make_pool(self, address: AddressLike) -> Pool:
         """An empty pool for `address`."""
+        self.publisher.start()
         pool_options = self.options.pool_options
         pool = Pool(
             address,

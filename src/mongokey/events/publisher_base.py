@@ -63,6 +63,7 @@ class PublisherBase(PublisherFlags):
     _topology: tuple[Any, ...] = ()
     _topology_id: ObjectId | None = None
     _queue: EventQueue | None = None
+    _started = False
     #: Called without arguments when `selection` was turned on, with logging's lock held.
     on_selection: Callable[[], Any] | None = None
 
@@ -79,8 +80,11 @@ class PublisherBase(PublisherFlags):
     # -- who wants what -----------------------------------------------------------------------
 
     def start(self) -> None:
-        """The client is used for the first time: from now on loggers are looked at."""
+        """The client is going to be used: from now on loggers are looked at. Idempotent."""
         global _logs
+        if self._started:
+            return
+        self._started = True
         if _logs is None:
             logs = imported_once("mongokey.events.logs")
             logs.watch_levels(_look_again)

@@ -26,7 +26,8 @@ class TopologyPublisher(PublisherBase):
     # -- topology -----------------------------------------------------------------------------
 
     def topology_opening(self, topology_id: ObjectId) -> None:
-        """Discovery begins; called once, before any other event."""
+        """Discovery begins; called once, before any other event, and whatever the flag says."""
+        self.start()
         self._log("topology", "Starting topology monitoring", topologyId=topology_id)
         if self._topology:
             self._tell(

@@ -384,9 +384,9 @@ cdef class Execution:
             request_id=connection.request_id,
             operation_id=operation.operation_id,
             address=connection.address,
-            connection_id=getattr(connection, "id", None),
+            connection_id=connection.id,
             server_connection_id=None if hello is None else hello.connection_id,
-            service_id=None if hello is None else hello.service_id,
+            service_id=connection.service_id,
         )
         self.under_way.started(message)
 
