@@ -366,7 +366,7 @@ cdef class Execution:
         out = &self.connection.out
         return (<char *>out.data)[:out.size]
 
-    # -- events: methods of Python, so that they are no part of the path that has none ---------------
+    # -- events: methods of Python, so that they are no part of the path that has none -------
 
     def _tell_started(self):
         """The message in the connection's buffer is going to be sent."""
