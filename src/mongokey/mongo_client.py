@@ -19,9 +19,11 @@ from mongokey.commands.housekeeping import end_sessions, kill_pending_cursors
 from mongokey.commands.inherited_options import InheritedOptions
 from mongokey.cursor import CommandCursor
 from mongokey.database import Database
-from mongokey.errors import ConfigurationError
+from mongokey.errors import ConfigurationError, InvalidOperation
 from mongokey.execution.blocking import BlockingExecutor
+from mongokey.handshake.reply import RS_ARBITER, RS_SECONDARY
 from mongokey.options.without_effect import check_effects
+from mongokey.topology.server_description import ServerDescription
 from mongokey.topology.topology import Topology
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from mongokey.pool.pool import Pool
     from mongokey.read_concern import ReadConcern
     from mongokey.read_preferences import _ServerMode
+    from mongokey.topology.topology_description import TopologyDescription
     from mongokey.transport.tls.context import ClientTLS
     from mongokey.write_concern import WriteConcern
 
@@ -266,36 +269,70 @@ class MongoClient(BlockingClient["_Document"]):
     # -- the deployment --------------------------------------------------------------------------
 
     def _pool(self) -> Pool:
-        """The selected server's pool, selecting it if need be."""
+        """The pool of a server that takes writes, found if need be; for tools and tests."""
         return self._topology.select()
 
+    def _writable(self) -> ServerDescription:
+        """The description of a server that takes writes, found if need be."""
+        topology = self._topology
+        address = topology.select().address
+        # It may be gone again by now; what it was like does not matter then.
+        return topology.description.get(address) or ServerDescription(address)
+
     @property
-    def address(self) -> AddressLike:
-        """(host, port) of the server that operations go to; finds it if need be."""
-        return self._pool().address
+    def topology_description(self) -> TopologyDescription:
+        """What is known of the deployment now, a `TopologyDescription`; starts to look for it."""
+        self._topology.open()
+        return self._topology.description
+
+    @property
+    def address(self) -> AddressLike | None:
+        """(host, port) of the standalone, the primary or the router; finds it if need be.
+
+        Raises `InvalidOperation` with several routers, `ServerSelectionTimeoutError` when none is
+        found in time.
+        """
+        address = self._topology.select().address
+        if self._topology.routes:
+            raise InvalidOperation(
+                "a client of several routers has no single address: use client.nodes"
+            )
+        return address
 
     @property
     def primary(self) -> AddressLike | None:
-        """(host, port) of the writable server, or None while none is known."""
-        current = self._topology.current
-        if current is None or not current.description.is_writable:
-            return None
-        return current.address
+        """(host, port) of a replica set's primary; None while none is known, and for other
+        deployments. Does not wait."""
+        self._topology.open()
+        return self._topology.primary()
+
+    @property
+    def secondaries(self) -> set[AddressLike]:
+        """The addresses of a replica set's secondaries that are known now. Does not wait."""
+        self._topology.open()
+        return self._topology.members(RS_SECONDARY)
+
+    @property
+    def arbiters(self) -> set[AddressLike]:
+        """The addresses of a replica set's arbiters that are known now. Does not wait."""
+        self._topology.open()
+        return self._topology.members(RS_ARBITER)
 
     @property
     def nodes(self) -> frozenset[AddressLike]:
-        """The addresses of the servers that were reached, a frozenset."""
-        return frozenset(pool.address for pool in self._topology.pools)
+        """The addresses of the servers that have answered. Does not wait, nor start to look."""
+        return frozenset(each.address for each in self._topology.description.known_servers)
 
     @property
     def is_primary(self) -> bool:
-        """Whether the server that operations go to takes writes."""
-        return self._pool().description.is_writable
+        """Whether the server that operations go to takes writes; finds it if need be."""
+        return self._writable().is_writable
 
     @property
     def is_mongos(self) -> bool:
-        """Whether the server that operations go to is a router of a sharded cluster."""
-        return self._pool().description.is_mongos
+        """Whether the server that operations go to is a router of a sharded cluster; finds it if
+        need be."""
+        return self._writable().mongos
 
     def server_info(self, session: None = None) -> dict[str, Any]:
         """The server's ``buildInfo``, a dict."""

@@ -107,8 +107,8 @@ def test_a_killing_that_loses_its_connection_costs_the_others_nothing(
         gc.collect()
         assert server.wait_for(lambda: server.count("killCursors") == 1)
         # Housekeeping opens no connection: it waits for one that somebody else needed.
-        accepted = server.accepted
-        assert not server.wait_for(lambda: server.accepted != accepted, 0.3)
+        accepted = server.used
+        assert not server.wait_for(lambda: server.used != accepted, 0.3)
         client.admin.command("ping")
         assert server.wait_for(lambda: server.count("killCursors") == 5)
 
@@ -130,7 +130,7 @@ def test_thousands_of_abandoned_cursors_are_no_trouble(server: ScriptedServer) -
         opened(client, 3000)
         gc.collect()
         assert server.wait_for(lambda: server.count("killCursors") == 3000, PATIENCE)
-        assert server.accepted == 1
+        assert server.used == 1
 
 
 def test_the_session_of_a_killed_cursor_is_used_again(server: ScriptedServer) -> None:
@@ -165,7 +165,7 @@ def test_a_pool_that_is_always_busy_spares_a_connection_for_old_cursors(
             for thread in threads:
                 thread.join(PATIENCE)
         assert client._pool().in_use == 0
-        assert server.accepted == 1
+        assert server.used == 1
 
 
 # Explicit ends

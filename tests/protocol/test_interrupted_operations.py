@@ -140,7 +140,7 @@ def test_the_only_connection_is_held_by_the_interrupted_operation(
         assert_refused(told.outcomes, "maxPoolSize=1")
         assert client._pool().in_use == 0
         assert client.admin.command("ping")["ok"] == 1
-        assert server.accepted == 1
+        assert server.used == 1
 
 
 def test_the_refusal_does_not_wait_for_the_queue_s_timeout(
@@ -228,7 +228,7 @@ def test_an_operation_in_the_queue_lets_the_one_that_interrupts_it_go_first(
         assert told.outcomes == [1]
         assert order == ["ping", "outer"]
         assert client._pool().in_use == 0
-        assert server.accepted == 1
+        assert server.used == 1
 
 
 def test_an_operation_that_opens_the_only_connection_is_not_waited_for() -> None:

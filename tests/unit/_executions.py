@@ -14,6 +14,7 @@ from mongokey.execution.execution import STEPS, Execution, Executor
 from mongokey.execution.operation import Namespace, Operation
 from mongokey.handshake import HelloReply
 from mongokey.pool.pool import Pool
+from mongokey.topology.server_description import ServerDescription
 from mongokey.topology.topology import Topology
 from mongokey.transport.stream import SocketStream
 
@@ -52,13 +53,23 @@ class Deployment:
         self.commands: list[dict[str, Any]] = []
         self.now = 1 * SECOND
         self.pool = Pool(SERVER, self.connect)
-        self.topology = Topology([SERVER], self.connect, lambda address: self.pool)  # type: ignore
-        self.topology.selected.pool = self.pool
-        self.pool.ready()
+        self.topology = Topology([SERVER], lambda address: self.pool, None)
+        self.topology.open()
+        self.says(hello)
         self.pool.add_connection(self.connect())  # so that the pool knows its server
         executor_options = {"retry_reads": True, "retry_writes": True, **options}
         self.executor = ScriptedExecutor(self.topology, **executor_options)
         self.executor.deployment = self
+
+    def says(self, hello: dict[str, Any] | None) -> None:
+        """A check has found the server saying `hello`, or failed."""
+        self.topology.on_check(
+            ServerDescription(
+                SERVER,
+                None if hello is None else HelloReply({"hosts": ["server:27017"], **hello}),
+                0.001,
+            )
+        )
 
     def connect(self, *_: Any) -> Connection:
         stream = SocketStream(os.open(os.devnull, os.O_RDWR), "server")
@@ -103,7 +114,7 @@ class Deployment:
                 connection.close()  # as those do that meet such an error
             raise outcome
         if step == "select server":
-            self.topology.selected.pool = self.pool
+            self.says(self.hello)
             execution.selected(self.pool)
         elif step == "check out":
             execution.checked_out(self.connect() if outcome is OK else outcome, self.now)

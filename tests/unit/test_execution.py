@@ -51,7 +51,7 @@ def test_a_warm_command_takes_three_steps(replica_set: Deployment) -> None:
 
 
 def test_without_a_selected_server_one_is_selected(replica_set: Deployment) -> None:
-    replica_set.topology.selected.pool = None
+    replica_set.says(None)
     replica_set.run({"ping": 1})
     assert replica_set.steps == ["select server", *WARM]
 
@@ -353,7 +353,7 @@ def test_a_lost_connection_clears_the_pool_and_marks_the_server_unknown(
     replica_set.script["exchange"].append(lost())
     with pytest.raises(AutoReconnect):
         replica_set.run({"ping": 1})
-    assert replica_set.topology.current is None
+    assert replica_set.topology.selected.writable is None
     assert replica_set.pool.generation == 1
     assert replica_set.pool.idle_count == 0
 
@@ -362,7 +362,7 @@ def test_a_slow_command_keeps_the_pool(replica_set: Deployment) -> None:
     replica_set.script["exchange"].append(NetworkTimeout("slow"))
     with pytest.raises(NetworkTimeout):
         replica_set.run({"ping": 1})
-    assert replica_set.topology.current is replica_set.pool
+    assert replica_set.topology.selected.writable is replica_set.pool
     assert replica_set.pool.generation == 0
 
 
@@ -372,7 +372,7 @@ def test_a_server_that_cannot_be_reached_in_time_is_marked_unknown(
     replica_set.script["check out"].append(NetworkTimeout("no connection"))
     with pytest.raises(NetworkTimeout):
         replica_set.run({"ping": 1})
-    assert replica_set.topology.current is None
+    assert replica_set.topology.selected.writable is None
     assert replica_set.pool.generation == 1
 
 
@@ -385,7 +385,7 @@ def test_an_error_of_an_older_generation_says_nothing(replica_set: Deployment) -
     error = lost()
     assert execution.failed(error) is error
     execution.end()
-    assert replica_set.topology.current is replica_set.pool
+    assert replica_set.topology.selected.writable is replica_set.pool
     assert replica_set.pool.generation == 1
 
 
@@ -394,7 +394,7 @@ def test_waiting_in_vain_says_nothing_about_the_server(replica_set: Deployment) 
     with pytest.raises(WaitQueueTimeoutError):
         replica_set.run({"find": "y"}, retryable_read=True)
     assert replica_set.steps == ["check out"]
-    assert replica_set.topology.current is replica_set.pool
+    assert replica_set.topology.selected.writable is replica_set.pool
 
 
 def test_a_selection_that_fails_says_nothing_about_the_server_before(
@@ -536,7 +536,7 @@ def test_a_dead_connection_says_nothing_about_the_others(replica_set: Deployment
     replica_set.script["exchange"].extend([lost(), lost()])
     assert background(replica_set) == OK
     assert replica_set.steps == ["check out", "exchange"] * 2 + WARM
-    assert replica_set.topology.current is replica_set.pool
+    assert replica_set.topology.selected.writable is replica_set.pool
     assert replica_set.pool.generation == 0
 
 
@@ -556,7 +556,7 @@ def test_other_failures_end_it_and_say_nothing_about_the_server(
     replica_set.script["exchange"].append(error)
     with pytest.raises(type(error)):
         background(replica_set)
-    assert replica_set.topology.current is replica_set.pool
+    assert replica_set.topology.selected.writable is replica_set.pool
     assert replica_set.pool.generation == 0
 
 
@@ -572,7 +572,7 @@ def test_a_login_that_has_expired_is_not_renewed_for_it() -> None:
 
 
 def test_what_does_not_belong_to_the_step_is_refused(replica_set: Deployment) -> None:
-    replica_set.topology.selected.pool = None
+    replica_set.says(None)
     execution = Execution(replica_set.executor, Command(Namespace("x"), {"ping": 1}))
     events: dict[str, Any] = {
         "selected": lambda: execution.selected(replica_set.pool),
@@ -653,7 +653,7 @@ def test_a_closed_executor_has_closed_its_topology(replica_set: Deployment) -> N
     replica_set.executor.close()
     assert replica_set.executor.closed
     assert replica_set.executor.sessions.idle == []
-    assert replica_set.topology.current is None
+    assert replica_set.topology.selected.writable is None
     with pytest.raises(InvalidOperation):
         replica_set.topology.select()
 

@@ -27,12 +27,6 @@ from mongokey.execution.rules import (
     needs_retryable_write_label,
     should_retry,
 )
-from mongokey.topology.application_errors import (
-    MARK_UNKNOWN,
-    MARK_UNKNOWN_AND_CLEAR_POOL,
-    NOTHING,
-    effect_of,
-)
 
 # retryable-reads.md, "Retryable Error".
 RETRYABLE = (6, 7, 64, 89, 91, 134, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436)
@@ -189,39 +183,3 @@ def test_only_error_391_asks_for_a_new_login() -> None:
     assert needs_reauthentication({"ok": 0, "code": 391})
     for answer in ({"ok": 0}, {"code": 18}, {"code": "391"}, {"code": None}):
         assert not needs_reauthentication(answer)
-
-
-# What an error says about its server
-
-
-@pytest.mark.parametrize("error", [AutoReconnect("x"), TLSError("x"), ConnectionFailure("x")])
-@pytest.mark.parametrize("sent", [False, True])
-def test_a_lost_connection_clears_the_pool(error: MongoError, sent: bool) -> None:
-    assert effect_of(error, stale=False, sent=sent) == MARK_UNKNOWN_AND_CLEAR_POOL
-
-
-def test_a_command_that_takes_long_says_nothing_but_one_that_cannot_be_sent_does() -> None:
-    error = NetworkTimeout("x")
-    assert effect_of(error, stale=False, sent=True) == NOTHING
-    assert effect_of(error, stale=False, sent=False) == MARK_UNKNOWN_AND_CLEAR_POOL
-
-
-@pytest.mark.parametrize("code", [10107, 13435, 10058, 11602, 13436, 189, None, "91", [11600]])
-def test_a_server_that_is_no_longer_primary_keeps_its_connections(code: Any) -> None:
-    assert effect_of(not_primary(code), stale=False, sent=True) == MARK_UNKNOWN
-
-
-@pytest.mark.parametrize("code", [91, 11600])
-def test_a_server_that_shuts_down_loses_its_connections(code: int) -> None:
-    assert effect_of(not_primary(code), stale=False, sent=True) == MARK_UNKNOWN_AND_CLEAR_POOL
-
-
-@pytest.mark.parametrize("error", [*NETWORK, not_primary(), not_primary(91)], ids=repr)
-@pytest.mark.parametrize("sent", [False, True])
-def test_errors_of_an_older_generation_say_nothing(error: MongoError, sent: bool) -> None:
-    assert effect_of(error, stale=True, sent=sent) == NOTHING
-
-
-@pytest.mark.parametrize("error", [*NO_CONNECTION, failure(91), ProtocolError("x"), ValueError()])
-def test_other_errors_say_nothing_about_a_server(error: Exception) -> None:
-    assert effect_of(error, stale=False, sent=False) == NOTHING

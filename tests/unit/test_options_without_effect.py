@@ -11,22 +11,17 @@ import pytest
 import mongokey
 from mongokey.errors import ConfigurationError
 from mongokey.options.table import OPTIONS
-from mongokey.options.without_effect import READ_PREFERENCES, REFUSED, WITHOUT_EFFECT
-from mongokey.read_preferences import ReadPreference
+from mongokey.options.without_effect import REFUSED, WITHOUT_EFFECT
 
 GIVEN: dict[str, Any] = {
     "compressors": "zlib",
     "enableOverloadRetargeting": True,
-    "heartbeatFrequencyMS": 5000,
-    "localThresholdMS": 30,
     "maxAdaptiveRetries": 3,
-    "server_selector": list,
-    "serverMonitoringMode": "poll",
 }
 
 
 def test_they_are_options() -> None:
-    assert {*WITHOUT_EFFECT, *REFUSED, *READ_PREFERENCES} <= set(OPTIONS)
+    assert {*WITHOUT_EFFECT, *REFUSED} <= set(OPTIONS)
     assert set(GIVEN) == set(WITHOUT_EFFECT)
 
 
@@ -37,17 +32,10 @@ def test_a_client_warns_of_each(name: str) -> None:
     assert [Path(each.filename).name for each in caught] == [Path(__file__).name]
 
 
-@pytest.mark.parametrize("uri", ["mongodb://h/?readPreference=nearest", "h"])
-def test_reads_from_secondaries_are_not_to_be_had(uri: str) -> None:
-    options = {} if "?" in uri else {"read_preference": ReadPreference.SECONDARY}
-    with pytest.warns(UserWarning, match="reads go to the primary of a replica set"):
-        mongokey.MongoClient(uri, **options).close()
-
-
 @pytest.mark.parametrize(
     "uri",
     [
-        "mongodb://h/?readPreference=nearest&directConnection=true",
+        "mongodb://h/?readPreference=nearest&heartbeatFrequencyMS=5000&localThresholdMS=30",
         "mongodb://h/?readPreference=primary&maxPoolSize=5",
         "mongodb://h",
     ],

@@ -1,28 +1,36 @@
-"""Server selection on made-up servers: no sockets, only what they say."""
+"""The topology on made-up checks: no sockets, only what monitors would say."""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from mongokey._support.address import format_address
-from mongokey._support.deadline import Timeout
 from mongokey.diagnostics import POSSIBLE, Diagnosis
 from mongokey.errors import (
     AutoReconnect,
     ConfigurationError,
     InvalidOperation,
+    NetworkTimeout,
     NotPrimaryError,
     OperationFailure,
+    ProtocolError,
     ServerSelectionTimeoutError,
     TLSError,
+    WaitQueueTimeoutError,
 )
+from mongokey.events.publisher import Publisher
 from mongokey.handshake import HelloReply
-from mongokey.topology import topology as topology_module
+from mongokey.handshake.reply import RS_SECONDARY
+from mongokey.monitoring import ServerListener, TopologyListener
+from mongokey.pool.pool import Pool
+from mongokey.read_preferences import Nearest, Secondary
+from mongokey.topology.selected_servers import ServerCriteria
+from mongokey.topology.server_description import ServerDescription
 from mongokey.topology.topology import Topology
 from tests.deadlines import timeout_of
 from tests.servers.scripted import (
@@ -33,94 +41,105 @@ from tests.servers.scripted import (
     secondary,
     standalone,
     too_new,
-    too_old,
 )
 from tests.threads import outcomes
 
 A, B, C = ("a", 1), ("b", 2), ("c", 3)
+HOSTS = ["a:1", "b:2", "c:3"]
+SECONDARY = ServerCriteria(Secondary())
 
 
-class Connection:
-    """What selection sees of a connection."""
+class Monitors:
+    """Servers by name: a hello document, an exception, or a list of those, one for each check;
+    each request for a check is answered by another thread."""
 
-    def __init__(self, address: Any, hello: Any) -> None:
-        self.address = address
-        self.hello = HelloReply(hello)
-        self.closed = False
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Pool:
-    """What selection sees of a pool."""
-
-    def __init__(self, address: Any) -> None:
-        self.address = address
-        self.adopted: list[Connection] = []
-        self.closed = False
-
-    def ready(self) -> None:
-        """It is: its connection is there."""
-
-    def add_connection(self, connection: Connection) -> None:
-        self.adopted.append(connection)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class FakeDeployment:
-    """Servers by address: a hello document, an exception, or a function that returns either; and
-    what their logins do, functions by address."""
-
-    def __init__(self, **servers: Any) -> None:
+    def __init__(self, servers: dict[str, Any], on_check: Any) -> None:
         self.servers = servers
-        self.logins: dict[str, Callable[[], None]] = {}
-        self.asked: list[Any] = []
-        self.logged_in: list[Any] = []
-        self.only: list[bool] = []
-        self.made: list[Connection] = []
+        self.on_check = on_check
+        self.watched: list[Any] = []
+        self.unwatched: list[Any] = []
+        self.requested: list[Any] = []
+        self.cancelled: list[Any] = []
+        self.closed = False
 
-    def connect(self, address: Any, judge: Any, to_be_used: bool) -> Connection:
-        self.asked.append(address)
-        self.only.append(to_be_used)
-        answer = self.servers.get(address[0], AutoReconnect(f"{format_address(address)}: refused"))
-        if isinstance(answer, Callable):  # type: ignore[arg-type]
-            answer = answer()
+    def watch(self, address: Any) -> None:
+        self.watched.append(address)
+        self._check_soon(address)
+
+    def unwatch(self, address: Any) -> None:
+        self.unwatched.append(address)
+
+    def request_check(self, address: Any) -> None:
+        self.requested.append(address)
+        self._check_soon(address)
+
+    def cancel_check(self, address: Any) -> None:
+        self.cancelled.append(address)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _check_soon(self, address: Any) -> None:
+        threading.Timer(0.005, self._check, (address,)).start()
+
+    def _check(self, address: Any) -> None:
+        answer = self.servers.get(address[0])
+        if isinstance(answer, list):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        if answer is not None:
+            self.say(address, answer)
+
+    def say(self, address: Any, answer: Any, round_trip_s: float = 0.001) -> None:
+        """One check's outcome."""
         if isinstance(answer, BaseException):
-            raise answer
-        connection = Connection(address, answer)
-        self.made.append(connection)
-        try:
-            judge(connection.hello)
-            self.logged_in.append(address)
-            self.logins.get(address[0], lambda: None)()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+            self.on_check(ServerDescription(address, error=answer))
+        else:
+            self.on_check(
+                ServerDescription(
+                    address,
+                    HelloReply(answer),
+                    round_trip_s,
+                    last_update_time=time.monotonic(),
+                )
+            )
 
-    def topology(self, *seeds: Any, timeout: float = 0.2, **options: Any) -> Topology:
-        options.setdefault("connect_limit", timeout_of(0))
-        return Topology(
+
+class Deployment:
+    def __init__(self, *seeds: Any, timeout: float = 5, servers: Any = None, **options: Any):
+        self.servers: dict[str, Any] = dict(servers or {})
+        self.made: list[Monitors] = []
+        self.topology = Topology(
             list(seeds),
-            self.connect,  # type: ignore[arg-type]
-            Pool,  # type: ignore[arg-type]
+            lambda address: Pool(address, lambda _: None),  # type: ignore[arg-type, return-value]
+            self._monitors,
             selection_timeout=timeout_of(timeout * 1000, "serverSelectionTimeoutMS"),
             **options,
         )
 
+    def _monitors(self, on_check: Any) -> Monitors:
+        self.made.append(Monitors(self.servers, on_check))
+        return self.made[-1]
 
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topology_module, "_MIN_PAUSE_S", 0.01)
+    @property
+    def monitors(self) -> Monitors:
+        return self.made[-1]
+
+    def say(self, address: Any, answer: Any, round_trip_s: float = 0.001) -> None:
+        self.topology.open()
+        self.monitors.say(address, answer, round_trip_s)
+
+    def explained(self, criteria: ServerCriteria | None = None) -> str:
+        with pytest.raises(ServerSelectionTimeoutError) as caught:
+            self.topology.select(criteria)
+        return str(caught.value)
 
 
-def explained(topology: Topology) -> str:
-    with pytest.raises(ServerSelectionTimeoutError) as caught:
-        topology.select()
-    return str(caught.value)
+def replica_set(**options: Any) -> Deployment:
+    made = Deployment(A, **options)
+    made.say(A, primary(hosts=HOSTS, me="a:1", primary="a:1"))
+    for address, name in ((B, "b:2"), (C, "c:3")):
+        made.say(address, secondary(hosts=HOSTS, me=name, primary="a:1"))
+    return made
 
 
 @pytest.mark.parametrize(
@@ -131,423 +150,572 @@ def test_addresses_are_written_as_in_connection_strings(address: Any, text: str)
     assert format_address(address) == text
 
 
-def test_the_connection_that_found_the_server_goes_into_its_pool() -> None:
-    deployment = FakeDeployment(a=standalone())
-    topology = deployment.topology(A)
-    pool: Any = topology.select()
-    assert pool.address == A
-    assert pool.adopted == deployment.made
-    assert topology.select() is pool
-    assert deployment.asked == [A]
-    assert topology.pools == [pool]
-    assert topology.current is pool
+# -- what is found --------------------------------------------------------------------------------
 
 
-def test_an_unknown_server_is_looked_for_again_and_keeps_its_pool() -> None:
-    deployment = FakeDeployment(a=primary())
-    topology = deployment.topology(A)
-    pool: Any = topology.select()
-    topology.mark_unknown(pool)
-    assert topology.current is None
-    assert topology.select() is pool
-    assert len(pool.adopted) == 2
+def test_nothing_is_watched_before_the_first_use() -> None:
+    deployment = Deployment(A, servers={"a": standalone()})
+    assert deployment.made == []
+    assert deployment.topology.pools == []
+    assert deployment.topology.select().address == A
+    assert deployment.monitors.watched == [A]
 
 
-def test_marking_another_server_unknown_changes_nothing() -> None:
-    deployment = FakeDeployment(a=primary())
-    topology = deployment.topology(A)
-    pool = topology.select()
-    topology.mark_unknown(Pool(B))  # type: ignore[arg-type]
-    assert topology.current is pool
+def test_members_are_discovered_and_the_primary_is_where_executions_look() -> None:
+    deployment = replica_set()
+    topology = deployment.topology
+    assert topology.description.topology_type_name == "ReplicaSetWithPrimary"
+    assert sorted(deployment.monitors.watched) == [A, B, C]
+    assert topology.selected.writable is topology.select() is topology.pool(A)
+    assert topology.primary() == A
+    assert topology.members(RS_SECONDARY) == {B, C}
+    assert topology.any_pool() is topology.pool(A)
 
 
-def test_the_first_writable_seed_wins_and_the_others_are_closed() -> None:
-    deployment = FakeDeployment(a=secondary(), b=primary(), c=arbiter())
-    topology = deployment.topology(A, B, C)
-    assert topology.select().address == B
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and not all(
-        c.closed for c in deployment.made if c.address != B
-    ):
-        time.sleep(0.005)
-    assert {c.address: c.closed for c in deployment.made if c.address == B} == {B: False}
+def test_a_selected_primary_is_let_go_of_when_it_is_one_no_more() -> None:
+    deployment = replica_set()
+    deployment.say(A, secondary(hosts=HOSTS, me="a:1"))
+    assert deployment.topology.selected.writable is None
+    deployment.say(B, primary(hosts=HOSTS, me="b:2"))
+    assert deployment.topology.selected.writable is deployment.topology.pool(B)
 
 
-def test_a_primary_that_is_no_seed_is_followed_once() -> None:
-    deployment = FakeDeployment(a=secondary(primary="b:2"), b=primary())
-    assert deployment.topology(A).select().address == B
-    deployment = FakeDeployment(a=secondary(primary="b:2"), b=secondary(primary="a:1"))
-    assert "not writable" in explained(deployment.topology(A, timeout=0.0))
-    assert deployment.asked == [A, B]
+def test_reads_go_where_the_read_preference_says() -> None:
+    topology = replica_set().topology
+    chosen = {topology.select(SECONDARY).address for _ in range(60)}
+    assert chosen == {B, C}
+    # From then on executions find them without asking.
+    found = {topology.selected.choose(SECONDARY) for _ in range(60)}
+    assert found == {topology.pool(B), topology.pool(C)}
+
+
+def test_what_is_remembered_for_reads_is_forgotten_when_the_topology_changes() -> None:
+    deployment = replica_set()
+    deployment.topology.select(SECONDARY)
+    deployment.say(B, AutoReconnect("gone"))
+    assert deployment.topology.selected.choose(SECONDARY) is None
+    assert {deployment.topology.select(SECONDARY).address for _ in range(20)} == {C}
+
+
+def test_criteria_of_another_client_are_not_taken_for_one_s_own() -> None:
+    one, other = replica_set(), replica_set()
+    one.topology.select(SECONDARY)
+    assert other.topology.selected.choose(SECONDARY) is None
+
+
+def test_the_less_loaded_of_two_is_taken() -> None:
+    deployment = Deployment(A, B)
+    deployment.say(A, mongos())
+    deployment.say(B, mongos())
+    chosen = [deployment.topology.selected.choose(None) for _ in range(200)]
+    assert {each.address for each in chosen if each} == {A, B}
+    assert deployment.topology.routes
+
+
+def test_servers_out_of_the_latency_window_are_left_out() -> None:
+    deployment = Deployment(A, B, local_threshold_s=0.010)
+    deployment.say(A, mongos(), 0.005)
+    deployment.say(B, mongos(), 0.020)
+    assert deployment.topology.selected.writable is deployment.topology.pool(A)
+    deployment.say(A, mongos(), 0.060)  # an average of 16 ms, so to speak
+    assert deployment.topology.selected.writable is deployment.topology.pool(B)
+
+
+def test_the_application_s_selector_is_asked_each_time() -> None:
+    asked = []
+
+    def selector(servers: Any) -> Any:
+        asked.append(sorted(each.address for each in servers))
+        return [each for each in servers if each.address == C]
+
+    topology = replica_set(server_selector=selector).topology
+    nearest = ServerCriteria(Nearest())
+    assert topology.selected.writable is None
+    assert topology.select(nearest).address == C
+    assert topology.selected.choose(nearest) is None
+    assert topology.select(nearest).address == C
+    assert asked[-1] == asked[-2] == [A, B, C]
+
+
+def test_servers_that_failed_are_avoided_where_there_are_others() -> None:
+    topology = replica_set().topology
+    assert {topology.select(SECONDARY, [B]).address for _ in range(20)} == {C}
+    assert topology.select(SECONDARY, [B, C]).address in (B, C)
+    assert topology.select(None, [A]).address == A
+    # What was avoided once is not avoided for ever.
+    assert {topology.select(SECONDARY).address for _ in range(60)} == {B, C}
+
+
+@pytest.mark.parametrize(("version", "address"), [(12, A), (13, B)])
+def test_aggregations_that_write_go_to_secondaries_that_can(version: int, address: Any) -> None:
+    deployment = Deployment(A)
+    hosts = ["a:1", "b:2"]
+    deployment.say(A, primary(hosts=hosts, me="a:1", maxWireVersion=version))
+    deployment.say(B, secondary(hosts=hosts, me="b:2", maxWireVersion=version))
+    criteria = ServerCriteria(Secondary(), output_stage=True)
+    assert deployment.topology.select(criteria).address == address
 
 
 def test_a_direct_connection_takes_what_there_is() -> None:
-    for hello in (secondary(primary="b:2"), ghost(), arbiter()):
-        deployment = FakeDeployment(a=hello)
-        assert deployment.topology(A, direct_connection=True).select().address == A
-        assert deployment.asked == [A]
+    for hello in (standalone(), secondary(hosts=HOSTS), arbiter(hosts=HOSTS), ghost(), mongos()):
+        deployment = Deployment(A, direct_connection=True)
+        deployment.say(A, hello)
+        assert deployment.topology.select().address == A
+        assert deployment.monitors.watched == [A]
 
 
-def test_seeds_named_twice_are_asked_once() -> None:
-    deployment = FakeDeployment(a=ghost())
-    explained(deployment.topology(A, A, timeout=0.0))
-    assert deployment.asked == [A]
-
-
-def failing(error: Exception) -> Callable[[], None]:
-    def log_in() -> None:
-        raise error
-
-    return log_in
-
-
-def test_what_waiting_cannot_mend_is_raised_at_once() -> None:
-    for error in (OperationFailure("no", 18), ConfigurationError("no certificate")):
-        for seeds in ((A,), (B, A, C)):
-            deployment = FakeDeployment(a=primary(), b=secondary(), c=ghost())
-            deployment.logins["a"] = failing(error)
-            with pytest.raises(type(error)):
-                deployment.topology(*seeds, timeout=60).select()
-            assert deployment.logged_in == [A]
-    for hello in (too_old(), too_new()):
-        with pytest.raises(ConfigurationError):
-            FakeDeployment(a=hello, b=ghost()).topology(A, B, timeout=60).select()
-
-
-def test_a_refused_hello_ends_the_selection_only_where_nobody_else_is() -> None:
-    refusal = OperationFailure("no hello", 8000)
-    assert FakeDeployment(a=refusal, b=primary()).topology(A, B, timeout=30).select().address == B
-    assert "no hello" in explained(
-        FakeDeployment(a=refusal, b=secondary()).topology(A, B, timeout=0.1)
+def test_a_load_balancer_is_not_watched() -> None:
+    made = Topology(
+        [A],
+        lambda address: Pool(address, lambda _: None),  # type: ignore[arg-type, return-value]
+        None,
+        load_balanced=True,
     )
-    for seeds in ((A,), (A, B)):
-        with pytest.raises(OperationFailure, match="no hello"):
-            FakeDeployment(a=refusal, b=refusal).topology(*seeds, timeout=60).select()
+    assert made.select().address == A
+    assert made.is_load_balanced
+    assert made.monitors is None
 
 
-def test_only_the_server_that_is_used_is_logged_in_to() -> None:
-    deployment = FakeDeployment(
-        a=ghost(), b=primary(setName="other"), c=primary(setName="rs"), d=secondary()
-    )
-    topology = deployment.topology(A, B, C, ("d", 4), timeout=30, replica_set="rs")
-    assert topology.select().address == C
-    assert deployment.logged_in == [C]
-    assert not any(deployment.only)
+# -- waiting --------------------------------------------------------------------------------------
 
 
-def test_of_two_usable_servers_one_is_logged_in_to() -> None:
-    both = threading.Barrier(2)
-
-    def hello() -> Any:
-        both.wait(10)
-        return mongos()
-
-    deployment = FakeDeployment(a=hello, b=hello)
-    topology = deployment.topology(A, B, timeout=30)
-    assert topology.select().address == deployment.logged_in[0]
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and len(deployment.made) < 2:
-        time.sleep(0.005)
-    assert len(deployment.logged_in) == 1
+def test_selection_waits_until_somebody_is_writable() -> None:
+    other = secondary(hosts=["a:1"], me="a:1")
+    deployment = Deployment(A, servers={"a": [other, other, primary(hosts=["a:1"], me="a:1")]})
+    assert deployment.topology.select().address == A
+    assert deployment.monitors.requested
 
 
-def test_a_login_that_fails_on_the_network_leaves_the_others_to_be_tried() -> None:
-    deployment = FakeDeployment(a=mongos(), b=mongos())
-    deployment.logins["a"] = deployment.logins["b"] = lambda: (
-        deployment.logins.clear() or failing(AutoReconnect("gone"))()
-    )
-    assert deployment.topology(A, B, timeout=30).select().address in (A, B)
-    assert len(deployment.logged_in) == 2
+def test_many_threads_wait_for_one_check() -> None:
+    deployment = Deployment(A, timeout=10)
+    entered: list[int] = []
+
+    def select() -> Any:
+        entered.append(1)
+        if len(entered) == 20:
+            threading.Timer(0.1, deployment.say, (A, standalone())).start()
+        return deployment.topology.select()
+
+    assert {each.address for each in outcomes(20, select)} == {A}
+    assert deployment.monitors.watched == [A]
+
+
+def test_the_error_says_what_is_known_of_each_server() -> None:
+    error = AutoReconnect("c:3: refused")
+    error.diagnoses = (Diagnosis("TCP-REFUSED", POSSIBLE, "nobody listens"),)
+    deployment = Deployment(A, B, timeout=0.2)
+    hosts = [*HOSTS, "d:4"]
+    deployment.say(A, secondary(hosts=hosts, me="a:1"))
+    deployment.say(B, arbiter(hosts=hosts, me="b:2", arbiters=["b:2"]))
+    deployment.say(C, error)
+    text = deployment.explained()
+    assert "no server that takes writes was found within serverSelectionTimeoutMS=200" in text
+    assert "a:1: not writable: a member of set 'rs' (RSSecondary) whose primary is none" in text
+    assert "b:2: an arbiter: it holds no data" in text
+    assert text.count("c:3: ") == 1
+    assert "refused" in text
+    assert "no answer yet from d:4" in text
+    with pytest.raises(ServerSelectionTimeoutError) as caught:
+        deployment.topology.select()
+    assert caught.value.errors == {C: error}
+    assert caught.value.diagnoses == error.diagnoses
+
+
+def test_the_error_of_a_read_names_the_read_preference() -> None:
+    deployment = Deployment(A, timeout=0.1)
+    deployment.say(A, primary(hosts=["a:1"], me="a:1"))
+    text = deployment.explained(SECONDARY)
+    assert "for reads with the read preference Secondary(" in text
+    assert "a:1: the primary of set 'rs'" in text
+
+
+def test_a_server_that_was_never_initiated_is_told() -> None:
+    deployment = Deployment(A, timeout=0.1, replica_set="rs")
+    deployment.say(A, ghost())
+    assert "rs.initiate()" in deployment.explained()
 
 
 @pytest.mark.parametrize(
-    ("seeds", "options", "only"),
+    ("options", "hello", "reason"),
     [
-        ((A,), {}, True),
-        ((A,), {"direct_connection": True}, True),
-        ((A,), {"replica_set": "rs"}, False),
-        ((A, B), {}, False),
+        ({"replica_set": "rs1"}, primary(), "a:1: the server is called 'rs', not replicaSet='rs1'"),
+        (
+            {"replica_set": "rs"},
+            standalone(),
+            "a:1: the server is not in a set, not replicaSet='rs'",
+        ),
+        (
+            {"replica_set": "rs"},
+            secondary(hosts=["x:1"], me="x:1"),
+            "a:1: its set knows it as x:1",
+        ),
     ],
 )
-def test_a_login_may_go_along_with_hello_where_there_is_one_server(
-    seeds: Any, options: Any, only: bool
+def test_servers_that_are_not_used_are_named_with_the_reason(
+    options: Any, hello: Any, reason: str
 ) -> None:
-    deployment = FakeDeployment(a=primary())
-    deployment.topology(*seeds, timeout=30, **options).select()
-    assert deployment.only[deployment.asked.index(A)] is only
+    deployment = Deployment(A, B, timeout=0.1, **options)
+    deployment.say(A, hello)
+    assert reason in deployment.explained()
 
 
-def test_a_pool_s_server_that_changed_is_refused_before_the_login() -> None:
-    topology = FakeDeployment(a=primary()).topology(A, timeout=30, replica_set="rs")
-    pool = topology.select()
-
-    def review(hello: Any) -> None:
-        topology.review(A, HelloReply(hello))
-
-    review(primary())
-    for hello in (secondary(), primary(hidden=True), arbiter()):
-        with pytest.raises(NotPrimaryError, match="a:1"):
-            review(hello)
-    for hello in (primary(setName="other"), standalone(), ghost()):
-        with pytest.raises(AutoReconnect, match="not replicaSet='rs'") as caught:
-            review(hello)
-        assert not isinstance(caught.value, NotPrimaryError)
-    topology.mark_unknown(pool)
-    review(secondary())  # a cursor may go on there
-    with pytest.raises(NotPrimaryError):
-        review(primary(hidden=True))
+def test_a_standalone_among_several_seeds_is_named() -> None:
+    deployment = Deployment(A, B, timeout=0.1)
+    deployment.say(A, standalone())
+    text = deployment.explained()
+    assert "a:1: a Standalone server, which is no part of a deployment of type Unknown" in text
 
 
-@pytest.mark.parametrize("seeds", [(A,), (A, B)])
-def test_unforeseen_errors_are_raised_and_not_waited_for(seeds: Any) -> None:
-    deployment = FakeDeployment(a=ZeroDivisionError("a bug"), b=secondary())
-    with pytest.raises(ZeroDivisionError):
-        deployment.topology(*seeds, timeout=60).select()
+def test_a_set_name_that_does_not_fit_a_direct_connection_is_told() -> None:
+    deployment = Deployment(A, timeout=0.1, direct_connection=True, replica_set="rs1")
+    deployment.say(A, primary())
+    assert "member of set 'rs', not of replicaSet='rs1'" in deployment.explained()
 
 
-def test_selection_looks_until_somebody_is_writable() -> None:
-    answers = iter([ghost(), AutoReconnect("a:1: gone"), secondary(), primary()])
-    deployment = FakeDeployment(a=lambda: next(answers))
-    assert deployment.topology(A, timeout=30).select().address == A
-    assert deployment.asked == [A] * 4
+# -- what waiting cannot mend ---------------------------------------------------------------------
 
 
-def test_the_error_says_what_each_seed_answered() -> None:
-    deployment = FakeDeployment(a=ghost(), b=secondary(primary="x:5"))
-    text = explained(deployment.topology(A, B, C, timeout=0.05))
-    for part in (
-        "serverSelectionTimeoutMS=50",
-        "a:1: a replica set member that was never initiated",
-        "b:2: not writable: a member of set 'rs' whose primary is x:5",
-        "c:3: refused",
-        "x:5: refused",
-    ):
-        assert part in text
-    assert text.count("c:3") == 1
+def test_a_version_that_does_not_fit_is_told_at_once() -> None:
+    deployment = Deployment(A, timeout=30)
+    deployment.say(A, too_new())
+    with pytest.raises(ConfigurationError, match="a:1 requires wire version 9999"):
+        deployment.topology.select()
 
 
-def test_the_last_answer_of_a_seed_counts() -> None:
-    answers = iter([AutoReconnect("a:1: gone")])
-    deployment = FakeDeployment(a=lambda: next(answers, ghost()))
-    topology = deployment.topology(A, timeout=0.1)
-    with pytest.raises(ServerSelectionTimeoutError) as caught:
-        topology.select()
-    assert "gone" not in str(caught.value)
-    assert caught.value.errors == {}
+@pytest.mark.parametrize(
+    "error",
+    [
+        TLSError("a certificate", permanent=True),
+        ProtocolError("this port speaks SSH", True),
+        OperationFailure("hello refused", 18),
+        ConfigurationError("TLS is not used over Unix sockets"),
+    ],
+)
+def test_what_no_waiting_mends_is_raised_at_once_and_is_every_thread_s_own(error: Any) -> None:
+    deployment = Deployment(A, timeout=30, servers={"a": error})
+    caught = outcomes(8, deployment.topology.select)
+    assert {type(each) for each in caught} == {type(error)}
+    assert len({id(each) for each in caught}) == 8
 
 
-@pytest.mark.parametrize("limit", [None, timeout_of(20_000)])
-def test_a_connection_goes_on_when_the_selection_has_ended(limit: Timeout | None) -> None:
-    answer = threading.Event()
-    deployment = FakeDeployment(a=primary())
-    deployment.logins["a"] = lambda: answer.wait(10)  # type: ignore[assignment,return-value]
-    topology = deployment.topology(A, timeout=0.05, connect_limit=limit)
-    for _ in range(3):
-        assert "no answer yet from a:1" in explained(topology)
-    answer.set()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and topology.current is None:
-        time.sleep(0.005)
-    pool: Any = topology.select()
-    assert pool.adopted == deployment.made
-    assert deployment.asked == [A]
+def test_an_error_from_before_the_call_is_not_taken_for_its_outcome() -> None:
+    failed = TLSError("a certificate", permanent=True)
+    deployment = Deployment(A, timeout=30, servers={"a": failed})
+    with pytest.raises(TLSError):
+        deployment.topology.select()
+    deployment.servers["a"] = standalone()
+    assert deployment.topology.select().address == A
 
 
-def test_a_connection_that_ends_in_time_whatever_happens_takes_no_thread() -> None:
-    threads: list[Any] = []
-    deployment = FakeDeployment(a=primary())
-    deployment.logins["a"] = lambda: threads.append(threading.current_thread())
-    deployment.topology(A, timeout=10, connect_limit=timeout_of(9000)).select()
-    assert threads == [threading.current_thread()]
+def test_one_server_that_may_still_answer_keeps_the_selection_going() -> None:
+    failed = TLSError("a certificate", permanent=True)
+    hung_up = TLSError("it hangs up")
+    deployment = Deployment(A, B, timeout=0.3, servers={"a": failed, "b": hung_up})
+    assert "a certificate" in deployment.explained()
 
 
-def test_an_interrupted_look_leaves_the_way_free_for_the_next() -> None:
-    deployment = FakeDeployment(a=primary())
-    deployment.logins["a"] = failing(KeyboardInterrupt())  # type: ignore[arg-type]
-    topology = deployment.topology(A, timeout=10)
-    with pytest.raises(KeyboardInterrupt):
-        topology.select()
-    deployment.logins.clear()
-    assert topology.select().address == A
+def test_certificates_of_all_servers_are_told_together() -> None:
+    diagnosis = Diagnosis("TLS-EXPIRED", POSSIBLE, "expired")
+    one, other = TLSError("a: expired", permanent=True), TLSError("b: name", permanent=True)
+    one.diagnoses = (diagnosis,)
+    deployment = Deployment(A, B, timeout=30, servers={"a": one, "b": other})
+    with pytest.raises(TLSError, match="expired; b: name") as caught:
+        deployment.topology.select()
+    assert caught.value.diagnoses == (diagnosis,)
+    assert caught.value.errors == {A: one, B: other}
 
 
-def test_a_signal_handler_that_interrupts_the_look_does_not_wait_for_it() -> None:
-    deployment = FakeDeployment(a=primary())
-    found: list[Any] = []
-    deployment.logins["a"] = lambda: deployment.logins.clear() or found.append(topology.select())
-    topology = deployment.topology(A, timeout=10)
-    assert topology.select() is found[0]
-    assert deployment.asked == [A, A]
+# -- errors of operations -------------------------------------------------------------------------
 
 
-def test_the_failure_of_a_look_is_every_waiting_thread_s_own() -> None:
-    waiting = threading.Event()
-
-    def refuse() -> None:
-        waiting.wait(10)
-        raise OperationFailure("no", 18)
-
-    deployment = FakeDeployment(a=primary())
-    deployment.logins["a"] = refuse
-    topology = deployment.topology(A, timeout=30)
-
-    def select() -> Any:
-        if len(entered) == 19:
-            threading.Timer(0.2, waiting.set).start()
-        entered.append(1)
-        return topology.select()
-
-    entered: list[int] = []
-    errors = outcomes(20, select)
-    assert {type(each) for each in errors} == {OperationFailure}
-    assert len({id(each) for each in errors}) == 20
-    assert deployment.logged_in == [A]
+def fail(deployment: Deployment, error: Any, *, sent: bool = True, generation: int = -1) -> None:
+    pool = deployment.topology.pool(A)
+    assert pool is not None
+    deployment.topology.handle_application_error(
+        pool, error, pool.generation if generation < 0 else generation, sent
+    )
 
 
-def test_closing_wakes_who_waits_for_a_server() -> None:
-    hold = threading.Event()
-    deployment = FakeDeployment(a=lambda: hold.wait(30) and primary(), b=AutoReconnect("b:2: gone"))
-    for seeds in ((A,), (A, B), (B,)):
-        topology = deployment.topology(*seeds, timeout=30, connect_limit=None)
-        threading.Timer(0.1, topology.close).start()
-        began = time.monotonic()
-        with pytest.raises(InvalidOperation, match="after close"):
-            topology.select()
-        assert time.monotonic() - began < 10
-    hold.set()
+def generation(deployment: Deployment) -> int:
+    pool = deployment.topology.pool(A)
+    assert pool is not None
+    return pool.generation
 
 
-def test_a_seed_that_does_not_answer_is_named_and_closed_when_it_does() -> None:
-    answer = threading.Event()
-
-    def slow() -> Any:
-        answer.wait(10)
-        return secondary()
-
-    deployment = FakeDeployment(a=secondary(), b=slow)
-    assert "no answer yet from b:2" in explained(deployment.topology(A, B, timeout=0.05))
-    answer.set()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and not (
-        len(deployment.made) == 2 and all(each.closed for each in deployment.made)
-    ):
-        time.sleep(0.005)
-    assert [each.closed for each in deployment.made] == [True, True]
+def test_a_lost_connection_makes_the_server_unknown_and_clears_its_pool() -> None:
+    deployment = replica_set()
+    before = generation(deployment)
+    fail(deployment, AutoReconnect("reset"))
+    found = deployment.topology.description.get(A)
+    assert found is not None
+    assert not found.is_server_type_known
+    assert generation(deployment) == before + 1
+    assert deployment.monitors.cancelled == [A]
+    assert deployment.monitors.requested == []
+    assert deployment.topology.selected.writable is None
 
 
-def test_the_set_must_have_the_right_name() -> None:
-    deployment = FakeDeployment(a=primary(setName="one"), b=standalone())
-    topology = deployment.topology(A, B, timeout=0.0, replica_set="two")
-    text = explained(topology)
-    assert "a:1: the server is called 'one', not replicaSet='two'" in text
-    assert "b:2: the server is not in a set, not replicaSet='two'" in text
-    assert deployment.topology(A, replica_set="one").select().address == A
+def test_a_stale_error_changes_nothing() -> None:
+    deployment = replica_set()
+    fail(deployment, AutoReconnect("reset"))
+    deployment.say(A, primary(hosts=HOSTS, me="a:1"))
+    fail(deployment, AutoReconnect("reset"), generation=generation(deployment) - 1)
+    assert deployment.topology.primary() == A
 
 
-def test_one_thread_looks_and_the_others_wait_for_what_it_finds() -> None:
-    go = threading.Event()
-
-    def slow() -> Any:
-        go.wait(10)
-        return primary()
-
-    deployment = FakeDeployment(a=slow)
-    topology = deployment.topology(A, timeout=10)
-    found: list[Any] = []
-    threads = [threading.Thread(target=lambda: found.append(topology.select())) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    go.set()
-    for thread in threads:
-        thread.join(10)
-    assert len(found) == 8
-    assert len(set(found)) == 1
-    assert deployment.asked == [A]
+def test_a_slow_command_says_nothing_about_the_server() -> None:
+    deployment = replica_set()
+    fail(deployment, NetworkTimeout("slow"))
+    assert deployment.topology.primary() == A
 
 
-def test_who_waits_for_another_s_look_is_told_when_it_takes_too_long() -> None:
-    go = threading.Event()
-
-    def slow() -> Any:
-        go.wait(10)
-        return primary()
-
-    deployment = FakeDeployment(a=slow)
-    topology = deployment.topology(A, timeout=0.05, connect_limit=None)
-    errors = outcomes(2, topology.select)
-    assert all("no answer yet from a:1" in str(each) for each in errors)
-    assert deployment.asked == [A]
-    go.set()
+def test_a_step_down_is_checked_at_once_and_keeps_the_pool() -> None:
+    deployment = replica_set()
+    before = generation(deployment)
+    fail(deployment, NotPrimaryError("no", {"ok": 0, "code": 10107, "errmsg": "not primary"}))
+    assert deployment.topology.primary() is None
+    assert generation(deployment) == before
+    assert deployment.monitors.requested == [A]
 
 
-def test_a_child_does_not_wait_for_a_lock_of_the_parent() -> None:
-    topology = FakeDeployment(a=primary()).topology(A)
-    held = threading.Thread(target=topology._lock.acquire)
-    held.start()
-    held.join()
-    topology.reset_after_fork()
-    assert topology.select().address == A
+def test_a_server_that_shuts_down_loses_its_connections() -> None:
+    deployment = replica_set()
+    before = generation(deployment)
+    fail(deployment, NotPrimaryError("no", {"ok": 0, "code": 91, "errmsg": "shutdown"}))
+    assert generation(deployment) == before + 1
 
 
-def test_a_closed_topology_closes_its_pools_and_selects_no_more() -> None:
-    topology = FakeDeployment(a=primary()).topology(A)
-    pool: Any = topology.select()
-    topology.close()
+def test_a_refused_login_makes_the_server_unknown() -> None:
+    deployment = replica_set()
+    before = generation(deployment)
+    fail(deployment, OperationFailure("Authentication failed.", 18, {"ok": 0}), sent=False)
+    assert deployment.topology.primary() is None
+    assert generation(deployment) == before + 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidOperation("this thread itself holds all"),
+        ConfigurationError("no credentials"),
+        WaitQueueTimeoutError("all are in use"),
+        KeyboardInterrupt(),
+    ],
+)
+def test_the_client_s_own_troubles_say_nothing_about_the_server(error: BaseException) -> None:
+    deployment = replica_set()
+    before = generation(deployment)
+    fail(deployment, error, sent=False)
+    assert deployment.topology.primary() == A
+    assert generation(deployment) == before
+
+
+def test_an_error_of_a_server_that_is_gone_changes_nothing() -> None:
+    deployment = replica_set()
+    pool = deployment.topology.pool(B)
+    assert pool is not None
+    deployment.say(A, primary(hosts=["a:1"], me="a:1"))
+    assert deployment.topology.pool(B) is None
     assert pool.closed
-    with pytest.raises(InvalidOperation, match="after close"):
-        topology.select()
+    assert sorted(deployment.monitors.unwatched) == [B, C]
+    deployment.topology.handle_application_error(pool, AutoReconnect("x"), pool.generation, True)
+    assert deployment.topology.primary() == A
 
 
-def test_seeds_are_told_and_are_not_the_caller_s_list() -> None:
-    topology = FakeDeployment().topology(A, B)
-    topology.seeds.append(C)
+def test_which_servers_another_attempt_avoids() -> None:
+    overloaded = AutoReconnect("busy")
+    overloaded._add_error_label("SystemOverloadedError")
+    for topology, avoids in (
+        (replica_set().topology, (False, False)),
+        (replica_set(overload_retargeting=True).topology, (False, True)),
+    ):
+        assert (
+            topology.avoids_after(AutoReconnect("x")),
+            topology.avoids_after(overloaded),
+        ) == avoids
+    sharded = Deployment(A, B)
+    sharded.say(A, mongos())
+    assert sharded.topology.avoids_after(AutoReconnect("x"))
+
+
+# -- DNS ------------------------------------------------------------------------------------------
+
+
+def test_dns_is_asked_once_at_first_use() -> None:
+    asked = []
+
+    def resolve() -> Any:
+        asked.append(1)
+        return [A, B], "rs"
+
+    deployment = Deployment(("dns", 27017), resolve_srv=resolve)
+    topology = deployment.topology
+    assert topology.description.get(("dns", 27017)) is not None
+    deployment.say(A, primary(hosts=["a:1"], me="a:1"))
+    assert topology.select().address == A
+    topology.select()
+    assert asked == [1]
     assert topology.seeds == [A, B]
 
 
-class Clock:
-    """A clock that a look around moves on."""
+def test_a_failed_look_up_is_raised_and_tried_again() -> None:
+    answers: list[Any] = [ConfigurationError("no such name"), ([A], None)]
 
+    def resolve() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    deployment = Deployment(A, resolve_srv=resolve, servers={"a": standalone()})
+    with pytest.raises(ConfigurationError, match="no such name"):
+        deployment.topology.select()
+    assert deployment.topology.select().address == A
+
+
+def test_routers_come_and_go_as_dns_says() -> None:
+    deployment = Deployment(A, B)
+    for address in (A, B):
+        deployment.say(address, mongos())
+    deployment.topology.update_seeds([B, C])
+    assert set(deployment.topology.description.server_descriptions()) == {B, C}
+    assert deployment.monitors.unwatched == [A]
+    assert deployment.topology.selected.writable is deployment.topology.pool(B)
+    deployment.topology.update_seeds([A, B, C, ("d", 4)], max_hosts=3)
+    servers = deployment.topology.description.server_descriptions()
+    assert len(servers) == 3
+    assert {B, C} <= set(servers)
+
+
+def test_a_replica_set_s_members_are_not_dns_s_to_name() -> None:
+    deployment = replica_set()
+    deployment.topology.update_seeds([B])
+    assert set(deployment.topology.description.server_descriptions()) == {A, B, C}
+
+
+# -- events ---------------------------------------------------------------------------------------
+
+
+class Listener(TopologyListener, ServerListener):
     def __init__(self) -> None:
-        self.now = 100.0
+        self.events: list[Any] = []
+        self.on_event: Any = None
 
-    def __call__(self) -> float:
-        return self.now
+    def _take(self, event: Any) -> None:
+        self.events.append(event)
+        if self.on_event is not None:
+            self.on_event()
 
-
-def hang_up(clock: Clock, seconds: float = 1.0) -> Any:
-    def answer() -> Exception:
-        clock.now += seconds
-        return TLSError("hung up", Diagnosis("TLS-CLOSED", POSSIBLE, "hung up"), permanent=False)
-
-    return answer
+    opened = description_changed = closed = _take
 
 
-def test_tls_that_fails_for_long_and_with_every_seed_is_told_before_the_selection_ends() -> None:
-    clock = Clock()
-    deployment = FakeDeployment(a=hang_up(clock))
-    topology = deployment.topology(A, timeout=30.0, clock=clock, tls_patience_s=5.0)
-    with pytest.raises(TLSError, match="hung up") as caught:
-        topology.select()
-    assert not isinstance(caught.value, ServerSelectionTimeoutError)
-    assert caught.value.reason == "TLS-CLOSED"
-    assert deployment.asked == [A] * 5
+def test_listeners_are_told_in_order_and_without_a_lock() -> None:
+    listener = Listener()
+    free = []
+
+    def enter() -> None:
+        if deployment.topology._lock.acquire(timeout=5):
+            free.append(None)
+            deployment.topology._lock.release()
+
+    def look() -> None:
+        # In another thread: this one would be let in.
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join(10)
+
+    listener.on_event = look
+    deployment = Deployment(A, publisher=Publisher((listener,)))
+    deployment.say(A, standalone())
+    deployment.topology.close()
+    assert [type(each).__name__ for each in listener.events] == [
+        "TopologyOpenedEvent",
+        "TopologyDescriptionChangedEvent",
+        "ServerOpeningEvent",
+        "ServerDescriptionChangedEvent",
+        "TopologyDescriptionChangedEvent",
+        "ServerClosedEvent",
+        "TopologyDescriptionChangedEvent",
+        "TopologyClosedEvent",
+    ]
+    assert len(free) == len(listener.events)
+    assert {each.topology_id for each in listener.events} == {deployment.topology.topology_id}
 
 
-def test_a_seed_that_fails_otherwise_between_starts_the_patience_anew() -> None:
-    clock = Clock()
-    answers = iter(
-        [hang_up(clock)] * 4 + [lambda: AutoReconnect("a:1: refused")] + [hang_up(clock)] * 9
-    )
-    deployment = FakeDeployment(a=lambda: next(answers)())
-    topology = deployment.topology(A, timeout=30.0, clock=clock, tls_patience_s=5.0)
-    with pytest.raises(TLSError):
-        topology.select()
-    assert len(deployment.asked) == 4 + 1 + 5
+def test_a_check_that_finds_nothing_new_is_no_event() -> None:
+    listener = Listener()
+    deployment = Deployment(A, publisher=Publisher((listener,)))
+    deployment.say(A, standalone())
+    told = len(listener.events)
+    deployment.say(A, standalone(), 0.5)
+    assert len(listener.events) == told
 
 
-def test_a_seed_that_may_answer_yet_keeps_the_selection_going() -> None:
-    clock = Clock()
-    deployment = FakeDeployment(a=hang_up(clock))
-    text = explained(deployment.topology(A, B, timeout=12.0, clock=clock, tls_patience_s=2.0))
-    assert "hung up" in text
-    assert "refused" in text
+def test_selections_are_logged_when_logging_is_turned_on(caplog: pytest.LogCaptureFixture) -> None:
+    deployment = replica_set(timeout=0.1)
+    assert deployment.topology.selected.writable is not None
+    with caplog.at_level("DEBUG", logger="mongokey.serverSelection"):
+        assert deployment.topology.selected.writable is None, "each one asks, or is not seen"
+        deployment.topology.select(None, (), "ping", 7)
+        assert [json.loads(each.getMessage())["message"] for each in caplog.records] == [
+            "Server selection started",
+            "Server selection succeeded",
+        ]
+        caplog.clear()
+        deployment.say(A, AutoReconnect("gone"))
+        deployment.explained()
+        assert [json.loads(each.getMessage())["message"] for each in caplog.records] == [
+            "Server selection started",
+            "Waiting for suitable server to become available",
+            "Server selection failed",
+        ]
+
+
+# -- the end --------------------------------------------------------------------------------------
+
+
+def test_closing_wakes_who_waits_for_a_server() -> None:
+    deployment = Deployment(A, timeout=30)
+    threading.Timer(0.1, deployment.topology.close).start()
+    began = time.monotonic()
+    with pytest.raises(InvalidOperation, match="after close"):
+        deployment.topology.select()
+    assert time.monotonic() - began < 10
+
+
+def test_a_closed_topology_closes_its_pools_and_selects_no_more() -> None:
+    deployment = replica_set()
+    pools = deployment.topology.pools
+    deployment.topology.close()
+    deployment.topology.close()
+    assert all(pool.closed for pool in pools)
+    assert deployment.monitors.closed
+    with pytest.raises(InvalidOperation, match="after close"):
+        deployment.topology.select()
+    before = deployment.topology.description
+    deployment.monitors.say(A, secondary())
+    assert deployment.topology.description is before
+
+
+def test_a_child_begins_anew_and_does_not_wait_for_a_lock_of_the_parent() -> None:
+    deployment = replica_set(servers={"a": primary(hosts=HOSTS, me="a:1")})
+    topology = deployment.topology
+    held = threading.Event()
+
+    def hold() -> None:
+        with topology._lock:
+            held.set()
+            time.sleep(30)
+
+    threading.Thread(target=hold, daemon=True).start()
+    held.wait(5)
+    topology.reset_after_fork()  # as in a child, where that thread is not
+    assert topology.selected.writable is None
+    assert not topology.description.has_known_servers
+    assert topology.select().address == A
+
+
+def test_seeds_are_told_and_are_not_the_caller_s_list() -> None:
+    topology = Deployment(A, B).topology
+    topology.seeds.clear()
+    assert topology.seeds == [A, B]

@@ -9,12 +9,9 @@ from __future__ import annotations
 NOT_YET = {
     "MongoClient": frozenset(
         {
-            "arbiters",
             "bulk_write",
             "eq_props",
-            "secondaries",
             "start_session",
-            "topology_description",
             "watch",
         }
     ),

@@ -10,12 +10,11 @@ import weakref
 from functools import partial
 from threading import RLock
 
-from mongokey._support.clock import monotonic
 from mongokey._support.deadline import Timeout, shortest
 from mongokey._support.fork import call_after_fork
 from mongokey._support.lazy import imported_once, late_imports
 from mongokey.commands.housekeeping import kill_pending_cursors
-from mongokey.errors import InvalidOperation
+from mongokey.errors import AutoReconnect, InvalidOperation
 from mongokey.events.publisher import Publisher
 from mongokey.options.without_effect import check_effects
 from mongokey.pool.pool import Pool
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from mongokey._support.address import AddressLike
     from mongokey.auth.login import LoginResult
+    from mongokey.bson.objectid import ObjectId
     from mongokey.client_options import ClientOptions
     from mongokey.connection.connection import Connection
     from mongokey.connection.openings import Opening
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mongokey.execution.blocking import BlockingExecutor
     from mongokey.handshake import HelloReply
     from mongokey.pool.maintenance import PoolMaintenance
+    from mongokey.topology.monitors import Monitors
+    from mongokey.topology.server_description import ServerDescription
 
 
 class ClientContext:
@@ -64,21 +66,21 @@ class ClientContext:
         selection = Timeout(
             round(options.server_selection_timeout * 1e9), "serverSelectionTimeoutMS"
         )
-        connect_s = options.pool_options.connect_timeout
+        balanced = bool(options.load_balanced)
         topology = Topology(
             options.hosts,
-            self.connect,
             self.make_pool,
+            None if balanced else self.make_monitors,
             selection_timeout=shortest(selection, whole) or selection,
-            before_thread=self.remember_caller,
-            connect_limit=shortest(Timeout.from_seconds(connect_s, "connectTimeoutMS"), whole),
             direct_connection=bool(options.direct_connection),
             replica_set=options.replica_set_name,
+            load_balanced=balanced,
             resolve_srv=self.resolve_srv if options.needs_dns else None,
-            clock=self.clock,
-            # As long as one attempt may take; but a proxy without a server behind it hangs up too,
-            # so a short connectTimeoutMS does not make a program give up while things start.
-            tls_patience_s=max(connect_s or 20.0, 10.0),
+            heartbeat_s=options.heartbeat_frequency,
+            local_threshold_s=options.local_threshold_ns / 1e9,
+            server_selector=options.server_selector,
+            overload_retargeting=options.enable_overload_retargeting,
+            publisher=self.publisher,
         )
         self.topology = weakref.ref(topology)
         return topology
@@ -122,42 +124,54 @@ class ClientContext:
             settings.openings.end()
         return settings
 
-    def clock(self) -> float:
-        """The seconds that selection counts: not those in which a login waits for a person."""
-        return monotonic() if self._settings is None else self._settings.pausable_clock.clock()
+    def make_monitors(self, on_check: Callable[[ServerDescription], None]) -> Monitors:
+        """What checks the servers; it does not keep the topology alive that it reports to."""
+        options = self.options
+        monitors: Monitors = imported_once("mongokey.topology.monitors").Monitors(
+            self.settings(),
+            _weakly(on_check),
+            heartbeat_ns=options.heartbeat_frequency_ns,
+            mode=options.server_monitoring_mode,
+            publisher=self.publisher,
+        )
+        return monitors
 
-    def remember_caller(self) -> None:
-        """Warnings of the threads that connect now are to point at the program."""
-        warner = self.settings().plaintext_warner
-        if warner is not None:
-            warner.remember_caller()
-
-    def connect(
-        self,
-        address: AddressLike,
-        judge: Callable[[HelloReply], None],
-        to_be_used: bool,
-        opening: Opening | None = None,
-    ) -> Connection:
-        """A connection, logged in, whose server `judge` has nothing against; for `Topology`."""
+    def connect_for_pool(self, address: AddressLike, opening: Opening) -> Connection:
+        """One more connection of the pool for `address`, logged in."""
         # Late: handshake and login are loaded by the first connection.
         establish = imported_once("mongokey.connection.establish")
         connection: Connection
         connection, result = establish.open_connection(
-            address, self.settings(), judge, to_be_used=to_be_used, opening=opening
+            address, self.settings(), self._judge, opening=opening
         )
         if self.on_login is not None:
             self.on_login(address, result)
         return connection
 
-    def connect_for_pool(self, address: AddressLike, opening: Opening) -> Connection:
-        """One more connection of the pool for `address`, if its server is still what it was."""
+    def _judge(self, hello: HelloReply) -> None:
+        """Raise what is against logging in to the server that said `hello`: another server may
+        answer at an address by now, which must not learn a secret."""
         topology = self.topology()
         if topology is None:
             raise InvalidOperation("Cannot use MongoClient after close")
-        return self.connect(
-            address, partial(topology.review, address), topology.is_selected(address), opening
-        )
+        other = topology.other_set(hello)
+        if other is not None:
+            raise AutoReconnect(other)
+
+    def on_connect_failure(
+        self,
+        address: AddressLike,
+        error: BaseException,
+        generation: int,
+        service_id: ObjectId | None = None,
+    ) -> None:
+        """A connection of the pool for `address` could not be made."""
+        topology = self.topology()
+        pool = None if topology is None else topology.pool(address)
+        if topology is not None and pool is not None:
+            topology.handle_application_error(
+                pool, error, generation, sent=False, service_id=service_id
+            )
 
     def make_pool(self, address: AddressLike) -> Pool:
         """An empty pool for `address`."""
@@ -174,6 +188,8 @@ class ClientContext:
                 pool_options.wait_queue_timeout, "waitQueueTimeoutMS"
             ),
             publisher=self.publisher,
+            on_connect_failure=partial(self.on_connect_failure, address),
+            load_balanced=bool(self.options.load_balanced),
         )
         if pool_options.min_pool_size or pool_options.max_idle_time_ns:
             self.maintenance().maintain()
@@ -211,6 +227,20 @@ class ClientContext:
         maintenance = self.__dict__.get("_maintenance")
         if maintenance is not None:
             maintenance.stop()
+
+
+def _weakly(
+    on_check: Callable[[ServerDescription], None],
+) -> Callable[[ServerDescription], None]:
+    """`on_check`, a method, as long as its object is there."""
+    reference = weakref.WeakMethod(on_check)
+
+    def call(server: ServerDescription) -> None:
+        found = reference()
+        if found is not None:
+            found(server)
+
+    return call
 
 
 def _nothing() -> None:

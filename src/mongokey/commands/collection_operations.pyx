@@ -135,7 +135,7 @@ cdef Find find_first(Namespace namespace, InheritedOptions options, filter):
     operation.first_only = True
     operation.namespace = namespace
     operation.retryable_read = True
-    operation.read_preference = options.read_preference_element
+    operation.criteria = options.criteria
     operation.read_concern = options.read_concern_element
     return operation
 

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t
 
 from mongokey.bson.codec cimport CodecContext
-from mongokey.execution.operation cimport CommandReply, Namespace, Operation
+from mongokey.execution.operation cimport CommandReply, Namespace, Operation, ServerCriteria
 
 
 cdef class Command(Operation):
@@ -15,7 +15,7 @@ cdef class Command(Operation):
     cdef int set_document(self, object document) except -1
     # The elements that the execution is to append, but for those that the document has itself.
     cdef int set_elements(
-        self, bytes read_preference, bytes read_concern, bytes write_concern
+        self, ServerCriteria criteria, bytes read_concern, bytes write_concern
     ) except -1
     cdef int check_written(self, CommandReply *reply) except -1
 

@@ -18,13 +18,14 @@ from mongokey.bson.bson_c cimport (
 )
 from mongokey.bson.codec cimport context_of, read_array, read_document
 from mongokey.commands.crud cimport check_unanswered, decode_batch, raise_first_error
-from mongokey.commands.inherited_options cimport InheritedOptions, read_preference_element
+from mongokey.commands.inherited_options cimport InheritedOptions, criteria_of
 from mongokey.execution.cursors cimport CursorBatch
 from mongokey.execution.operation cimport (
     CommandReply,
     Limits,
     Namespace,
     Operation,
+    ServerCriteria,
     check,
     decode_reply,
     envelope_of,
@@ -76,15 +77,15 @@ cdef class Command(Operation):
                 break
         self.own_api = "apiVersion" in document
         if "$readPreference" in document:
-            self.read_preference = b""
+            self.own_read_preference = True
         return 0
 
     cdef int set_elements(
-        self, bytes read_preference, bytes read_concern, bytes write_concern
+        self, ServerCriteria criteria, bytes read_concern, bytes write_concern
     ) except -1:
         # What the document has itself goes before what is inherited: one field in the bytes.
-        if self.read_preference is None:
-            self.read_preference = read_preference
+        if criteria is not None and not self.own_read_preference:
+            self.criteria = criteria
         if read_concern is not None and "readConcern" not in self.document:
             self.read_concern = read_concern
         if write_concern is not None and "writeConcern" not in self.document:
@@ -94,7 +95,7 @@ cdef class Command(Operation):
     def for_reading(self, InheritedOptions options not None):
         """Have it read by `options`, and be tried again; returns self."""
         self.retryable_read = True
-        self.set_elements(options.read_preference_element, options.read_concern_element, None)
+        self.set_elements(options.criteria, options.read_concern_element, None)
         return self
 
     def for_writing(self, InheritedOptions options not None):
@@ -115,7 +116,7 @@ cdef class Command(Operation):
     def reading_by(self, preference):
         """Have it sent with a read preference, None for none; returns self."""
         if preference is not None:
-            self.set_elements(read_preference_element(preference), None, None)
+            self.set_elements(criteria_of(preference), None, None)
         return self
 
     def allow_errors(self, errors):
@@ -222,7 +223,7 @@ cdef class CursorCommand(Command):
         self.retryable_read = not writes
         self.writes = self.check_write_concern = writes
         self.set_elements(
-            None if writes else options.read_preference_element,
+            options.output_criteria if writes else options.criteria,
             options.read_concern_element,
             options.write_concern_element if writes else None,
         )
@@ -307,7 +308,7 @@ cdef Command user_command(
     operation.context = operation.reply_context = context_of(codec_options)
     operation.set_document(command_document(command, value, comment, options))
     if read_preference is not None:
-        operation.set_elements(read_preference_element(read_preference), None, None)
+        operation.set_elements(criteria_of(read_preference), None, None)
     if not check or allowable_errors is not None:
         operation.allow_errors(allowable_errors if check else None)
     return operation

@@ -302,7 +302,7 @@ cdef class FindQuery:
             extras["hint"] = self.hint
         operation.extras = extras or None
         operation.retryable_read = True
-        operation.read_preference = options.read_preference_element
+        operation.criteria = options.criteria
         operation.read_concern = options.read_concern_element
         return operation
 

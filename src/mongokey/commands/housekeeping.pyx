@@ -169,7 +169,7 @@ def end_sessions(BlockingExecutor executor not None):
         return
     try:
         kill_until(executor, deadline, silent)
-        server = executor.selected.pool
+        server = executor.topology.any_pool()
         if server is None or server in silent:
             return
         ids = [{"id": Binary(each.session_id, 4)} for each in executor.sessions.idle]

@@ -1,6 +1,7 @@
 # The options that a client hands down to its databases, and they to their collections.
 from mongokey._support.child_names cimport ParentOfNames
 from mongokey.bson.codec cimport CodecContext
+from mongokey.execution.operation cimport ServerCriteria
 
 
 cdef class InheritedOptions:
@@ -8,7 +9,8 @@ cdef class InheritedOptions:
     cdef readonly object codec_options
     cdef CodecContext context
     cdef readonly object read_preference
-    cdef bytes read_preference_element
+    cdef ServerCriteria criteria            # None: read from the primary
+    cdef ServerCriteria output_criteria     # of aggregations that write
     cdef readonly object read_concern
     cdef bytes read_concern_element
     cdef readonly object write_concern
@@ -29,4 +31,5 @@ cdef class OptionsHolder(ParentOfNames):
     cdef InheritedOptions inherited
 
 
-cdef bytes read_preference_element(preference)
+# The criteria of a read preference; None for primary.
+cdef ServerCriteria criteria_of(preference)

@@ -6,6 +6,7 @@ takes which of them.
 """
 
 from mongokey.bson.codec cimport context_of
+from mongokey.execution.operation cimport ServerCriteria
 
 
 cdef bytes element(str name, document):
@@ -17,12 +18,12 @@ cdef bytes element(str name, document):
     return encode({name: document})[4:-1]
 
 
-cdef bytes read_preference_element(preference):
-    """`$readPreference` for commands; the default, primary, is not sent."""
+cdef ServerCriteria criteria_of(preference):
+    """Where reads go; the default, primary, is not sent along either."""
     document = preference.document
     if document.get("mode") == "primary":
         return None
-    return element("$readPreference", document)
+    return ServerCriteria(preference, element("$readPreference", document))
 
 
 cdef class InheritedOptions:
@@ -41,7 +42,11 @@ cdef class InheritedOptions:
 
     cdef int set_read_preference(self, read_preference) except -1:
         self.read_preference = read_preference
-        self.read_preference_element = read_preference_element(read_preference)
+        self.criteria = self.output_criteria = criteria_of(read_preference)
+        if self.criteria is not None:
+            self.output_criteria = ServerCriteria(
+                read_preference, self.criteria.element, output_stage=True
+            )
         return 0
 
     cdef int set_write_concern(self, write_concern) except -1:
@@ -70,7 +75,8 @@ cdef class InheritedOptions:
         made.codec_options = self.codec_options
         made.context = self.context
         made.read_preference = self.read_preference
-        made.read_preference_element = self.read_preference_element
+        made.criteria = self.criteria
+        made.output_criteria = self.output_criteria
         made.write_concern = self.write_concern
         made.write_concern_element = self.write_concern_element
         made.unacknowledged = self.unacknowledged

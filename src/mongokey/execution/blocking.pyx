@@ -87,7 +87,13 @@ cdef class BlockingExecutor(Executor):
                         elif step == DONE:
                             return execution.result
                         elif step == SELECT_SERVER:
-                            execution.selected(<Pool?>self.topology.select())
+                            execution.selected(
+                                <Pool?>self.topology.select(
+                                    execution.operation.criteria,
+                                    execution.deprioritized or (),
+                                    execution.operation.command_name(),
+                                )
+                            )
                         elif step == AUTHENTICATE:
                             authenticate(execution)
                             execution.authenticated()

@@ -17,7 +17,7 @@ from mongokey.execution.operation cimport CommandReply, Operation
 from mongokey.pool.pool cimport Pool
 from mongokey.sessions.cluster_time cimport ClusterTime
 from mongokey.sessions.server_session cimport ServerSession, ServerSessionPool
-from mongokey.topology.selected_server cimport SelectedServer
+from mongokey.topology.selected_servers cimport SelectedServers
 
 from mongokey._support.cdefs cimport mk_buffer
 
@@ -34,7 +34,7 @@ cdef enum:
 
 cdef class Executor:
     cdef readonly object topology
-    cdef SelectedServer selected            # the topology's, read on every call
+    cdef SelectedServers selected           # the topology's, read on every call
     cdef readonly bint closed
     # Options.
     cdef bint retry_reads
@@ -68,6 +68,7 @@ cdef class Execution:
     cdef readonly int64_t txn_number        # 0: none
     cdef readonly int attempt               # 1, or 2
     cdef readonly object first_error        # of attempt 1, None before that failed
+    cdef readonly list deprioritized        # addresses of servers that failed; None: none did
     # This attempt.
     cdef readonly Pool server
     cdef readonly Connection connection
@@ -93,6 +94,7 @@ cdef class Execution:
     cpdef int end(self) except -1
 
     cdef bint _write_message(self) except -1
+    cdef int _write_read_preference(self, mk_buffer *out) except -1
     cdef int _write_session(self, mk_buffer *out) except -1
     cdef object _read_error(self)
     cdef int _note_cursor(self, object result) except -1

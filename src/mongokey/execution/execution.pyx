@@ -19,6 +19,7 @@ from mongokey.execution.operation cimport (
     CommandReply,
     Limits,
     Operation,
+    ServerCriteria,
     check,
     decode_reply,
     mk_command_reply,
@@ -54,6 +55,10 @@ cdef bytes PRIMARY_PREFERRED = (
     b"\x03$readPreference\0" + (4 + 6 + 4 + 17 + 1).to_bytes(4, "little")
     + b"\x02mode\0" + (17).to_bytes(4, "little") + b"primaryPreferred\0\0"
 )
+
+# server-selection.md, "$out and $merge": from MongoDB 5.0 on, secondaries take such aggregations.
+cdef int SECONDARIES_WRITE_OUTPUT = 13
+
 
 cdef object out_of_turn(str event):
     return InvalidOperation(f"{event}() does not belong to the step that this execution is at")
@@ -163,6 +168,7 @@ cdef class Execution:
         self.operation = operation
         self.background = self.sent = self.reauthenticated = False
         self.deadline = None
+        self.deprioritized = None
         self.txn_number = 0
         self.attempt = 1
         self.state = NEEDS_SERVER
@@ -180,12 +186,15 @@ cdef class Execution:
     cpdef int advance(self) except -1:
         """The next step, an index into `STEPS`. Raises what the operation's own rules are against,
         such as `DocumentTooLarge`."""
-        cdef object selected
+        cdef Pool server
         if self.state == NEEDS_SERVER:
-            selected = self.executor.selected.pool
-            if selected is None:
+            # One that has failed is avoided, which the topology knows how to.
+            if self.deprioritized is not None:
                 return SELECT_SERVER
-            self.selected(<Pool?>selected)
+            server = self.executor.selected.pick(self.operation.criteria)
+            if server is None:
+                return SELECT_SERVER
+            self.selected(server)
             return CHECK_OUT
         if self.state == HAS_CONNECTION:
             if not self._write_message():
@@ -286,6 +295,7 @@ cdef class Execution:
         """
         cdef Operation operation = self.operation
         cdef bint selecting = self.state == NEEDS_SERVER
+        cdef object service_id = None if self.connection is None else self.connection.service_id
         if self.state == ENDED:
             raise out_of_turn("failed")
         self._note_cursor(None)
@@ -300,10 +310,15 @@ cdef class Execution:
                 self.state = HAS_SERVER
                 return None
             return error
-        if not selecting and not found_no_connection(error):
-            self.executor.topology.handle_application_error(
-                self.server, error, self.generation, self.sent
-            )
+        if not selecting:
+            if not found_no_connection(error):
+                self.executor.topology.handle_application_error(
+                    self.server, error, self.generation, self.sent, service_id
+                )
+            if self.executor.topology.avoids_after(error):
+                if self.deprioritized is None:
+                    self.deprioritized = []
+                self.deprioritized.append(self.server.address)
         if self.txn_number and needs_retryable_write_label(error, self._max_wire_version()):
             error._add_error_label("RetryableWriteError")
         if (
@@ -441,9 +456,11 @@ cdef class Execution:
             put(out, operation.read_concern)
         if operation.write_concern is not None:
             put(out, operation.write_concern)
-        if operation.read_preference is not None:
-            put(out, operation.read_preference)
-        elif executor.direct and connection.is_member and not operation.writes:
+        if operation.criteria is not None:
+            self._write_read_preference(out)
+        elif executor.direct and connection.is_member and not (
+            operation.writes or operation.own_read_preference
+        ):
             put(out, PRIMARY_PREFERRED)
         if executor.server_api is not None and not operation.own_api:
             put(out, executor.server_api)
@@ -458,6 +475,19 @@ cdef class Execution:
             return False
         connection.finish()
         return True
+
+    cdef int _write_read_preference(self, mk_buffer *out) except -1:
+        """server-selection.md, "Passing read preference to mongos and load balancers" and to
+        members of a set; a standalone gets none."""
+        cdef Connection connection = self.connection
+        cdef ServerCriteria criteria = self.operation.criteria
+        if criteria.element is None or not (
+            connection.is_member or connection.supports_cluster_time
+        ):
+            return 0
+        if criteria.output_stage and connection.max_wire_version < SECONDARIES_WRITE_OUTPUT:
+            return 0  # it went to a primary
+        return put(out, criteria.element)
 
     cdef int _write_session(self, mk_buffer *out) except -1:
         """Append `lsid`, and `txnNumber` for a write that may be sent again."""

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from mongokey._support.cdefs cimport mk_buffer
 from mongokey.bson.codec cimport CodecContext
+from mongokey.topology.selected_servers cimport ServerCriteria
 
 
 cdef extern from "mongokey/reply.h" nogil:
@@ -66,12 +67,14 @@ cdef class Namespace:
 
 cdef class Operation:
     cdef Namespace namespace
-    # Elements that are appended to the command; None, or b"" where it has its own.
-    cdef bytes read_preference
+    # Where it may go, with what the command says of it; None: to the primary.
+    cdef ServerCriteria criteria
+    # Elements that are appended to the command; None: nothing.
     cdef bytes read_concern
     cdef bytes write_concern
     cdef bint own_api                       # the command declares a stable API itself
     cdef public int64_t operation_id        # for events: the same at each attempt; 0: none yet
+    cdef bint own_read_preference           # it has `$readPreference` itself
     # Kinds of operation.
     cdef bint retryable_read
     cdef bint retryable_write

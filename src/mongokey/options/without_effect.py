@@ -18,20 +18,12 @@ REFUSED = {
     "loadBalanced": "connections through a load balancer are not supported by this version",
 }
 
-_NOT_MONITORED = "this version does not watch servers between operations"
-
 # Name -> what does not happen.
 WITHOUT_EFFECT = {
     "compressors": "this version does not compress messages",
     "enableOverloadRetargeting": "this version does not retry overload errors",
-    "heartbeatFrequencyMS": _NOT_MONITORED,
-    "localThresholdMS": _NOT_MONITORED,
     "maxAdaptiveRetries": "this version does not retry overload errors",
-    "server_selector": "this version uses one server",
-    "serverMonitoringMode": _NOT_MONITORED,
 }
-# With a direct connection, they are the server's to follow.
-READ_PREFERENCES = ("readPreference", "read_preference", "readPreferenceTags")
 
 
 def check_effects(given: Mapping[str, Any], stacklevel: int = 0) -> None:
@@ -50,22 +42,11 @@ def check_effects(given: Mapping[str, Any], stacklevel: int = 0) -> None:
         for name in given
         if name in WITHOUT_EFFECT and given[name]
     ]
-    if not given.get("directConnection"):
-        texts += [
-            f"{name} is only sent along: reads go to the primary of a replica set in this version "
-            "of mongokey"
-            for name in READ_PREFERENCES
-            if given.get(name) and not _is_primary(given[name])
-        ]
     if texts:
         import warnings
 
         for text in texts:
             warnings.warn(text, UserWarning, stacklevel + 1)
-
-
-def _is_primary(preference: Any) -> bool:
-    return preference == "primary" or getattr(preference, "mode", None) == 0
 
 
 __all__ = ["check_effects"]

@@ -16,7 +16,10 @@ from mongokey.errors import (
     ConnectionFailure,
     NetworkTimeout,
     NotPrimaryError,
+    OperationFailure,
     PoolClearedError,
+    ProtocolError,
+    WaitQueueTimeoutError,
 )
 from mongokey.topology.server_description import ServerDescription, is_older
 from mongokey.topology.topology_description import LOAD_BALANCED, TopologyDescription
@@ -86,9 +89,11 @@ def effect_of(
         unknown = None if balanced else server.with_error(error, version)
         code = _code(reply)
         return ErrorEffect(unknown, clears_pool=code in NODE_SHUTTING_DOWN_CODES, checks_now=True)
-    network = isinstance(error, ConnectionFailure) and not isinstance(error, NotPrimaryError)
-    if not network and handshake_done:
-        return NOTHING  # an answer that says nothing of the server's state
+    network = isinstance(error, ConnectionFailure) and not isinstance(
+        error, NotPrimaryError | WaitQueueTimeoutError
+    )
+    if not network and (handshake_done or not isinstance(error, OperationFailure | ProtocolError)):
+        return NOTHING  # it says nothing of the server's state
     if handshake_done and isinstance(error, NetworkTimeout):
         return NOTHING  # a slow operation does not mean that the server is gone
     has_label = getattr(error, "has_error_label", None)

@@ -1,169 +1,140 @@
-"""Finds the server that operations go to: the direct connection, or the seed that is writable.
+"""A deployment as one client sees it: its description, a pool for each server, and the selection of
+servers for operations.
 
-It knows seeds, the pools made for them, and what each server answered; it opens connections
-only through the callable it is given. It must not know commands or logins. Monitoring and
-read preferences over several members are to come behind the same `select`.
+It carries out what the pure rules beside it say (`topology_description`, `selection`,
+`error_effects`) and owns "which server". Pools and monitors are made by callables it is given. It
+must not know commands, logins, or how a server is checked.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from mongokey._support.address import format_address
-from mongokey._support.callers import act_for, caller_number
-from mongokey._support.clock import monotonic
 from mongokey._support.deadline import Timeout
-from mongokey._support.portable import Portable
+from mongokey._support.lazy import imported_once
 from mongokey._support.shared_errors import own_copy
 from mongokey.diagnostics import surest_first
 from mongokey.errors import (
-    AutoReconnect,
     ConfigurationError,
     InvalidOperation,
     MongoError,
-    NotPrimaryError,
+    NetworkTimeout,
     OperationFailure,
     ProtocolError,
     ServerSelectionTimeoutError,
     TLSError,
 )
-from mongokey.topology.application_errors import (
-    MARK_UNKNOWN_AND_CLEAR_POOL,
-    NOTHING,
-    effect_of,
+from mongokey.events.publisher import Publisher
+from mongokey.handshake.reply import RS_ARBITER, RS_GHOST, RS_PRIMARY, RS_SECONDARY
+from mongokey.topology.error_effects import SYSTEM_OVERLOADED, effect_of
+from mongokey.topology.selected_servers import SelectedServers
+from mongokey.topology.selection import choose, suitable_servers
+from mongokey.topology.server_description import UNKNOWN, ServerDescription
+from mongokey.topology.topology_description import (
+    LOAD_BALANCED,
+    REPLICA_SET_NO_PRIMARY,
+    REPLICA_SET_WITH_PRIMARY,
+    SHARDED,
+    SINGLE,
+    TopologyDescription,
+    initial_topology,
+    updated_topology_description,
 )
-from mongokey.topology.selected_server import SelectedServer
+from mongokey.transport.stream import monotonic_ns
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    import random
+    from typing import Any
+
     from mongokey._support.address import AddressLike
-    from mongokey.connection.connection import Connection
+    from mongokey._support.deadline import Deadline
+    from mongokey.bson.objectid import ObjectId
     from mongokey.handshake import HelloReply
     from mongokey.pool.pool import Pool
+    from mongokey.topology.selected_servers import ServerCriteria
+    from mongokey.topology.selection import ServerSelector
 
-# server-discovery-and-monitoring.md, minHeartbeatFrequencyMS: the least time between two looks
-# at one server.
-_MIN_PAUSE_S = 0.5
 # server-selection: serverSelectionTimeoutMS where it is not given.
 _SELECTION_TIMEOUT = Timeout(30_000_000_000, "serverSelectionTimeoutMS")
 # So often a thread that waits for another's DNS question looks whether the client was closed.
 _LOOK_EVERY_S = 0.25
-# The server's own code for a write that is sent to it while it is not primary.
-_NOT_WRITABLE = 10107
-
-
-class _Unsuitable(Portable, Exception):
-    """What a server says against itself in its hello; `primary` is whom it names instead."""
-
-    def __init__(self, reason: str, primary: AddressLike | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.primary = primary
-
-
-class _Probe:
-    """One round of probing the servers, shared by all threads that wait for it: what each one
-    answered.
-
-    `over` once all have answered or one was `found`; `failure` is an error that no waiting mends.
-    """
-
-    __slots__ = (
-        "answers",
-        "asked",
-        "at_once",
-        "began_s",
-        "errors",
-        "failure",
-        "found",
-        "left_out",
-        "over",
-        "pending",
-        "refused",
-    )
-
-    def __init__(self, began_s: float) -> None:
-        self.began_s = began_s
-        self.asked: set[AddressLike] = set()
-        self.pending: set[AddressLike] = set()
-        self.answers: dict[AddressLike, str] = {}
-        self.errors: dict[AddressLike, Exception] = {}
-        # Hello itself refused, by servers that may not be the one to be used.
-        self.refused: dict[AddressLike, OperationFailure] = {}
-        self.found: Pool | None = None
-        self.failure: Exception | None = None
-        self.over = False
-        # A usable server was left out for another one, which then failed: look again at once.
-        self.left_out = self.at_once = False
-
-
-def _nothing() -> None:
-    """What is done by default."""
-
-
-def _take_over(
-    probe: _Probe, answers: dict[AddressLike, str], errors: dict[AddressLike, Exception]
-) -> None:
-    """Add what `probe` found out to what was known before."""
-    answers.update(probe.answers)
-    for address in probe.answers:
-        errors.pop(address, None)
-    errors.update(probe.errors)
-
-
-def _may_be_missing_tls(error: Exception | None) -> bool:
-    """Whether `error` says that a server will not become usable by waiting alone, or most likely
-    not: of TLS, or another protocol spoken there."""
-    return isinstance(error, TLSError) or (isinstance(error, ProtocolError) and error.permanent)
+# server-selection.md, "$out and $merge": secondaries of MongoDB 5.0 can pass their writes on.
+_SECONDARIES_WRITE_OUTPUT = 13
 
 
 class Topology:
     """The servers of one client.
 
-    `connect(address, judge, to_be_used)` opens a connection: it gives `judge` the server's hello
-    before anybody logs in, and passes on what that raises; `to_be_used` says that the server is the
-    only one there is. `make_pool(address)` makes an empty pool for an address. `resolve_srv()`, if
-    given, is called once before the first probe and returns (seeds, replica_set): what DNS
-    says. `clock` counts the seconds of `selection_timeout`; it may stand still, while a
-    login waits for a person. `connect_limit` is what bounds `connect`, None for nothing.
-    `tls_patience_s` is how long TLS may fail with every seed in a way that time might mend: a
-    server that hangs up without a word may be one that does not speak TLS, or one that is starting.
-    `before_thread` is called in the thread that selects before another one connects for it.
+    `make_pool(address)` makes an empty pool, paused. `make_monitors(on_check)` makes the object
+    that checks servers (`watch`, `unwatch`, `request_check`, `cancel_check`, `close`) and hands a
+    `ServerDescription` to `on_check` after each check; None with a load balancer. `resolve_srv()`,
+    if given, is called once, at first use, and returns (seeds, replica_set): what DNS says.
+    `on_opened()` is called once the servers are watched. `publisher` tells listeners and loggers.
     """
 
     def __init__(
         self,
         seeds: Sequence[AddressLike],
-        connect: Callable[[AddressLike, Callable[[HelloReply], None], bool], Connection],
         make_pool: Callable[[AddressLike], Pool],
+        make_monitors: Callable[[Callable[[ServerDescription], None]], Any] | None,
         *,
         selection_timeout: Timeout = _SELECTION_TIMEOUT,
         direct_connection: bool = False,
         replica_set: str | None = None,
+        load_balanced: bool = False,
         resolve_srv: Callable[[], tuple[Sequence[AddressLike], str | None]] | None = None,
-        clock: Callable[[], float] = monotonic,
-        connect_limit: Timeout | None = None,
-        tls_patience_s: float = 20.0,
-        before_thread: Callable[[], None] = _nothing,
+        heartbeat_s: float = 10.0,
+        local_threshold_s: float = 0.015,
+        server_selector: ServerSelector | None = None,
+        overload_retargeting: bool = False,
+        on_opened: Callable[[], None] | None = None,
+        publisher: Publisher | None = None,
     ) -> None:
         self._seeds = list(seeds)
-        self._connect = connect
         self._make_pool = make_pool
+        self._make_monitors = make_monitors
         self._selection_timeout = selection_timeout
         self._direct = direct_connection
         self._replica_set = replica_set
+        self._load_balanced = load_balanced
         self._resolve_srv = resolve_srv
-        self._clock = clock
-        self._connect_limit = connect_limit
-        self._tls_patience_s = tls_patience_s
-        self._before_thread = before_thread
+        self._heartbeat_s = heartbeat_s
+        self._local_threshold_s = local_threshold_s
+        self._server_selector = server_selector
+        self._overload_retargeting = overload_retargeting
+        self._on_opened = on_opened
+        self._publisher = Publisher() if publisher is None else publisher
         self._pools: dict[AddressLike, Pool] = {}
-        self._closed = False
-        #: The server that operations go to, where executions see it.
-        self.selected = SelectedServer()
-        self.reset_after_fork()
+        self._monitors: Any = None
+        self._opened = self._closed = False
+        #: The servers that operations go to, where executions see them.
+        self.selected = SelectedServers()
+        self._begin()
+
+    def _begin(self) -> None:
+        # Reentrant: a signal handler may use the client whose thread it interrupted.
+        self._lock = threading.RLock()
+        self._opening = threading.RLock()
+        self._changed: threading.Condition | None = None  # of the lock, once somebody waits
+        self._description = initial_topology(
+            self._seeds,
+            direct_connection=self._direct,
+            replica_set=self._replica_set,
+            load_balanced=self._load_balanced,
+        )
+        # When the last check of each server was over; servers that turned out to be no part of the
+        # deployment, and why.
+        self._checked_ns: dict[AddressLike, int] = {}
+        self._removed: dict[AddressLike, str] = {}
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: who held the lock, and the monitors' thread, were the parent's."""
+        self.selected.change(())
+        self._opened = False
+        self._begin()
 
     @property
     def seeds(self) -> list[AddressLike]:
@@ -171,412 +142,553 @@ class Topology:
         return list(self._seeds)
 
     @property
-    def current(self) -> Pool | None:
-        """The pool of the server that operations go to; None while one must be found."""
-        return self.selected.pool
+    def description(self) -> TopologyDescription:
+        """What is known now."""
+        return self._description
+
+    @property
+    def topology_id(self) -> ObjectId:
+        """What events name this topology by."""
+        return self._publisher.topology_id
+
+    @property
+    def monitors(self) -> Any:
+        """What checks the servers; None before the first use, and with a load balancer."""
+        return self._monitors
 
     @property
     def pools(self) -> list[Pool]:
-        """A pool for each server that was ever selected."""
+        """A pool for each server."""
         return list(self._pools.values())
 
-    def reset_after_fork(self) -> None:
-        """In a forked child: who held the lock, or was connecting, was a thread of the parent."""
-        # Reentrant: a signal handler may use the client whose thread it interrupted.
-        self._lock = threading.RLock()
-        self._changed: threading.Condition | None = None  # of the lock, once somebody waits
-        if self._resolve_srv is not None:
-            self._resolving_srv = threading.RLock()
-        self._probe: _Probe | None = None
-        # Servers that are being connected and logged in to, each with the thread that selects and
-        # does so itself, 0 where it is a thread of its own; and the one that is logged in to.
-        self._attempts: dict[AddressLike, int] = {}
-        self._chosen: AddressLike | None = None
+    def pool(self, address: AddressLike) -> Pool | None:
+        """The pool of the server at `address`, None if it is not one of the deployment's."""
+        return self._pools.get(address)
 
-    def _wait(self, seconds: float) -> None:
-        """Wait, holding the lock, until something changed."""
-        if self._changed is None:
-            self._changed = threading.Condition(self._lock)
-        self._changed.wait(seconds)
+    def any_pool(self) -> Pool | None:
+        """The pool of a server that is known to answer, one that takes writes before others."""
+        for each in sorted(self._description.known_servers, key=lambda each: not each.is_writable):
+            if each.is_readable:
+                return self._pools.get(each.address)
+        return None
+
+    # -- opening and closing ----------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Start to look for the servers, if that was not done yet; raises what DNS says of an SRV
+        name, and `InvalidOperation` when the client is closed."""
+        if not self._opened:
+            self._open(self._selection_timeout)
+
+    def _open(self, timeout: Timeout) -> None:
+        deadline = timeout.start()
+        while not self._opening.acquire(timeout=_LOOK_EVERY_S):
+            if self._closed:
+                raise _closed()
+            if deadline.passed():
+                raise ServerSelectionTimeoutError(
+                    f"no server found within {timeout}: DNS has not yet said what the servers are"
+                )
+        try:
+            if self._closed:
+                raise _closed()
+            if self._opened:
+                return
+            if self._resolve_srv is not None:
+                seeds, replica_set = self._resolve_srv()
+                if self._opened:
+                    return  # a signal handler used the client meanwhile
+                self._seeds, self._replica_set = list(seeds), replica_set
+                self._resolve_srv = None
+                self._begin_anew()
+            publisher = self._publisher
+            publisher.start()
+            publisher.on_selection = self.selected.ask_each_time
+            if self._make_monitors is not None and self._monitors is None:
+                self._monitors = self._make_monitors(self.on_check)
+            with self._lock:
+                if publisher.topology:
+                    publisher.defer(publisher.topology_opening, publisher.topology_id)
+                    self._tell_changed(TopologyDescription(UNKNOWN, {}), self._description)
+                self._follow(self._description, ())
+                self._opened = True
+            publisher.deliver()
+        finally:
+            self._opening.release()
+        if self._on_opened is not None:
+            self._on_opened()
+
+    def _begin_anew(self) -> None:
+        opening = self._opening
+        self._begin()
+        self._opening = opening
+
+    def close(self) -> None:
+        """Close every pool, end the monitors, and wake who waits for a server."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self.selected.change(())
+            self._notify()
+            publisher = self._publisher
+            if self._opened and publisher.servers:
+                for address in self._description.server_descriptions():
+                    self._tell_server(publisher.server_closed, address)
+            if self._opened and publisher.topology:
+                self._tell_changed(self._description, TopologyDescription(UNKNOWN, {}))
+                publisher.defer(publisher.topology_closed, publisher.topology_id)
+        if self._monitors is not None:
+            self._monitors.close()
+        for pool in self.pools:
+            pool.close()
+        publisher.deliver()
+
+    def _tell_changed(self, old: TopologyDescription, new: TopologyDescription) -> None:
+        publisher = self._publisher
+        publisher.defer(publisher.topology_changed, old, new, publisher.topology_id)
+
+    def _tell_server(self, method: Callable[..., None], address: AddressLike) -> None:
+        self._publisher.defer(method, address, self._publisher.topology_id)
+
+    def _follow(self, new: TopologyDescription, before: Iterable[AddressLike]) -> list[Pool]:
+        """Make pools for the servers that are new in `new`, and have them watched; the pools of
+        those that are gone since `before`, to be closed."""
+        addresses = new.server_descriptions()
+        publisher = self._publisher
+        for address in addresses:
+            if address not in self._pools:
+                self._pools[address] = self._make_pool(address)
+            if address not in before:
+                self._removed.pop(address, None)
+                if publisher.servers:
+                    self._tell_server(publisher.server_opening, address)
+                if self._monitors is not None:
+                    self._monitors.watch(address)
+        gone = [address for address in self._pools if address not in addresses]
+        for address in gone:
+            if self._monitors is not None:
+                self._monitors.unwatch(address)
+            if publisher.servers:
+                self._tell_server(publisher.server_closed, address)
+        closing = [self._pools.pop(address) for address in gone]
+        self._select_writable(new)
+        return closing
+
+    def _select_writable(self, new: TopologyDescription) -> None:
+        """Put the servers that take writes where executions see them."""
+        found: Sequence[ServerDescription] = ()
+        if new.is_compatible and not self._asked_each_time and not self._closed:
+            found = suitable_servers(
+                new,
+                None,
+                heartbeat_s=self._heartbeat_s,
+                local_threshold_s=self._local_threshold_s,
+            )
+        self.selected.change([self._pools[each.address] for each in found])
+
+    # -- what changes the description -------------------------------------------------------------
+
+    def on_check(self, server: ServerDescription) -> None:
+        """A monitor has checked a server."""
+        address, error = server.address, server.error
+        self._checked_ns[address] = monotonic_ns()
+        self._update(server)
+        pool = self._pools.get(address)
+        if error is not None and pool is not None:
+            # server-monitoring.md: what hangs in the middle of an operation would hang for long.
+            pool.clear(error, interrupt=isinstance(error, NetworkTimeout))
+        self._publisher.deliver()
+
+    def _update(self, server: ServerDescription) -> None:
+        """Take in a server's new description."""
+        closing: list[Pool] = []
+        with self._lock:
+            old = self._description
+            if self._closed or old.get(server.address) is None:
+                return
+            new = updated_topology_description(old, server)
+            if new is old:
+                self._notify()
+                return
+            self._note_removal(new, server)
+            self._make_ready(new, server.address)
+            self._description = new
+            self._note_changes(old, new, server)
+            closing = self._follow(new, old.server_descriptions())
+            self._notify()
+        for pool in closing:
+            pool.close(removed=True)
+
+    def _note_changes(
+        self, old: TopologyDescription, new: TopologyDescription, server: ServerDescription
+    ) -> None:
+        publisher = self._publisher
+        if not (publisher.servers or publisher.topology):
+            return
+        before, after = old.get(server.address), new.get(server.address) or server
+        if before == after:
+            return
+        if publisher.servers:
+            publisher.defer(
+                publisher.server_changed, before, after, server.address, publisher.topology_id
+            )
+        if publisher.topology:
+            self._tell_changed(old, new)
+
+    @property
+    def _asked_each_time(self) -> bool:
+        """Whether nothing may be remembered for later operations."""
+        return self._server_selector is not None or self._publisher.selection
+
+    def _make_ready(self, new: TopologyDescription, address: AddressLike) -> None:
+        """connection-monitoring-and-pooling.md: connections may be made once a check succeeded.
+        Before anybody can select the server: who does must not find its pool paused."""
+        after = new.get(address)
+        if after is None or not after.is_server_type_known:
+            return
+        if after.is_readable or new.topology_type_name == SINGLE:
+            pool = self._pools.get(address)
+            if pool is not None:
+                pool.ready()
+
+    def _note_removal(self, new: TopologyDescription, server: ServerDescription) -> None:
+        """Remember why a server that answered is not used, for the error of a selection."""
+        if new.get(server.address) is not None or server.hello is None:
+            return
+        wanted = new.replica_set_name or self._replica_set
+        called = server.replica_set_name
+        if wanted is not None and called != wanted:
+            is_called = f"is called {called!r}" if called else "is not in a set"
+            option = f"replicaSet={wanted!r}" if self._replica_set else f"the set {wanted!r}"
+            reason = f"the server {is_called}, not {option}"
+        elif server.me is not None and server.me != server.address:
+            reason = f"its set knows it as {format_address(server.me)}"
+        else:
+            reason = (
+                f"a {server.server_type_name} server, which is no part of a deployment of type "
+                f"{new.topology_type_name}"
+            )
+        self._removed[server.address] = reason
+
+    def handle_application_error(
+        self,
+        pool: Pool,
+        error: BaseException,
+        generation: int,
+        sent: bool,
+        service_id: ObjectId | None = None,
+    ) -> None:
+        """Note what `error` of an operation, or of making a connection, says about the server
+        behind `pool` (server-discovery-and-monitoring.md, "Error handling").
+
+        `generation` is the connection's, or what the pool's was when no connection could be had;
+        `sent` says whether the command may have reached the server, so the connection was made.
+        """
+        address = pool.address
+        if self._load_balanced and service_id is None and not sent:
+            return  # which server it was is not known
+        with self._lock:
+            if self._closed or self._pools.get(address) is not pool:
+                return
+            effect = effect_of(
+                error,
+                self._description,
+                address,
+                generation=generation,
+                pool_generation=pool.generation_of(service_id),
+                handshake_done=sent,
+            )
+            if effect.description is not None:
+                self._update(effect.description)
+        if effect.clears_pool:
+            pool.clear(error, service_id=service_id)
+        if self._monitors is not None:
+            if effect.cancels_check:
+                self._monitors.cancel_check(address)
+            if effect.checks_now:
+                self._monitors.request_check(address)
+        self._publisher.deliver()
+
+    def avoids_after(self, error: MongoError) -> bool:
+        """Whether another attempt is to go to another server than the one that `error` came from,
+        where there is one (retryable-reads.md, retryable-writes.md, client-backpressure.md)."""
+        if self._description.topology_type_name == SHARDED:
+            return True
+        return self._overload_retargeting and error.has_error_label(SYSTEM_OVERLOADED)
+
+    def update_seeds(self, hosts: Sequence[AddressLike], max_hosts: int = 0) -> None:
+        """DNS names other servers than before (polling-srv-records-for-mongos-discovery.md): those
+        that are not named any more are let go, and new ones are watched, at most `max_hosts` (0:
+        all) altogether."""
+        with self._lock:
+            old = self._description
+            if self._closed or old.topology_type_name not in (SHARDED, UNKNOWN):
+                return
+            named = list(dict.fromkeys(hosts))
+            kept = {
+                address: each
+                for address, each in old.server_descriptions().items()
+                if address in named
+            }
+            added = [address for address in named if address not in kept]
+            if max_hosts > 0:
+                free = max(max_hosts - len(kept), 0)
+                added = _chance().sample(added, min(free, len(added)))
+            servers = {**kept, **{address: ServerDescription(address) for address in added}}
+            if servers.keys() == old.server_descriptions().keys():
+                return
+            new = TopologyDescription(old.topology_type_name, servers, old.replica_set_name)
+            self._description = new
+            if self._publisher.topology:
+                self._tell_changed(old, new)
+            closing = self._follow(new, old.server_descriptions())
+            self._notify()
+        for pool in closing:
+            pool.close(removed=True)
+        self._publisher.deliver()
+
+    # -- selection --------------------------------------------------------------------------------
+
+    def select(
+        self,
+        criteria: ServerCriteria | None = None,
+        deprioritized: Collection[AddressLike] = (),
+        operation: str = "",
+        operation_id: int | None = None,
+    ) -> Pool:
+        """The pool of a server that operations with these criteria may go to.
+
+        :param criteria: None for writes and reads of the primary
+        :param deprioritized: addresses to avoid while others do
+        :param operation: the command's name, and `operation_id` its number, for logs
+
+        Waits for one at most `serverSelectionTimeoutMS`, then raises `ServerSelectionTimeoutError`,
+        which says of each server what is known of it. Raises at once what no waiting can mend: a
+        `ConfigurationError`, a hello that every server refuses (`OperationFailure`), TLS refused
+        for good (a certificate, a host name) or another protocol spoken by every server
+        (`TLSError`, `ProtocolError`).
+        """
+        timeout = self._selection_timeout
+        deadline = timeout.start()
+        if not self._opened:
+            self._open(timeout)
+        publisher = self._publisher
+        shown = (_shown(criteria), operation, operation_id)
+        if publisher.selection:
+            publisher.selection_started(*shown, self._description)
+        try:
+            pool = self._wait_for(criteria, deprioritized, deadline, shown)
+        except MongoError as error:
+            if publisher.selection:
+                publisher.selection_failed(*shown, self._description, str(error))
+            raise
+        if publisher.selection:
+            publisher.selection_succeeded(*shown, self._description, pool.address)
+        return pool
+
+    def _wait_for(
+        self,
+        criteria: ServerCriteria | None,
+        deprioritized: Collection[AddressLike],
+        deadline: Deadline,
+        shown: tuple[object, str, int | None],
+    ) -> Pool:
+        """The pool of a suitable server, as soon as there is one."""
+        waiting = False
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise _closed()
+                pool = self._choose(criteria, deprioritized)
+                if pool is not None:
+                    return pool
+                self._raise_if_hopeless(deadline.began_ns)
+                if deadline.passed():
+                    raise self._nothing_found(criteria)
+                if waiting:
+                    if self._monitors is not None:
+                        for address in self._pools:
+                            self._monitors.request_check(address)
+                    if self._changed is None:
+                        self._changed = threading.Condition(self._lock)
+                    self._changed.wait(deadline.left_s)
+                    continue
+            # Once, and without the lock, as a log handler may use the client.
+            waiting = True
+            self._publisher.selection_waiting(*shown, self._description, deadline.left_ns())
+
+    def _choose(
+        self, criteria: ServerCriteria | None, deprioritized: Collection[AddressLike]
+    ) -> Pool | None:
+        description = self._description
+        if not description.is_compatible:
+            raise ConfigurationError(description.compatibility_error or "")
+        preference = None if criteria is None else criteria.preference
+        if criteria is not None and criteria.output_stage:
+            version = description.common_wire_version
+            if version is None or version < _SECONDARIES_WRITE_OUTPUT:
+                preference = None
+        found = suitable_servers(
+            description,
+            preference,
+            heartbeat_s=self._heartbeat_s,
+            deprioritized=deprioritized,
+            server_selector=self._server_selector,
+            local_threshold_s=self._local_threshold_s,
+        )
+        if not found:
+            return None
+        if not deprioritized and not self._asked_each_time:
+            self.selected.remember(criteria, [self._pools[each.address] for each in found])
+        if len(found) == 1:
+            return self._pools[found[0].address]
+        chosen = choose(found, lambda address: self._pools[address].in_use, _chance())
+        return self._pools[chosen.address]
+
+    def _raise_if_hopeless(self, since_ns: int) -> None:
+        """Certificates do not get better by asking again: told at once, if every server was
+        checked after `since_ns` and none can become usable."""
+        servers = self._description.server_descriptions()
+        if not servers:
+            return
+        errors: dict[AddressLike, MongoError] = {}
+        for address, server in servers.items():
+            error = server.error
+            if self._checked_ns.get(address, 0) < since_ns or not _is_permanent(error):
+                return
+            assert isinstance(error, MongoError), "`_is_permanent` looked at its class"
+            errors[address] = error
+        found = list(errors.values())
+        first = found[0]
+        if len(found) == 1 or isinstance(first, ConfigurationError | OperationFailure):
+            raise own_copy(first) from first.__cause__
+        text = "; ".join(dict.fromkeys(str(each) for each in found))
+        if not any(isinstance(each, TLSError) for each in found):
+            raise ProtocolError(text, True)
+        failed = TLSError(text, permanent=True)
+        failed.diagnoses = _diagnoses_of(found)
+        failed.errors = failed.details = dict(errors)
+        raise failed
+
+    def _nothing_found(self, criteria: ServerCriteria | None) -> ServerSelectionTimeoutError:
+        servers = self._description.server_descriptions()
+        errors = {
+            address: each.error for address, each in servers.items() if each.error is not None
+        }
+        wanted = (
+            "that takes writes"
+            if criteria is None
+            else f"for reads with the read preference {criteria.preference!r}"
+        )
+        lines = [f"no server {wanted} was found within {self._selection_timeout}"]
+        silent = []
+        for address, each in servers.items():
+            told = self._state_of(each)
+            if told is None:
+                silent.append(format_address(address))
+                continue
+            name = format_address(address)
+            lines.append(told if told.startswith(name) else f"{name}: {told}")
+        lines += [f"{format_address(address)}: {why}" for address, why in self._removed.items()]
+        if silent:
+            lines.append(f"no answer yet from {', '.join(silent)}")
+        if not servers and not self._removed:
+            lines.append("the deployment has no servers")
+        failed = ServerSelectionTimeoutError("; ".join(lines), errors=errors)
+        failed.diagnoses = _diagnoses_of(errors.values())
+        return failed
+
+    def _state_of(self, server: ServerDescription) -> str | None:
+        """Why operations do not go to a server, None where it has not answered yet."""
+        if server.error is not None:
+            return str(server.error) or repr(server.error)
+        kind = server.server_type_name
+        if kind == UNKNOWN:
+            return None
+        if kind == RS_GHOST:
+            return "a replica set member that was never initiated: run rs.initiate()"
+        if kind == RS_ARBITER:
+            return "an arbiter: it holds no data"
+        if kind == RS_PRIMARY:
+            return f"the primary of set {server.replica_set_name!r}"
+        of_set = f" of set {server.replica_set_name!r}" if server.replica_set_name else ""
+        if kind == RS_SECONDARY or of_set:
+            primary = format_address(server.primary) if server.primary else "none"
+            return f"not writable: a member{of_set} ({kind}) whose primary is {primary}"
+        return kind
+
+    def other_set(self, hello: HelloReply) -> str | None:
+        """Why the server that said `hello` is none of the set this client is for; None if it may
+        be one."""
+        name = self._description.replica_set_name
+        if name is None or hello.set_name == name:
+            return None
+        is_called = f"is called {hello.set_name!r}" if hello.set_name else "is not in a set"
+        return f"the server {is_called}, not replicaSet={name!r}"
+
+    # -- what clients are asked -------------------------------------------------------------------
+
+    def primary(self) -> AddressLike | None:
+        """The primary of a replica set, None where none is known."""
+        if self._description.topology_type_name != REPLICA_SET_WITH_PRIMARY:
+            return None
+        found = self._description.primary()
+        return None if found is None else found.address
+
+    def members(self, kind: str) -> set[AddressLike]:
+        """The members of a replica set of one kind."""
+        name = self._description.topology_type_name
+        if name not in (REPLICA_SET_NO_PRIMARY, REPLICA_SET_WITH_PRIMARY):
+            return set()
+        return {
+            each.address
+            for each in self._description.server_descriptions().values()
+            if each.server_type_name == kind
+        }
+
+    @property
+    def routes(self) -> bool:
+        """Whether operations are spread over several routers."""
+        return (
+            self._description.topology_type_name == SHARDED
+            and len(self._description.server_descriptions()) > 1
+        )
+
+    @property
+    def is_load_balanced(self) -> bool:
+        """Whether the deployment is behind a load balancer."""
+        return self._description.topology_type_name == LOAD_BALANCED
 
     def _notify(self) -> None:
         """Wake who waits for a change; the caller holds the lock."""
         if self._changed is not None:
             self._changed.notify_all()
 
-    def mark_unknown(self, pool: Pool) -> None:
-        """Look again before the next operation: `pool`'s server failed or is no longer primary."""
-        if self.selected.pool is pool:
-            self.selected.pool = None
 
-    def handle_application_error(
-        self, pool: Pool, error: Exception, generation: int, sent: bool
-    ) -> None:
-        """Note what `error` of an operation says about the server behind `pool`.
+def _chance() -> random.Random:
+    """Where chance comes from, which is only to spread the load."""
+    # Late: the module costs more than a client.
+    made: random.Random = imported_once("random").Random()
+    return made
 
-        `generation` is the connection's, or what the pool's was when no connection could be had;
-        `sent` says whether the command may have reached the server.
-        """
-        effect = effect_of(error, stale=generation != pool.generation, sent=sent)
-        if effect == NOTHING:
-            return
-        if effect == MARK_UNKNOWN_AND_CLEAR_POOL:
-            pool.clear(error)
-        self.mark_unknown(pool)
 
-    def close(self) -> None:
-        """Close every pool, and wake who waits for a server."""
-        self._closed = True
-        self.selected.pool = None
-        for pool in self.pools:
-            pool.close()
-        with self._lock:
-            self._notify()
+def _shown(criteria: ServerCriteria | None) -> object:
+    """What logs say of criteria."""
+    return "writable" if criteria is None else criteria.preference
 
-    # -- selection --------------------------------------------------------------------------------
 
-    def select(self) -> Pool:
-        """The pool of the server that operations go to; finds one if none is known.
+def _is_permanent(error: BaseException | None) -> bool:
+    """Whether waiting alone cannot make a server usable that `error` came from."""
+    if isinstance(error, TLSError | ProtocolError):
+        return error.permanent
+    return isinstance(error, ConfigurationError | OperationFailure)
 
-        Raises `ServerSelectionTimeoutError` saying what each seed answered, or at once what no
-        waiting can mend: a refused login (`OperationFailure`), a `ConfigurationError`, or a
-        `TLSError` when TLS is refused for good (a certificate, a host name) with every seed. A
-        `TLSError` is raised too when nothing else came from any seed for `tls_patience_s`. What
-        is being connected when the time is over goes on, into its pool, for later operations.
-        """
-        left = self._selection_timeout.ns / 1e9
-        deadline = self._clock() + left
-        if self._resolve_srv is not None and not self._closed:
-            self._ask_dns(deadline)
-        tls_fails_since_s: float | None = None  # since when TLS fails with every seed
-        # What each server answered last, and the errors among that.
-        answers: dict[AddressLike, str] = {}
-        errors: dict[AddressLike, Exception] = {}
-        while True:
-            begun: list[AddressLike] = []
-            try:
-                found = self._enter_probe(begun)
-                if not isinstance(found, _Probe):
-                    return found
-                probe = found
-                self._run(probe, begun, left)
-            finally:
-                self._abandon(begun)
-            try:
-                pool = self._await(probe, deadline)
-            except TimeoutError:
-                _take_over(probe, answers, errors)
-                raise ServerSelectionTimeoutError(self._explain(answers), errors=errors) from None
-            if pool is not None:
-                return pool
-            _take_over(probe, answers, errors)
-            now = self._clock()
-            if self._all_tls_errors(errors):
-                tls_fails_since_s = (
-                    probe.began_s if tls_fails_since_s is None else tls_fails_since_s
-                )
-                self._stop_if_hopeless(errors, now - tls_fails_since_s >= self._tls_patience_s)
-            else:
-                tls_fails_since_s = None
-            pause = 0.0 if probe.at_once else max(0.0, _MIN_PAUSE_S - (now - probe.began_s))
-            if now + pause >= deadline:
-                raise ServerSelectionTimeoutError(self._explain(answers), errors=errors)
-            with self._lock:
-                if not self._closed and self.current is None and pause:
-                    self._wait(pause)
-            left = deadline - self._clock()
 
-    def _ask_dns(self, deadline: float) -> None:
-        """Have one thread ask what the seeds are; the others wait for that."""
-        while not self._resolving_srv.acquire(timeout=_LOOK_EVERY_S):
-            if self._closed:
-                raise _closed()
-            if self._clock() >= deadline:
-                raise ServerSelectionTimeoutError(
-                    f"no server found within {self._selection_timeout}: DNS has not yet said what "
-                    "the servers are"
-                )
-        try:
-            if self._resolve_srv is not None:
-                seeds, self._replica_set = self._resolve_srv()
-                self._seeds = list(seeds)
-                self._resolve_srv = None
-        finally:
-            self._resolving_srv.release()
-
-    def _enter_probe(self, begun: list[AddressLike]) -> Pool | _Probe:
-        """The pool of the selected server, or the probe under way, a new one if there is
-        none. Puts into `begun` the servers that the caller has to connect to."""
-        with self._lock:
-            if self._closed:
-                raise _closed()
-            if self.current is not None:
-                return self.current
-            if self._probe is None or self._probe.over or self._is_mine(self._probe):
-                self._probe = _Probe(self._clock())
-                self._ask(self._probe, self._seeds, begun)
-            return self._probe
-
-    def _is_mine(self, probe: _Probe) -> bool:
-        """Whether this very thread is in the middle of `probe`: a signal handler must not wait for
-        what it interrupted. It looks anew, and the other probe is given up."""
-        me = threading.get_ident()
-        mine = any(self._attempts.get(address) == me for address in probe.pending)
-        if mine:
-            probe.over = probe.at_once = True
-            self._chosen = None
-        return mine
-
-    def _ask(
-        self, probe: _Probe, addresses: Iterable[AddressLike], begun: list[AddressLike]
-    ) -> None:
-        """Have `probe` wait for `addresses`; those nobody else connects to go to `begun`."""
-        me = threading.get_ident()
-        for address in addresses:
-            if address in probe.asked:
-                continue
-            probe.asked.add(address)
-            probe.pending.add(address)
-            if self._attempts.get(address, me) == me:
-                begun.append(address)
-                self._attempts[address] = me
-
-    def _run(self, probe: _Probe, begun: list[AddressLike], left_s: float) -> None:
-        """Connect to `begun`: the usual one server in this thread if that ends in the `left_s` that
-        it may take, else in threads, which go on when nobody waits for them any more."""
-        while begun:
-            alone = len(begun) == 1 and len(probe.pending) == 1
-            limit = self._connect_limit
-            if alone and limit is not None and limit.ns <= left_s * 1e9:
-                self._attempt(begun)
-            else:
-                self._attempts[begun[-1]] = 0
-                self._before_thread()
-                given = ([begun[-1]], caller_number())
-                threading.Thread(target=self._go_on, args=given, daemon=True).start()
-                begun.pop()
-
-    def _go_on(self, begun: list[AddressLike], caller: int) -> None:
-        """Connect to `begun`, and whoever is named as primary there, in this thread, for the one
-        that has the number `caller`."""
-        act_for(caller)
-        try:
-            while begun:
-                self._attempt(begun)
-        finally:
-            self._abandon(begun)
-
-    def _abandon(self, begun: list[AddressLike]) -> None:
-        """Nobody connects to what is left of `begun`, for instance for a Ctrl-C."""
-        if begun:
-            with self._lock:
-                for address in begun:
-                    self._attempts.pop(address, None)
-                    if self._chosen == address:
-                        self._chosen = None
-                    if self._probe is not None:
-                        self._probe.pending.discard(address)
-                if self._probe is not None and not self._probe.pending:
-                    self._probe.over = self._probe.at_once = True
-                begun.clear()
-                self._notify()
-
-    def _attempt(self, begun: list[AddressLike]) -> None:
-        """Connect to the last of `begun`, replaced then by what is to be asked besides."""
-        address = begun[-1]
-        outcome: Connection | Exception
-        try:
-            outcome = self._connect(address, partial(self._judge, address), self._is_only(address))
-        except Exception as error:  # told to who selects, which would wait for ever
-            outcome = error
-        with self._lock:
-            begun.pop()
-            self._attempts.pop(address, None)
-            chosen = self._chosen == address
-            if chosen:
-                self._chosen = None
-            probe = self._probe
-            if probe is not None and (probe.over or address not in probe.pending):
-                probe = None
-            if not isinstance(outcome, Exception):
-                pool = self._take_in(address, outcome)
-                if probe is not None and pool is not None:
-                    probe.found, probe.over = pool, True
-            elif probe is not None:
-                probe.pending.discard(address)
-                self._note(probe, address, outcome, chosen, begun)
-            self._notify()
-
-    def _take_in(self, address: AddressLike, connection: Connection) -> Pool | None:
-        """Put a connection that is logged in into its server's pool, and select that server."""
-        if self._closed:
-            connection.close()
-            return None
-        pool = self._pools.get(address)
-        if pool is None:
-            pool = self._pools[address] = self._make_pool(address)
-        pool.ready()
-        pool.add_connection(connection)
-        if self.selected.pool is None:
-            self.selected.pool = pool
-        return pool
-
-    def _note(
-        self,
-        probe: _Probe,
-        address: AddressLike,
-        error: Exception,
-        chosen: bool,
-        begun: list[AddressLike],
-    ) -> None:
-        """Take in why the server at `address` cannot be used."""
-        if isinstance(error, _Unsuitable):
-            probe.answers[address] = error.reason
-            if error.primary is not None and not self._direct:
-                self._ask(probe, [error.primary], begun)
-        elif isinstance(error, OperationFailure) and not chosen:
-            # It refused hello, and may not be the server that is to be used.
-            probe.refused[address] = error
-            probe.answers[address], probe.errors[address] = str(error), error
-        elif isinstance(error, MongoError) and not isinstance(
-            error, OperationFailure | ConfigurationError | InvalidOperation
-        ):
-            probe.answers[address], probe.errors[address] = str(error), error
-            probe.at_once = probe.at_once or (chosen and probe.left_out)
-        else:
-            probe.failure, probe.over = error, True
-        if not probe.pending:
-            probe.over = True
-            if probe.failure is None and all(seed in probe.refused for seed in self._seeds):
-                probe.failure = probe.refused[self._seeds[0]]
-
-    def _await(self, probe: _Probe, deadline: float) -> Pool | None:
-        """The pool of the server that `probe` finds, None if it ends without one.
-
-        Raises its failure, or `TimeoutError` when the time is over before.
-        """
-        with self._lock:
-            while True:
-                if self._closed:
-                    raise _closed()
-                if probe.found is not None:
-                    return probe.found
-                if self.current is not None:
-                    return self.current
-                if probe.failure is not None:
-                    raise own_copy(probe.failure) from probe.failure.__cause__
-                if probe.over:
-                    return None
-                left = deadline - self._clock()
-                if left <= 0:
-                    raise TimeoutError
-                self._wait(left)
-
-    def _all_tls_errors(self, errors: dict[AddressLike, Exception]) -> bool:
-        """Whether no seed is left that may answer yet: TLS is why, or another protocol."""
-        return all(_may_be_missing_tls(errors.get(seed)) for seed in self._seeds)
-
-    def _stop_if_hopeless(self, errors: dict[AddressLike, Exception], waited: bool) -> None:
-        """Certificates do not get better by asking again: told at once. What might get better is
-        told when it was waited for."""
-        refused = [
-            each
-            for seed in self._seeds
-            if isinstance(each := errors[seed], TLSError | ProtocolError)
-        ]
-        permanent = all(each.permanent for each in refused)
-        if not permanent and not waited:
-            return
-        if len(refused) == 1:
-            raise own_copy(refused[0]) from refused[0].__cause__
-        text = "; ".join(str(each) for each in refused)
-        tls = [each for each in refused if isinstance(each, TLSError)]
-        if not tls:
-            raise ProtocolError(text, permanent)
-        failed = TLSError(text, permanent=permanent)
-        failed.diagnoses = surest_first(dict.fromkeys(d for each in tls for d in each.diagnoses))
-        failed.errors = failed.details = dict(errors)
-        raise failed
-
-    # -- judging ----------------------------------------------------------------------------------
-
-    def _is_only(self, address: AddressLike) -> bool:
-        """Whether `address` is the one server there is, so that a login may go along with hello."""
-        return len(self._seeds) == 1 and address == self._seeds[0] and not self._replica_set
-
-    def _judge(self, address: AddressLike, hello: HelloReply) -> None:
-        """Have the server at `address` logged in to if it is to be used and no other one is.
-
-        Raises `_Unsuitable`, or `ConfigurationError` for a version that does not fit.
-        """
-        reason = self._unsuitable_reason(hello, address)
-        if reason is not None:
-            raise _Unsuitable(reason, hello.primary)
-        with self._lock:
-            if self._closed:
-                raise _closed()
-            if self.current is not None or self._chosen is not None:
-                if self._probe is not None:
-                    self._probe.left_out = True
-                raise _Unsuitable("not used: another server answered first")
-            self._chosen = address
-
-    def is_selected(self, address: AddressLike) -> bool:
-        """Whether operations go to the server at `address` now."""
-        current = self.current
-        return current is not None and current.address == address
-
-    def review(self, address: AddressLike, hello: HelloReply) -> None:
-        """Raise what is against using one more connection of the pool for `address`.
-
-        The server may not be what it was when it was selected: then `NotPrimaryError`, or
-        `AutoReconnect` where another set's member answers. A cursor may go on at a member that is
-        no longer primary.
-        """
-        reason = self._unsuitable_reason(hello, address)
-        if reason is None:
-            return
-        told = f"{format_address(address)}: {reason}"
-        if self._other_set(hello) is not None:
-            raise AutoReconnect(told)
-        if self.is_selected(address) or not hello.is_readable:
-            raise NotPrimaryError(told, {"ok": 0, "errmsg": reason, "code": _NOT_WRITABLE})
-
-    def _other_set(self, hello: HelloReply) -> str | None:
-        """Why the server is none of the set that the client is for; None if it may be one."""
-        if not self._replica_set or hello.set_name == self._replica_set:
-            return None
-        is_called = f"is called {hello.set_name!r}" if hello.set_name else "is not in a set"
-        return f"the server {is_called}, not replicaSet={self._replica_set!r}"
-
-    def _unsuitable_reason(self, hello: HelloReply, address: AddressLike) -> str | None:
-        """Why operations cannot go to the server that said `hello`; None if they can.
-
-        Raises `ConfigurationError` when it is one of ours and of a version that does not fit.
-        """
-        other = self._other_set(hello)
-        if other is not None:
-            return other
-        if hello.is_ghost and not self._direct:
-            return "a replica set member that was never initiated: run rs.initiate()"
-        if not hello.is_compatible:
-            hello.check_compatible(format_address(address))
-        if self._direct or hello.is_writable:
-            return None
-        if hello.is_arbiter:
-            return "an arbiter: it holds no data"
-        primary = format_address(hello.primary) if hello.primary else "none"
-        return f"not writable: a member of set {hello.set_name!r} whose primary is {primary}"
-
-    def _explain(self, answers: dict[AddressLike, str]) -> str:
-        lines = [f"no server that takes writes was found within {self._selection_timeout}"]
-        for address, answer in answers.items():
-            name = format_address(address)
-            lines.append(answer if answer.startswith(name) else f"{name}: {answer}")
-        if len(answers) < len(self._seeds):
-            silent = [format_address(s) for s in self._seeds if s not in answers]
-            lines.append(f"no answer yet from {', '.join(silent)}")
-        return "; ".join(lines)
+def _diagnoses_of(errors: Iterable[BaseException]) -> Any:
+    return surest_first(
+        dict.fromkeys(each for error in errors for each in getattr(error, "diagnoses", ()))
+    )
 
 
 def _closed() -> InvalidOperation:

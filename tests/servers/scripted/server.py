@@ -154,6 +154,12 @@ class ScriptedServer(ManagedServer):
         with self._lock:
             return len(self._connections)
 
+    @property
+    def used(self) -> int:
+        """How many connections were used for more than hello, which is all that a monitor says."""
+        with self._lock:
+            return len({each.connection for each in self.requests if each.name != "hello"})
+
     def uri(
         self,
         *,

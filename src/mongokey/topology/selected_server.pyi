@@ -1,4 +1,0 @@
-from mongokey.pool.pool import Pool
-
-class SelectedServer:
-    pool: Pool | None
