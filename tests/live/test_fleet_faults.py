@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pymongo
 import pytest
 from pymongo.errors import AutoReconnect, NetworkTimeout, OperationFailure
 
-from tests.live._fleet import RawClient, ask
+from tests.live._fleet import EXHAUST_ALLOWED, MORE_TO_COME, RawClient, ask
 from tests.live.test_fleet import connect
 from tests.servers.fleet import Fleet
 from tests.servers.secantus import SecantusServer
@@ -359,6 +360,30 @@ def test_a_hello_can_fail(fleet: Fleet) -> None:
     fleet.fail_point(0, ["hello"], errorCode=91)
     assert ask(fleet, 0, {"isMaster": 1})["code"] == 91
     assert ask(fleet, 0, {"hello": 1})["ok"] == 1
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_streamed_hello_can_fail(fleet: Fleet, closes: bool) -> None:
+    with RawClient(fleet.ports[0]) as client:
+        version = client.ask({"hello": 1})["topologyVersion"]
+        command = {"hello": 1, "topologyVersion": version, "maxAwaitTimeMS": 50}
+        client.send(command, EXHAUST_ALLOWED)
+        assert client.receive()["ok"] == 1
+        fleet.fail_point(0, ["hello"], blockConnection=True, blockTimeMS=300)
+        longest, before = 0.0, time.monotonic()
+        while longest < 0.25:
+            assert client.receive()["ok"] == 1
+            longest, before = time.monotonic() - before, time.monotonic()
+        fleet.fail_point(0, ["isMaster"], errorCode=91, closeConnection=closes)
+        with contextlib.suppress(ConnectionError):
+            while client.receive()["ok"] == 1:
+                previous = client.reply_id
+            assert not closes
+            assert not client.flags & MORE_TO_COME
+            assert client.response_to == previous
+            assert client.ask({"ping": 1})["ok"] == 1
+            return
+        assert closes
 
 
 def test_pymongo_retries_reads_and_writes(fleet: Fleet, counter: Any) -> None:

@@ -182,6 +182,11 @@ class FleetDeployment(Deployment):
             self._fleet.clear_fail_point(member)
 
 
+def _standalone(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
+    server: SecantusServer = request.getfixturevalue("open_secantus")
+    return FleetDeployment("standalone", stack.enter_context(Fleet(server, ["standalone"])), [0])
+
+
 def _sharded(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
     server: SecantusServer = request.getfixturevalue("open_secantus")
     fleet = stack.enter_context(Fleet(server, ["mongos", "mongos"]))
@@ -205,6 +210,7 @@ NAMES: Mapping[str, Any] = {
     "single": _single,
     "replicaset": _replica_set,
     "set of three": _set_of_three,
+    "standalone": _standalone,
     "sharded": _sharded,
     "load-balanced": _load_balanced,
     "auth": _authenticated,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ LEVELS: Mapping[str, int] = {
     "info": logging.INFO,
     "debug": logging.DEBUG,
 }
+#: How long a logged document may be: the specification's name, and PyMongo's for it.
+LENGTH_VARIABLES = ("MONGODB_LOG_MAX_DOCUMENT_LENGTH", "MONGOB_LOG_MAX_DOCUMENT_LENGTH")
+LENGTH = "10000"
 #: What of a server's error stays where it is redacted (command monitoring, "Security").
 KEPT_OF_FAILURES = frozenset({"code", "codeName", "errorLabels"})
 
@@ -52,9 +56,12 @@ class LogCollector(logging.Handler):
         self._guard = threading.Lock()
         self._client_id: str | None = None
         self._former: dict[logging.Logger, int] = {}
+        self._environment: dict[str, str | None] = {}
 
     def start(self) -> None:
-        """Turn the loggers on."""
+        """Turn the loggers on, and let them show documents as long as hello's replies."""
+        self._environment = {name: os.environ.get(name) for name in LENGTH_VARIABLES}
+        os.environ.update(dict.fromkeys(LENGTH_VARIABLES, LENGTH))
         for name, level in self._levels.items():
             logger = logging.getLogger(f"{self._driver.name}.{name}")
             self._former[logger] = logger.level
@@ -68,6 +75,12 @@ class LogCollector(logging.Handler):
             logger.removeHandler(self)
             logger.setLevel(level)
         self._former.clear()
+        for name, value in self._environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._environment.clear()
 
     def follow(self, client: Any) -> None:
         """Keep the records of this client only."""

@@ -21,7 +21,7 @@ from tests.conformance.unified.deployments import Deployment, Deployments
 from tests.conformance.unified.drivers import Driver
 from tests.conformance.unified.features import fail_points_of, missing
 from tests.conformance.unified.requirements import unmet
-from tests.conformance.unified.suites import SUITES, Case, cases, test_file
+from tests.conformance.unified.suites import SUITES, Case, cases, deployments_of, test_file
 
 FOLDER = Path(__file__).parent
 EXPECTED = FOLDER / "expected_skips.json"
@@ -42,7 +42,7 @@ def place(
         return lack
     points = fail_points_of(test)
     reasons = []
-    for name in SUITES[case.suite] if names is None else names:
+    for name in names or deployments_of(case.suite, case.file):
         deployment = deployments.get(name)
         found = [
             *unmet(file.requirements, deployment.facts),

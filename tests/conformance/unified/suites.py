@@ -14,9 +14,9 @@ from tests import specifications
 from tests.conformance.unified.runner import TestFile
 
 #: SecantusDB itself where it will do, the fleet in front of it where it will not.
-EVERYWHERE = ("replicaset", "single", "sharded", "load-balanced", "auth")
+EVERYWHERE = ("replicaset", "standalone", "sharded", "load-balanced", "auth")
 #: The fleet first: it has more fail points, and repeats write concern errors.
-RETRIES = ("set of three", "single", "sharded", "load-balanced", "auth")
+RETRIES = ("set of three", "standalone", "sharded", "load-balanced", "auth")
 
 SUITES: Mapping[str, tuple[str, ...]] = {
     "collection-management": EVERYWHERE,
@@ -31,6 +31,14 @@ SUITES: Mapping[str, tuple[str, ...]] = {
     "unified-test-format/valid-pass": RETRIES,
     "versioned-api": EVERYWHERE,
 }
+
+#: Files of suites that need others.
+FILES: Mapping[str, tuple[str, ...]] = {}
+
+
+def deployments_of(suite: str, file: str) -> tuple[str, ...]:
+    """The names of the deployments that a file's tests may run on, the first that does first."""
+    return FILES.get(f"{suite}/{file}", SUITES[suite])
 
 
 @dataclass(frozen=True)

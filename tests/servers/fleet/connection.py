@@ -425,7 +425,8 @@ class Connection(asyncio.Protocol):
 class _Awaited:
     """A hello that is answered when the member's state changes or its time is over.
 
-    With exhaustAllowed it then begins anew by itself, each reply answering the one before.
+    With exhaustAllowed it then begins anew by itself, each reply answering the one before; as a
+    command of its own, that a fail point may hold for.
     """
 
     def __init__(
@@ -437,6 +438,8 @@ class _Awaited:
         self.exhaust = request.opcode == OP_MSG and bool(request.flags & EXHAUST_ALLOWED)
         self.known = (version.get("processId"), version.get("counter"))
         self.timer: asyncio.TimerHandle | None = None
+        #: A fail point delays it, whatever happens to the member.
+        self.blocked = False
 
     def begin(self) -> None:
         if self.known != self.connection.member.topology_version:
@@ -450,6 +453,8 @@ class _Awaited:
 
     def answer(self) -> None:
         connection, member = self.connection, self.connection.member
+        if self.blocked:
+            return
         self.cancel()
         connection._awaited = None
         if member.quiesce_ends is not None:
@@ -461,4 +466,25 @@ class _Awaited:
             self.request.request_id = number
             self.known = member.topology_version
             connection._awaited = self
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        connection = self.connection
+        point = connection.member.take_fail_point(self.request.name, connection.app_name)
+        if point is None:
+            self.begin()
+        elif point.block_ms:
+            self.blocked = True
+            self.timer = asyncio.get_running_loop().call_later(
+                point.block_ms / 1000, self._fail, point
+            )
+        else:
+            self._fail(point)
+
+    def _fail(self, point: FailPoint) -> None:
+        self.blocked = False
+        if point.close or point.code is not None:
+            self.connection._awaited = None
+            self.connection._fail(self.request, point)
+        else:
             self.begin()
