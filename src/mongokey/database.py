@@ -71,6 +71,7 @@ class Database(NamedPart, BlockingDatabase["_Document"]):
     ) -> CommandCursor[Any]:
         """Run a command whose reply has a cursor, and return a `CommandCursor` over it.
 
+        `comment` and `max_await_time_ms` go with its getMores, not with the command.
         Raises `InvalidOperation` if the reply has none, and what `command` raises.
         """
         from mongokey.commands.command import user_cursor_command

@@ -259,3 +259,16 @@ def test_a_command_that_declares_a_stable_api_itself_has_it_once(server: Scripte
     assert "apiStrict" not in own.document
     assert inherited.document["apiStrict"] is True
     assert times(next(e for e in server.requests if e.name == "aggregate"), "apiVersion") == 1
+
+
+def test_the_comment_of_a_cursor_command_goes_with_each_getmore(
+    server: ScriptedServer, things: Any
+) -> None:
+    server.on["find"] = {"ok": 1.0, "cursor": {**CURSOR, "id": 7}}
+    server.on["getMore"] = {"ok": 1.0, "cursor": {"id": 0, "ns": "x.y", "nextBatch": []}}
+    for command, own in (({"find": "y"}, None), ({"find": "y", "comment": "own"}, "own")):
+        list(things.database.cursor_command(command, comment="why", max_await_time_ms=5))
+        assert server.commands("find")[-1].get("comment") == own
+        assert "maxTimeMS" not in server.commands("find")[-1]
+        assert server.commands("getMore")[-1]["comment"] == "why"
+        assert server.commands("getMore")[-1]["maxTimeMS"] == 5

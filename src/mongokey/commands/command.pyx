@@ -325,9 +325,12 @@ def user_cursor_command(
     max_await_time_ms,
     dict options not None,
 ):
-    """A command of the user's whose reply has a cursor; one without raises `InvalidOperation`."""
+    """A command of the user's whose reply has a cursor; one without raises `InvalidOperation`.
+
+    `comment` goes with the getMores: the command's own stands in the command.
+    """
     arguments.refuse_session(session)
-    document = command_document(command, value, comment, options)
+    document = command_document(command, value, None, options)
     extras = {}
     if comment is not None:
         extras["comment"] = comment

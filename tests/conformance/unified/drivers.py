@@ -40,7 +40,7 @@ TYPES: Mapping[str, int] = {
 NUMBERS = frozenset(TYPES[name] for name in ("double", "int", "long", "decimal"))
 
 #: The types of events that mongokey publishes so far.
-PUBLISHED: frozenset[str] = frozenset()
+PUBLISHED: frozenset[str] = frozenset({"command"})
 
 
 class Driver:
@@ -104,6 +104,12 @@ class Driver:
     def drain(self, cursor: Any) -> list[Any]:
         """All documents of a cursor."""
         return list(cursor)
+
+    def topology_id(self, client: Any) -> str:
+        """What log records of a client have as its id."""
+        if self.name == "pymongo":
+            return str(client._topology_id)
+        return str(client._context.publisher.topology_id)
 
     # -- values -------------------------------------------------------------------------------
 

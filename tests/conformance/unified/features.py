@@ -143,7 +143,7 @@ class Possessions:
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
         self.server_api = driver.has_module("server_api")
-        self.logs = driver.name == "pymongo"
+        self.logs = True
         self.timeout = hasattr(driver.root, "timeout")
         #: Neither has the option of the CRUD specification.
         self.raw_data = False

@@ -84,7 +84,7 @@ class LogCollector(logging.Handler):
 
     def follow(self, client: Any) -> None:
         """Keep the records of this client only."""
-        self._client_id = str(client._topology_id)
+        self._client_id = self._driver.topology_id(client)
 
     def emit(self, record: logging.LogRecord) -> None:
         component = record.name.rpartition(".")[2]

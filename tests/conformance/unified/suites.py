@@ -20,6 +20,7 @@ RETRIES = ("set of three", "standalone", "sharded", "load-balanced", "auth")
 
 SUITES: Mapping[str, tuple[str, ...]] = {
     "collection-management": EVERYWHERE,
+    "command-logging-and-monitoring/logging": EVERYWHERE,
     "command-logging-and-monitoring/monitoring": EVERYWHERE,
     "crud/unified": EVERYWHERE,
     "index-management": EVERYWHERE,
