@@ -1,25 +1,26 @@
 # cython: language_level=3
 """Opens a connection and logs in, blocking: connect, TLS, hello and login within one deadline.
 
-It drives the steps of `auth.login` over a stream. It must not know how a mechanism works, nor
-what the connection is used for.
+It carries out the steps of `establish_steps`, and of a later login, over a stream. It must not know
+how a mechanism works, nor what the connection is used for.
 """
 
+cimport cython
 from libc.stdint cimport int64_t
 
 from mongokey._support.deadline cimport Deadline, earliest
-from mongokey.auth.login cimport Command, Greeting, LoginResult
+from mongokey.auth.login cimport Command, LoginResult
 from mongokey.connection cimport connection as connections
 from mongokey.connection.openings cimport Opening, Openings
 from mongokey.connection.settings cimport ConnectionSettings
+from mongokey.connection.steps cimport Connect, StartTLS
 from mongokey.transport.stream cimport Stream, monotonic_ns
 
-from mongokey._support.lazy import late_imports
 from mongokey._support.waiting import Cancelled
-from mongokey.auth.login import authenticate, greet
 from mongokey.auth.login import reauthenticate as reauthentication_steps
 from mongokey.connection.connection import Connection
-from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout, ProtocolError
+from mongokey.connection.establish_steps import establish
+from mongokey.errors import AutoReconnect, NetworkTimeout, ProtocolError
 from mongokey.transport.connecting import connect
 
 
@@ -55,103 +56,34 @@ def open_connection(
     `InvalidOperation` when the client is closed meanwhile, and what `judge` raises.
     """
     cdef Openings openings = settings.openings
-    cdef connections.Connection connection = None
-    cdef Stream made = None
-    cdef Stream stream = None
-    cdef LoginResult result
-    cdef Deadline deadline = None
+    cdef BlockingDriver driver
     if opening is not None:
         opening.begin(openings)
         openings = opening
     if openings.ended():
         raise openings.refuse()
-    if settings.limit is not None:
-        deadline = settings.limit.start()
-    host, port = address
+    driver = BlockingDriver.__new__(BlockingDriver)
+    driver.settings, driver.openings = settings, openings
+    steps = establish(
+        address, settings, settings.limit, judge=judge, to_be_used=to_be_used, opening=opening
+    )
     try:
-        made = stream = connect(host, port, deadline=deadline, cancelled=openings.is_closed)
-        openings.add(made)
-        if settings.tls is not None:
-            if port is None:
-                raise ConfigurationError(f"TLS is not used over Unix sockets: {host}")
-            stream = settings.tls.wrap(stream, host, deadline, hold=True)
-            openings.add(stream)
-        connection = Connection(stream, address)
-        result = _log_in(connection, settings, deadline, judge, to_be_used, openings)
-        settings.hello_seen.add(address)
-        if result.mechanism is not None:
-            connection.login, connection.settings = result, settings
-        if settings.socket_timeout is not None:
-            stream.set_timeout(settings.socket_timeout)
-    except (AutoReconnect, ProtocolError, Cancelled) as error:
-        if stream is not None:
-            stream.close()
-        if openings.ended():
+        connection, result = driver.drive(steps)
+    except BaseException as error:
+        driver.close()
+        if openings.ended() and isinstance(error, (AutoReconnect, ProtocolError, Cancelled)):
             raise openings.refuse() from error
-        if stream is not None and not isinstance(error, Cancelled):
-            with late_imports:
-                from mongokey.connection.missing_tls import detect_missing_tls
-
-            better = detect_missing_tls(error, settings, address, connection)
-            if better is not None:
-                raise better from error
-        raise
-    except BaseException:
-        if stream is not None:
-            stream.close()
         raise
     finally:
-        if made is not None:
-            openings.remove(made)
-        if stream is not None and stream is not made:
-            openings.remove(stream)
+        driver.forget()
     if openings.ended():
-        stream.close()
+        driver.close()
         raise openings.refuse()
+    if (<LoginResult?>result).mechanism is not None:
+        driver.connection.login, driver.connection.settings = result, settings
+    if settings.socket_timeout is not None:
+        driver.stream.set_timeout(settings.socket_timeout)
     return connection, result
-
-
-cdef object _subject(ConnectionSettings settings):
-    """Who the client's certificate says it is; "" when no certificate can be sent."""
-    if settings.tls is None or settings.tls.without_certificate:
-        return ""
-    return settings.tls.subject
-
-
-cdef LoginResult _log_in(
-    connections.Connection connection,
-    ConnectionSettings settings,
-    Deadline deadline,
-    judge,
-    bint to_be_used,
-    Openings openings,
-):
-    """Say hello on an open connection, have the server judged, and log in (`auth.login`)."""
-    cdef Greeting greeting
-    exposure = settings.plaintext_warner
-    if exposure is not None and to_be_used:
-        # Before hello, which may carry the secret already.
-        exposure.warn(connection.stream, connection.address)
-    steps = greet(
-        settings.credential,
-        settings.metadata,
-        connection.address,
-        server_api=settings.server_api,
-        load_balanced=settings.load_balanced,
-        subject=_subject(settings),
-        to_be_used=to_be_used,
-    )
-    greeting = _drive(steps, connection, settings, deadline, openings)
-    hello = greeting.hello
-    assert hello is not None, "it was greeted"
-    connection.accept_hello(hello)
-    if isinstance(openings, Opening):
-        (<Opening>openings).greeted(hello)
-    if judge is not None:
-        judge(hello)
-    if exposure is not None and not to_be_used:
-        exposure.warn(connection.stream, connection.address)
-    return _drive(authenticate(greeting), connection, settings, deadline, openings)
 
 
 def reauthenticate(connections.Connection connection not None, Deadline deadline=None):
@@ -162,7 +94,7 @@ def reauthenticate(connections.Connection connection not None, Deadline deadline
     """
     cdef ConnectionSettings settings = connection.settings
     cdef LoginResult login = connection.login
-    cdef Openings openings
+    cdef BlockingDriver driver
     assert settings is not None, "only a connection of open_connection's can be logged in again"
     assert login is not None, "nobody was logged in"
     assert settings.credential is not None, "nobody was logged in"
@@ -175,50 +107,98 @@ def reauthenticate(connections.Connection connection not None, Deadline deadline
         login.saved_state,
         settings.server_api,
     )
-    openings = settings.openings
-    openings.add(connection.stream)
+    driver = BlockingDriver.__new__(BlockingDriver)
+    driver.settings, driver.openings = settings, settings.openings
+    driver.connection, driver.deadline = connection, deadline
+    driver.stream = driver.made = connection.stream
+    driver.openings.add(connection.stream)
     try:
-        login.saved_state = _drive(steps, connection, settings, deadline, openings)
+        login.saved_state = driver.drive(steps)
     except BaseException as error:
         connection.close()
-        if openings.ended() and isinstance(error, (AutoReconnect, Cancelled)):
-            raise openings.refuse() from error
+        if driver.openings.ended() and isinstance(error, (AutoReconnect, Cancelled)):
+            raise driver.openings.refuse() from error
         raise
     finally:
-        openings.remove(connection.stream)
+        driver.forget()
 
 
-cdef object _drive(
-    object steps,
-    connections.Connection connection,
-    ConnectionSettings settings,
-    Deadline deadline,
-    Openings openings,
-):
-    """Send the login's commands, do its work, and return what it comes to."""
-    cdef object step
-    cdef object answer = None
-    cdef Command command
-    cdef int ended = 0
-    try:
-        while True:
-            step = mk_next_step(steps, answer, &ended)
-            if ended:
-                return step
-            if type(step) is Command:
-                command = <Command>step
-                try:
-                    answer = connection.command(command.database, command.document, deadline)
-                except NetworkTimeout as error:
-                    raise _too_slow(error, command, settings) from error
-            else:
-                deadline = _run(step, settings, deadline, openings)
+@cython.final
+cdef class BlockingDriver:
+    """Carries out the steps of one connection, waiting for each."""
+    cdef ConnectionSettings settings
+    cdef Openings openings                  # told of the streams, and whether to go on
+    cdef Deadline deadline                  # bounds all of it; None: nothing does
+    cdef connections.Connection connection
+    cdef Stream made                        # the plain stream
+    cdef Stream stream                      # the same, or what TLS made of it
+
+    cdef object drive(self, object steps):
+        """Carry out all steps, and return what they come to."""
+        cdef object step
+        cdef object answer = None
+        cdef int ended = 0
+        try:
+            while True:
+                step = mk_next_step(steps, answer, &ended)
+                if ended:
+                    return step
                 answer = None
-    except BaseException:
-        # A login that is given up ends here and now, whoever still holds the error's traceback:
-        # others may be waiting for its outcome.
-        steps.close()
-        raise
+                try:
+                    if type(step) is Command:
+                        answer = self.exchange(<Command>step)
+                    elif type(step) is Connect:
+                        answer = self.open_socket(<Connect>step)
+                    elif type(step) is StartTLS:
+                        self.start_tls(<StartTLS>step)
+                    else:
+                        self.deadline = _run(step, self.settings, self.deadline, self.openings)
+                except (AutoReconnect, ProtocolError) as error:
+                    # They may know better why it broke.
+                    self.close()
+                    steps.throw(error)
+                    raise
+        except BaseException:
+            # A login that is given up ends here and now, whoever still holds the error's traceback:
+            # others may be waiting for its outcome.
+            steps.close()
+            raise
+
+    cdef object open_socket(self, Connect step):
+        if step.limit is not None:
+            self.deadline = step.limit.start()
+        host, port = step.address
+        self.made = self.stream = connect(
+            host, port, deadline=self.deadline, cancelled=self.openings.is_closed
+        )
+        self.openings.add(self.made)
+        self.connection = Connection(self.stream, step.address)
+        return self.connection
+
+    cdef int start_tls(self, StartTLS step) except -1:
+        self.stream = step.tls.wrap(self.made, step.host, self.deadline, hold=True)
+        self.connection.stream = self.stream
+        self.openings.add(self.stream)
+        return 0
+
+    cdef object exchange(self, Command command):
+        try:
+            return self.connection.command(command.database, command.document, self.deadline)
+        except NetworkTimeout as error:
+            raise _too_slow(error, command, self.settings) from error
+
+    cdef int close(self) except -1:
+        if self.stream is not None:
+            self.stream.close()
+        return 0
+
+    cdef int forget(self) except -1:
+        """The streams are a pool's now, or closed."""
+        if self.made is not None:
+            self.openings.remove(self.made)
+        if self.stream is not None and self.stream is not self.made:
+            self.openings.remove(self.stream)
+        return 0
 
 
 cdef object _too_slow(object error, Command step, ConnectionSettings settings):

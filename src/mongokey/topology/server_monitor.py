@@ -11,7 +11,7 @@ from __future__ import annotations
 from mongokey._support.deadline import Timeout
 from mongokey._support.server_errors import raise_command_error
 from mongokey.bson.int64 import Int64
-from mongokey.connection.greeting import open_greeted
+from mongokey.connection.establish_steps import establish
 from mongokey.connection.steps import Disconnect, Exchange, NextReply, Now, Sleep, StepCancelled
 from mongokey.errors import AutoReconnect, NotPrimaryError, ProtocolError
 from mongokey.handshake.hello import hello_command
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mongokey._support.address import AddressLike
     from mongokey.connection.settings import ConnectionSettings
-    from mongokey.connection.steps import OpenConnection, Steps
+    from mongokey.connection.steps import Steps, WatchedConnection
 
 # server-monitoring.md, "minHeartbeatFrequencyMS": from the end of a check to the next one.
 MIN_HEARTBEAT_NS = 500_000_000
@@ -61,7 +61,7 @@ class ServerMonitor:
         self._measure = measure
         self._publisher = publisher
         self._round_trip_time = RoundTripTime()
-        self._connection: OpenConnection | None = None
+        self._connection: WatchedConnection | None = None
         # How many there were so far, which is the number of the last one.
         self._connections = 0
         self._description = ServerDescription(address)
@@ -124,9 +124,7 @@ class ServerMonitor:
         began = yield Now()
         try:
             if connection is None:
-                self._connection = connection = yield from open_greeted(
-                    self.address, self._settings
-                )
+                connection = self._connection = yield from self._connect()
                 hello = connection.hello
                 assert hello is not None, "it was greeted"
                 self._connections += 1
@@ -172,7 +170,13 @@ class ServerMonitor:
             last_update_time=now / 1e9,
         )
 
-    def _ids(self, connection: OpenConnection | None) -> dict[str, Any]:
+    def _connect(self) -> Steps:
+        """A connection that has said hello, and logs nobody in."""
+        limit = self._settings.connect_timeout
+        connection, _ = yield from establish(self.address, self._settings, limit, log_in=False)
+        return connection
+
+    def _ids(self, connection: WatchedConnection | None) -> dict[str, Any]:
         """What log records say of the connection."""
         if connection is None:
             return {}
@@ -180,7 +184,7 @@ class ServerMonitor:
         said = None if hello is None else hello.connection_id
         return {"connection_id": self._connections, "server_connection_id": said}
 
-    def _ask(self, connection: OpenConnection, last: ServerDescription, awaited: bool) -> Steps:
+    def _ask(self, connection: WatchedConnection, last: ServerDescription, awaited: bool) -> Steps:
         """The answer to hello on a connection that has said it before."""
         limit = self._settings.connect_timeout
         if awaited and limit is not None:
@@ -195,7 +199,7 @@ class ServerMonitor:
         return HelloReply(reply)
 
     def _hello(
-        self, connection: OpenConnection, last: ServerDescription, awaited: bool
+        self, connection: WatchedConnection, last: ServerDescription, awaited: bool
     ) -> dict[str, Any]:
         said = connection.hello
         command = hello_command(
@@ -214,11 +218,11 @@ class ServerMonitor:
         """Measure the round trip time on a connection of its own, every `heartbeatFrequencyMS`,
         until the generator is closed. What the server answers, or that it does not, counts for
         nothing else; no events are published."""
-        connection: OpenConnection | None = None
+        connection: WatchedConnection | None = None
         while True:
             try:
                 if connection is None:
-                    connection = yield from open_greeted(self.address, self._settings)
+                    connection = yield from self._connect()
                 else:
                     reply = yield Exchange(
                         self._hello(connection, self._description, False),

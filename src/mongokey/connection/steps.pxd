@@ -1,0 +1,31 @@
+# The steps that connections are made and used in.
+from mongokey._support.deadline cimport Timeout
+
+
+cdef class Connect:
+    cdef readonly object address            # an Address: (host, port or None)
+    cdef readonly Timeout limit
+
+
+cdef class StartTLS:
+    cdef readonly object tls                # ClientTLS
+    cdef readonly str host
+
+
+cdef class Exchange:
+    cdef readonly object document
+    cdef readonly Timeout limit
+    cdef readonly bint exhaust
+
+
+cdef class NextReply:
+    cdef readonly Timeout limit
+
+
+cdef class Sleep:
+    cdef readonly object ns
+    cdef readonly object at_least_ns
+
+
+cdef class Beside:
+    cdef readonly object function
