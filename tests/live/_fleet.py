@@ -1,7 +1,8 @@
-"""What the tests of the fleet share: PyMongo's clients of it, and messages by hand."""
+"""What the tests with a fleet share: clients of either driver, and messages by hand."""
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import socket
@@ -12,15 +13,24 @@ import bson
 import pytest
 
 from tests.servers.fleet import Fleet
+from tests.servers.secantus import SecantusServer
 
 OP_MSG = 2013
 MORE_TO_COME = 2
 EXHAUST_ALLOWED = 1 << 16
+
+
+def drivers(names: str) -> pytest.MarkDecorator:
+    """Each of these drivers for a test; `MONGOKEY_FLEET_DRIVERS` names others instead."""
+    chosen = os.environ.get("MONGOKEY_FLEET_DRIVERS", names)
+    return pytest.mark.parametrize("driver", chosen.split(","))
+
+
 #: The drivers that are tested against a fleet. PyMongo is the measure for the tests themselves:
 #: `MONGOKEY_FLEET_DRIVERS=pymongo,mongokey` lets both go through them.
-DRIVERS = pytest.mark.parametrize(
-    "driver", os.environ.get("MONGOKEY_FLEET_DRIVERS", "pymongo").split(",")
-)
+DRIVERS = drivers("mongokey")
+#: What mongokey cannot do before load balancers and overload retries have landed.
+SOON = drivers("pymongo")
 _numbers = itertools.count(1000)
 
 
@@ -74,3 +84,49 @@ def ask(fleet: Fleet, member: int, document: dict[str, Any]) -> dict[str, Any]:
     """A member's reply to one command."""
     with RawClient(fleet.ports[member]) as client:
         return client.ask(document)
+
+
+class Deployment:
+    """A fleet and clients of one driver, closed at the end."""
+
+    def __init__(self, driver: str, backend: SecantusServer) -> None:
+        self.backend = backend
+        self.module = importlib.import_module(driver)
+        self.errors = importlib.import_module(f"{driver}.errors")
+        self.preferences = importlib.import_module(f"{driver}.read_preferences")
+        self.opened: list[Any] = []
+
+    def fleet(self, *members: Any, **options: Any) -> Fleet:
+        fleet = Fleet(self.backend, members or 3, **options)
+        self.opened.append(fleet)
+        return fleet.start()
+
+    def connect(self, fleet: Fleet, uri: str | None = None, **options: Any) -> Any:
+        """A client with heartbeats so slow that what it knows in time it was told."""
+        if fleet.primary is not None:
+            options = {"replicaSet": fleet.set_name, **options}
+        options = {"heartbeatFrequencyMS": 60_000, "serverSelectionTimeoutMS": 10_000, **options}
+        client = self.module.MongoClient(uri or fleet.uri(), **options)
+        self.opened.append(client)
+        return client
+
+    def close(self) -> None:
+        for each in reversed(self.opened):
+            (each.stop if isinstance(each, Fleet) else each.close)()
+
+
+def addresses(fleet: Fleet, *members: int) -> set[tuple[str, int]]:
+    return {("127.0.0.1", fleet.ports[member]) for member in members}
+
+
+def discovered(fleet: Fleet, client: Any, primary: int, *secondaries: int) -> None:
+    """Wait until a client knows all of these."""
+    client.admin.command("ping")
+    wanted = addresses(fleet, *secondaries)
+    assert fleet.wait_for(lambda: client.secondaries == wanted), (client.secondaries, wanted)
+    assert client.primary == ("127.0.0.1", fleet.ports[primary])
+
+
+def counts(fleet: Fleet, name: str = "find") -> list[int]:
+    """How often each member has got a command."""
+    return [each["commands"].get(name, 0) for each in fleet.status()["members"]]

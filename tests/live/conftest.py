@@ -14,6 +14,7 @@ import pytest
 from mongokey import MongoClient
 from mongokey.auth.kerberos import libraries
 from tests.live._aws import BOTO, show_no_secret
+from tests.live._fleet import Deployment
 from tests.servers.aws_cloud import AwsCloud, AwsDeployment
 from tests.servers.kdc import KerberosDeployment
 from tests.servers.needs import need_module
@@ -158,3 +159,16 @@ def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     need_module(KERBEROS_MODULES[request.param], extra="gssapi")
     monkeypatch.setattr(libraries, "UNIX", (request.param,))
     return str(request.param)
+
+
+# Deployments of several servers
+
+
+@pytest.fixture
+def made(driver: str, open_secantus: SecantusServer) -> Iterator[Deployment]:
+    """Fleets, and clients of the driver that the test names; all are closed at its end."""
+    deployment = Deployment(driver, open_secantus)
+    try:
+        yield deployment
+    finally:
+        deployment.close()

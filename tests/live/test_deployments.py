@@ -5,73 +5,13 @@
 
 from __future__ import annotations
 
-import importlib
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from tests.live._fleet import DRIVERS
-from tests.servers.fleet import Fleet
-from tests.servers.secantus import SecantusServer
+from tests.live._fleet import DRIVERS, SOON, Deployment, addresses, counts, discovered
 
 pytestmark = pytest.mark.live
-
-
-class Deployment:
-    """A fleet and clients of one driver, closed at the end."""
-
-    def __init__(self, driver: str, backend: SecantusServer) -> None:
-        self.backend = backend
-        self.module = importlib.import_module(driver)
-        self.errors = importlib.import_module(f"{driver}.errors")
-        self.preferences = importlib.import_module(f"{driver}.read_preferences")
-        self.opened: list[Any] = []
-
-    def fleet(self, *members: Any, **options: Any) -> Fleet:
-        fleet = Fleet(self.backend, members or 3, **options)
-        self.opened.append(fleet)
-        return fleet.start()
-
-    def connect(self, fleet: Fleet, uri: str | None = None, **options: Any) -> Any:
-        """A client with heartbeats so slow that what it knows in time it was told."""
-        if fleet.primary is not None:
-            options = {"replicaSet": fleet.set_name, **options}
-        options = {"heartbeatFrequencyMS": 60_000, "serverSelectionTimeoutMS": 10_000, **options}
-        client = self.module.MongoClient(uri or fleet.uri(), **options)
-        self.opened.append(client)
-        return client
-
-    def close(self) -> None:
-        for each in reversed(self.opened):
-            (each.stop if isinstance(each, Fleet) else each.close)()
-
-
-@pytest.fixture
-def made(driver: str, open_secantus: SecantusServer) -> Iterator[Deployment]:
-    deployment = Deployment(driver, open_secantus)
-    try:
-        yield deployment
-    finally:
-        deployment.close()
-
-
-def addresses(fleet: Fleet, *members: int) -> set[tuple[str, int]]:
-    return {("127.0.0.1", fleet.ports[member]) for member in members}
-
-
-def discovered(fleet: Fleet, client: Any, primary: int, *secondaries: int) -> None:
-    """Wait until a client knows all of these."""
-    client.admin.command("ping")
-    wanted = addresses(fleet, *secondaries)
-    assert fleet.wait_for(lambda: client.secondaries == wanted), (client.secondaries, wanted)
-    assert client.primary == ("127.0.0.1", fleet.ports[primary])
-
-
-def counts(fleet: Fleet, name: str = "find") -> list[int]:
-    """How often each member has got a command."""
-    return [each["commands"].get(name, 0) for each in fleet.status()["members"]]
 
 
 # Whom it finds
@@ -367,7 +307,7 @@ def test_what_fails_on_one_mongos_is_retried_on_another(made: Deployment) -> Non
 # Behind a load balancer
 
 
-@DRIVERS
+@SOON
 def test_a_cursor_stays_with_the_service_that_opened_it(made: Deployment) -> None:
     fleet = made.fleet("load_balancer")
     client = made.connect(fleet, loadBalanced=True)
@@ -388,7 +328,7 @@ def test_a_cursor_stays_with_the_service_that_opened_it(made: Deployment) -> Non
     assert status["commands"]["hello"] == status["accepted"]
 
 
-@DRIVERS
+@SOON
 def test_an_error_of_one_service_leaves_the_others_connections(made: Deployment) -> None:
     fleet = made.fleet("load_balancer")
     client = made.connect(fleet, loadBalanced=True, retryReads=False)
@@ -415,7 +355,7 @@ def test_an_error_of_one_service_leaves_the_others_connections(made: Deployment)
     assert fleet.member(0)["accepted"] == before + 1
 
 
-@DRIVERS
+@SOON
 def test_load_balancing_that_the_server_does_not_know_is_refused(made: Deployment) -> None:
     fleet = made.fleet("mongos")
     client = made.connect(fleet, loadBalanced=True, serverSelectionTimeoutMS=2000)

@@ -76,10 +76,11 @@ class Connection(asyncio.Protocol):
         self._closed = True
         self.stop_awaiting()
         if reset:
-            with contextlib.suppress(OSError):
-                self._transport.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, RESET
-                )
+            sock = self._transport.get_extra_info("socket")
+            # None: TLS has lost it already.
+            if sock is not None:
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self._transport.abort()
         else:
             self._transport.close()
