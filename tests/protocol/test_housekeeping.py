@@ -53,7 +53,7 @@ def opened(client: Any, count: int = 1) -> list[Any]:
 
 
 def keepers() -> int:
-    return sum(thread.name == "mongokey-keeper" for thread in threading.enumerate())
+    return sum(thread.name == "mongokey-background" for thread in threading.enumerate())
 
 
 def no_keeper_is_left(server: ScriptedServer) -> bool:
@@ -386,7 +386,7 @@ def test_a_thread_that_cannot_be_started_is_asked_for_again(
     start = threading.Thread.start
 
     def refuse(self: threading.Thread) -> None:
-        if self.name == "mongokey-keeper":
+        if self.name == "mongokey-background":
             raise RuntimeError("can't start new thread")
         start(self)
 

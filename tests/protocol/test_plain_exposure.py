@@ -28,6 +28,7 @@ from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect, InsecureConnectionWarning
 from mongokey.pool import maintenance
 from mongokey.pool.pool import Pool
+from mongokey.topology.monitors import Monitors
 from mongokey.transport import connect
 from tests.protocol.test_stream_connect import IPV6
 from tests.servers.certificates import Authority
@@ -161,11 +162,14 @@ def test_the_thread_that_tends_pools_survives_such_an_error(
 
     topology: Any = Topology()
     topology.pools[0].ready()
-    tender = maintenance.PoolMaintenance(topology)
+    monitors = Monitors(ConnectionSettings(), print, heartbeat_ns=10**12)
+    tender = maintenance.PoolMaintenance(topology, monitors)
+    tender.maintain()
     try:
         assert twice.wait(5.0)
     finally:
         tender.stop()
+        monitors.close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.5.6.7"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 
 from mongokey.errors import AutoReconnect
-from mongokey.pool import maintenance
 from mongokey.pool.pool import Pool
 from tests.pools import ADDRESS, ConnectionFactory
 
@@ -139,53 +137,3 @@ def test_a_child_starts_with_an_empty_pool_and_leaves_the_parent_s_open(
     # The child's exit did not end the connection for the other side.
     with pytest.raises(BlockingIOError):
         factory.peers[0].recv(1)
-
-
-class Tended:
-    """A topology as its keeper sees it."""
-
-    def __init__(self, *pools: Any) -> None:
-        self.pools = list(pools)
-
-
-@pytest.fixture
-def _busy_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maintenance, "_PERIOD_S", 0.005)
-
-
-def wait_until(condition: Any) -> bool:
-    for _ in range(1000):
-        if condition():
-            return True
-        threading.Event().wait(0.005)
-    return False
-
-
-def keepers() -> int:
-    return sum(thread.name == "mongokey-keeper" for thread in threading.enumerate())
-
-
-@pytest.mark.usefixtures("_busy_keeper")
-def test_a_keeper_tends_every_pool_and_goes_on_after_errors(factory: ConnectionFactory) -> None:
-    broken = ConnectionFactory()
-    broken.error = AutoReconnect("refused")
-    pools = ready_pool(broken, min_size=1), ready_pool(factory, min_size=2)
-    topology = Tended(*pools)
-    tending = maintenance.PoolMaintenance(topology)  # type: ignore[arg-type]
-    assert wait_until(lambda: pools[1].idle_count == 2)
-    pools[1].clear()
-    pools[1].ready()
-    assert wait_until(lambda: pools[1].idle_count == 2)
-    tending.stop()
-    assert wait_until(lambda: keepers() == 0)
-
-
-@pytest.mark.usefixtures("_busy_keeper")
-def test_a_keeper_ends_when_its_topology_is_gone() -> None:
-    topology = Tended()
-    tending = maintenance.PoolMaintenance(topology)  # type: ignore[arg-type]
-    assert keepers() == 1
-    del topology
-    gc.collect()
-    assert wait_until(lambda: keepers() == 0)
-    del tending

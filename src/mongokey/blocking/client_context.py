@@ -125,16 +125,21 @@ class ClientContext:
         return settings
 
     def make_monitors(self, on_check: Callable[[ServerDescription], None]) -> Monitors:
-        """What checks the servers; it does not keep the topology alive that it reports to."""
-        options = self.options
-        monitors: Monitors = imported_once("mongokey.topology.monitors").Monitors(
-            self.settings(),
-            _weakly(on_check),
-            heartbeat_ns=options.heartbeat_frequency_ns,
-            mode=options.server_monitoring_mode,
-            publisher=self.publisher,
-        )
-        return monitors
+        """What checks the servers, and has work done beside the program; it does not keep the
+        topology alive that it reports to. The same for each call."""
+        found: Monitors | None = self.__dict__.get("_monitors")
+        if found is None:
+            options = self.options
+            made = imported_once("mongokey.topology.monitors").Monitors(
+                self.settings(),
+                _weakly(on_check),
+                heartbeat_ns=options.heartbeat_frequency_ns,
+                mode=options.server_monitoring_mode,
+                publisher=self.publisher,
+            )
+            # In one step: whoever makes one at the same time gets the same.
+            found = self.__dict__.setdefault("_monitors", made)
+        return found
 
     def connect_for_pool(self, address: AddressLike, opening: Opening) -> Connection:
         """One more connection of the pool for `address`, logged in."""
@@ -196,7 +201,7 @@ class ClientContext:
         return pool
 
     def maintenance(self) -> PoolMaintenance:
-        """The client's maintenance thread, made when it is first needed."""
+        """The client's maintenance, made when it is first needed."""
         found: PoolMaintenance | None = self.__dict__.get("_maintenance")
         if found is None:
             with late_imports:
@@ -207,7 +212,9 @@ class ClientContext:
             # In one step: whoever makes one at the same time gets the same.
             found = self.__dict__.setdefault(
                 "_maintenance",
-                PoolMaintenance(topology, partial(_tidy, self.executor), prunes=False),
+                PoolMaintenance(
+                    topology, self.make_monitors(topology.on_check), partial(_tidy, self.executor)
+                ),
             )
         return found
 
@@ -220,13 +227,16 @@ class ClientContext:
         return explain_command(answer, self.options.credential, address, database)
 
     def stop(self) -> None:
-        """End what connects or logs in now, and the maintenance thread."""
+        """End what connects or logs in now, the monitors, and maintenance."""
         self._closed = True
         if self._settings is not None:
             self._settings.openings.end()
         maintenance = self.__dict__.get("_maintenance")
         if maintenance is not None:
             maintenance.stop()
+        monitors = self.__dict__.get("_monitors")
+        if monitors is not None:
+            monitors.close()
 
 
 def _weakly(

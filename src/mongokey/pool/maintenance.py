@@ -1,144 +1,171 @@
-"""A client's maintenance thread: it prunes pools (`maxIdleTimeMS`, `minPoolSize`) and does the
-housekeeping that must not delay a call.
+"""A client's maintenance: pools are pruned and filled (`maxIdleTimeMS`, `minPoolSize`), and the
+housekeeping is done that must not delay a call.
 
-It knows pools only through `prune` and `fill`, and housekeeping as a callable. It must not keep the
-client alive, nor raise anything into its calls.
+It knows pools only through `prune` and `fill`, housekeeping as a callable, and who has work done
+beside the program (`Background`). It must not keep the client alive, nor raise anything into its
+calls.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
-from collections.abc import Callable
-from queue import Empty, SimpleQueue
 
 from mongokey._support.fork import call_after_fork
-from mongokey.transport.stream import monotonic_ns
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from mongokey.topology.topology import Topology
+    from collections.abc import Callable, Sequence
+    from typing import Protocol
+
+    from mongokey.pool.pool import Pool
+
+    class Pools(Protocol):
+        """What has the pools: a client's topology."""
+
+        @property
+        def pools(self) -> Sequence[Pool]: ...
+
+    class Cancellable(Protocol):
+        """A job that is done now and then."""
+
+        def cancel(self) -> object: ...
+
+    class Background(Protocol):
+        """Who has work done: the client's `topology.monitors.Monitors`."""
+
+        def call_every(self, period_ns: int, job: Callable[[], object]) -> Cancellable:
+            """Call `job`, which must not wait, again and again."""
+
+        def run_beside(self, job: Callable[[], object]) -> bool:
+            """Call `job`, which may wait, soon; False where no thread can be had."""
+
+        def restart(self) -> None:
+            """In a forked child: go on with what `call_every` was given."""
+
 
 _PERIOD_S = 1.0
 
 
 class PoolMaintenance:
-    """Prunes the pools of `topology` once a second, if `prunes`; and calls `tidy` after each
-    `wake`, then once a second for as long as that returns False: not all is done yet.
+    """Prunes and fills the pools of `topology` once a second, from `maintain` on; and calls `tidy`
+    after each `wake`, then once a second for as long as that returns False: not all is done yet.
 
-    Its thread starts with the first reason for it, and ends with `stop`, or when `topology` is
-    collected; `tidy` must not keep the client alive either.
+    Pruning is done in the thread of `background`, as it never waits; filling and `tidy` beside it,
+    one after the other. `tidy` must not keep the client alive, as this object does not.
     """
 
     def __init__(
         self,
-        topology: Topology,
+        topology: Pools,
+        background: Background,
         tidy: Callable[[], bool | None] | None = None,
-        *,
-        prunes: bool = True,
     ) -> None:
+        self._topology = weakref.ref(topology)
+        self._background = background
         self._tidy = tidy
-        self._prunes = False
         self._stopped = False
-        self._prepare()
-        self._topology = weakref.ref(topology, self._topology_is_gone)
+        self._pruning: Cancellable | None = None
+        self.reset_after_fork()
         call_after_fork(self)
-        if prunes:
-            self.maintain()
 
-    def _prepare(self) -> None:
-        # What `wake` does may happen in a destructor, in whatever code that interrupts, even in
-        # this class: the queue allows it, and taking the only item from a list is one step.
-        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._unstarted = [True]
+    def reset_after_fork(self) -> None:
+        """In a forked child: what was under way, or waited for its turn, was the parent's."""
+        self._fills = False
+        self._tidies = False
+        self._tidying_again: Cancellable | None = None
+
+    def restart_after_fork(self) -> None:
+        """In a forked child, once the pools are reset: go on, where pools are pruned."""
+        if self._pruning is not None and not self._stopped:
+            self._background.restart()
 
     def maintain(self) -> None:
-        """Prune pools from now on."""
-        self._prunes = True
-        self.wake()
+        """Prune and fill pools from now on."""
+        if self._pruning is None and not self._stopped:
+            self._pruning = self._every_period(self._prune)
 
     def wake(self, job: Callable[[], object] | None = None) -> bool:
-        """Have `tidy` called soon in the thread, or `job`; safe in destructors.
+        """Have `tidy` called soon, or `job`; safe in destructors.
 
         False without a thread (the system has none to give, the interpreter ends): then nothing is
         done until somebody asks again.
         """
-        self._calls.put(job)
         if self._stopped or sys.is_finalizing():
             return False
-        if self._unstarted:
-            try:
-                self._unstarted.pop()
-            except IndexError:
-                return True  # another thread was faster
-            try:
-                threading.Thread(target=self._run, name="mongokey-keeper", daemon=True).start()
-            except RuntimeError:
-                self._unstarted.append(True)
-                return False
-        return True
+        if job is not None:
+            return self._background.run_beside(job)
+        if self._tidies:
+            return True
+        self._tidies = True
+        if self._background.run_beside(self._tidy_up):
+            return True
+        self._tidies = False
+        return False
 
     def stop(self) -> None:
-        """Have the thread end, once it has done the jobs given before; does not wait for it."""
+        """Begin nothing any more; what was begun, or given to `wake`, is done."""
         self._stopped = True
-        self._calls.put(_end)
+        for each in (self._pruning, self._tidying_again):
+            if each is not None:
+                each.cancel()
 
-    def _topology_is_gone(self, _: object) -> None:
-        self.stop()
+    def _every_period(self, method: Callable[[], object]) -> Cancellable:
+        # The thread that calls it must not keep this object alive, which holds that thread's owner.
+        return self._background.call_every(round(_PERIOD_S * 1e9), _weakly(method))
 
-    def _run(self) -> None:
-        unstarted = self._unstarted
-        try:
-            self._run_until_stopped(self._calls)
-        finally:
-            # After an error that nobody foresaw the next call starts another.
-            unstarted.append(True)
-
-    def _run_until_stopped(self, calls: SimpleQueue[Callable[[], object] | None]) -> None:
-        tidied = True
-        due = monotonic_ns() + _PERIOD_S * 1e9
-        while True:
-            left = None if tidied and not self._prunes else (due - monotonic_ns()) / 1e9
-            try:
-                job = calls.get(timeout=left if left is None else max(left, 0))
-            except Empty:
-                due = monotonic_ns() + _PERIOD_S * 1e9
-                if not tidied:
-                    tidied = self._tidied()
-                if self._prunes:
-                    self._prune()
-                continue
-            if job is _end:
-                return
-            if job is not None:
-                job()
-                del job  # or what it holds would live until the next one
-            else:
-                tidied = self._tidied()
-
-    def _tidied(self) -> bool:
-        return self._tidy is None or self._tidy() is not False
+    # In the thread of `background`: nothing here waits.
 
     def _prune(self) -> None:
         topology = self._topology()
-        if topology is None:
+        if topology is None or self._stopped:
             return
+        wanted = False
         for pool in topology.pools:
             pool.prune()
-            if pool.wants_connections():
-                pool.fill()
+            wanted = wanted or pool.wants_connections()
+        if wanted and not self._fills:
+            self._fills = True
+            if not self._background.run_beside(self._fill):
+                self._fills = False
 
-    def reset_after_fork(self) -> None:
-        """In a forked child: the thread does not live on there."""
-        if not self._stopped:
-            self._prepare()
+    def _tidy_again(self) -> None:
+        self.wake()
 
-    def restart_after_fork(self) -> None:
-        """In a forked child, once the pools are reset: start a thread, where pools are pruned."""
-        if self._prunes and not self._stopped:
-            self.wake()
+    # Beside it.
+
+    def _fill(self) -> None:
+        try:
+            topology = self._topology()
+            for pool in () if topology is None else topology.pools:
+                if pool.wants_connections():
+                    pool.fill()
+        finally:
+            self._fills = False
+
+    def _tidy_up(self) -> None:
+        # Whoever wakes from here on has it called once more.
+        self._tidies = False
+        done = self._tidy is None or self._tidy() is not False
+        again = self._tidying_again
+        if done or self._stopped:
+            self._tidying_again = None
+            if again is not None:
+                again.cancel()
+        elif again is None:
+            self._tidying_again = self._every_period(self._tidy_again)
 
 
-def _end() -> None:
-    """The job after which the thread ends."""
+def _weakly(method: Callable[[], object]) -> Callable[[], object]:
+    """`method`, of an object that it does not keep alive: nothing once that is gone."""
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        found = reference()
+        if found is not None:
+            found()
+
+    return call
+
+
+__all__ = ["PoolMaintenance"]

@@ -125,6 +125,11 @@ class Monitors:
         """
         return self._beside.run(job)
 
+    def restart(self) -> None:
+        """In a forked child: begin at once, if there is anything to be done."""
+        if self._watched or self._jobs:
+            self._do(lambda checks: None)
+
     def _cancel(self, periodic: PeriodicJob) -> None:
         self._jobs.pop(periodic, None)
         checks = self._checks
