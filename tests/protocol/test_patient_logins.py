@@ -76,17 +76,17 @@ def connect(*servers: ScriptedServer, callback: OIDCCallback, **options: Any) ->
 
 @pytest.mark.parametrize("kind", ["OIDC_HUMAN_CALLBACK", "OIDC_CALLBACK"])
 def test_the_connections_deadlines_stand_still(server: ScriptedServer, kind: str) -> None:
-    person = Person(0.5)
-    options = {"connectTimeoutMS": 200, "serverSelectionTimeoutMS": 200, "kind": kind}
+    person = Person(1.2)
+    options = {"connectTimeoutMS": 800, "serverSelectionTimeoutMS": 800, "kind": kind}
     with connect(server, callback=person, **options) as client:
         assert client["x"]["y"].find_one() == {"_id": 1}
     assert person.calls == 1
-    assert server.accepted == 1
+    assert server.used == 1
 
 
 def test_threads_that_wait_for_the_first_login_wait_on(server: ScriptedServer) -> None:
-    person = Person(0.6)
-    with connect(server, callback=person, serverSelectionTimeoutMS=200) as client:
+    person = Person(1.2)
+    with connect(server, callback=person, serverSelectionTimeoutMS=800) as client:
         assert in_threads(20, client["x"]["y"].find_one) == [{"_id": 1}] * 20
     assert person.calls == 1
 
@@ -99,18 +99,18 @@ def test_a_hundred_connections_ask_once(server: ScriptedServer) -> None:
         gate.wait(10)
         return Reply(FOUND)
 
-    options = {"maxPoolSize": 30, "maxConnecting": 30, "serverSelectionTimeoutMS": 200}
+    options = {"maxPoolSize": 30, "maxConnecting": 30}
     with connect(server, callback=person, **options) as client:
         server.on["find"] = slow
         assert in_threads(30, client["x"]["y"].find_one) == [{"_id": 1}] * 30
-        assert server.accepted == 30
+        assert server.used == 30
     assert person.calls == 1
 
 
 def test_several_seeds_ask_once_and_wait_as_long() -> None:
     with serve(primary()) as one, serve(secondary()) as two, serve(secondary()) as three:
-        person = Person(0.6)
-        options = {"serverSelectionTimeoutMS": 200, "connectTimeoutMS": 200}
+        person = Person(1.2)
+        options = {"serverSelectionTimeoutMS": 800, "connectTimeoutMS": 800}
         with connect(three, two, one, callback=person, **options) as client:
             assert client["x"]["y"].find_one() == {"_id": 1}
         assert person.calls == 1
@@ -189,7 +189,7 @@ def test_a_pool_that_is_kept_full_does_not_ask_again_and_again(
     person = Person()
     with connect(server, callback=person, minPoolSize=2) as client:
         client["x"]["y"].find_one()
-        assert server.wait_for(lambda: server.accepted == 2)
+        assert server.wait_for(lambda: server.used == 2)
         person.error = ValueError("no")
         server.on["find"] = Reply({"ok": 0.0, "code": 391, "errmsg": "again"})
         with pytest.raises(AuthenticationFailed):

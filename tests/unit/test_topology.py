@@ -510,6 +510,39 @@ def test_the_client_s_own_troubles_say_nothing_about_the_server(error: BaseExcep
     assert generation(deployment) == before
 
 
+@pytest.mark.parametrize(
+    ("hello", "kind", "words"),
+    [
+        (primary(setName="other"), AutoReconnect, "is called 'other'"),
+        (standalone(), AutoReconnect, "not in a set"),
+        (ghost(), AutoReconnect, "not in a set"),
+        (secondary(secondary=False), NotPrimaryError, "neither primary nor secondary"),
+        (arbiter(), NotPrimaryError, "neither primary nor secondary"),
+        (secondary(), NotPrimaryError, "not primary any more"),
+        (primary(), None, ""),
+    ],
+)
+def test_whom_a_new_connection_is_not_logged_in_to(hello: Any, kind: Any, words: str) -> None:
+    made = replica_set()
+    error = made.topology.objection(A, HelloReply(hello))
+    assert type(error) is (kind or type(None))
+    assert words in str(error or "")
+    assert error is None or "a:1" in str(error)
+    if kind is NotPrimaryError and error is not None:
+        assert made.topology.objection(B, HelloReply(secondary())) is None
+        # It is asked at once what it is now, and is not used until then.
+        fail(made, error, sent=False)
+        assert made.topology.primary() is None
+        assert made.monitors.requested[-1] == A
+
+
+def test_a_direct_connection_logs_in_to_whatever_is_there() -> None:
+    made = Deployment(A, direct_connection=True)
+    made.say(A, primary())
+    for hello in (secondary(), ghost(), arbiter(), standalone()):
+        assert made.topology.objection(A, HelloReply(hello)) is None
+
+
 def test_an_error_of_a_server_that_is_gone_changes_nothing() -> None:
     deployment = replica_set()
     pool = deployment.topology.pool(B)

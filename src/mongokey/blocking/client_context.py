@@ -14,7 +14,7 @@ from mongokey._support.deadline import Timeout, shortest
 from mongokey._support.fork import call_after_fork
 from mongokey._support.lazy import imported_once, late_imports
 from mongokey.commands.housekeeping import kill_pending_cursors
-from mongokey.errors import AutoReconnect, InvalidOperation
+from mongokey.errors import InvalidOperation
 from mongokey.events.publisher import Publisher
 from mongokey.options.without_effect import check_effects
 from mongokey.pool.pool import Pool
@@ -147,21 +147,20 @@ class ClientContext:
         establish = imported_once("mongokey.connection.establish")
         connection: Connection
         connection, result = establish.open_connection(
-            address, self.settings(), self._judge, opening=opening
+            address, self.settings(), partial(self._judge, address), opening=opening
         )
         if self.on_login is not None:
             self.on_login(address, result)
         return connection
 
-    def _judge(self, hello: HelloReply) -> None:
-        """Raise what is against logging in to the server that said `hello`: another server may
-        answer at an address by now, which must not learn a secret."""
+    def _judge(self, address: AddressLike, hello: HelloReply) -> None:
+        """Raise what is against logging in to the server that said `hello`."""
         topology = self.topology()
         if topology is None:
             raise InvalidOperation("Cannot use MongoClient after close")
-        other = topology.other_set(hello)
-        if other is not None:
-            raise AutoReconnect(other)
+        error = topology.objection(address, hello)
+        if error is not None:
+            raise error
 
     def on_connect_failure(
         self,

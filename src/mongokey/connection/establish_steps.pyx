@@ -67,6 +67,9 @@ def establish(
             better = detect_missing_tls(error, settings, address, connection)
             if better is not None:
                 raise better from error
+            peer = connection.stream.peer
+            if isinstance(error, ProtocolError) and peer not in str(error):
+                raise ProtocolError(f"{peer}: {error}", error.permanent) from error
         raise
     return connection, result
 

@@ -14,13 +14,16 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from mongokey._support.address import format_address
 from mongokey._support.deadline import Timeout
 from mongokey._support.lazy import imported_once
+from mongokey._support.server_codes import NOT_PRIMARY_OR_SECONDARY, NOT_WRITABLE_PRIMARY
 from mongokey._support.shared_errors import own_copy
 from mongokey.diagnostics import surest_first
 from mongokey.errors import (
+    AutoReconnect,
     ConfigurationError,
     InvalidOperation,
     MongoError,
     NetworkTimeout,
+    NotPrimaryError,
     OperationFailure,
     ProtocolError,
     ServerSelectionTimeoutError,
@@ -618,14 +621,32 @@ class Topology:
             return f"not writable: a member{of_set} ({kind}) whose primary is {primary}"
         return kind
 
-    def other_set(self, hello: HelloReply) -> str | None:
-        """Why the server that said `hello` is none of the set this client is for; None if it may
-        be one."""
-        name = self._description.replica_set_name
-        if name is None or hello.set_name == name:
+    def objection(self, address: AddressLike, hello: HelloReply) -> AutoReconnect | None:
+        """What is against logging in to the server that said `hello` on a new connection of the
+        pool for `address`, or None.
+
+        It may not be what it was when it was checked: another set's member must not learn a secret,
+        and a member that recovers has no users to know one by.
+        """
+        description = self._description
+        name = description.replica_set_name
+        if name is not None and hello.set_name != name:
+            is_called = f"is called {hello.set_name!r}" if hello.set_name else "is not in a set"
+            return AutoReconnect(
+                f"{format_address(address)}: the server {is_called}, not replicaSet={name!r}"
+            )
+        if description.topology_type_name in (SINGLE, LOAD_BALANCED):
             return None
-        is_called = f"is called {hello.set_name!r}" if hello.set_name else "is not in a set"
-        return f"the server {is_called}, not replicaSet={name!r}"
+        before, now = description.get(address), ServerDescription(address, hello)
+        if not now.is_readable:
+            code, is_not = NOT_PRIMARY_OR_SECONDARY, "neither primary nor secondary any more"
+        elif before is not None and before.is_writable and not now.is_writable:
+            code, is_not = NOT_WRITABLE_PRIMARY, "not primary any more"
+        else:
+            return None
+        reason = f"the server is {is_not} ({now.server_type_name})"
+        details = {"ok": 0, "errmsg": reason, "code": code}
+        return NotPrimaryError(f"{format_address(address)}: {reason}", details)
 
     # -- what clients are asked -------------------------------------------------------------------
 

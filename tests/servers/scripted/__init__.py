@@ -14,9 +14,11 @@ What a test can set, all of it also later, on the running server:
 
 - `hello`: what hello answers (`standalone()`, `primary()`, `secondary()`, `arbiter()`, `ghost()`,
   `mongos()`, or any document). Every new hello is answered with the current one.
+- `members`: the addresses that a set's member names; `make_set` has several name each other.
 - `login`: a `Login`, or None for a server without authentication.
-- `on`: by command name, an answer; see `Answer`. "hello" stands for both hellos, "*" for
-  commands not named. `ping`, `endSessions` and `killCursors` succeed when not named.
+- `on`: by command name, an answer; see `Answer`. "hello" stands for both hellos, "hello with login"
+  for those that begin a login, which a monitor's never do; "*" for commands not named. `ping`,
+  `endSessions` and `killCursors` succeed when not named.
 - `cut_after`: a number of bytes; a new connection is closed when it has sent that many.
 - `drip`: seconds between the single bytes of everything a new connection sends.
 
@@ -56,6 +58,7 @@ from tests.servers.scripted.login import (
 )
 from tests.servers.scripted.server import (
     ScriptedServer,
+    make_set,
 )
 
 __all__ = [
@@ -76,6 +79,7 @@ __all__ = [
     "crc32c",
     "ghost",
     "in_turn",
+    "make_set",
     "mongos",
     "primary",
     "scram_username",

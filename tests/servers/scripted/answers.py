@@ -45,6 +45,13 @@ class Request:
         """The command's `$db`."""
         return self.document.get("$db")
 
+    @property
+    def is_bare_hello(self) -> bool:
+        """Whether it is a hello that nothing of a login goes along with: all that a monitor says.
+        A connection of a pool may say it too, where nobody logs in."""
+        asks = "saslSupportedMechs" in self.document or "speculativeAuthenticate" in self.document
+        return self.name == "hello" and not asks
+
 
 @dataclass
 class Reply:

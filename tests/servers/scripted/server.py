@@ -55,7 +55,11 @@ class ScriptedServer(ManagedServer):
     `path` serves a Unix socket there instead of TCP on `host`; `tls` is a server-side
     `ssl.SSLContext`. Attributes to read: `port`, `requests` (every `Request` so far, in order),
     `accepted` (connections so far), `open` (connections now), `sent` (bytes sent, by connection
-    number, counted from 1), `logins` (completed ones).
+    number, counted from 1), `logins` (completed ones), `used` (connections of more than a monitor's
+    hello).
+
+    With `spare_monitors`, which is for servers with a login, `cut_after` and `drip` leave a
+    connection alone until it begins to log in.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class ScriptedServer(ManagedServer):
         host: str = "127.0.0.1",
         path: str | None = None,
         tls: ssl.SSLContext | None = None,
+        spare_monitors: bool = False,
     ) -> None:
         self.hello: Mapping[str, Any] = standalone() if hello is None else hello
         self.login = login
@@ -78,6 +83,9 @@ class ScriptedServer(ManagedServer):
         self.host = host
         self.path = path
         self.tls = tls
+        self.spare_monitors = spare_monitors
+        #: The members that a set's hello names, unless that says otherwise; None: this one alone.
+        self.members: list[str] | None = None
         self.port = 0
         self.requests: list[Request] = []
         self.accepted = 0
@@ -156,9 +164,24 @@ class ScriptedServer(ManagedServer):
 
     @property
     def used(self) -> int:
-        """How many connections were used for more than hello, which is all that a monitor says."""
+        """How many connections were used for more than a bare hello, all that a monitor says."""
         with self._lock:
-            return len({each.connection for each in self.requests if each.name != "hello"})
+            return len(self._used())
+
+    @property
+    def used_numbers(self) -> list[int]:
+        """The numbers of those connections, in order."""
+        with self._lock:
+            return sorted(self._used())
+
+    def _used(self) -> set[int]:
+        return {each.connection for each in self.requests if not each.is_bare_hello}
+
+    def _chosen(self, used: bool) -> list[Request]:
+        if not used:
+            return list(self.requests)
+        numbers = self._used()
+        return [each for each in self.requests if each.connection in numbers]
 
     def uri(
         self,
@@ -184,19 +207,22 @@ class ScriptedServer(ManagedServer):
         query = f"?{urlencode(texts, quote_via=quote)}" if texts else ""
         return f"mongodb://{info}{self.address}/{database}{query}"
 
-    def commands(self, name: str | None = None) -> list[dict[str, Any]]:
-        """The commands received, as documents; with `name`, only those ("hello": of any kind)."""
+    def commands(self, name: str | None = None, *, used: bool = False) -> list[dict[str, Any]]:
+        """The commands received, as documents; with `name`, only those ("hello": of any kind);
+        with `used`, without what came over connections that only said a bare hello."""
         with self._lock:
-            return [r.document for r in self.requests if name is None or r.name == name]
+            return [r.document for r in self._chosen(used) if name is None or r.name == name]
 
-    def names(self, connection: int | None = None) -> list[str]:
-        """The names of the commands received, in order; of one connection, if asked."""
+    def names(self, connection: int | None = None, *, used: bool = False) -> list[str]:
+        """The names of the commands received, in order; of one connection, if asked; `used` as in
+        `commands`."""
         with self._lock:
-            return [r.name for r in self.requests if connection in (None, r.connection)]
+            return [r.name for r in self._chosen(used) if connection in (None, r.connection)]
 
-    def count(self, name: str | None = None) -> int:
-        """How many messages came; with `name`, how many of that command."""
-        return len(self.commands(name))
+    def count(self, name: str | None = None, *, used: bool = False) -> int:
+        """How many messages came; with `name`, how many of that command; `used` as in
+        `commands`."""
+        return len(self.commands(name, used=used))
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = 5.0) -> bool:
         """Wait until `condition` holds, asking it whenever something happened here."""
@@ -251,6 +277,12 @@ class ScriptedServer(ManagedServer):
             self._changed.notify_all()
 
 
+def make_set(*servers: ScriptedServer) -> None:
+    """Have each of `servers` name all of them as the members of its replica set."""
+    for server in servers:
+        server.members = [each.address for each in servers]
+
+
 class Disconnected(Exception):
     """The connection is over; nothing went wrong in the script."""
 
@@ -276,11 +308,20 @@ class Connection:
                 self.sock = self.server.tls.wrap_socket(self.sock, server_side=True)
             if self.sock.family != getattr(socket, "AF_UNIX", None):
                 self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            spared = self.server.spare_monitors
+            limits = self.cut_after, self.drip
+            if spared:
+                self.cut_after = self.drip = None
             if self.cut_after == 0:
                 raise Disconnected
             while True:
                 request = self.read()
                 self.server._received(request)
+                if spared and not request.is_bare_hello:
+                    spared = False
+                    self.cut_after, self.drip = limits
+                    if self.cut_after == 0:
+                        raise Disconnected
                 self.perform(request, self.find_answer(request))
         except (Disconnected, OSError):
             # The client left, a script said to close, or the server is stopping.
@@ -367,11 +408,13 @@ class Connection:
     def find_answer(self, request: Request) -> Answer:
         name = request.name
         scripted = self.server.on.get(name)
+        if name == "hello" and not request.is_bare_hello:
+            scripted = self.server.on.get("hello with login", scripted)
         if scripted is None and name not in ("hello", "saslStart", "saslContinue"):
             scripted = self.server.on.get("*")
-        answer = self.resolve(request, scripted)
-        if answer is not None:
-            return answer
+        return scripted
+
+    def unscripted(self, request: Request) -> Answer:
         try:
             return self.answer_as_usual(request)
         except Refused as refusal:
@@ -407,7 +450,10 @@ class Connection:
         if not document.get("helloOk"):
             reply.pop("helloOk", None)
         if "setName" in reply:
-            for name, value in (("hosts", [self.server.address]), ("me", self.server.address)):
+            for name, value in (
+                ("hosts", self.server.members or [self.server.address]),
+                ("me", self.server.address),
+            ):
                 reply.setdefault(name, value)
         login = self.server.login
         if login is None:
@@ -458,6 +504,8 @@ class Connection:
 
     def perform(self, request: Request, answer: Answer) -> None:
         answer = self.resolve(request, answer)
+        if answer is None:
+            answer = self.unscripted(request)
         if isinstance(answer, list):
             for part in answer:
                 self.perform(request, part)
