@@ -108,6 +108,33 @@ def test_a_selection_that_fails_names_every_server(made: Deployment) -> None:
         assert str(fleet.ports[member]) in str(caught.value)
 
 
+@DRIVERS
+@pytest.mark.parametrize(("streaming", "mode"), [(False, "auto"), (True, "poll")])
+def test_servers_that_do_not_stream_are_asked_now_and_then(
+    made: Deployment, streaming: bool, mode: str
+) -> None:
+    fleet = made.fleet(streaming=streaming)
+    client = made.connect(fleet, heartbeatFrequencyMS=500, serverMonitoringMode=mode)
+    discovered(fleet, client, 0, 1, 2)
+    fleet.elect(1)
+    assert fleet.wait_for(lambda: client.primary == ("127.0.0.1", fleet.ports[1]))
+    client.fleet.polled.insert_one({})
+    # One connection to watch each server: what takes a hello measures the round trip too.
+    assert fleet.member(2)["connections"] == 1
+
+
+@DRIVERS
+def test_a_set_in_which_nobody_is_primary_yet_gets_one(made: Deployment) -> None:
+    fleet = made.fleet("secondary", "secondary")
+    client = made.connect(fleet, replicaSet="fleet")
+    reader = client.get_database("fleet", read_preference=made.preferences.SecondaryPreferred())
+    reader.early.find_one()
+    assert client.primary is None
+    fleet.elect(1)
+    client.fleet.early.insert_one({})
+    assert client.primary == ("127.0.0.1", fleet.ports[1])
+
+
 # Whom it asks
 
 
