@@ -114,6 +114,7 @@ class MongoClient(BlockingClient["_Document"]):
             explain=context.explain,
             make_maintenance=context.maintenance,
             publisher=context.publisher,
+            max_adaptive_retries=options.max_adaptive_retries,
         )
         context.executor = weakref.ref(executor)
         self._set_up(

@@ -50,6 +50,7 @@ class Deployment:
         #: What happens at a step, in turn: an exception, or for an exchange the reply.
         self.script: dict[str, list[Any]] = {step: [] for step in STEPS}
         self.steps: list[str] = []
+        self.slept: list[int] = []
         self.commands: list[dict[str, Any]] = []
         self.now = 1 * SECOND
         self.pool = Pool(SERVER, self.connect)
@@ -122,6 +123,9 @@ class Deployment:
             execution.received_reply(bson.encode(outcome))
         elif step == "send only":
             execution.sent_only()
+        elif step == "sleep":
+            self.slept.append(execution.backoff_ns)
+            execution.slept()
         else:
             assert step == "authenticate"
             execution.authenticated()

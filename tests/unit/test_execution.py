@@ -754,8 +754,14 @@ def test_a_reply_that_is_none_is_a_failure() -> None:
     execution.advance()
     execution.checked_out(deployment.connect(), SECOND)
     execution.advance()
-    with pytest.raises(bson.errors.InvalidBSON) as caught:
-        execution.received_reply(b"\5\0\0\0")
-    execution.failed(caught.value)
-    execution.end()
+
+    def run() -> None:
+        try:
+            execution.received_reply(b"\5\0\0\0")
+        finally:
+            execution.end()
+
+    with pytest.raises(bson.errors.InvalidBSON):
+        run()
     assert [kind for kind, _ in notes.shown] == ["Started", "Failed"]
+    assert notes.events[1].failure["errtype"] == "InvalidBSON"

@@ -15,8 +15,6 @@ from mongokey.options.without_effect import REFUSED, WITHOUT_EFFECT
 
 GIVEN: dict[str, Any] = {
     "compressors": "zlib",
-    "enableOverloadRetargeting": True,
-    "maxAdaptiveRetries": 3,
 }
 
 

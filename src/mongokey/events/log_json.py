@@ -108,7 +108,7 @@ class _Writer:
 def relaxed_json(document: Any, limit: int) -> str:
     """`document` as relaxed Extended JSON; what is longer than `limit` bytes of UTF-8 is cut off,
     between two characters, and ends with ``...``."""
-    from mongokey.errors import MongoError
+    from mongokey.bson.errors import BSONError
 
     writer = _Writer(limit)
     cut = False
@@ -116,7 +116,7 @@ def relaxed_json(document: Any, limit: int) -> str:
         writer.value(document)
     except _Full:
         cut = True
-    except (MongoError, IndexError, KeyError, ValueError):
+    except (BSONError, IndexError, KeyError, ValueError):
         # A server's reply may be no valid BSON beyond what the driver looked at.
         writer.parts.append("<invalid BSON>")
     text = "".join(writer.parts)

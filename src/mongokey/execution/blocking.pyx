@@ -6,6 +6,7 @@ same loop with other waits.
 """
 
 cimport cython
+from libc.stdint cimport int64_t
 
 from mongokey._support.deadline cimport Deadline
 from mongokey.connection.connection cimport Connection
@@ -16,12 +17,15 @@ from mongokey.execution.execution cimport (
     DONE,
     EXCHANGE,
     SELECT_SERVER,
+    SLEEP,
     Execution,
     Executor,
 )
 from mongokey.execution.operation cimport Operation
 from mongokey.pool.pool cimport Pool
 from mongokey.transport.stream cimport monotonic_ns
+
+from functools import partial
 
 from mongokey._support.lazy import late_imports
 from mongokey.errors import MongoError
@@ -97,6 +101,9 @@ cdef class BlockingExecutor(Executor):
                         elif step == AUTHENTICATE:
                             authenticate(execution)
                             execution.authenticated()
+                        elif step == SLEEP:
+                            back_off(execution)
+                            execution.slept()
                         else:  # SEND_ONLY
                             execution.connection.send(execution.deadline)
                             execution.sent_only()
@@ -117,4 +124,14 @@ cdef int authenticate(Execution execution) except -1:
         from mongokey.connection.establish import reauthenticate
 
     reauthenticate(execution.connection, execution.deadline)
+    return 0
+
+
+cdef int back_off(Execution execution) except -1:
+    """Wait as long as the execution says, or until its client is closed."""
+    with late_imports:
+        from mongokey.transport.sleeping import sleep_until
+
+    cdef int64_t end_ns = monotonic_ns() + execution.backoff_ns
+    sleep_until(end_ns, partial(getattr, execution.executor, "closed"))
     return 0

@@ -4,7 +4,8 @@
 #
 #   SELECT_SERVER   -> selected          EXCHANGE       -> received
 #   CHECK_OUT       -> checked_out       SEND_ONLY      -> sent_only
-#   AUTHENTICATE    -> authenticated     DONE           the result is there
+#   AUTHENTICATE    -> authenticated     SLEEP          -> slept
+#   DONE            the result is there
 #
 # or `failed`, whatever it was doing; at the end, in any case, `end`.
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -29,6 +30,7 @@ cdef enum:
     EXCHANGE                                # send the message in `connection.out`, read the reply
     SEND_ONLY                               # send it; no reply will come
     AUTHENTICATE                            # log in on `connection` once more
+    SLEEP                                   # for `backoff_ns`, as the server is overloaded
     DONE
 
 
@@ -39,11 +41,13 @@ cdef class Executor:
     # Options.
     cdef bint retry_reads
     cdef bint retry_writes
+    cdef int max_adaptive_retries           # of a call that met an overloaded server
     cdef bint direct                        # one server, whatever it is (directConnection)
     cdef bytes server_api                   # elements of the stable API, or None
     cdef readonly PublisherFlags publisher  # of events
     # (answer, address, database) -> a hint for the error's message, or None; or None
     cdef object explain
+    cdef public object jitter               # () -> a random number from 0 to 1, without 1
     # State.
     cdef readonly ServerSessionPool sessions
     cdef readonly ClusterTime cluster_time
@@ -66,8 +70,11 @@ cdef class Execution:
     # All attempts.
     cdef readonly ServerSession session
     cdef readonly int64_t txn_number        # 0: none
-    cdef readonly int attempt               # 1, or 2
-    cdef readonly object first_error        # of attempt 1, None before that failed
+    cdef readonly int attempt               # from 1
+    cdef int most_retries                   # so often is it tried once more
+    # Of the attempt before that may have written something, or of the first; None: none failed.
+    cdef readonly object first_error
+    cdef readonly int64_t backoff_ns        # how long to wait before the next attempt
     cdef readonly list deprioritized        # addresses of servers that failed; None: none did
     # This attempt.
     cdef readonly Pool server
@@ -89,10 +96,12 @@ cdef class Execution:
     cdef int received(self, const uint8_t *body, size_t size) except -1
     cpdef int sent_only(self) except -1
     cpdef int authenticated(self) except -1
+    cpdef int slept(self) except -1
     # None to go on with `advance`; otherwise what is to be raised: `error` itself, or another one.
     cpdef object failed(self, object error)
     cpdef int end(self) except -1
 
+    cdef int _begin_attempt(self) except -1
     cdef bint _write_message(self) except -1
     cdef int _write_read_preference(self, mk_buffer *out) except -1
     cdef int _write_session(self, mk_buffer *out) except -1

@@ -31,17 +31,21 @@ from mongokey.sessions.cluster_time cimport ClusterTime
 from mongokey.sessions.server_session cimport ServerSession, ServerSessionPool
 from mongokey.wire.framing cimport MK_MORE_TO_COME, next_request_id
 
+from os import urandom
 from sys import exc_info
 
 from mongokey._support.fork import call_after_fork
 from mongokey._support.server_errors import raise_command_error
 from mongokey.errors import AutoReconnect, DocumentTooLarge, InvalidOperation, NetworkTimeout
 from mongokey.execution.rules import (
+    backoff_ns,
     error_to_raise,
     found_no_connection,
+    is_overload,
     needs_reauthentication,
     needs_retryable_write_label,
     should_retry,
+    should_retry_overload,
 )
 
 # The element `lsid: {id: <UUID>}` up to the 16 bytes of the UUID, and what follows them.
@@ -64,8 +68,16 @@ cdef object out_of_turn(str event):
     return InvalidOperation(f"{event}() does not belong to the step that this execution is at")
 
 
+def random_jitter():
+    """A number from 0 to 1, without 1, for each backoff another one."""
+    return int.from_bytes(urandom(4), "little") / 4294967296
+
+
+# A count of retries that no call comes to.
+MOST_RETRIES = 1_000_000
+
 # The steps by name, for runners and tests in Python: `STEPS[execution.advance()]`.
-STEPS = ("select server", "check out", "exchange", "send only", "authenticate", "done")
+STEPS = ("select server", "check out", "exchange", "send only", "authenticate", "sleep", "done")
 
 # What an execution on idle connections results in when there was none.
 NO_IDLE_CONNECTION = object()
@@ -79,6 +91,7 @@ cdef enum:
     AWAITS_REPLY
     AWAITS_OBSERVED_REPLY                   # the same, and somebody is to be told
     AWAITS_LOGIN
+    BACKS_OFF
     FINISHED
 
 
@@ -97,6 +110,7 @@ cdef class Executor:
         explain=None,
         make_maintenance=None,
         PublisherFlags publisher=None,
+        max_adaptive_retries=2,
     ):
         self.topology = topology
         self.selected = topology.selected
@@ -104,6 +118,8 @@ cdef class Executor:
         self.retry_reads = retry_reads
         self.retry_writes = retry_writes
         self.server_api = server_api
+        self.max_adaptive_retries = min(max_adaptive_retries, MOST_RETRIES)
+        self.jitter = random_jitter
         self.explain = explain
         self.publisher = PublisherFlags() if publisher is None else publisher
         self.sessions = ServerSessionPool()
@@ -170,7 +186,7 @@ cdef class Execution:
         self.deadline = None
         self.deprioritized = None
         self.txn_number = 0
-        self.attempt = 1
+        self.attempt = self.most_retries = 1
         self.state = NEEDS_SERVER
         self.reply.has_cursor = False
         if cursor is not None:
@@ -211,6 +227,8 @@ cdef class Execution:
             return CHECK_OUT
         if self.state == AWAITS_LOGIN:
             return AUTHENTICATE
+        if self.state == BACKS_OFF:
+            return SLEEP
         if self.state == ENDED:
             raise out_of_turn("advance")
         return SEND_ONLY if self.operation.unacknowledged else EXCHANGE
@@ -249,6 +267,12 @@ cdef class Execution:
         self.state = HAS_CONNECTION
         return 0
 
+    cpdef int slept(self) except -1:
+        """So much time as `backoff_ns` has passed."""
+        if self.state != BACKS_OFF:
+            raise out_of_turn("slept")
+        return self._begin_attempt()
+
     cpdef int sent_only(self) except -1:
         """The message was sent, and no reply will come."""
         if self.state != AWAITS_REPLY:
@@ -277,7 +301,7 @@ cdef class Execution:
             )
         reply.max_wire_version = self.connection.max_wire_version
         if reply.fields.ok:
-            reply.may_retry = self.txn_number != 0 and self.first_error is None
+            reply.may_retry = self.txn_number != 0 and self.attempt <= self.most_retries
             result = self.operation.read(reply)
         else:
             result = self._read_error()
@@ -321,26 +345,51 @@ cdef class Execution:
                 self.deprioritized.append(self.server.address)
         if self.txn_number and needs_retryable_write_label(error, self._max_wire_version()):
             error._add_error_label("RetryableWriteError")
-        if (
-            self.first_error is not None
-            or self.executor.closed
-            or operation.unacknowledged
-            or self.cursor is not None
-            or not should_retry(
-                error,
-                retryable_read=operation.retryable_read and self.executor.retry_reads,
-                retryable_write=operation.retryable_write and self.executor.retry_writes,
-                sent=self.sent,
-            )
-        ):
+        if not self._is_to_be_retried(error):
             return error_to_raise(
                 error, self.first_error, retryable_write=operation.retryable_write, sent=self.sent
             )
-        self.first_error = error
+        if self.first_error is None or not error.has_error_label("NoWritesPerformed"):
+            self.first_error = error
+        if is_overload(error):
+            self.backoff_ns = backoff_ns(error, self.attempt, self.executor.jitter())
+            self.state = BACKS_OFF
+        else:
+            self._begin_attempt()
         self.attempt += 1
         self.sent = self.reauthenticated = False
-        self.state = NEEDS_SERVER
         return None
+
+    def _is_to_be_retried(self, error):
+        """Whether the attempt that failed with `error` is followed by another one."""
+        cdef Operation operation = self.operation
+        cdef Executor executor = self.executor
+        if is_overload(error):
+            self.most_retries = executor.max_adaptive_retries
+        if executor.closed or operation.unacknowledged or self.attempt > self.most_retries:
+            return False
+        if self.cursor is None and should_retry(
+            error,
+            retryable_read=operation.retryable_read and executor.retry_reads,
+            retryable_write=operation.retryable_write and executor.retry_writes,
+            sent=self.sent,
+        ):
+            return True
+        return should_retry_overload(
+            error,
+            reads=operation.retryable_read or self.cursor is not None,
+            writes=operation.retryable_write or operation.writes,
+            retry_reads=executor.retry_reads,
+            retry_writes=executor.retry_writes,
+        )
+
+    cdef int _begin_attempt(self) except -1:
+        """What the next attempt begins with: a server, which a cursor has."""
+        self.state = NEEDS_SERVER
+        if self.cursor is not None:
+            self.generation = self.server.generation
+            self.state = HAS_SERVER
+        return 0
 
     cpdef int end(self) except -1:
         """The end, whatever came to pass: connection and session go back to their owners."""

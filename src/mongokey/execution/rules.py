@@ -24,6 +24,10 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+# client-backpressure.md, "Overload retry policy".
+_BASE_BACKOFF_MS = 100
+_MAX_BACKOFF_MS = 10_000
+
 # The first wire version whose servers (4.4) label their errors themselves.
 _LABELS_ITS_ERRORS = 9
 
@@ -70,6 +74,41 @@ def should_retry(
             isinstance(error, ConnectionFailure) and not sent
         )
     return False
+
+
+def is_overload(error: MongoError) -> bool:
+    """Whether the server did not do it as it has too much to do (client-backpressure.md)."""
+    return error.has_error_label("SystemOverloadedError")
+
+
+def should_retry_overload(
+    error: MongoError, *, reads: bool, writes: bool, retry_reads: bool, retry_writes: bool
+) -> bool:
+    """Whether an operation of any kind is tried once more since its server is overloaded.
+
+    `reads` and `writes` say what it is; of a user's command nobody knows, and both options have to
+    allow it then (client-backpressure.md, "Overload retry policy").
+    """
+    if not (is_overload(error) and error.has_error_label("RetryableError")):
+        return False
+    if reads == writes:
+        return retry_reads and retry_writes
+    return retry_reads if reads else retry_writes
+
+
+def backoff_ns(error: MongoError, retry: int, jitter: float) -> int:
+    """How long to wait after an overload error before retry number `retry` (from 1), nanoseconds.
+
+    The server may say with how many milliseconds that begins; `jitter` is from 0 to 1.
+    """
+    details = getattr(error, "details", None)
+    base = details.get("baseBackoffMS") if isinstance(details, Mapping) else None
+    # NaN, which is of no use as a time, is not positive.
+    if isinstance(base, bool) or not isinstance(base, int | float) or not base > 0:
+        base = _BASE_BACKOFF_MS
+    # More doublings than that exceed the longest one whatever the base.
+    longest = min(_MAX_BACKOFF_MS, base * 2 ** min(retry, 1000))
+    return int(jitter * longest * 1_000_000)
 
 
 def error_to_raise(

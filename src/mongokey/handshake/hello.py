@@ -50,6 +50,8 @@ def hello_command(
         command["helloOk"] = True
     if metadata is not None:
         command["client"] = metadata
+        # client-backpressure.md, "Handshake changes": overload errors are tried again.
+        command["backpressure"] = True
     if compressors:
         command["compression"] = list(compressors)
     if load_balanced:

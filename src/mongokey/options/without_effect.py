@@ -21,8 +21,6 @@ REFUSED = {
 # Name -> what does not happen.
 WITHOUT_EFFECT = {
     "compressors": "this version does not compress messages",
-    "enableOverloadRetargeting": "this version does not retry overload errors",
-    "maxAdaptiveRetries": "this version does not retry overload errors",
 }
 
 

@@ -11,10 +11,22 @@ from collections.abc import Iterable
 
 from mongokey.transport.stream import wait_cooperatively
 
+#: Whether streams wait by gevent.
+installed = False
+
 
 def install() -> None:
     """Have all streams of the process wait by gevent from now on."""
+    global installed
     wait_cooperatively(wait)
+    installed = True
+
+
+def sleep(seconds: float) -> None:
+    """Let so much time pass."""
+    import gevent
+
+    gevent.sleep(seconds)
 
 
 def wait(number: int, events: int, seconds: float | None) -> bool:
