@@ -14,7 +14,6 @@ import pytest
 import mongokey
 from mongokey import monitoring
 from mongokey.errors import AutoReconnect, OperationFailure
-from tests.servers.relay import Relay
 from tests.servers.secantus import SecantusServer
 
 pytestmark = pytest.mark.live
@@ -227,17 +226,17 @@ def test_a_ctrl_c_in_a_listener_ends_the_command_and_loses_no_connection(
 
 
 def test_a_lost_connection_is_a_failure_of_the_command(
-    relay: Relay, secantus: SecantusServer, database_name: str
+    secantus: SecantusServer, mine: Any, notes: Notes
 ) -> None:
-    notes = Notes()
-    uri = relay.redirect(secantus.uri("both"))
-    with mongokey.MongoClient(uri, event_listeners=[notes], retryReads=False) as client:
-        client[database_name].command("ping")
-        notes.events.clear()
-        relay.stop()
-        with pytest.raises(AutoReconnect):
-            client[database_name].command("ping")
-    started, failed = notes.events[:2]
+    mine.database.command("ping")
+    notes.events.clear()
+    point = {"failCommands": ["dbStats"], "closeConnection": True}
+    secantus.command(
+        "admin", {"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": point}
+    )
+    with pytest.raises(AutoReconnect):
+        mine.database.command("dbStats")
+    started, failed = notes.events
     assert started.request_id == failed.request_id
     assert failed.failure["errtype"] == "AutoReconnect"
 
