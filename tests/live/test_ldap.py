@@ -16,7 +16,7 @@ import pytest
 
 import mongokey
 from mongokey.auth import AuthenticationFailed
-from mongokey.errors import NetworkTimeout, ServerSelectionTimeoutError
+from mongokey.errors import NetworkTimeout
 from tests.servers.certificates import Authority
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.plain import LdapDirectory, PlainAcceptor, escape
@@ -148,7 +148,9 @@ def test_every_connection_of_a_client_logs_in(server: MechanismServer) -> None:
         client.ldap.things.find_one()
         client._pool().fill()
     assert server.logins == 4
-    for number in range(1, 5):
+    connections = {each.connection for each in server.requests if each.name == "saslStart"}
+    assert len(connections) == 4
+    for number in connections:
         assert server.names(number)[1] == "saslStart", "hello, then the whole login"
 
 
@@ -244,13 +246,11 @@ def test_an_ldap_server_that_is_slow_costs_no_more_than_the_connect_timeout(
     with connect(server, connectTimeoutMS=400, serverSelectionTimeoutMS=450) as client:
         began = time.monotonic()
         with slapd.frozen():
-            with pytest.raises(ServerSelectionTimeoutError) as caught:
+            with pytest.raises(NetworkTimeout) as caught:
                 client.ldap.things.find_one()
             assert time.monotonic() - began < 5.0
-        (cause,) = caught.value.errors.values()
-        assert isinstance(cause, NetworkTimeout)
-        assert "connectTimeoutMS=400" in str(cause)
-        assert "in the login of user 'ann' by PLAIN" in str(cause)
+        assert "connectTimeoutMS=400" in str(caught.value)
+        assert "in the login of user 'ann' by PLAIN" in str(caught.value)
         assert USERS["ann"] not in str(caught.value)
         # It answers again: so does the client.
         client.ldap.things.find_one()

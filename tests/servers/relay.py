@@ -1,7 +1,8 @@
 """A relay between a client and a real server: it reads along, and can lower the server's limits.
 
 It knows MongoDB's framing well enough to tell messages apart and to look into commands; what it
-passes on is untouched, but for fields of the hello reply that a test sets. It must not know the
+passes on is untouched, but for fields of the hello reply: the server's address, which becomes the
+relay's, and those that a test sets. It must not know the
 code under test: BSON is read and written with PyMongo's `bson`.
 
     with Relay(server.host, server.port, hello={"maxWriteBatchSize": 3}) as relay:
@@ -17,7 +18,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import bson
@@ -26,7 +27,10 @@ from tests.servers.managed_server import ManagedServer
 
 _OP_REPLY = 1
 _OP_QUERY = 2004
+_MORE_TO_COME = 1 << 1
 _JOIN_TIMEOUT = 10.0
+# Of a hello that is more than a monitor's.
+_LOGIN_FIELDS = {"saslSupportedMechs", "speculativeAuthenticate"}
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,23 @@ class Seen:
         return "hello" if name.lower() == "ismaster" else name
 
 
+class _Link:
+    """One client's connection: its number (0: it has only said hello) and what it has asked."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.hellos: list[Seen] = []
+        self.asked: dict[int, str] = {}
+
+
 class Relay(ManagedServer):
     """Listens on a free loopback port and passes everything on to `host`:`port`.
 
     `hello` overrides fields of each hello reply. `seen` are the commands so far, in order;
     `open` is how many clients are connected now, `accepted` how many ever were.
+
+    Connections that only say hello, which a client's monitors have, are passed on and not counted:
+    one is numbered, and stands in `seen` with its hello, once it logs in or sends a command.
     """
 
     def __init__(self, host: str, port: int, *, hello: Mapping[str, Any] | None = None) -> None:
@@ -63,7 +79,7 @@ class Relay(ManagedServer):
         self.accepted = 0
         self.port = 0
         self._lock = threading.Lock()
-        self._links: dict[int, tuple[socket.socket, socket.socket]] = {}
+        self._links: dict[_Link, tuple[socket.socket, socket.socket]] = {}
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
 
@@ -94,7 +110,7 @@ class Relay(ManagedServer):
     def open(self) -> int:
         """How many clients are connected now."""
         with self._lock:
-            return len(self._links)
+            return sum(link.number > 0 for link in self._links)
 
     def names(self, connection: int | None = None) -> list[str]:
         """The names of the commands that passed; of one connection, if asked."""
@@ -144,28 +160,25 @@ class Relay(ManagedServer):
             server.settimeout(None)
             for each in (client, server):
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            link = _Link()
             with self._lock:
-                self.accepted += 1
-                number = self.accepted
-                self._links[number] = (client, server)
-            asked: dict[int, str] = {}
-            self._spawn(self._pass_on, number, client, server, asked, True)
-            self._spawn(self._pass_on, number, server, client, asked, False)
+                self._links[link] = (client, server)
+            self._spawn(self._pass_on, link, client, server, True)
+            self._spawn(self._pass_on, link, server, client, False)
 
     def _pass_on(
         self,
-        number: int,
+        link: _Link,
         source: socket.socket,
         target: socket.socket,
-        asked: dict[int, str],
         upwards: bool,
     ) -> None:
         try:
             while (message := _read_message(source)) is not None:
                 if upwards:
-                    self._note(number, message, asked)
+                    self._note(link, message)
                 else:
-                    message = self._lowered(message, asked)
+                    message = self._lowered(message, link.asked)
                 target.sendall(message)
         except OSError:
             pass  # one side has gone: so goes the other
@@ -175,12 +188,12 @@ class Relay(ManagedServer):
             if upwards:
                 # The other direction ends by itself now, and then nobody uses the two.
                 with self._lock:
-                    self._links.pop(number, None)
+                    self._links.pop(link, None)
                 source.close()
             else:
                 source.close()
 
-    def _note(self, number: int, message: bytes, asked: dict[int, str]) -> None:
+    def _note(self, link: _Link, message: bytes) -> None:
         _, request_id, _, opcode = struct.unpack_from("<iiii", message)
         sections: dict[str, int] = {}
         if opcode == _OP_QUERY:
@@ -198,19 +211,39 @@ class Relay(ManagedServer):
                     end = section.index(b"\0", 4)
                     sections[section[4:end].decode()] = _count_documents(section, end + 1)
                 at += 1 + size
-        seen = Seen(number, document, sections, len(message))
-        asked[request_id] = seen.name
+        seen = Seen(link.number, document, sections, len(message))
+        link.asked[request_id] = seen.name
         with self._lock:
-            self.seen.append(seen)
+            if link.number == 0:
+                link.hellos.append(seen)
+                if seen.name == "hello" and not _LOGIN_FIELDS & document.keys():
+                    return
+                self.accepted += 1
+                link.number = self.accepted
+                self.seen += [replace(each, connection=link.number) for each in link.hellos]
+            else:
+                self.seen.append(seen)
 
     def _lowered(self, message: bytes, asked: dict[int, str]) -> bytes:
         _, request_id, response_to, opcode = struct.unpack_from("<iiii", message)
-        if asked.pop(response_to, None) != "hello" or not self.hello:
+        if asked.pop(response_to, None) != "hello":
             return message
+        if opcode != _OP_REPLY and message[16] & _MORE_TO_COME:
+            asked[request_id] = "hello"  # the next reply answers this one
         at = 36 if opcode == _OP_REPLY else 21
-        document = {**bson.decode(message[at:]), **self.hello}
+        document = {**self._renamed(bson.decode(message[at:])), **self.hello}
         body = message[16:at] + bson.encode(document)
         return struct.pack("<iiii", 16 + len(body), request_id, response_to, opcode) + body
+
+    def _renamed(self, hello: dict[str, Any]) -> dict[str, Any]:
+        """A member of a replica set is known by the relay's address, or clients would go past."""
+        server, here = "{}:{}".format(*self.target), f"127.0.0.1:{self.port}"
+        for name in ("me", "primary"):
+            if hello.get(name) == server:
+                hello[name] = here
+        if server in hello.get("hosts", ()):
+            hello["hosts"] = [here if each == server else each for each in hello["hosts"]]
+        return hello
 
 
 def _read_message(source: socket.socket) -> bytes | None:

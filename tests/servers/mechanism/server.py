@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.servers.mechanism.acceptor import Acceptor, Continue, Done, Exchange, Refused, Session
 from tests.servers.scripted.answers import MORE_TO_COME, Answer, Close, Error, Raw, Reply, Request
-from tests.servers.scripted.hello import primary
+from tests.servers.scripted.hello import mongos
 from tests.servers.scripted.login import Refused as RefusedCommand
 from tests.servers.scripted.server import Connection, Disconnected, ScriptedServer
 from tests.servers.secantus import SecantusServer
@@ -97,7 +97,9 @@ class MechanismServer(ScriptedServer):
         hello: Mapping[str, Any] | None = None,
         users: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        super().__init__(hello=primary(**(hello or {})), host=host, tls=tls)
+        # Not a member of a set: those are known by the addresses that the set has for them, and
+        # Kerberos and TLS would get that name in place of the one that a test connects to.
+        super().__init__(hello=mongos(**(hello or {})), host=host, tls=tls)
         self.acceptors = {acceptor.mechanism: acceptor for acceptor in acceptors}
         self.backend = (
             (backend.host, backend.port) if isinstance(backend, SecantusServer) else backend
