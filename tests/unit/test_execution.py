@@ -366,14 +366,14 @@ def test_a_slow_command_keeps_the_pool(replica_set: Deployment) -> None:
     assert replica_set.pool.generation == 0
 
 
-def test_a_server_that_cannot_be_reached_in_time_is_marked_unknown(
+def test_a_connection_that_cannot_be_made_is_the_pool_s_to_tell(
     replica_set: Deployment,
 ) -> None:
     replica_set.script["check out"].append(NetworkTimeout("no connection"))
     with pytest.raises(NetworkTimeout):
         replica_set.run({"ping": 1})
-    assert replica_set.topology.selected.writable is None
-    assert replica_set.pool.generation == 1
+    assert replica_set.topology.selected.writable is replica_set.pool
+    assert replica_set.pool.generation == 0
 
 
 def test_an_error_of_an_older_generation_says_nothing(replica_set: Deployment) -> None:

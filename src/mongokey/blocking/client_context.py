@@ -170,6 +170,8 @@ class ClientContext:
         service_id: ObjectId | None = None,
     ) -> None:
         """A connection of the pool for `address` could not be made."""
+        if isinstance(error, imported_once("mongokey.auth.errors").LoginTimeout):
+            return  # not the server took so long, but what a login needs besides
         topology = self.topology()
         pool = None if topology is None else topology.pool(address)
         if topology is not None and pool is not None:

@@ -335,7 +335,8 @@ cdef class Execution:
                 return None
             return error
         if not selecting:
-            if not found_no_connection(error):
+            # Where a connection could not be made, the pool has told so itself.
+            if self.sent and not found_no_connection(error):
                 self.executor.topology.handle_application_error(
                     self.server, error, self.generation, self.sent, service_id
                 )
