@@ -10,6 +10,7 @@ from typing import Any
 
 from mongokey.auth import OffloadedCall
 from mongokey.auth.login import Command
+from tests.deadlines import within
 
 #: From a database and a command to the reply.
 Answer = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
@@ -24,7 +25,7 @@ def drive(steps: Any, answer: Answer, within_s: float | None = None) -> Any:
         step = next(steps)
         while True:
             if isinstance(step, OffloadedCall):
-                step.run(within_s)
+                step.run(None if within_s is None else within(within_s * 1000))
                 step = steps.send(None)
             else:
                 assert isinstance(step, Command)

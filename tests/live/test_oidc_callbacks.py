@@ -23,6 +23,7 @@ from mongokey.auth.errors import LoginTimeout
 from mongokey.auth.oidc import token_source, tokens
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.errors import ConfigurationError, MongoError, OperationFailure
+from tests.deadlines import timeout_of
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.oidc import OIDCAcceptor
 from tests.servers.oidc_deployment import SHELL, USER_1, Driver, OIDCDeployment, Recorder, post
@@ -138,7 +139,9 @@ def test_a_result_that_says_it_has_expired(stage: OIDCDeployment, server: Mechan
 def test_a_callback_that_hangs(
     stage: OIDCDeployment, server: MechanismServer, monkeypatch: pytest.MonkeyPatch, human: bool
 ) -> None:
-    monkeypatch.setattr(token_source, "HUMAN_TIMEOUT_S" if human else "MACHINE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(
+        token_source, "HUMAN_TIMEOUT" if human else "MACHINE_TIMEOUT", timeout_of(300)
+    )
     release = threading.Event()
     calls: list[float] = []
 
@@ -203,7 +206,7 @@ def test_a_callback_may_be_a_coroutine(stage: OIDCDeployment, server: MechanismS
 def test_a_coroutine_is_cancelled_at_its_deadline(
     server: MechanismServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_source, "MACHINE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(token_source, "MACHINE_TIMEOUT", timeout_of(200))
     cancelled = threading.Event()
 
     class Callback(OIDCCallback):

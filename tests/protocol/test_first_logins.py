@@ -24,6 +24,7 @@ from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackRe
 from mongokey.connection.establish import open_connection
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect, MongoError, NetworkTimeout, OperationFailure
+from tests.deadlines import within
 from tests.pools import drop_connections
 from tests.servers.login_server import LoginServer
 from tests.servers.mechanism import MechanismServer
@@ -269,7 +270,7 @@ def test_a_token_that_was_refused_is_fetched_anew_by_the_next_thread(
         next(steps)
         step = steps.send(server.hello)
         while not hasattr(step, "document"):
-            step.run(5.0)
+            step.run(within(5000))
             step = steps.send(None)
         return steps, step
 
@@ -278,7 +279,7 @@ def test_a_token_that_was_refused_is_fetched_anew_by_the_next_thread(
         try:
             step = steps.send({"ok": 0.0, "code": 18, "errmsg": "Authentication failed."})
             if not hasattr(step, "document"):
-                step.run(5.0)
+                step.run(within(5000))
                 step = steps.send(None)
         except AuthenticationFailed:
             break
@@ -385,7 +386,7 @@ def test_a_first_login_that_never_ends_is_waited_for_only_as_long_as_a_connectio
 
 def run_elsewhere(work: Any, within_s: float) -> None:
     """Do the work in a thread: a login does not wait for one of its own thread."""
-    thread = threading.Thread(target=work.run, args=(within_s,))
+    thread = threading.Thread(target=work.run, args=(within(within_s * 1000),))
     thread.start()
     thread.join(30)
 

@@ -21,6 +21,7 @@ from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackRe
 from mongokey.connection.pausable_clock import PausableClock
 from mongokey.errors import ServerSelectionTimeoutError
 from mongokey.pool import maintenance
+from tests.deadlines import timeout_of
 from tests.servers.scripted import Reply, Request, ScriptedServer, primary, secondary
 from tests.threads import in_threads
 
@@ -130,8 +131,8 @@ def test_several_seeds_ask_once_when_it_fails() -> None:
 def test_one_that_hangs_is_told_at_once_and_not_asked_again(
     server: ScriptedServer, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_source, "HUMAN_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(token_source, "MACHINE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(token_source, "HUMAN_TIMEOUT", timeout_of(200))
+    monkeypatch.setattr(token_source, "MACHINE_TIMEOUT", timeout_of(200))
     person = Person(1.0)
     with connect(server, callback=person, kind=kind) as client:
         began = time.monotonic()

@@ -18,6 +18,7 @@ from mongokey.auth.aws.conversation import AwsConversation
 from mongokey.auth.login import login
 from mongokey.bson import decode, encode
 from mongokey.errors import MongoError
+from tests.deadlines import within
 from tests.logins import drive
 from tests.servers.aws_cloud.environment import Environment
 from tests.servers.login_server import HELLO
@@ -189,7 +190,7 @@ def test_nothing_on_the_way_of_a_login_shows_a_key(make):
     shown = [repr(conversation), repr(conversation._state)]
     step = conversation.start()
     shown += [repr(step)]
-    step.run(10.0)
+    step.run(within(10_000))
     first = conversation.resume(step)
     shown += [repr(step), repr(vars(step)), repr(first), repr(conversation._keys)]
     nonce = decode(first["payload"])["r"]

@@ -17,6 +17,7 @@ from mongokey.auth.aws.host import check_host, region_of
 from mongokey.auth.aws.keys import AwsKeys
 from mongokey.bson import decode, encode
 from mongokey.errors import ConfigurationError, OperationFailure
+from tests.deadlines import within
 from tests.servers.needs import need_module
 
 need_module("boto3", extra="aws")
@@ -78,7 +79,7 @@ def begin(conversation):
     """The conversation's first command, its work done."""
     step = conversation.start()
     while isinstance(step, OffloadedCall):
-        step.run(10.0)
+        step.run(within(10_000))
         step = conversation.resume(step)
     return step
 

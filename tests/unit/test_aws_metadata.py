@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mongokey.auth.aws.problems import AwsProblem
+from tests.deadlines import within
 from tests.servers.aws_cloud.environment import Environment
 from tests.servers.needs import need_module
 
@@ -68,7 +69,7 @@ def answer(monkeypatch, token=(200, "t"), role=(200, "app-role"), document=(200,
 def why():
     search = sources.Search()
     with pytest.raises(AwsProblem) as caught:
-        search.run(10.0)
+        search.run(within(10_000))
     assert caught.value.diagnosis.code == "AWS-NO-CREDENTIALS"
     assert SECRET not in caught.value.diagnosis.summary
     return dict(search.tried)["EC2 IMDS"]
@@ -77,7 +78,7 @@ def why():
 def test_the_role_is_named_and_the_end_is_the_service_s_own(monkeypatch):
     """botocore puts the end of keys that end soon off; they would be kept for too long."""
     asked = answer(monkeypatch)
-    found = sources.Search().run(10.0)
+    found = sources.Search().run(within(10_000))
     assert found.origin == "EC2 IMDS role app-role"
     assert found.expires == SOON
     assert not found.good_at(datetime.now(timezone.utc))
@@ -88,7 +89,7 @@ def test_the_role_is_named_and_the_end_is_the_service_s_own(monkeypatch):
 def test_an_end_that_cannot_be_read_leaves_botocore_s(monkeypatch, end):
     answer(monkeypatch, document=(200, keys(Expiration=end)))
     with pytest.raises(AwsProblem) as caught:
-        sources.Search().run(10.0)
+        sources.Search().run(within(10_000))
     assert caught.value.diagnosis.summary.startswith("EC2 IMDS")
 
 
@@ -131,7 +132,7 @@ def test_a_service_that_is_switched_off_is_not_asked(monkeypatch, environment):
 def test_a_botocore_that_is_built_otherwise_gives_keys_all_the_same(monkeypatch):
     monkeypatch.setattr(sources._Watch, "on", classmethod(lambda cls, provider: None))
     answer(monkeypatch)
-    assert sources.Search().run(10.0).origin == "EC2 IMDS"
+    assert sources.Search().run(within(10_000)).origin == "EC2 IMDS"
     answer(monkeypatch, role=(404, ""))
     assert why() == "gave no keys"
 

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from mongokey._support.deadline import Deadline
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.auth.oidc import tokens as tokens_module
 from mongokey.auth.oidc.tokens import Failure, Token, TokenStore
 from mongokey.auth_oidc import OIDCCallbackResult
+from tests.deadlines import within
 from tests.threads import in_threads
 
 FAILED = Failure(AuthenticationFailed, "no")
@@ -29,15 +31,15 @@ def fetch(
     *,
     since: int = 0,
     timeout_s: float = 10.0,
-    within_s: float | None = None,
+    deadline: Deadline | None = None,
 ) -> Any:
     return store.fetch(
         ask,
         since=since,
-        timeout_s=timeout_s,
-        within_s=within_s,
+        whole=within(timeout_s * 1000),
+        deadline=deadline,
         what="a test",
-        too_late=lambda waited_s: LATE,
+        too_late=lambda passed: LATE,
     )
 
 
@@ -227,7 +229,7 @@ def test_a_late_token_is_taken_where_no_other_call_followed(quick: None) -> None
 def test_a_waiters_own_limit_does_not_end_the_call(quick: None) -> None:
     store = TokenStore()
     held = Held("a")
-    assert fetch(store, held, within_s=0.03) is LATE
+    assert fetch(store, held, deadline=within(30)) is LATE
     threading.Timer(0.05, held.release.set).start()
     assert fetch(store, gives("never")).text == "a"
     assert store.calls == 1

@@ -16,6 +16,7 @@ import pytest
 from mongokey._support.clock import monotonic_ns
 from mongokey._support.single_flight import SingleFlight
 from mongokey._support.waiting import Cancelled
+from tests.deadlines import within
 
 WAIT = 60
 FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -185,11 +186,11 @@ def test_a_waiter_gives_up_at_its_own_deadline() -> None:
     flights, slow = SingleFlight(), Slow("value")
     first = begin(flights, slow)
     began = monotonic_ns()
-    with pytest.raises(TimeoutError, match="still at it"):
-        flights.run("key", fails, began + 50_000_000)
+    with pytest.raises(TimeoutError, match=r"still at it \(connectTimeoutMS=50\)"):
+        flights.run("key", fails, within(50, "connectTimeoutMS"))
     assert monotonic_ns() - began >= 50_000_000
     with pytest.raises(TimeoutError):
-        flights.run("key", fails, 1)
+        flights.run("key", fails, within(0))
     assert flights.waiting("key") == 0
     slow.go_on.set()
     assert first.end().value == "value"
@@ -198,7 +199,7 @@ def test_a_waiter_gives_up_at_its_own_deadline() -> None:
 def test_a_waiter_ends_soon_after_it_is_cancelled() -> None:
     flights, slow, closed = SingleFlight(), Slow("value"), threading.Event()
     first = begin(flights, slow)
-    waiter = Thread(flights.run, "key", fails, 0, closed.is_set)
+    waiter = Thread(flights.run, "key", fails, None, closed.is_set)
     wait_until(lambda: flights.waiting("key") == 1)
     closed.set()
     assert isinstance(waiter.end().error, Cancelled)
@@ -210,7 +211,7 @@ def test_a_waiter_ends_soon_after_it_is_cancelled() -> None:
 def test_one_who_gave_up_is_passed_over() -> None:
     flights, slow = SingleFlight(), Slow(ValueError())
     first = begin(flights, slow)
-    hasty = Thread(flights.run, "key", fails, monotonic_ns() + 20_000_000)
+    hasty = Thread(flights.run, "key", fails, within(20))
     wait_until(lambda: flights.waiting("key") == 1)
     [patient] = follow(flights, lambda: "value")
     assert isinstance(hasty.end().error, TimeoutError)
@@ -233,7 +234,7 @@ def test_many_threads_with_random_deadlines_and_failures_all_end(shares: bool) -
             return "value"
 
         try:
-            return flights.run("key", make, monotonic_ns() + int(within_s * 1e9))
+            return flights.run("key", make, within(within_s * 1e3))
         except (ValueError, TimeoutError):
             return "failed"
 
@@ -333,7 +334,7 @@ def test_a_handler_that_needs_the_value_its_own_thread_makes_does_not_wait() -> 
     seen: list[Any] = []
 
     def handler(*_: object) -> None:
-        seen.append(flights.run("key", lambda: "handler's", monotonic_ns() + 10**10))
+        seen.append(flights.run("key", lambda: "handler's", within(10_000)))
 
     def make() -> str:
         signal.setitimer(signal.ITIMER_REAL, 0.01)
@@ -419,7 +420,7 @@ def test_a_thread_that_forks_while_it_waits_makes_the_value_in_the_child() -> No
     made: list[str] = []
     other = follow(flights, fails)
     try:
-        value = flights.run("key", lambda: made.append("child") or "child's", 0, fork)  # type: ignore[func-returns-value]
+        value = flights.run("key", lambda: made.append("child") or "child's", None, fork)  # type: ignore[func-returns-value]
     finally:
         if children == [0]:
             os._exit(0 if made == ["child"] and value == "child's" else 1)

@@ -1,5 +1,5 @@
 # One thread makes a value, the others that need it wait.
-from libc.stdint cimport int64_t
+from mongokey._support.deadline cimport Deadline
 
 
 cdef class Flight:
@@ -16,7 +16,7 @@ cdef class Flight:
     cpdef int finish(self, object value) except -1
     cpdef int fail(self, object error) except -1
     cpdef int give_up(self) except -1
-    cpdef bint wait(self, int64_t deadline_ns=*, object cancelled=*) except -1
+    cpdef bint wait(self, Deadline deadline=*, object cancelled=*) except -1
     cpdef object result(self)
     cdef int _end(self) except -1
     cdef int _after_fork(self, unsigned long survivor) except -1
@@ -39,7 +39,7 @@ cdef class SingleFlight:
         self,
         object key,
         object make,
-        int64_t deadline_ns=*,
+        Deadline deadline=*,
         object cancelled=*,
         object owner=*,
     )

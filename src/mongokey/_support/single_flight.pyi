@@ -1,6 +1,8 @@
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from mongokey._support.deadline import Deadline
+
 class Flight:
     """A value that is being made; `SingleFlight.join` gives it.
 
@@ -26,11 +28,13 @@ class Flight:
         next one tries."""
     def give_up(self) -> int:
         """The value is not made here any more: who waits longest is to make it."""
-    def wait(self, deadline_ns: int = 0, cancelled: Callable[[], bool] | None = None) -> bool:
+    def wait(
+        self, deadline: Deadline | None = None, cancelled: Callable[[], bool] | None = None
+    ) -> bool:
         """Wait for the end; True when the flight has become the caller's, who is to make the value.
 
-        Raises TimeoutError when `deadline_ns` (of `monotonic_ns`; 0 for none) passes, and
-        `Cancelled` soon after `cancelled()` has become true.
+        Raises TimeoutError when `deadline` passes, and `Cancelled` soon after `cancelled()` has
+        become true.
         """
     def result(self) -> Any:
         """The value of a flight that has ended; raises its error, each caller its own copy."""
@@ -56,14 +60,14 @@ class SingleFlight:
         self,
         key: Hashable,
         make: Callable[[], Any],
-        deadline_ns: int = 0,
+        deadline: Deadline | None = None,
         cancelled: Callable[[], bool] | None = None,
         owner: object = None,
     ) -> Any:
         """What `make()` gives, to this thread or to the one that calls it for `key` already.
 
         Raises what `make` raises, its own or, with `shares_errors`, another thread's; TimeoutError
-        when `deadline_ns` passes while it waits and `Cancelled` as `Flight.wait` does. `owner` is
+        when `deadline` passes while it waits and `Cancelled` as `Flight.wait` does. `owner` is
         what `abandon` knows it by.
         """
     def abandon(self, key: Hashable, owner: object) -> int:

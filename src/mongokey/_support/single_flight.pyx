@@ -9,16 +9,14 @@ a signal handler that needs the value its own thread is making finds nothing hal
 from collections import deque
 from threading import Lock, get_ident
 
+from mongokey._support.deadline cimport Deadline
+
 from mongokey._support.fork import call_after_fork
 from mongokey._support.shared_errors import own_copy
 from mongokey._support.waiting import Cancelled
 
-
-cdef extern from "mongokey/clock.h" nogil:
-    int64_t mk_monotonic_ns()
-
 # So often a waiter looks whether it is still to wait.
-cdef int64_t LOOK_EVERY_NS = 250_000_000
+cdef double LOOK_EVERY_S = 0.25
 
 
 cdef class Flight:
@@ -80,17 +78,17 @@ cdef class Flight:
             (<_Waiter>self._waiting.popleft()).lock.release()
         return 0
 
-    cpdef bint wait(self, int64_t deadline_ns=0, object cancelled=None) except -1:
+    cpdef bint wait(self, Deadline deadline=None, object cancelled=None) except -1:
         """Wait for the end; True when the flight has become the caller's, who is to make the value.
 
-        Raises TimeoutError when `deadline_ns` (of `monotonic_ns`; 0 for none) passes, and
-        `Cancelled` soon after `cancelled()` has become true.
+        Raises TimeoutError when `deadline` passes, and `Cancelled` soon after `cancelled()` has
+        become true.
         """
-        return self._wait(None, deadline_ns, cancelled)
+        return self._wait(None, deadline, cancelled)
 
-    def _wait(self, object owner, int64_t deadline_ns, object cancelled):
+    def _wait(self, object owner, Deadline deadline, object cancelled):
         cdef _Waiter waiter = _Waiter()
-        cdef int64_t left
+        cdef double left
         waiter.owner = owner
         if self.ended:
             return False
@@ -99,13 +97,15 @@ cdef class Flight:
             while True:
                 if cancelled is not None and cancelled():
                     raise Cancelled
-                left = LOOK_EVERY_NS
-                if deadline_ns:
-                    left = max(0, min(left, deadline_ns - mk_monotonic_ns()))
-                if waiter.lock.acquire(timeout=left / 1e9):
+                left = LOOK_EVERY_S
+                if deadline is not None:
+                    left = min(left, deadline.left_s)
+                if waiter.lock.acquire(timeout=left):
                     break
-                if deadline_ns and mk_monotonic_ns() >= deadline_ns:
-                    raise TimeoutError("another connection was still at it when the time was over")
+                if deadline is not None and deadline.passed():
+                    raise TimeoutError(
+                        deadline.timed_out("waiting for another connection, which is still at it")
+                    )
         except BaseException:
             # Its turn may have come at the same moment: then it is the next one's.
             if waiter.inherits:
@@ -186,7 +186,7 @@ cdef class SingleFlight:
         self,
         object key,
         object make,
-        int64_t deadline_ns=0,
+        Deadline deadline=None,
         object cancelled=None,
         object owner=None,
     ):
@@ -194,7 +194,7 @@ cdef class SingleFlight:
 
         A thread that makes the value and is interrupted by a handler which needs it too makes it
         there once more. Raises what `make` raises, its own or, with `shares_errors`, another
-        thread's; TimeoutError when `deadline_ns` passes while it waits and `Cancelled` as
+        thread's; TimeoutError when `deadline` passes while it waits and `Cancelled` as
         `Flight.wait` does. `owner` is what `abandon` knows it by.
         """
         cdef Flight flight
@@ -202,7 +202,7 @@ cdef class SingleFlight:
         if not mine:
             if flight.own:
                 return make()
-            if not flight._wait(owner, deadline_ns, cancelled):
+            if not flight._wait(owner, deadline, cancelled):
                 return flight.result()
         try:
             value = make()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mongokey._support.clock import monotonic
-
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from threading import Event
+
+    from mongokey._support.deadline import Deadline
 
 # An event knows nothing of the client's end, so a wait looks for that so often.
 _LOOK_EVERY_S = 0.25
@@ -26,21 +26,22 @@ def never() -> bool:
     return False
 
 
-def wait_for(event: Event, within_s: float | None, cancelled: Callable[[], bool] = never) -> bool:
-    """Wait until `event` is set; whether it was, within so many seconds (None: no limit).
+def wait_for(
+    event: Event, deadline: Deadline | None, cancelled: Callable[[], bool] = never
+) -> bool:
+    """Wait until `event` is set; whether it was by the deadline (None: no limit).
 
     Raises `Cancelled` soon after `cancelled()` has become true.
     """
-    ends = None if within_s is None else monotonic() + within_s
     while True:
         if cancelled():
             raise Cancelled
         step = _LOOK_EVERY_S
-        if ends is not None:
-            step = min(step, max(0.0, ends - monotonic()))
+        if deadline is not None:
+            step = min(step, deadline.left_s)
         if event.wait(step):
             return True
-        if ends is not None and monotonic() >= ends:
+        if deadline is not None and deadline.passed():
             return event.is_set()
 
 

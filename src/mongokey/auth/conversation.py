@@ -18,6 +18,8 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.deadline import Deadline
+
 Document = dict[str, "Any"]
 
 
@@ -38,11 +40,11 @@ class OffloadedCall(ABC):
     # Whether nobody needs the work any more; who drives a login may set it before `run`.
     cancelled: Callable[[], bool] = staticmethod(never)
 
-    def run(self, within_s: float | None = None) -> None:
+    def run(self, deadline: Deadline | None = None) -> None:
         """Do the work, blocking. Does not raise: failures wait for `resume`, which knows more.
 
-        `within_s` is what is left of the login's deadline in seconds, None for no limit. A call
-        that computes may overrun it a little; one that waits for others keeps to it.
+        `deadline` is the login's, None for no limit. A call that computes may overrun it a little;
+        one that waits for others keeps to it.
         """
         try:
             self._work()
@@ -61,16 +63,10 @@ class AbandonableCall(OffloadedCall):
     """A call that waits for others in calls that cannot be interrupted (a KDC, a name server).
 
     It runs in a thread of its own, so that the deadline and Ctrl-C hold: what is not done in
-    time is left to end by itself, and its outcome forgotten. `limit_s` is a deadline of its own
-    in seconds, which holds besides the login's, or instead of it when the work is `patient`.
+    time is left to end by itself, and its outcome forgotten.
     """
 
-    limit_s: float | None = None
-
-    def run(self, within_s: float | None = None) -> None:
-        limit = self.limit_s
-        if not self.interactive and within_s is not None:
-            limit = within_s if limit is None else min(limit, within_s)
+    def run(self, deadline: Deadline | None = None) -> None:
         from threading import Event, Thread
 
         done = Event()
@@ -87,14 +83,14 @@ class AbandonableCall(OffloadedCall):
         # A daemon: a process that wants to end does not wait for an abandoned call.
         Thread(target=work, name=f"mongokey: {self.what}", daemon=True).start()
         try:
-            ended = wait_for(done, limit, self.cancelled)
+            ended = wait_for(done, deadline, self.cancelled)
         except Cancelled as error:
             self.error = error
             return
         if ended:
             self.error = failed[0] if failed else None
-        else:
-            self.error = NetworkTimeout(f"{self.what} took longer than {limit:.1f} s")
+        elif deadline is not None:
+            self.error = NetworkTimeout(deadline.timed_out(self.what))
 
 
 Step = Document | OffloadedCall | None

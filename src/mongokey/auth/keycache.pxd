@@ -1,6 +1,5 @@
 # A cache of derived keys in which each key is derived by one thread only.
-from libc.stdint cimport int64_t
-
+from mongokey._support.deadline cimport Deadline
 from mongokey._support.single_flight cimport SingleFlight
 
 
@@ -10,4 +9,4 @@ cdef class KeyCache:
     cdef Py_ssize_t _limit
 
     cpdef object get(self, object key)
-    cpdef object derive(self, object key, object compute, int64_t deadline_ns=*, object cancelled=*)
+    cpdef object derive(self, object key, object compute, Deadline deadline=*, object cancelled=*)

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from mongokey._support.deadline import Deadline
 from mongokey._support.single_flight import SingleFlight
 
 MAX_ENTRIES: int
@@ -19,12 +20,11 @@ class KeyCache:
         self,
         key: Hashable,
         compute: Callable[[], Any],
-        deadline_ns: int = 0,
+        deadline: Deadline | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Any:
         """The cached value, or what `compute` gives; waits while another thread computes it.
 
-        Raises TimeoutError when `deadline_ns` (of `monotonic_ns`; 0 for none) passes while it
-        waits, `Cancelled` soon after `cancelled()` has become true, and whatever `compute` raises;
-        then nothing is kept.
+        Raises TimeoutError when `deadline` passes while it waits, `Cancelled` soon after
+        `cancelled()` has become true, and whatever `compute` raises; then nothing is kept.
         """

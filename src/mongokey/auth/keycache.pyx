@@ -31,20 +31,20 @@ cdef class KeyCache:
         return self._entries.get(key)
 
     cpdef object derive(
-        self, object key, object compute, int64_t deadline_ns=0, object cancelled=None
+        self, object key, object compute, Deadline deadline=None, object cancelled=None
     ):
         """The cached value, or what `compute` gives; waits while another thread computes it.
 
-        Raises TimeoutError when `deadline_ns` (of `monotonic_ns`; 0 for none) passes while it
-        waits, `Cancelled` soon after `cancelled()` has become true, and whatever `compute` raises;
-        then nothing is kept. A thread that computes the key and is interrupted by a handler which
-        needs it too does not wait for itself.
+        Raises TimeoutError when `deadline` passes while it waits, `Cancelled` soon after
+        `cancelled()` has become true, and whatever `compute` raises; then nothing is kept. A thread
+        that computes the key and is interrupted by a handler which needs it too does not wait for
+        itself.
         """
         value = self._entries.get(key)
         if value is not None:
             return value
         make = partial(self._make, key, compute)
-        return self._flights.run(key, make, deadline_ns, cancelled)
+        return self._flights.run(key, make, deadline, cancelled)
 
     def _make(self, key, compute):
         value = self._entries.get(key)

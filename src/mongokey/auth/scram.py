@@ -14,7 +14,6 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.lazy import late_imports
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.conversation import Conversation, OffloadedCall
@@ -36,6 +35,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.deadline import Deadline
     from mongokey.auth.credential import MongoCredential
 
 # MongoDB's salts have 16 (SHA-1) and 28 (SHA-256) bytes. RFC 5802 sets no bounds; below 8 a
@@ -58,28 +58,27 @@ class DeriveKeys(OffloadedCall):
         self,
         cache: KeyCache,
         key: tuple[bytes, int],
-        compute: Callable[[int, Callable[[], bool]], Keys],
+        compute: Callable[[Deadline | None, Callable[[], bool]], Keys],
         mechanism: str,
     ) -> None:
         self._cache = cache
         self._key = key
         self._compute = compute
-        self._deadline_ns = 0
+        self._deadline: Deadline | None = None
         self.what = f"deriving the {mechanism} key with {key[1]} iterations"
         self.keys: Keys | None = None
 
-    def run(self, within_s: float | None = None) -> None:
-        if within_s is not None:
-            self._deadline_ns = max(1, monotonic_ns() + int(within_s * 1e9))
-        super().run(within_s)
+    def run(self, deadline: Deadline | None = None) -> None:
+        self._deadline = deadline
+        super().run(deadline)
 
     def _work(self) -> None:
-        deadline_ns = self._deadline_ns
+        deadline = self._deadline
         try:
             self.keys = self._cache.derive(
                 self._key,
-                partial(self._compute, deadline_ns, self.cancelled),
-                deadline_ns,
+                partial(self._compute, deadline, self.cancelled),
+                deadline,
                 self.cancelled,
             )
         except TimeoutError as error:
@@ -123,7 +122,7 @@ def _derive(
     credential: MongoCredential,
     salt: bytes,
     iterations: int,
-    deadline_ns: int,
+    deadline: Deadline | None,
     cancelled: Callable[[], bool],
 ) -> Keys:
     # The password as the mechanism takes it is in no variable: error reports print those.
@@ -132,7 +131,7 @@ def _derive(
         _password(mechanism, credential),
         salt,
         iterations,
-        deadline_ns,
+        deadline,
         cancelled,
     )
 

@@ -1,6 +1,8 @@
 # The keys of one SCRAM user: what its password, a salt and an iteration count derive to.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from mongokey._support.deadline cimport Deadline
+
 
 cdef extern from "mongokey/pbkdf2.h" nogil:
     ctypedef struct mk_hash:
@@ -45,7 +47,7 @@ cdef class Keys:
 
 
 cpdef Keys derive_keys(
-    str digest, bytes password, bytes salt, uint64_t iterations, int64_t deadline_ns=*,
+    str digest, bytes password, bytes salt, uint64_t iterations, Deadline deadline=*,
     object cancelled=*)
 cdef bint same(const uint8_t *a, const uint8_t *b, size_t size) noexcept nogil
 cpdef bint equal(bytes one, bytes two)

@@ -1,5 +1,7 @@
 from collections.abc import Callable
 
+from mongokey._support.deadline import Deadline
+
 class Keys:
     """The keys of RFC 5802 section 3, made by `derive_keys` only; may be shared by threads."""
 
@@ -13,13 +15,12 @@ def derive_keys(
     password: bytes,
     salt: bytes,
     iterations: int,
-    deadline_ns: int = 0,
+    deadline: Deadline | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Keys:
     """The keys for a password as the mechanism takes it; `digest` is "sha256" or "sha1".
 
-    `deadline_ns` is of `monotonic_ns`, 0 for none. Raises TimeoutError when it passes, or as soon
-    as it is certain that it will, and `Cancelled` soon after `cancelled()` has become true.
+    Raises TimeoutError when `deadline` passes, or as soon as it is certain that it will, and `Cancelled` soon after `cancelled()` has become true.
     """
 
 def equal(one: bytes, two: bytes) -> bool:
@@ -30,7 +31,7 @@ def pbkdf2(
     password: bytes,
     salt: bytes,
     iterations: int,
-    deadline_ns: int = 0,
+    deadline: Deadline | None = None,
     *,
     portable: bool = False,
 ) -> bytes:

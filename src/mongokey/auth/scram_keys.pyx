@@ -9,6 +9,8 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from mongokey._support.deadline cimport Deadline
+
 from mongokey._support.waiting import Cancelled
 
 cdef enum:
@@ -67,14 +69,16 @@ cdef int advance(
 
 cdef int derive(
     const mk_hash *hash, int kind, bytes password, bytes salt, uint64_t iterations,
-    int64_t deadline_ns, object cancelled, uint8_t *out
+    Deadline deadline, object cancelled, uint8_t *out
 ) except -1:
     """PBKDF2's first block into `out`. Raises TimeoutError when the deadline does not allow it,
     `Cancelled` when `cancelled()` is true meanwhile."""
     cdef mk_pbkdf2 p
     cdef double best = best_ns[kind]
-    cdef int64_t pause_ns
+    cdef int64_t pause_ns, deadline_ns = 0
     cdef int state
+    if deadline is not None:
+        deadline_ns = max(1, deadline.at_ns)
     try:
         mk_pbkdf2_start(
             &p, hash, <const uint8_t *><const char *>password, <size_t>len(password),
@@ -93,11 +97,12 @@ cdef int derive(
         if best > 0 and (best_ns[kind] == 0 or best < best_ns[kind]):
             best_ns[kind] = best
         if state == LATE:
-            raise TimeoutError("the time was over before it was done")
+            raise TimeoutError(deadline.timed_out("the login"))
         if state == HOPELESS:
-            left = max(0, deadline_ns - mk_monotonic_ns()) / 1e9
+            of = "" if deadline.timeout.option is None else f" of {deadline.timeout}"
             raise TimeoutError(
-                f"it takes this machine {p.left * best / 1e9:.1f} s more, and {left:.1f} s are left"
+                f"it takes this machine {p.left * best / 1e9:.1f} s more, and {deadline.left_s:.1f}"
+                f" s{of} are left"
             )
         mk_pbkdf2_bytes(&p, out)
     finally:
@@ -177,15 +182,14 @@ cdef class Keys:
 
 
 cpdef Keys derive_keys(
-    str digest, bytes password, bytes salt, uint64_t iterations, int64_t deadline_ns=0,
+    str digest, bytes password, bytes salt, uint64_t iterations, Deadline deadline=None,
     object cancelled=None
 ):
     """The keys for a password as the mechanism takes it; `digest` is "sha256" or "sha1".
 
-    `deadline_ns` is of `monotonic_ns`, 0 for none. Computes without the interpreter lock unless it
-    is done in a few milliseconds; signal handlers run meanwhile. Raises TimeoutError when the
-    deadline passes, or as soon as it is certain that it will, and `Cancelled` soon after
-    `cancelled()` has become true.
+    Computes without the interpreter lock unless it is done in a few milliseconds; signal handlers
+    run meanwhile. Raises TimeoutError when the deadline passes, or as soon as it is certain that it
+    will, and `Cancelled` soon after `cancelled()` has become true.
     """
     cdef uint8_t salted[32]
     cdef int kind = kind_of(digest)
@@ -194,7 +198,7 @@ cpdef Keys derive_keys(
     if password is None or salt is None or iterations < 1:
         raise ValueError("a derivation needs a password, a salt and at least one iteration")
     try:
-        derive(hash, kind, password, salt, iterations, deadline_ns, cancelled, salted)
+        derive(hash, kind, password, salt, iterations, deadline, cancelled, salted)
         keys._fill(hash, salted)
     finally:
         mk_wipe(salted, sizeof(salted))
@@ -221,7 +225,7 @@ cpdef bint equal(bytes one, bytes two):
 
 def pbkdf2(
     str digest not None, bytes password not None, bytes salt not None, uint64_t iterations,
-    int64_t deadline_ns=0, *, bint portable=False
+    Deadline deadline=None, *, bint portable=False
 ):
     """PBKDF2-HMAC with one block of output, as `derive_keys` computes it; for tests.
 
@@ -233,7 +237,7 @@ def pbkdf2(
     if iterations < 1:
         raise ValueError("a derivation needs at least one iteration")
     try:
-        derive(hash, kind, password, salt, iterations, deadline_ns, None, salted)
+        derive(hash, kind, password, salt, iterations, deadline, None, salted)
         return (<const char *>salted)[:hash.words * 4]
     finally:
         mk_wipe(salted, sizeof(salted))

@@ -20,6 +20,7 @@ from mongokey.errors import NetworkTimeout
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from mongokey._support.deadline import Deadline
     from mongokey.auth.errors import AuthenticationFailed
 
 # Threads that start together come one after another. Who begins so soon after a refusal, or after
@@ -51,19 +52,22 @@ class WaitForLogin(OffloadedCall):
     def __init__(self, flight: Flight) -> None:
         self.flight = flight
         self.own = False
-        self._within_s: float | None = None
+        self._deadline: Deadline | None = None
 
-    def run(self, within_s: float | None = None) -> None:
-        self._within_s = within_s
-        super().run(within_s)
+    def run(self, deadline: Deadline | None = None) -> None:
+        self._deadline = deadline
+        super().run(deadline)
 
     def _work(self) -> None:
         self.own = self.flight.thread == threading.get_ident()
-        if not self.own and not wait_for(self.flight.done, self._within_s, self.cancelled):
-            raise NetworkTimeout(
-                "the first login of the same user had no answer from its server for "
-                f"{self._within_s:.1f} s, and later logins wait for what it comes to"
-            )
+        deadline = self._deadline
+        if self.own or wait_for(self.flight.done, deadline, self.cancelled):
+            return
+        assert deadline is not None, "a wait without a limit ends when the login does"
+        raise NetworkTimeout(
+            f"{deadline.timed_out(self.what)}: it had no answer from its server, and later logins "
+            "wait for what it comes to"
+        )
 
 
 @with_safe_repr

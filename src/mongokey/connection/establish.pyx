@@ -216,15 +216,13 @@ cdef Deadline _run(
 ):
     """Do `work` within the deadline; returns it, later by what was done interactively."""
     cdef int64_t began_ns
-    left = None if deadline is None else deadline.left_s
     work.cancelled = openings.is_closed
     if not work.interactive:
-        work.run(left)
+        work.run(deadline)
         return deadline
     if work.timed and settings.timeout is not None:
         # auth.md, "OIDC Callback": the lesser of what connectTimeoutMS and timeoutMS leave.
-        whole = settings.timeout.ns / 1e9
-        work.run(whole if left is None else min(left, whole))
+        work.run(earliest(settings.timeout.start(), deadline))
         return deadline
     began_ns = monotonic_ns()
     with settings.pausable_clock:

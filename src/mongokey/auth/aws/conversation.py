@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey._support.address import AddressLike
+    from mongokey._support.deadline import Deadline
     from mongokey.auth.aws.signing import Signer
     from mongokey.auth.aws.sources import Search
     from mongokey.auth.credential import MongoCredential
@@ -95,14 +96,14 @@ class FetchKeys(AbandonableCall):
     def __init__(self, state: AwsState, now: Callable[[], datetime]) -> None:
         self._state = state
         self._now = now
-        self._within_s: float | None = None
+        self._deadline: Deadline | None = None
         self.search: Search | None = None
         self.keys: AwsKeys | None = None
 
-    def run(self, within_s: float | None = None) -> None:
-        self._within_s = within_s
+    def run(self, deadline: Deadline | None = None) -> None:
+        self._deadline = deadline
         try:
-            super().run(within_s)
+            super().run(deadline)
         finally:
             # In time or not (or Ctrl-C): later logins do not wait for this search.
             self._state.store.abandon(self)
@@ -122,7 +123,7 @@ class FetchKeys(AbandonableCall):
             from mongokey.auth.aws.sources import Search
 
         self.search = Search()
-        return self.search.run(self._within_s)
+        return self.search.run(self._deadline)
 
     def tell(self) -> str:
         """How far the search came, for a login that it took too long."""

@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.credentials import EnvProvider
 from botocore.session import Session
 
+from mongokey._support.deadline import Deadline
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.aws.keys import AwsKeys
 from mongokey.auth.aws.problems import AwsProblem, clean
@@ -58,8 +59,8 @@ class Search:
         self.tried: list[tuple[str, str]] = []
 
     @keeps_secrets
-    def run(self, within_s: float | None) -> AwsKeys:
-        """The first keys found. Waits for metadata services and STS, about as long as `within_s`.
+    def run(self, deadline: Deadline | None) -> AwsKeys:
+        """The first keys found. Waits for metadata services and STS, about until `deadline`.
 
         Raises AwsProblem when there are none, or a source that was to be used failed.
         """
@@ -72,7 +73,7 @@ class Search:
         profile = session.profile or "default"
         try:
             boto3.Session(botocore_session=session)  # names itself boto3 to AWS
-            _limit(session, within_s)
+            _limit(session, deadline)
             providers = session.get_component("credential_provider").providers
             files = {
                 "credentials": str(session.get_config_variable("credentials_file")),
@@ -161,9 +162,9 @@ def _stat(path: str) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _limit(session: Any, within_s: float | None) -> None:
+def _limit(session: Any, deadline: Deadline | None) -> None:
     """Keep boto3's own timeouts inside the login's, so that no thread is left behind for long."""
-    read = READ_TIMEOUT_S if within_s is None else min(READ_TIMEOUT_S, max(within_s, 0.1))
+    read = READ_TIMEOUT_S if deadline is None else min(READ_TIMEOUT_S, max(deadline.left_s, 0.1))
     session.set_default_client_config(
         Config(connect_timeout=min(read, CONNECT_TIMEOUT_S), read_timeout=read)
     )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey._support.address import AddressLike
+    from mongokey._support.deadline import Deadline
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth_oidc import OIDCCallbackResult, OIDCIdPInfo
     from mongokey.diagnostics import Diagnosis
@@ -57,19 +58,21 @@ class FetchToken(OffloadedCall):
         self._refresh_token = refresh_token
         self._idp_info = idp_info
 
-    def run(self, within_s: float | None = None) -> None:
-        self._within_s = within_s
-        super().run(within_s)
+    def run(self, deadline: Deadline | None = None) -> None:
+        self._deadline = deadline
+        super().run(deadline)
 
     def _work(self) -> None:
         provider = self._provider
-        timeout_s = provider.timeout_s(self._within_s)
+        whole = provider.deadline(self._deadline)
+        # A time of its own begins now; the login's has begun before.
+        timeout_s = whole.left_s if whole is self._deadline else whole.timeout.ns / 1e9
         context = provider.context(timeout_s, self._refresh_token, self._idp_info)
         self.outcome = self._store.fetch(
             lambda: provider.ask(context),
             since=self._since,
-            timeout_s=timeout_s,
-            within_s=self._within_s,
+            whole=whole,
+            deadline=self._deadline,
             what=self.what,
             too_late=provider.too_late,
             keep=self._keep if provider.human else None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mongokey._support.deadline import Timeout
 from mongokey._support.hostnames import host_problem
 from mongokey._support.lazy import late_imports
 from mongokey._support.portable import Portable
@@ -22,14 +23,15 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.deadline import Deadline
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth_oidc import OIDCCallbackContext, OIDCCallbackResult, OIDCIdPInfo
 
 # auth.md, "OIDC Callback": the version of what callbacks get and give.
 VERSION = 1
 # auth.md: one minute where timeoutMS does not say otherwise; five for a person, always.
-MACHINE_TIMEOUT_S = 60.0
-HUMAN_TIMEOUT_S = 300.0
+MACHINE_TIMEOUT = Timeout(60_000_000_000)
+HUMAN_TIMEOUT = Timeout(300_000_000_000)
 
 # auth.md, "ALLOWED_HOSTS".
 DEFAULT_ALLOWED_HOSTS = (
@@ -69,11 +71,12 @@ class Provider:
             self.name = f"{option} ({type(self.source).__qualname__})"
         self.allowed_hosts: Sequence[str] = properties.get("ALLOWED_HOSTS", DEFAULT_ALLOWED_HOSTS)
 
-    def timeout_s(self, within_s: float | None) -> float:
-        """How long a call may take; `within_s` is what timeoutMS leaves, None without one."""
+    def deadline(self, login: Deadline | None) -> Deadline:
+        """By when a call that begins now has to be done; `login` is the deadline of a login that
+        timeoutMS bounds, None without one."""
         if self.human:
-            return HUMAN_TIMEOUT_S
-        return MACHINE_TIMEOUT_S if within_s is None else within_s
+            return HUMAN_TIMEOUT.start()
+        return MACHINE_TIMEOUT.start() if login is None else login
 
     def check_host(self, host: str) -> None:
         """Raise ConfigurationError if a person's token must not go to `host`."""
@@ -141,11 +144,12 @@ class Provider:
             return Failure(LoginTimeout, f"{raised} (it had {timeout_s:.1f} s)", error)
         return Failure(AuthenticationFailed, raised, error)
 
-    def too_late(self, waited_s: float) -> Failure:
-        """What to say of a call that was waited for in vain."""
+    def too_late(self, deadline: Deadline) -> Failure:
+        """What to say of a call that was waited for in vain until then."""
+        waited_s = (deadline.at_ns - deadline.began_ns) / 1e9
+        option = "" if deadline.timeout.option is None else f" ({deadline.timeout})"
         return Failure(
-            LoginTimeout,
-            f"{self.name} gave no access token within {waited_s:.1f} s",
+            LoginTimeout, f"{self.name} gave no access token within {waited_s:.1f} s{option}"
         )
 
     def __repr__(self) -> str:

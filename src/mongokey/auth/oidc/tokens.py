@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 
 from mongokey._support.clock import monotonic_ns
+from mongokey._support.deadline import earliest
 from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.single_flight import Flight, SingleFlight
@@ -21,6 +22,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.deadline import Deadline
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth_oidc import OIDCCallbackResult, OIDCIdPInfo
     from mongokey.diagnostics import Diagnosis
@@ -85,12 +87,12 @@ class Failure:
 
 
 class _Call:
-    """One call; `ends_ns` is the monotonic time by which it has to be done."""
+    """One call; `deadline` is by when it has to be done."""
 
-    __slots__ = ("ends_ns", "number")
+    __slots__ = ("deadline", "number")
 
-    def __init__(self, ends_ns: int) -> None:
-        self.ends_ns = ends_ns
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
         self.number = 0  # until it is made
 
 
@@ -155,10 +157,10 @@ class TokenStore:
         ask: Ask,
         *,
         since: int,
-        timeout_s: float,
-        within_s: float | None,
+        whole: Deadline,
+        deadline: Deadline | None,
         what: str,
-        too_late: Callable[[float], Failure],
+        too_late: Callable[[Deadline], Failure],
         keep: Keep | None = None,
         cancelled: Callable[[], bool] = never,
     ) -> Token | Failure:
@@ -166,10 +168,10 @@ class TokenStore:
 
         A call that began after call `since` did is not made again to fail again: its failure, or
         the token that a server refused meanwhile, is the answer. `ask` runs in a thread of its own
-        and has `timeout_s`; a call that takes longer counts as gone, and `too_late` (given the
-        seconds waited) says so. `keep` takes in what else a call gave, under the store's lock.
-        `within_s` bounds this wait further; it raises `Cancelled` when `cancelled()` is true.
-        `what` names the thread.
+        and has until `whole`, more by the pause between two calls; one that takes longer counts as
+        gone, and `too_late`, given the deadline that passed, says so. `keep` takes in what else a
+        call gave, under the store's lock. `deadline` bounds this wait further; it raises
+        `Cancelled` when `cancelled()` is true. `what` names the thread.
         """
         while True:
             known = self._known(since)
@@ -177,7 +179,7 @@ class TokenStore:
                 return known
             now = monotonic_ns()
             pause_ns = self._pause_ns(now)
-            call = _Call(now + pause_ns + int(timeout_s * 1e9))
+            call = _Call(whole.extended(pause_ns))
             flight, own = self._flights.join(_SHARED, call)
             if own:
                 known = self._known(since)
@@ -189,18 +191,17 @@ class TokenStore:
                 call = flight.owner
                 # Past its time; or this very thread is about to begin it, and a signal handler came
                 # in between.
-                if call.ends_ns <= now or flight.own:
+                if call.deadline.passed(now) or flight.own:
                     self._flights.abandon(_SHARED, call)
                     continue
-            ends_ns = call.ends_ns
-            if within_s is not None:
-                ends_ns = min(ends_ns, now + int(within_s * 1e9))
+            first = earliest(deadline, call.deadline)
+            assert first is not None
             try:
-                if not flight.wait(max(1, ends_ns), cancelled):
+                if not flight.wait(first, cancelled):
                     outcome: Token | Failure = flight.result()
                     return outcome
             except TimeoutError:
-                return too_late((monotonic_ns() - now) / 1e9)
+                return too_late(first)
             # Nobody makes the call, as whoever began it found that there is a token.
             flight.give_up()
 
