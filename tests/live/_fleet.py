@@ -29,7 +29,7 @@ def drivers(names: str) -> pytest.MarkDecorator:
 #: The drivers that are tested against a fleet. PyMongo is the measure for the tests themselves:
 #: `MONGOKEY_FLEET_DRIVERS=pymongo,mongokey` lets both go through them.
 DRIVERS = drivers("mongokey")
-#: What mongokey cannot do before load balancers and overload retries have landed.
+#: What mongokey cannot do before load balancers have landed.
 SOON = drivers("pymongo")
 _numbers = itertools.count(1000)
 

@@ -295,3 +295,35 @@ def test_many_threads_find_a_new_primary_together(made: Deployment) -> None:
     assert [each for each in results if isinstance(each, BaseException)] == []
     assert client.fleet.together.count_documents({}) == 64
     assert fleet.member(2)["accepted"] <= 50 + 4
+
+
+@DRIVERS
+def test_clients_come_and_go_while_primaries_do(made: Deployment, driver: str) -> None:
+    if driver == "pymongo":
+        pytest.skip("PyMongo sends writes in a step-down that it cannot send again")
+    fleet = made.fleet(election_ms=100)
+    before = threading.active_count(), sockets()
+    ends = time.monotonic() + 3
+
+    def work() -> int:
+        clients = 0
+        while time.monotonic() < ends:
+            with made.module.MongoClient(fleet.uri(), replicaSet="fleet") as client:
+                client.fleet.churn.insert_one({})
+                secondary = made.preferences.SecondaryPreferred()
+                client.get_database("fleet", read_preference=secondary).churn.find_one()
+            clients += 1
+        return clients
+
+    def change() -> None:
+        while time.monotonic() < ends:
+            time.sleep(0.4)
+            assert fleet.wait_for(lambda: fleet.primary is not None)
+            fleet.step_down()
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    results = outcomes(8, work)
+    changer.join()
+    assert all(isinstance(each, int) and each > 0 for each in results), results
+    assert settles(made, before)
