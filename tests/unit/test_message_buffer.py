@@ -110,9 +110,19 @@ def test_a_stream_of_replies_that_answers_something_else_is_refused() -> None:
     exchange, request_id = asked(exhaust=True)
     exchange.receive(reply_to(request_id, {"n": 0}, own_id=100, flags=wire.MORE_TO_COME))
     assert exchange.reply() == {"n": 0}
-    exchange.receive(reply_to(request_id, {"n": 1}, own_id=101))
-    with pytest.raises(ProtocolError, match="answers request"):
+    exchange.receive(reply_to(99, {"n": 1}, own_id=101))
+    with pytest.raises(ProtocolError, match="answers request 99, not request 100"):
         exchange.reply()
+
+
+def test_a_stream_of_replies_may_answer_the_request_each_time() -> None:
+    """SecantusDB's does."""
+    exchange, request_id = asked(exhaust=True)
+    for number in range(3):
+        flags = wire.MORE_TO_COME if number < 2 else 0
+        exchange.receive(reply_to(request_id, {"n": number}, own_id=100 + number, flags=flags))
+        assert exchange.reply() == {"n": number}
+    assert not exchange.awaits_reply
 
 
 def test_a_stream_of_replies_that_nobody_allowed_is_refused() -> None:

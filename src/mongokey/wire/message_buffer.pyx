@@ -227,6 +227,7 @@ cdef class MessageExchange(MessageBuffer):
     """Commands and replies of one connection, as documents and bytes: moved by whoever uses it."""
 
     cdef bint receiving                     # a reply was begun and not yet taken
+    cdef int32_t asked_id                   # of the request, that a stream of replies began with
 
     def request(self, str database not None, command, *, bint exhaust=False, bint silent=False):
         """The bytes of a message with `command`, for which a reply is then awaited."""
@@ -240,6 +241,7 @@ cdef class MessageExchange(MessageBuffer):
         finally:
             # It may hold a password or a token, and the buffer is kept.
             mk_buffer_wipe(&self.out)
+        self.asked_id = self.request_id
         self.sent()
         return message
 
@@ -273,6 +275,12 @@ cdef class MessageExchange(MessageBuffer):
         if self.missing_bytes:
             raise InvalidOperation(f"{self.peer}: the reply is not whole yet")
         self.receiving = False
+        if self.flags & MK_EXHAUST_ALLOWED and (
+            mk_load_i32(self.incoming.data + 8) == self.asked_id
+        ):
+            # OP_MSG, "moreToCome": a reply of a stream answers the one before. Some servers let
+            # all answer the request; they are understood as by drivers that do not look.
+            self.request_id = self.asked_id
         self.end_reply()
         return self.read_body()
 
