@@ -19,6 +19,10 @@
 #include "mongokey/clock.h"
 
 #ifdef _WIN32
+/* How many sockets select takes; Winsock's own number is 64, and one thread watches all servers. */
+#ifndef FD_SETSIZE
+#define FD_SETSIZE 1024
+#endif
 #include <ws2tcpip.h>
 #include <mstcpip.h>
 typedef SOCKET mk_socket;

@@ -312,7 +312,7 @@ def test_heartbeats_are_published() -> None:
         ("started", True),
         ("failed", SECOND, True, NetworkTimeout),
         ("started", False),
-        ("failed", 0, False, StepCancelled),
+        ("failed", 0, False, AutoReconnect),
     ]
 
 

@@ -203,7 +203,8 @@ class StepLoop:
         if task.sleeping:
             task.disconnect()
             return
-        self._go_on(task, StepCancelled("the check was given up"))
+        words = "given up, as the connection of an operation to the same server broke"
+        self._go_on(task, StepCancelled(words))
 
     def _end(self, task: Task) -> None:
         serving, task.serving = task.serving, None
