@@ -249,7 +249,9 @@ def test_connections_of_one_client_resume_each_other_s_sessions(
         # The login holds on a resumed connection: the ticket has the certificate's identity.
         assert len(logins) == 6
         context = client._tls._context
-        assert (context.full_handshakes, context.resumed_handshakes) == (1, 5)
+        # With those of the monitor, whose first one may be under way when another begins.
+        assert context.full_handshakes <= 2
+        assert context.full_handshakes + context.resumed_handshakes >= 7
 
 
 # What is refused, and how
@@ -309,10 +311,13 @@ def test_x509_without_a_client_certificate(
 ) -> None:
     given = options(deployment, tlsCertificateKeyFile=None, authMechanism="MONGODB-X509")
     with SecantusServer() as plain:
-        for where, how in ((server, given), (plain, {"authMechanism": "MONGODB-X509"})):
-            error = refused(where, **how)
-            assert isinstance(error, ConfigurationError)
-            assert "give tlsCertificateKeyFile" in str(error)
+        # This server's TLS refuses already the monitor.
+        error = refused(server, **given)
+        assert isinstance(error, TLSError)
+        assert "give it as tlsCertificateKeyFile" in str(error)
+        error = refused(plain, authMechanism="MONGODB-X509")
+        assert isinstance(error, ConfigurationError)
+        assert "give tlsCertificateKeyFile" in str(error)
 
 
 def test_a_client_certificate_of_an_authority_that_the_server_does_not_know(
