@@ -34,7 +34,7 @@ def slowly(seconds: float) -> Any:
 
 @pytest.mark.parametrize("members", [1, 3])
 def test_a_login_longer_than_the_selection_succeeds(members: int) -> None:
-    on = {"find": FOUND, "saslContinue": slowly(0.8)}
+    on = {"find": FOUND, "saslContinue": slowly(1.6)}
     others = [ScriptedServer(hello=secondary()) for _ in range(members - 1)]
     with ScriptedServer(hello=primary(), login=Login(), on=on) as server:
         for each in others:
@@ -43,7 +43,7 @@ def test_a_login_longer_than_the_selection_succeeds(members: int) -> None:
         server.hello = primary(hosts=hosts)
         for each in others:
             each.hello = secondary(hosts=hosts)
-        options = {"username": "user", "password": "pencil", "serverSelectionTimeoutMS": 300}
+        options = {"username": "user", "password": "pencil", "serverSelectionTimeoutMS": 1000}
         with MongoClient(hosts, **options) as client:
             assert client["x"]["y"].find_one() == {"_id": 1}
             assert (server.used, server.logins) == (1, 1)
@@ -52,9 +52,9 @@ def test_a_login_longer_than_the_selection_succeeds(members: int) -> None:
 
 
 def test_threads_that_wait_for_a_long_login_wait_for_one() -> None:
-    on = {"find": FOUND, "saslContinue": slowly(1.0)}
+    on = {"find": FOUND, "saslContinue": slowly(1.6)}
     with ScriptedServer(hello=primary(), login=Login(), on=on) as server:
-        with MongoClient(server.uri(serverSelectionTimeoutMS=300)) as client:
+        with MongoClient(server.uri(serverSelectionTimeoutMS=1000)) as client:
             found = outcomes(20, client["x"]["y"].find_one)
             assert all(each == {"_id": 1} for each in found)
             assert server.logins <= 6  # maxConnecting, and the next two perhaps
