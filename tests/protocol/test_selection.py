@@ -135,7 +135,9 @@ def test_an_arbiter_is_not_logged_in_to() -> None:
         assert server.logins == 0
 
 
-@pytest.mark.parametrize(("hello", "words"), [(too_old(), "requires at least"), (too_new(), "only supports up to")])
+@pytest.mark.parametrize(
+    ("hello", "words"), [(too_old(), "requires at least"), (too_new(), "only supports up to")]
+)
 def test_servers_of_another_age_are_a_configuration_error(hello: Any, words: str) -> None:
     with ScriptedServer(hello=hello) as server, MongoClient(seeds(server)) as client:
         with pytest.raises(ConfigurationError, match=words) as caught:

@@ -555,6 +555,30 @@ def test_an_error_of_a_server_that_is_gone_changes_nothing() -> None:
     assert deployment.topology.primary() == A
 
 
+def test_who_needs_one_server_waits_for_it_and_no_other() -> None:
+    made = replica_set(timeout=0.2)
+    pool = made.topology.pool(B)
+    assert pool is not None
+    made.topology.wait_for_server(pool)  # at once: it is ready
+    made.servers["b"] = AutoReconnect("b:2: gone")
+    made.say(B, AutoReconnect("b:2: gone"))
+    with pytest.raises(ServerSelectionTimeoutError) as caught:
+        made.topology.wait_for_server(pool)
+    assert "b:2, which has the cursor" in str(caught.value)
+    assert "gone" in str(caught.value)
+    assert set(caught.value.errors) == {B}
+    assert B in made.monitors.requested
+    made.servers["b"] = [AutoReconnect("b:2: gone"), secondary(hosts=HOSTS, me="b:2")]
+    threading.Timer(0.05, made.topology.monitors.request_check, (B,)).start()
+    made.topology.wait_for_server(pool)
+    assert not pool.paused
+    # One that is gone for good is not waited for: the pool says why.
+    made.say(B, AutoReconnect("b:2: gone"))
+    made.say(A, primary(hosts=["a:1", "c:3"], me="a:1"))
+    made.topology.wait_for_server(pool)
+    assert made.topology.pool(B) is None
+
+
 def test_which_servers_another_attempt_avoids() -> None:
     overloaded = AutoReconnect("busy")
     overloaded._add_error_label("SystemOverloadedError")

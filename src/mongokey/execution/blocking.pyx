@@ -81,6 +81,9 @@ cdef class BlockingExecutor(Executor):
                             if execution.background:
                                 connection = execution.server.borrow(wait_s)
                             else:
+                                if execution.server.paused and execution.cursor is not None:
+                                    # No other server has the cursor.
+                                    self.topology.wait_for_server(execution.server)
                                 connection = execution.server.checkout()
                             execution.checked_out(connection, monotonic_ns())
                         elif step == EXCHANGE:

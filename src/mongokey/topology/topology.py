@@ -510,16 +510,40 @@ class Topology:
                 if deadline.passed():
                     raise self._nothing_found(criteria)
                 if waiting:
-                    if self._monitors is not None:
-                        for address in self._pools:
-                            self._monitors.request_check(address)
-                    if self._changed is None:
-                        self._changed = threading.Condition(self._lock)
-                    self._changed.wait(deadline.left_s)
+                    self._wait_for_checks(self._pools, deadline)
                     continue
             # Once, and without the lock, as a log handler may use the client.
             waiting = True
             self._publisher.selection_waiting(*shown, self._description, deadline.left_ns())
+
+    def wait_for_server(self, pool: Pool) -> None:
+        """Wait until connections of `pool` may be had, at most `serverSelectionTimeoutMS`: nobody
+        but its server has what is asked for. Raises `ServerSelectionTimeoutError` then."""
+        address = pool.address
+        deadline = self._selection_timeout.start()
+        with self._lock:
+            while pool.paused and self._pools.get(address) is pool and not self._closed:
+                if deadline.passed():
+                    server = self._description.get(address) or ServerDescription(address)
+                    error = server.error
+                    told = self._state_of(server) or "no answer yet"
+                    failed = ServerSelectionTimeoutError(
+                        f"{format_address(address)}, which has the cursor, could not be used "
+                        f"within {self._selection_timeout}: {told}",
+                        errors={} if error is None else {address: error},
+                    )
+                    failed.diagnoses = _diagnoses_of(() if error is None else (error,))
+                    raise failed
+                self._wait_for_checks((address,), deadline)
+
+    def _wait_for_checks(self, addresses: Iterable[AddressLike], deadline: Deadline) -> None:
+        """Wait for a change, having these servers checked; the caller holds the lock."""
+        if self._monitors is not None:
+            for address in addresses:
+                self._monitors.request_check(address)
+        if self._changed is None:
+            self._changed = threading.Condition(self._lock)
+        self._changed.wait(deadline.left_s)
 
     def _choose(
         self, criteria: ServerCriteria | None, deprioritized: Collection[AddressLike]
