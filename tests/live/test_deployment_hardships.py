@@ -16,24 +16,13 @@ from typing import Any
 
 import pytest
 
-from tests.live._fleet import DRIVERS, Deployment, addresses, counts, discovered
+from tests.live._fleet import DRIVERS, Deployment, addresses, counts, discovered, sockets
 from tests.live.test_fork import in_child
 from tests.servers.certificates import Authority
 from tests.threads import outcomes
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def sockets() -> int:
-    """How many sockets this process has."""
-    count = 0
-    for each in Path("/proc/self/fd").iterdir():
-        try:
-            count += os.readlink(each).startswith("socket:")
-        except FileNotFoundError:  # the one that lists the folder
-            continue
-    return count
 
 
 def settles(made: Deployment, before: tuple[int, int]) -> bool:

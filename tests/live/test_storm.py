@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.live._fleet import DRIVERS
+from tests.live._fleet import DRIVERS, sockets
 from tests.live._storm import Application, Faults
 from tests.servers.certificates import Authority
 from tests.servers.fleet import Fleet
@@ -35,17 +35,6 @@ OPTIONS = {
     "heartbeatFrequencyMS": 500,
     "serverSelectionTimeoutMS": 15_000,
 }
-
-
-def sockets() -> int:
-    """How many sockets this process has."""
-    count = 0
-    for each in Path("/proc/self/fd").iterdir():
-        try:
-            count += os.readlink(each).startswith("socket:")
-        except FileNotFoundError:  # the one that lists the folder
-            continue
-    return count
 
 
 def weather(driver: str, fleet: Fleet, user: str | None, **options: Any) -> None:

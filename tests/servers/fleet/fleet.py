@@ -15,12 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from tests.servers.child import wait_or_kill
 from tests.servers.managed_server import ManagedServer
-from tests.servers.secantus import SecantusServer, User
+
+if TYPE_CHECKING:
+    from tests.servers.secantus import SecantusServer, User
 
 ROOT = Path(__file__).resolve().parents[3]
 HOST = "127.0.0.1"
@@ -72,6 +74,8 @@ class Fleet(ManagedServer):
         self._lock = threading.Lock()
 
     def start(self) -> Fleet:
+        if sys.platform == "win32":
+            _missing("the fleet holds ports as Windows does not let it")
         # The process must not outlive `stop`, so the file is closed there and not by a `with`.
         self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -201,6 +205,8 @@ class Fleet(ManagedServer):
 
     def black_hole(self, member: int) -> None:
         """Let attempts to connect to a member hang, and nothing be answered."""
+        if sys.platform != "linux":
+            _missing("a full queue of connections lets attempts hang on Linux alone")
         self.do("black_hole", member=member)
 
     def resume(self, member: int) -> None:
@@ -307,3 +313,10 @@ class Fleet(ManagedServer):
             )
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def _missing(reason: str) -> None:
+    # Late: the fleet's own process, which imports this package too, needs no pytest.
+    from tests.servers.needs import missing
+
+    missing(reason)
