@@ -289,7 +289,8 @@ def test_a_silent_kdc_holds_up_one_login_for_its_deadline_and_no_other_thread(
     assert isinstance(error, LoginTimeout)
     assert error.timeout
     assert words(error)[0] == "KRB-KDC-UNREACHABLE, likely"
-    assert "asking Kerberos for a ticket for mongodb@localhost timed out after 0." in str(error)
+    assert "s of asking Kerberos for a ticket for mongodb@localhost (" in str(error)
+    assert "timed out after 0." in str(error)
     # The calls themselves go on for half a minute and more.
     assert took < 10
     assert worst[0] < 5
