@@ -29,7 +29,7 @@ CHAPTERS: dict[str, dict[str, str]] = {
     "which-servers": {
         "replicaSet": "the name that the set must have",
         "directConnection": "talk to exactly this server, whatever its role",
-        "loadBalanced": "the host is a load balancer (not supported yet)",
+        "loadBalanced": "the host is a load balancer: connections carry its service's id",
         "srvServiceName": "the service's name in the SRV records",
         "srvMaxHosts": "take so many of the hosts, chosen at random; 0 takes all",
         "srvAllowedHostsSuffix": "hosts must be under this domain, instead of the string's own",

@@ -8,6 +8,7 @@ from mongokey.auth import (
     build_credential,
 )
 from mongokey.auth.login import login, reauthenticate
+from mongokey.bson.objectid import ObjectId
 from mongokey.errors import ConfigurationError, NotPrimaryError, OperationFailure
 from tests.logins import drive
 from tests.servers.login_server import FAILED, LoginServer
@@ -121,11 +122,19 @@ def test_arbiters_know_no_users():
     assert result.hello.is_arbiter
 
 
+def test_a_server_that_is_not_behind_a_load_balancer_is_refused():
+    for given in ({}, {"serviceId": "not an id"}):
+        server = LoginServer(USERS, hello=given)
+        with pytest.raises(ConfigurationError, match="the server does not support this mode"):
+            log_in(build_credential(None, "both", "pw"), server, load_balanced=True)
+        assert len(server.seen) == 1, "no login"
+
+
 def test_load_balanced_and_stable_api_say_hello():
     class Api:
         version, strict, deprecation_errors = "1", True, None
 
-    server = LoginServer(USERS)
+    server = LoginServer(USERS, hello={"serviceId": ObjectId()})
     log_in(build_credential(None, "both", "pw"), server, load_balanced=True, server_api=Api())
     hello = server.seen[0][1]
     assert next(iter(hello)) == "hello"

@@ -172,6 +172,12 @@ def greet(
     if not answer.get("ok"):
         _refuse_hello(answer, credential, address)
     hello = HelloReply(answer)
+    if load_balanced and hello.service_id is None:
+        raise ConfigurationError(
+            "Driver attempted to initialize in load balancing mode, but the server does not "
+            f"support this mode: {format_address(address)} is no load balancer, or what is behind "
+            "it was not told that there is one; remove loadBalanced=true"
+        )
     reply = hello.speculative_authenticate if began else None
     # Imitations of MongoDB send an empty answer, or only that it is ok, or an error.
     if reply is not None and (not reply or not reply.get("ok", True) or tuple(reply) == ("ok",)):

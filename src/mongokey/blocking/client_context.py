@@ -16,7 +16,6 @@ from mongokey._support.lazy import imported_once, late_imports
 from mongokey.commands.housekeeping import kill_pending_cursors
 from mongokey.errors import InvalidOperation
 from mongokey.events.publisher import Publisher
-from mongokey.options.without_effect import check_effects
 from mongokey.pool.pool import Pool
 from mongokey.topology.topology import Topology
 
@@ -88,7 +87,6 @@ class ClientContext:
     def resolve_srv(self) -> tuple[Sequence[AddressLike], str | None]:
         """Ask DNS, which was put off until the first operation: (seeds, replica set's name)."""
         self.options = self.options.resolved()
-        check_effects(self.options.options)  # a TXT record may have said loadBalanced
         return self.options.hosts, self.options.replica_set_name
 
     def settings(self) -> ConnectionSettings:
@@ -118,6 +116,7 @@ class ClientContext:
             socket_timeout=Timeout.from_seconds(pool_options.socket_timeout, "socketTimeoutMS"),
             tls=tls,
             server_api=pool_options.server_api,
+            load_balanced=bool(self.options.load_balanced),
             timeout=Timeout.from_seconds(self.options.timeout, "timeoutMS"),
         )
         if self._closed:

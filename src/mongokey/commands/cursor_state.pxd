@@ -18,6 +18,7 @@ cdef class CursorState:
     cdef Py_ssize_t index, size
     # The cursor on the server.
     cdef ServerCursor server_cursor         # None: none, or exhausted
+    cdef ServerCursor broken                # pinned, after a getMore that failed: to be closed
     cdef object server                      # the Pool of the server that was asked, or None
     cdef bint started                       # the first command was sent
     cdef bint closed

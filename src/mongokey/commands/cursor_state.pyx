@@ -30,7 +30,7 @@ cdef class CursorState:
 
     def __del__(self):
         # A destructor may run anywhere, so it does no I/O.
-        if self.server_cursor is not None:
+        if self.server_cursor is not None or self.broken is not None:
             self.defer_kill()
 
     @property
@@ -91,7 +91,11 @@ cdef class CursorState:
             # A tailable cursor may be gone since its collection is empty: that is its end.
             return self.tailable and isinstance(error, CursorNotFound)
         # What became of the batch is not known, so the cursor cannot go on.
-        self.defer_kill()
+        if cursor.pinned:
+            # load-balancers: it keeps its connection until it is closed.
+            self.server_cursor, self.broken = None, cursor
+        else:
+            self.defer_kill()
         return False
 
     cdef int drop_batch(self) except -1:
@@ -124,12 +128,16 @@ cdef class CursorState:
             session, cursor.session = cursor.session, None
             if session is not None:
                 self.executor.sessions.give_back(session)
+            cursor.unpin()
         return 0
 
     cdef ServerCursor release(self):
         cdef ServerCursor cursor = self.server_cursor
         if cursor is None:
-            return None
+            cursor, self.broken = self.broken, None
+            if cursor is None:
+                return None
+            self.server_cursor = cursor
         # A forked child leaves the parent its cursors.
         if cursor.id == 0 or cursor.forks != self.executor.sessions.forks:
             self._forget()

@@ -74,28 +74,36 @@ cdef int kill(
         Namespace(cursor.namespace.database),
         {"killCursors": cursor.namespace.collection, "cursors": [cursor.id]},
     )
-    cdef int outcome = tell(executor, command, cursor, None, deadline, wait_s)
+    cdef int outcome
+    if cursor.pinned and (cursor.connection is None or cursor.connection.stream.closed):
+        # load-balancers: no other connection leads to its server for sure.
+        outcome = ANSWERED
+    else:
+        outcome = tell(executor, command, cursor, None, deadline, wait_s)
+    if cursor.pinned:
+        outcome = ANSWERED  # it goes back whatever came of it
     if outcome == ANSWERED:
-        give_session_back(executor, cursor)
+        let_go(executor, cursor)
     return outcome
 
 
-cdef int give_session_back(BlockingExecutor executor, ServerCursor cursor) except -1:
+cdef int let_go(BlockingExecutor executor, ServerCursor cursor) except -1:
+    """Give back its session, and the connection that it is pinned to."""
     session, cursor.session = cursor.session, None
     if session is not None:
         executor.sessions.give_back(session)
-    return 0
+    return cursor.unpin()
 
 
 def close_cursor(BlockingExecutor executor not None, ServerCursor cursor not None):
     """Have the server forget a cursor now, within `MESSAGE`; later, beside the program, if no
     connection is idle. A failure is not worth an error: cursors time out."""
     if executor.closed:
-        return
-    if kill(executor, cursor, MESSAGE.start(), 0) == NOT_SENT:
+        cursor.unpin()
+    elif kill(executor, cursor, MESSAGE.start(), 0) == NOT_SENT:
         executor.pending.defer(cursor)
     else:
-        give_session_back(executor, cursor)
+        let_go(executor, cursor)
 
 
 def kill_pending_cursors(BlockingExecutor executor not None):
@@ -147,7 +155,7 @@ cdef int kill_one(
     if cursor.failures < MOST_FAILURES and now - cursor.killing_since_ns < CURSOR_NS:
         executor.pending.postponed.append(cursor)
     else:
-        give_session_back(executor, cursor)
+        let_go(executor, cursor)
     return 0
 
 

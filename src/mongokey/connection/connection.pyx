@@ -12,11 +12,14 @@ from mongokey._support.deadline cimport Deadline
 from mongokey.transport.stream cimport Stream, expect_message
 from mongokey.wire.message_buffer cimport MessageBuffer
 
+from mongokey.handshake.reply import LOAD_BALANCER
 from mongokey.errors import AutoReconnect, PoolClearedError, ProtocolError
 
 # The limits that hold until the server's hello gives its own (wire protocol specification).
 cdef int DEFAULT_MAX_BSON = 16 * 1024 * 1024
 cdef int DEFAULT_MAX_BATCH = 100000
+
+cdef int64_t NEVER_NS = <int64_t>0x7FFF_FFFF_FFFF_FFFF
 
 
 cdef class Connection(MessageBuffer):
@@ -45,6 +48,10 @@ cdef class Connection(MessageBuffer):
         self.session_timeout_ns = <int64_t>(minutes or 0) * 60_000_000_000
         self.is_member = hello.is_replica_set_member or hello.is_ghost
         clustered = hello.is_replica_set_member or hello.is_mongos
+        if hello.service_id is not None and hello.server_type == LOAD_BALANCER:
+            # load-balancers, "Driver Sessions": always, and they are never too old.
+            clustered = self.supports_sessions = True
+            self.session_timeout_ns = NEVER_NS
         self.supports_cluster_time = clustered
         self.supports_retryable_writes = clustered and self.supports_sessions
 

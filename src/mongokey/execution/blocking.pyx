@@ -18,6 +18,7 @@ from mongokey.execution.execution cimport (
     EXCHANGE,
     SELECT_SERVER,
     SLEEP,
+    TAKE_PINNED,
     Execution,
     Executor,
 )
@@ -107,6 +108,9 @@ cdef class BlockingExecutor(Executor):
                         elif step == SLEEP:
                             back_off(execution)
                             execution.slept()
+                        elif step == TAKE_PINNED:
+                            connection = execution.pinned_connection()
+                            execution.checked_out(connection, monotonic_ns())
                         else:  # SEND_ONLY
                             execution.connection.send(execution.deadline)
                             execution.sent_only()

@@ -1,6 +1,7 @@
 # Cursors that are open on servers, and those among them that nobody here will ask any more.
 from libc.stdint cimport int64_t, uint64_t
 
+from mongokey.connection.connection cimport Connection
 from mongokey.execution.operation cimport Namespace
 from mongokey.pool.pool cimport Pool
 from mongokey.sessions.server_session cimport ServerSession
@@ -14,9 +15,19 @@ cdef class ServerCursor:
     cdef Pool server
     cdef uint64_t forks                     # of the session pool when it was opened
     cdef bint sent                          # its latest command may have reached the server
+    # Behind a load balancer its commands go on the connection that opened it, which goes back to
+    # the pool when the cursor is done with. None: not pinned, or a command uses it.
+    cdef Connection connection
+    cdef readonly bint pinned
     # Attempts to have it killed: since when (monotonic ns, 0: none yet), and how many failed.
     cdef int64_t killing_since_ns
     cdef int failures
+
+    # Have it keep `connection`, which was checked out; and give that back, if it has one.
+    cdef int pin(self, Connection connection) except -1
+    cdef int unpin(self) except -1
+    # The connection that it is pinned to, for one command.
+    cdef Connection take_connection(self)
 
 
 cdef class CursorBatch:

@@ -10,9 +10,12 @@ from _thread import RLock
 cimport cython
 from libc.stdint cimport int64_t
 
+from mongokey.connection.connection cimport Connection
 from mongokey.execution.operation cimport Namespace
 from mongokey.pool.pool cimport Pool
 from mongokey.sessions.server_session cimport ServerSession
+
+from mongokey.errors import InvalidOperation
 
 
 @cython.final
@@ -30,6 +33,29 @@ cdef class ServerCursor:
         self.id = cursor_id
         self.session = session
         self.server = server
+
+    cdef int pin(self, Connection connection) except -1:
+        self.connection = connection
+        self.pinned = True
+        return self.server.pin(connection)
+
+    cdef int unpin(self) except -1:
+        cdef Connection connection = self.connection
+        if connection is not None:
+            self.connection = None
+            self.pinned = False
+            self.server.unpin(connection)
+        return 0
+
+    cdef Connection take_connection(self):
+        cdef Connection connection = self.connection
+        if connection is None:
+            raise InvalidOperation(
+                "the connection that this cursor is pinned to is in use at this moment: behind a "
+                "load balancer a cursor is for one user at a time"
+            )
+        self.connection = None
+        return connection
 
 
 @cython.final
@@ -62,7 +88,9 @@ cdef class PendingCursors:
         return 0
 
     cdef int defer(self, ServerCursor cursor) except -1:
-        if not self.closed:
+        if self.closed:
+            cursor.unpin()
+        else:
             self.deferred.append(cursor)
             if self.maintenance is not None:
                 self.maintenance.wake()
@@ -73,6 +101,8 @@ cdef class PendingCursors:
 
     def close(self):
         """Drop all cursors, without a word to their servers, and those that are deferred later."""
+        cdef ServerCursor cursor
         self.closed = True
-        self.deferred = []
-        self.postponed = []
+        dropped, self.deferred, self.postponed = self.deferred + self.postponed, [], []
+        for cursor in dropped:
+            cursor.unpin()

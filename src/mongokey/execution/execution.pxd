@@ -5,6 +5,7 @@
 #   SELECT_SERVER   -> selected          EXCHANGE       -> received
 #   CHECK_OUT       -> checked_out       SEND_ONLY      -> sent_only
 #   AUTHENTICATE    -> authenticated     SLEEP          -> slept
+#   TAKE_PINNED     -> checked_out
 #   DONE            the result is there
 #
 # or `failed`, whatever it was doing; at the end, in any case, `end`.
@@ -31,6 +32,7 @@ cdef enum:
     SEND_ONLY                               # send it; no reply will come
     AUTHENTICATE                            # log in on `connection` once more
     SLEEP                                   # for `backoff_ns`, as the server is overloaded
+    TAKE_PINNED                             # as CHECK_OUT, but it is `pinned_connection`
     DONE
 
 
@@ -99,6 +101,8 @@ cdef class Execution:
     cpdef int slept(self) except -1
     # None to go on with `advance`; otherwise what is to be raised: `error` itself, or another one.
     cpdef object failed(self, object error)
+    # The connection that the cursor is pinned to.
+    cdef Connection pinned_connection(self)
     cpdef int end(self) except -1
 
     cdef int _begin_attempt(self) except -1

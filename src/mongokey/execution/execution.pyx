@@ -77,7 +77,16 @@ def random_jitter():
 MOST_RETRIES = 1_000_000
 
 # The steps by name, for runners and tests in Python: `STEPS[execution.advance()]`.
-STEPS = ("select server", "check out", "exchange", "send only", "authenticate", "sleep", "done")
+STEPS = (
+    "select server",
+    "check out",
+    "exchange",
+    "send only",
+    "authenticate",
+    "sleep",
+    "take pinned",
+    "done",
+)
 
 # What an execution on idle connections results in when there was none.
 NO_IDLE_CONNECTION = object()
@@ -224,6 +233,8 @@ cdef class Execution:
         if self.state == FINISHED:
             return DONE
         if self.state == HAS_SERVER:
+            if self.cursor is not None and self.cursor.pinned:
+                return TAKE_PINNED
             return CHECK_OUT
         if self.state == AWAITS_LOGIN:
             return AUTHENTICATE
@@ -258,6 +269,11 @@ cdef class Execution:
         self.now_ns = now_ns
         self.state = HAS_CONNECTION
         return 0
+
+    cdef Connection pinned_connection(self):
+        if self.state != HAS_SERVER or self.cursor is None:
+            raise out_of_turn("pinned_connection")
+        return self.cursor.take_connection()
 
     cpdef int authenticated(self) except -1:
         """The connection is logged in once more: the message is to be sent once more, whatever the
@@ -328,7 +344,11 @@ cdef class Execution:
             self._tell_failed(error)
         if self.background:
             # A connection that was dead before says nothing about the others.
-            if isinstance(error, AutoReconnect) and not isinstance(error, NetworkTimeout):
+            if (
+                isinstance(error, AutoReconnect)
+                and not isinstance(error, NetworkTimeout)
+                and not (self.cursor is not None and self.cursor.pinned)
+            ):
                 self.first_error = error
                 self.sent = False
                 self.state = HAS_SERVER
@@ -624,6 +644,9 @@ cdef class Execution:
             self.server,
         )
         cursor.forks = self.executor.sessions.forks
+        if self.server.load_balanced and not self.connection.stream.closed:
+            cursor.pin(self.connection)
+            self.connection = None
         self.session = None
         self.executor.pending.prepare()
         return cursor
@@ -642,7 +665,11 @@ cdef class Execution:
         if connection.stream.closed and self.session is not None:
             # driver-sessions: the server may still be at the command.
             self.session.dirty = True
-        if self.background:
+        if self.cursor is not None and self.cursor.pinned:
+            self.cursor.connection = connection
+            if self.cursor.id == 0:
+                self.cursor.unpin()
+        elif self.background:
             self.server.give_back(connection)
         else:
             self.server.checkin(connection)

@@ -11,6 +11,7 @@ from libc.stdint cimport int32_t
 
 from mongokey._support.address import parse_address
 from mongokey._version import __version__
+from mongokey.bson.objectid import ObjectId
 from mongokey.errors import ConfigurationError, ProtocolError
 
 cdef enum:
@@ -118,7 +119,7 @@ cdef class HelloReply:
         self.topology_version = _of_kind(d, "topologyVersion", Mapping)
         # An int, as servers number connections, though some proxies send a double.
         self.connection_id = _of_kind(d, "connectionId", (int, float))
-        self.service_id = d.get("serviceId")
+        self.service_id = _of_kind(d, "serviceId", ObjectId)
 
     @property
     def is_writable(self):

@@ -1,22 +1,15 @@
-"""Options that are known, and that this version of mongokey does not act on: nobody is to believe
-that they work. Most give a warning; those that a program must be able to rely on are refused.
+"""Options that are known, and that this version of mongokey does not act on: a warning says so, for
+nobody is to believe that they work.
 
 Knows the options by their names. The list gets shorter as the driver grows.
 """
 
 from __future__ import annotations
 
-from mongokey.errors import ConfigurationError
-
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
-
-# Name -> why it is refused.
-REFUSED = {
-    "loadBalanced": "connections through a load balancer are not supported by this version",
-}
 
 # Name -> what does not happen.
 WITHOUT_EFFECT = {
@@ -24,16 +17,12 @@ WITHOUT_EFFECT = {
 }
 
 
-def check_effects(given: Mapping[str, Any], stacklevel: int = 0) -> None:
+def check_effects(given: Mapping[str, Any], stacklevel: int) -> None:
     """Look through the options that a client was given, canonical name -> value.
 
-    Gives a `UserWarning` for each one that has no effect, pointing `stacklevel` callers up (0: no
-    warnings). Raises `ConfigurationError` for one that must not be ignored.
+    Gives a `UserWarning` for each one that has no effect, pointing `stacklevel` callers up.
     """
-    for name, why in REFUSED.items():
-        if given.get(name):
-            raise ConfigurationError(f"{name} is not supported: {why} of mongokey")
-    if not stacklevel or not given:
+    if not given:
         return
     texts = [
         f"{name} has no effect: {WITHOUT_EFFECT[name]} of mongokey"

@@ -29,6 +29,7 @@ cdef class Pool(PoolState):
     cdef int64_t last_id                    # of the connections made
     cdef str cleared_by                     # what was wrong when it was last cleared, or None
     cdef bint may_fill                      # `pool_ready` was told
+    cdef readonly Py_ssize_t pinned_count   # of those in use: pinned to cursors
     cdef bint removed                       # closed since its server left the deployment
     cdef int64_t rest_ns, rests_until_ns    # not filled until then, after a refused login
     cdef object __weakref__
@@ -38,6 +39,9 @@ cdef class Pool(PoolState):
     cdef Connection borrow(self, double wait_s)
     cdef int give_back(self, Connection connection) except -1
     cdef int checkin(self, Connection connection) except -1
+    # A connection that is checked out stays so, for a cursor; and comes back.
+    cdef int pin(self, Connection connection) except -1
+    cdef int unpin(self, Connection connection) except -1
     cdef Connection _take_idle(self, int64_t now)
     cdef Connection _checkout_slowly(self, int64_t started_ns)
 
@@ -47,6 +51,7 @@ cdef class Pool(PoolState):
         self, PoolOpening opening, object error, unsigned long thread
     ) except -1
     cdef int _drop(self, Connection connection, str reason) except -1
+    cdef str _why_closed(self, Connection connection, bint reusable)
     cdef int _close(self, Connection connection, str reason) except -1
 
     cpdef ready(self)

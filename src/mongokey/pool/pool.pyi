@@ -27,6 +27,9 @@ class Pool(PoolState):
     @property
     def address(self) -> AddressLike: ...
     @property
+    def pinned_count(self) -> int:
+        """How many of the connections in use are pinned to cursors."""
+    @property
     def description(self) -> HelloReply: ...
     def check_out(self) -> Connection:
         """A connection for the caller alone, until `check_in`.

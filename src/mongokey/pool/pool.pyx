@@ -53,6 +53,9 @@ cdef double GIVE_BACK_S = 0.1
 cdef int64_t FIRST_REST_NS = 4_000_000_000
 cdef int64_t LONGEST_REST_NS = 256_000_000_000
 
+# Who holds a connection that is pinned.
+cdef unsigned long NO_THREAD = <unsigned long>-1
+
 # Characters of another operation's error that a `PoolClearedError` shows.
 cdef Py_ssize_t LONGEST_CAUSE = 400
 
@@ -146,6 +149,7 @@ cdef class Pool(PoolState):
         idle = self.take_all_idle()
         self.forget()
         self.under_way = []
+        self.pinned_count = 0
         for connection in idle:
             (<Connection>connection).close()
 
@@ -323,7 +327,8 @@ cdef class Pool(PoolState):
                     again = False
                     continue
                 raise WaitQueueTimeoutError(
-                    "Timed out while checking out a connection from connection pool: "
+                    "Timed out while checking out a connection from connection pool"
+                    f"{self._users() if self.load_balanced else ''}: "
                     f"no connection to {self._peer()} became free within "
                     f"{self.wait_queue_timeout}: all {self.in_use} of maxPoolSize="
                     f"{self.max_size} are in use and {self.connecting} are being opened; "
@@ -341,6 +346,16 @@ cdef class Pool(PoolState):
             f"{limit} allows, for an operation that this one has interrupted (it began in a signal "
             f"handler, in __del__, or in other code that runs in the middle of an operation); "
             f"raise {limit.partition('=')[0]}, or do not use the client there"
+        )
+
+    def _users(self):
+        """What the connections are in use by (load-balancers, "Connection Tracking"). There are no
+        transactions yet."""
+        others = self.in_use - self.pinned_count
+        return (
+            f" (maxPoolSize: {self.max_size}, connections in use by cursors: {self.pinned_count}, "
+            f"connections in use by transactions: 0, "
+            f"connections in use by other operations: {others})"
         )
 
     def _closed_error(self):
@@ -452,11 +467,24 @@ cdef class Pool(PoolState):
         if observed(self):
             (<object>self.publisher).checked_in(self.address, connection.id)
         if not self.take_back(connection, reusable, monotonic_ns()):
-            if connection.stale:
-                self._close(connection, "stale")
-            else:
-                self._close(connection, "error" if not reusable else "poolClosed")
+            self._close(connection, self._why_closed(connection, reusable))
         return 0
+
+    cdef str _why_closed(self, Connection connection, bint reusable):
+        if not reusable and connection.interruption is None:
+            return "error"
+        return "stale" if connection.stale else "poolClosed"
+
+    cdef int pin(self, Connection connection) except -1:
+        self.pinned_count += 1
+        # It is the cursor's: whoever reads that next, in any thread, may give it back.
+        connection.held_by = NO_THREAD
+        return 0
+
+    cdef int unpin(self, Connection connection) except -1:
+        if self.pinned_count > 0:
+            self.pinned_count -= 1
+        return self.checkin(connection)
 
     cdef int _drop(self, Connection connection, str reason) except -1:
         """Close a connection, which is then no longer one of the pool's."""
@@ -482,7 +510,12 @@ cdef class Pool(PoolState):
             return
         self.last_id += 1
         connection.id = self.last_id
-        self.opened_one(connection, self.generation, PyThread_get_thread_ident())
+        generation = self.generation
+        if self.load_balanced and connection.hello is not None:
+            connection.service_id = connection.hello.service_id
+            if connection.service_id is not None:
+                generation = self.join_service(connection.service_id)
+        self.opened_one(connection, generation, PyThread_get_thread_ident())
         self.checkin(connection)
 
     # -- ready, cleared, closed -----------------------------------------------------------------
@@ -595,8 +628,9 @@ cdef class Pool(PoolState):
 
     cdef int take_back_unused(self, Connection connection) except -1:
         """A connection that nobody has asked for: no event tells that it was lent."""
-        if not self.take_back(connection, connection.reusable(), monotonic_ns()):
-            self._close(connection, "stale" if connection.stale else "error")
+        cdef bint reusable = connection.reusable()
+        if not self.take_back(connection, reusable, monotonic_ns()):
+            self._close(connection, self._why_closed(connection, reusable))
         return 0
 
     def __repr__(self):
