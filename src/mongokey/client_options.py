@@ -18,11 +18,13 @@ from mongokey.errors import ConfigurationError
 from mongokey.options.connection_string import (
     ConnectionString,
     Resolve,
+    SRVQuestion,
     ask_dns,
     host_in_uri,
     lint,
     parse_unguarded,
     split_hosts,
+    srv_question,
 )
 from mongokey.options.table import (
     FROM_DEFAULT,
@@ -195,6 +197,14 @@ class ClientOptions(Frozen):
         if _stacklevel:
             emit(findings, True, _stacklevel + 1)  # the decorator's
         return self
+
+    @property
+    def srv_question(self) -> SRVQuestion | None:
+        """What DNS is asked for the hosts; None where the string names them itself."""
+        string = self.connection_string
+        if string is None or not string.is_srv or string.fqdn is None:
+            return None
+        return srv_question(string.fqdn, self._options)
 
     @property
     def needs_dns(self) -> bool:

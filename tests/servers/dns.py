@@ -65,12 +65,12 @@ class DNSServer(ManagedServer):
         self._child: Child | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
-    def start(self) -> DNSServer:
-        """Write the files, start nsd and wait until it answers."""
+    def start(self, port: int | None = None) -> DNSServer:
+        """Write the files, start nsd, by default on a free port, and wait until it answers."""
         nsd = require()
         # A free port may be taken by another before nsd has it.
         for _ in range(5):
-            self.port = free_port()
+            self.port = free_port() if port is None else port
             self._folder = tempfile.TemporaryDirectory(prefix="mongokey-nsd-")
             folder = Path(self._folder.name)
             config = self._write(folder)
@@ -95,6 +95,14 @@ class DNSServer(ManagedServer):
     def pid(self) -> int | None:
         """nsd's process id while it runs."""
         return None if self._child is None else self._child.pid
+
+    def change(self, zone: str, lines: Iterable[str] | None) -> None:
+        """Serve other records of `zone` from now on, at the same port; None: it can no longer be
+        loaded. Returns once they are served."""
+        self.zones[zone] = None if lines is None else list(lines)
+        port = self.port
+        self.stop()
+        self.start(port)
 
     def _write(self, folder: Path) -> Path:
         lines = [

@@ -59,12 +59,12 @@ def test_metadata_can_be_appended_while_it_is_appended() -> None:
 def test_discovery_can_be_asked_for_while_dns_is_asked() -> None:
     asked = []
 
-    def discover() -> tuple[list[tuple[str, int]], None]:
+    def discover() -> tuple[list[tuple[str, int]], None, bool]:
         asked.append(1)
         if len(asked) == 1:
             with pytest.raises(RuntimeError, match="no connection here"):
                 topology.select()
-        return [("db.example", 27017)], None
+        return [("db.example", 27017)], None, False
 
     def connect(address: Any, *_: Any) -> Any:
         raise RuntimeError("no connection here")

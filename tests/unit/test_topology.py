@@ -603,7 +603,7 @@ def test_dns_is_asked_once_at_first_use() -> None:
 
     def resolve() -> Any:
         asked.append(1)
-        return [A, B], "rs"
+        return [A, B], "rs", False
 
     deployment = Deployment(("dns", 27017), resolve_srv=resolve)
     topology = deployment.topology
@@ -616,7 +616,7 @@ def test_dns_is_asked_once_at_first_use() -> None:
 
 
 def test_a_failed_look_up_is_raised_and_tried_again() -> None:
-    answers: list[Any] = [ConfigurationError("no such name"), ([A], None)]
+    answers: list[Any] = [ConfigurationError("no such name"), ([A], None, False)]
 
     def resolve() -> Any:
         answer = answers.pop(0)

@@ -79,15 +79,36 @@ class ClientContext:
             local_threshold_s=options.local_threshold_ns / 1e9,
             server_selector=options.server_selector,
             overload_retargeting=options.enable_overload_retargeting,
+            on_opened=self.poll_srv,
             publisher=self.publisher,
         )
         self.topology = weakref.ref(topology)
         return topology
 
-    def resolve_srv(self) -> tuple[Sequence[AddressLike], str | None]:
-        """Ask DNS, which was put off until the first operation: (seeds, replica set's name)."""
+    def resolve_srv(self) -> tuple[Sequence[AddressLike], str | None, bool]:
+        """Ask DNS, which was put off until the first operation: (seeds, replica set's name, whether
+        they are a load balancer)."""
         self.options = self.options.resolved()
-        return self.options.hosts, self.options.replica_set_name
+        options = self.options
+        return options.hosts, options.replica_set_name, bool(options.load_balanced)
+
+    def poll_srv(self) -> None:
+        """The servers are watched: if DNS named them, it is asked again now and then."""
+        options, topology = self.options, self.topology()
+        string, question = options.connection_string, options.srv_question
+        if question is None or string is None or topology is None or topology.monitors is None:
+            return
+        with late_imports:
+            from mongokey.dns.polling import SrvPolling, make_ask
+
+        polling = SrvPolling(
+            make_ask(question, options.options.get("srv_resolver")),
+            partial(_update_seeds, self.topology, question.max_hosts),
+            partial(_may_be_sharded, self.topology),
+            heartbeat_s=options.heartbeat_frequency,
+            ttl_s=string.srv_ttl_s,
+        )
+        polling.start(topology.monitors)
 
     def settings(self) -> ConnectionSettings:
         """What connections share; made at the first one, so that a client costs little, and once,
@@ -251,6 +272,21 @@ def _weakly(
             found(server)
 
     return call
+
+
+def _update_seeds(
+    topology: Callable[[], Topology | None], max_hosts: int, hosts: Sequence[AddressLike]
+) -> None:
+    """Take in what DNS names now. `topology` is a weak reference."""
+    found = topology()
+    if found is not None:
+        found.update_seeds(hosts, max_hosts)
+
+
+def _may_be_sharded(topology: Callable[[], Topology | None]) -> bool:
+    """Whether DNS is to be asked for the servers again. `topology` is a weak reference."""
+    found = topology()
+    return found is not None and found.follows_dns
 
 
 def _nothing() -> None:

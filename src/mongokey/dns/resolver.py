@@ -15,7 +15,7 @@ from mongokey._support.hostnames import host_problem
 from mongokey._support.lazy import late_imports
 from mongokey._support.reprs import with_safe_repr
 from mongokey.dns import errors, names
-from mongokey.dns.errors import Attempt
+from mongokey.dns.errors import Attempt, SRVError
 from mongokey.options.connection_string import DNSAnswer, SRVQuestion
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -107,6 +107,34 @@ class Resolver:
                 hosts = self._rng.sample(hosts, most)
         return DNSAnswer(hosts, txt, ttl_s, lookup.attempts)
 
+    def poll(self, question: SRVQuestion) -> DNSAnswer:
+        """All hosts that the SRV records name now and that may be connected to; no TXT record.
+
+        For a client that has asked before (polling-srv-records-for-mongos-discovery.md): hosts that
+        may not be connected to are left out, and told to the logger "mongokey.topology" (INFO);
+        srvMaxHosts is the caller's. Raises SRVError when DNS fails or names no host that may be
+        connected to.
+        """
+        fqdn = names.ascii_name(question.fqdn)
+        check = names.make_host_check(question)
+        lookup = _Lookup(question, self._find_resolver())
+        hosts, ttl_s = lookup.hosts(fqdn)
+        kept, refused = [], None
+        for host in hosts:
+            try:
+                check(host[0])
+            except SRVError as error:
+                refused = error
+                with late_imports:
+                    import logging
+
+                logging.getLogger("mongokey.topology").info("a host is passed over: %s", error)
+            else:
+                kept.append(host)
+        if not kept and refused is not None:
+            raise refused
+        return DNSAnswer(kept, None, ttl_s, lookup.attempts)
+
     def _find_resolver(self) -> dns.resolver.Resolver:
         with late_imports:
             import dns.exception
@@ -148,14 +176,22 @@ class _Lookup:
 
     def run(self, fqdn: str) -> tuple[list[Address], float, str | None]:
         """(hosts, time to live in seconds, TXT); raises SRVError."""
-        asked = f"_{self.question.service_name}._tcp.{fqdn}"
         txt = _Side(self, fqdn)
+        hosts, ttl_s = self.hosts(fqdn, txt)
+        return hosts, ttl_s, txt.text()
+
+    def hosts(self, fqdn: str, txt: _Side | None = None) -> tuple[list[Address], float]:
+        """(hosts, time to live in seconds); raises SRVError, explained by what `txt` finds."""
+        asked = f"_{self.question.service_name}._tcp.{fqdn}"
         try:
             records = self.ask(asked, "SRV")
         except _NoSuchName:
-            txt.wait(_EXPLAIN_S)
+            exists = None
+            if txt is not None:
+                txt.wait(_EXPLAIN_S)
+                exists = txt.name_exists
             raise errors.no_such_name(
-                self.question, asked, self.attempts_at(f"SRV {asked}"), txt.name_exists
+                self.question, asked, self.attempts_at(f"SRV {asked}"), exists
             ) from None
         if records is None:
             raise errors.no_records(self.question, asked, self.attempts_at(f"SRV {asked}"))
@@ -168,7 +204,7 @@ class _Lookup:
         for host, _ in hosts:
             if host_problem(host) is not None:
                 raise errors.no_host_name(host, fqdn)
-        return hosts, float(records.ttl), txt.text()
+        return hosts, float(records.ttl)
 
     def attempts_at(self, asked: str) -> list[Attempt]:
         """What came of the question `asked`."""

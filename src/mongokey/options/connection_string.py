@@ -327,25 +327,10 @@ def ask_dns(
     options = {**string.options, **(keywords or {})}
     check_rules(SRV_RULES, options, options, 1, True)
 
-    def value(name: str) -> Any:
-        option = OPTIONS[name]
-        given = options.get(name, option.default)
-        # Without validation it may still be as it was written.
-        return option.validate(name, given) if isinstance(given, str) else given
-
-    answer = resolve(
-        SRVQuestion(
-            string.fqdn,
-            value("srvServiceName") or OPTIONS["srvServiceName"].default,
-            value("srvMaxHosts") or 0,
-            value("connectTimeoutMS"),
-            value("srvAllowedHostsSuffix"),
-            options.get("srv_host_validator"),
-        )
-    )
+    answer = resolve(srv_question(string.fqdn, options))
     if isinstance(answer, tuple):
         answer = DNSAnswer(*answer)
-    _check_targets(string.fqdn, answer.hosts)
+    check_targets(string.fqdn, answer.hosts)
     resolved = string.with_dns(answer.hosts, answer.txt)
     resolved._srv_ttl_s = answer.ttl_s
     resolved._srv_attempts = answer.attempts
@@ -354,7 +339,26 @@ def ask_dns(
     return resolved
 
 
-def _check_targets(fqdn: str, hosts: Iterable[Address]) -> None:
+def srv_question(fqdn: str, options: Mapping[str, Any]) -> SRVQuestion:
+    """What to ask DNS about `fqdn`; `options` are canonical name -> value."""
+
+    def value(name: str) -> Any:
+        option = OPTIONS[name]
+        given = options.get(name, option.default)
+        # Without validation it may still be as it was written.
+        return option.validate(name, given) if isinstance(given, str) else given
+
+    return SRVQuestion(
+        fqdn,
+        value("srvServiceName") or OPTIONS["srvServiceName"].default,
+        value("srvMaxHosts") or 0,
+        value("connectTimeoutMS"),
+        value("srvAllowedHostsSuffix"),
+        options.get("srv_host_validator"),
+    )
+
+
+def check_targets(fqdn: str, hosts: Iterable[Address]) -> None:
     """Refuse what a resolver of the user's may give and no SRV record can mean, such as paths."""
     for host in hosts:
         name, port = host

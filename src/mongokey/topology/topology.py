@@ -74,7 +74,8 @@ class Topology:
     `make_pool(address)` makes an empty pool, paused. `make_monitors(on_check)` makes the object
     that checks servers (`watch`, `unwatch`, `request_check`, `cancel_check`, `close`) and hands a
     `ServerDescription` to `on_check` after each check; None with a load balancer. `resolve_srv()`,
-    if given, is called once, at first use, and returns (seeds, replica_set): what DNS says.
+    if given, is called once, at first use, and returns (seeds, replica_set, load_balanced): what
+    DNS says.
     `on_opened()` is called once the servers are watched. `publisher` tells listeners and loggers.
     """
 
@@ -88,7 +89,7 @@ class Topology:
         direct_connection: bool = False,
         replica_set: str | None = None,
         load_balanced: bool = False,
-        resolve_srv: Callable[[], tuple[Sequence[AddressLike], str | None]] | None = None,
+        resolve_srv: Callable[[], tuple[Sequence[AddressLike], str | None, bool]] | None = None,
         heartbeat_s: float = 10.0,
         local_threshold_s: float = 0.015,
         server_selector: ServerSelector | None = None,
@@ -198,10 +199,13 @@ class Topology:
             if self._opened:
                 return
             if self._resolve_srv is not None:
-                seeds, replica_set = self._resolve_srv()
+                seeds, replica_set, load_balanced = self._resolve_srv()
                 if self._opened:
                     return  # a signal handler used the client meanwhile
                 self._seeds, self._replica_set = list(seeds), replica_set
+                self._load_balanced = load_balanced
+                if load_balanced:
+                    self._make_monitors = None
                 self._resolve_srv = None
                 self._begin_anew()
             publisher = self._publisher
@@ -420,13 +424,18 @@ class Topology:
             return True
         return self._overload_retargeting and error.has_error_label(SYSTEM_OVERLOADED)
 
+    @property
+    def follows_dns(self) -> bool:
+        """Whether `update_seeds` may change the servers: they are routers, or not known yet."""
+        return not self._closed and self._description.topology_type_name in (SHARDED, UNKNOWN)
+
     def update_seeds(self, hosts: Sequence[AddressLike], max_hosts: int = 0) -> None:
         """DNS names other servers than before (polling-srv-records-for-mongos-discovery.md): those
         that are not named any more are let go, and new ones are watched, at most `max_hosts` (0:
         all) altogether."""
         with self._lock:
             old = self._description
-            if self._closed or old.topology_type_name not in (SHARDED, UNKNOWN):
+            if not self.follows_dns:
                 return
             named = list(dict.fromkeys(hosts))
             kept = {
