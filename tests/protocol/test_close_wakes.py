@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -56,14 +57,15 @@ def closed_while(client: MongoClient, ready: Callable[[], bool], threads: int = 
     assert all("after close" in str(each) for each in errors)
 
 
-@pytest.mark.parametrize("step", ["hello", "saslContinue"])
-@pytest.mark.parametrize("selection_ms", [30_000, 40_000])
+@pytest.mark.parametrize("step", ["hello", "hello with login", "saslContinue"])
 @pytest.mark.parametrize("threads", [1, 10])
-def test_a_server_that_is_silent_in_the_login(step: str, selection_ms: int, threads: int) -> None:
-    """In the selecting thread, or (where a connection may take longer) in one of its own."""
+def test_a_server_that_is_silent_in_the_login(step: str, threads: int) -> None:
+    """To the monitor, for which all wait, or to a connection of the pool."""
+    name = step.split()[0]
     with ScriptedServer(hello=primary(), login=Login(), on={step: Silence()}) as server:
-        uri = server.uri(connectTimeoutMS=35_000, serverSelectionTimeoutMS=selection_ms)
-        closed_while(MongoClient(uri), lambda: server.count(step) > 0, threads)
+        client = MongoClient(server.uri(connectTimeoutMS=35_000))
+        used = step != "hello"
+        closed_while(client, lambda: server.count(name, used=used) > 0, threads)
         assert server.wait_for(lambda: server.open == 0, 20)
 
 
@@ -119,6 +121,35 @@ def test_a_server_that_is_silent_in_the_tls_handshake(
         closed_while(client, lambda: bool(accepted))
         thread.join(20)
         accepted[0].close()
+
+
+@pytest.mark.parametrize("bindings", [True, False])
+def test_a_server_that_is_silent_in_the_tls_handshake_of_the_pool(
+    tmp_path: Any, bindings: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The monitor has found it in order before."""
+    whole = partial(tls_context.ClientTLS, bindings=bindings)
+    monkeypatch.setattr(tls_context, "ClientTLS", whole)
+    authority = Authority(tmp_path)
+    right = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    right.load_cert_chain(authority.issue("server", "127.0.0.1").pem)
+    handshakes: list[Any] = []
+
+    class SilentLater:
+        """The first handshake is done, the others never are."""
+
+        def wrap_socket(self, accepted: socket.socket, server_side: bool) -> Any:
+            handshakes.append(accepted)
+            if len(handshakes) == 1:
+                return right.wrap_socket(accepted, server_side=server_side)
+            server.stopping.wait(60)
+            raise ConnectionError("it never came")
+
+    server = ScriptedServer(hello=primary(), tls=cast("ssl.SSLContext", SilentLater()))
+    with server:
+        uri = server.uri(tls=True, tlsCAFile=authority.certificate_file)
+        closed_while(MongoClient(uri), lambda: len(handshakes) > 1, 3)
+        assert server.count("hello") == 1
 
 
 class Forever(OIDCCallback):

@@ -70,7 +70,7 @@ def test_connect_timeout_ms_still_ends_a_login() -> None:
             assert client._topology.pools[0].in_use == 0
 
 
-@pytest.mark.parametrize("step", ["hello", "saslContinue"])
+@pytest.mark.parametrize("step", ["hello", "hello with login", "saslContinue"])
 def test_timeout_ms_bounds_the_making_of_a_connection(step: str) -> None:
     """In selection; 16 s it took before."""
     with ScriptedServer(hello=primary(), login=Login(), on={step: Silence()}) as server:
