@@ -33,14 +33,20 @@ class Deployment:
 
     fail_points = frozenset({"failCommand", "failGetMoreAfterCursorCheckout"})
 
-    def __init__(self, name: str, uri: str, *, auth: bool = False) -> None:
+    def __init__(
+        self, name: str, uri: str, *, direct_uri: str | None = None, auth: bool = False
+    ) -> None:
         self.name = name
         self._uri = uri
+        self._direct_uri = direct_uri or uri
         self._auth = auth
 
-    def uri(self, multiple: bool | None = None) -> str:
-        """The connection string; `multiple` is useMultipleMongoses, None where it is not said."""
-        return self._uri
+    def uri(self, multiple: bool | None = None, *, direct: bool = False) -> str:
+        """The connection string; `multiple` is useMultipleMongoses, None where it is not said.
+
+        With `direct` it is for directConnection: one seed, and no name of a replica set.
+        """
+        return self._direct_uri if direct else self._uri
 
     def client_options(self, driver: Driver, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options of a client entity, as keywords."""
@@ -61,7 +67,7 @@ class Deployment:
         version = admin.command("buildInfo")["versionArray"]
         return Facts(
             (version[0], version[1], version[2]),
-            _topology(admin.command("hello")),
+            self.name if self.name in TOPOLOGIES else _topology(admin.command("hello")),
             self._auth,
             admin.command({"getParameter": "*"}),
         )
@@ -107,9 +113,11 @@ class Deployment:
             raise
 
 
+#: Deployments whose topology is their name: what is behind a load balancer does not say so itself.
+TOPOLOGIES = frozenset({"load-balanced"})
+
+
 def _topology(hello: Mapping[str, Any]) -> str:
-    if "serviceId" in hello:
-        return "load-balanced"
     if hello.get("msg") == "isdbgrid":
         return "sharded"
     return "replicaset" if "setName" in hello else "single"
@@ -155,12 +163,14 @@ def _single(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
 
 def _replica_set(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
     server: SecantusServer = request.getfixturevalue("open_secantus")
-    return Deployment("replicaset", server.uri(None, replicaSet="secantus"))
+    uri = server.uri(None, replicaSet="secantus")
+    return Deployment("replicaset", uri, direct_uri=server.uri(None))
 
 
 def _authenticated(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
     server: SecantusServer = request.getfixturevalue("secantus")
-    return Deployment("auth", server.uri("both", replicaSet="secantus"), auth=True)
+    uri = server.uri("both", replicaSet="secantus")
+    return Deployment("auth", uri, direct_uri=server.uri("both"), auth=True)
 
 
 class FleetDeployment(Deployment):
@@ -170,11 +180,14 @@ class FleetDeployment(Deployment):
     fail_points = frozenset(fail_points.NAMES)
 
     def __init__(self, name: str, fleet: Fleet, seeds: Sequence[int], **options: Any) -> None:
-        super().__init__(name, fleet.uri(seeds=seeds, **options))
+        direct_uri = fleet.uri(seeds=seeds[:1])
+        super().__init__(name, fleet.uri(seeds=seeds, **options), direct_uri=direct_uri)
         self._fleet = fleet
         self._single_uri = fleet.uri(seeds=seeds[:1], **options)
 
-    def uri(self, multiple: bool | None = None) -> str:
+    def uri(self, multiple: bool | None = None, *, direct: bool = False) -> str:
+        if direct:
+            return self._direct_uri
         return self._single_uri if multiple is False else self._uri
 
     def turn_off(self, fail_point: str) -> None:

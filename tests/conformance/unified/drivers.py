@@ -6,7 +6,8 @@ coroutine functions is a subclass that awaits them here. Must not know tests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
 from types import ModuleType
@@ -39,8 +40,10 @@ TYPES: Mapping[str, int] = {
 #: What the alias "number" stands for.
 NUMBERS = frozenset(TYPES[name] for name in ("double", "int", "long", "decimal"))
 
+#: For tests with fail points: a server that is taken for lost is found again soon.
+QUICK_HEARTBEAT_NS = 50_000_000
 #: The types of events that mongokey publishes so far.
-PUBLISHED: frozenset[str] = frozenset({"command"})
+PUBLISHED: frozenset[str] = frozenset({"command", "cmap", "sdam"})
 
 
 class Driver:
@@ -104,6 +107,35 @@ class Driver:
     def drain(self, cursor: Any) -> list[Any]:
         """All documents of a cursor."""
         return list(cursor)
+
+    @contextmanager
+    def short_waits(self) -> Iterator[None]:
+        """Where servers may be checked again sooner than 500 ms after the last check, as the
+        format allows for tests with fail points."""
+        if self.name == "pymongo":
+            yield
+            return
+        monitor = self.module("topology.server_monitor")
+        former = monitor.MIN_HEARTBEAT_NS
+        monitor.MIN_HEARTBEAT_NS = QUICK_HEARTBEAT_NS
+        try:
+            yield
+        finally:
+            monitor.MIN_HEARTBEAT_NS = former
+
+    def quicken(self, client: Any) -> None:
+        """Have a client that has done nothing yet check its servers often."""
+        if self.name == "mongokey":
+            # As options that are never less than 500 ms are checked, it cannot be said by one.
+            vars(client._context.options)["heartbeat_frequency_ns"] = QUICK_HEARTBEAT_NS
+
+    def begin_discovery(self, client: Any) -> None:
+        """Have a client look for its servers now, without waiting for them.
+
+        PyMongo's do when they are made; ours with the first operation.
+        """
+        if self.name == "mongokey":
+            client._topology.open()
 
     def topology_id(self, client: Any) -> str:
         """What log records of a client have as its id."""

@@ -16,14 +16,12 @@ from typing import Any
 
 from tests.conformance.unified.deployments import Deployment
 from tests.conformance.unified.drivers import Driver, RunnerError, only, single
-from tests.conformance.unified.events import EventCollector
+from tests.conformance.unified.events import COMMAND, EventCollector
 from tests.conformance.unified.logs import LogCollector
 from tests.conformance.unified.matching import Mismatch
 
 #: How long `waitForThread` waits, as the format says.
 THREAD_WAIT = 10.0
-#: The shortest that the option may be.
-QUICK_HEARTBEAT_MS = 500
 
 
 @dataclass
@@ -187,14 +185,17 @@ class Entities:
             count_connections=self.count_connections,
         )
         options = self.deployment.client_options(self.driver, spec.get("uriOptions", {}))
-        if self.quick_heartbeats and "sdam" in self.driver.event_types:
-            options.setdefault("heartbeatFrequencyMS", QUICK_HEARTBEAT_MS)
+        is_quick = self.quick_heartbeats and "heartbeatFrequencyMS" not in options
+        if is_quick:
+            # The shortest that the option may be.
+            options["heartbeatFrequencyMS"] = 500
         if "serverApi" in spec:
             options["server_api"] = self.driver.server_api(spec["serverApi"])
         listeners = events.listeners(self.driver)
         if listeners:
             options["event_listeners"] = listeners
-        uri = self.deployment.uri(spec.get("useMultipleMongoses"))
+        is_direct = options.get("directConnection", False)
+        uri = self.deployment.uri(spec.get("useMultipleMongoses"), direct=is_direct)
         logs = None
         if "observeLogMessages" in spec:
             logs = LogCollector(self.driver, spec["observeLogMessages"])
@@ -206,8 +207,12 @@ class Entities:
                 logs.stop()
             raise
         entity = ClientEntity(spec["id"], client, events, logs)
+        if is_quick:
+            self.driver.quicken(client)
         if logs is not None:
             logs.follow(client)
+        if logs is not None or events.kinds - COMMAND:
+            self.driver.begin_discovery(client)
         wait_ms = spec.get("awaitMinPoolSizeMS", 0)
         if wait_ms and spec.get("uriOptions", {}).get("minPoolSize", 0):
             self._await_pools(entity, spec["uriOptions"]["minPoolSize"], wait_ms)

@@ -25,6 +25,7 @@ ENTITIES = {
     "bucket": "no GridFS yet",
     "clientEncryption": "no encryption yet",
 }
+NO_LOAD_BALANCING = "no load balancers yet"
 #: By the method that is not there.
 METHODS = {
     "watch": "no change streams yet",
@@ -54,7 +55,7 @@ EVENT_OPERATIONS = {
 
 def missing(driver: Driver, file: Mapping[str, Any], test: Mapping[str, Any]) -> str | None:
     """The first thing that a test needs and the driver does not have, or None."""
-    return next(_missing(Possessions(driver), file, test), None)
+    return next(_missing(possessions(driver), file, test), None)
 
 
 def entities_of(
@@ -62,7 +63,7 @@ def entities_of(
 ) -> list[Mapping[str, Any]]:
     """The entities that a test's file creates, without sessions that the driver cannot have and
     the test does not name: such a session does nothing."""
-    has_sessions = Possessions(driver).entity("session")
+    has_sessions = possessions(driver).entity("session")
     named = set(_strings(test))
     created: list[Mapping[str, Any]] = []
     known: set[str] = set()
@@ -133,6 +134,8 @@ def _missing_of_entity(has: Possessions, kind: str, spec: Mapping[str, Any]) -> 
         yield "no OpenTelemetry yet"
     if "observeLogMessages" in spec and not has.logs:
         yield "no structured logging yet"
+    if spec.get("uriOptions", {}).get("loadBalanced") and not has.load_balancing:
+        yield NO_LOAD_BALANCING
     if "serverApi" in spec and not has.server_api:
         yield "no server_api module yet"
 
@@ -145,6 +148,11 @@ class Possessions:
         self.server_api = driver.has_module("server_api")
         self.logs = True
         self.timeout = hasattr(driver.root, "timeout")
+        self.load_balancing = True
+        try:
+            driver.client_class("localhost", loadBalanced=True, connect=False).close()
+        except driver.errors.ConfigurationError:
+            self.load_balancing = False
         #: Neither has the option of the CRUD specification.
         self.raw_data = False
 
@@ -163,6 +171,16 @@ class Possessions:
             "collection": self.driver.collection_class,
         }
         return hasattr(classes[kind], name)
+
+
+_known: dict[str, Possessions] = {}
+
+
+def possessions(driver: Driver) -> Possessions:
+    """What a driver has, found out once."""
+    if driver.name not in _known:
+        _known[driver.name] = Possessions(driver)
+    return _known[driver.name]
 
 
 def _flat(operations: Any) -> Iterator[Mapping[str, Any]]:

@@ -109,6 +109,8 @@ class Run:
         )
         self.deployment.set_up(self._own["data"])
         with ExitStack() as stack:
+            if self.entities.quick_heartbeats:
+                stack.enter_context(self.driver.short_waits())
             stack.callback(self._turn_off_fail_points)
             stack.callback(self.entities.close)
             self.entities.create(self._created)

@@ -2,7 +2,8 @@
 
 Two kinds. What a test asks of its servers or of the driver decides by itself: expected_skips.json
 says how many tests of a suite each reason keeps from running. What only running shows stands in
-known_failures.json, by suite and test; such a test is run, and has to fail.
+known_failures.json, by reason; such a test is run, and has to fail, unless the reason begins with
+"sometimes: ".
 
 `python -m pytest tests/conformance/unified --write-skips` writes expected_skips.json anew.
 """
@@ -19,7 +20,12 @@ from typing import Any
 
 from tests.conformance.unified.deployments import Deployment, Deployments
 from tests.conformance.unified.drivers import Driver
-from tests.conformance.unified.features import fail_points_of, missing
+from tests.conformance.unified.features import (
+    NO_LOAD_BALANCING,
+    fail_points_of,
+    missing,
+    possessions,
+)
 from tests.conformance.unified.requirements import unmet
 from tests.conformance.unified.suites import SUITES, Case, cases, deployments_of, test_file
 
@@ -49,10 +55,16 @@ def place(
             *unmet(test.get("runOnRequirements"), deployment.facts),
             *(f"no fail point {each} there" for each in points - deployment.fail_points),
         ]
+        if deployment.facts.topology == "load-balanced" and not possessions(driver).load_balancing:
+            found.append(NO_LOAD_BALANCING)
         if not found:
             return deployment
         reasons.append(found)
-    return ", ".join(dict.fromkeys(min(reasons, key=len)))
+
+    def weight(found: list[str]) -> tuple[int, bool]:
+        return len(found), any(each.startswith("needs a topology") for each in found)
+
+    return ", ".join(dict.fromkeys(min(reasons, key=weight)))
 
 
 def count_skips(driver: Driver, deployments: Deployments) -> dict[str, dict[str, int]]:
@@ -88,6 +100,11 @@ def known_failure(case: Case) -> str | None:
     return next(
         (why for pattern, why in known_failures().items() if _fits(pattern, str(case))), None
     )
+
+
+def is_always(reason: str) -> bool:
+    """Whether a test with a known failure is to be run, as it fails each time."""
+    return not reason.startswith("sometimes: ")
 
 
 def without_case() -> list[str]:

@@ -19,22 +19,34 @@ EVERYWHERE = ("replicaset", "standalone", "sharded", "load-balanced", "auth")
 RETRIES = ("set of three", "standalone", "sharded", "load-balanced", "auth")
 
 SUITES: Mapping[str, tuple[str, ...]] = {
+    "client-backpressure": RETRIES,
     "collection-management": EVERYWHERE,
     "command-logging-and-monitoring/logging": EVERYWHERE,
     "command-logging-and-monitoring/monitoring": EVERYWHERE,
+    "connection-monitoring-and-pooling/logging": EVERYWHERE,
     "crud/unified": EVERYWHERE,
     "index-management": EVERYWHERE,
+    "load-balancers": EVERYWHERE,
     "mongodb-handshake/unified": EVERYWHERE,
     "read-write-concern/operation": EVERYWHERE,
     "retryable-reads/unified": RETRIES,
     "retryable-writes/unified": RETRIES,
     "run-command/unified": EVERYWHERE,
+    "server-discovery-and-monitoring/unified": EVERYWHERE,
+    "server-selection/logging": RETRIES,
     "unified-test-format/valid-pass": RETRIES,
     "versioned-api": EVERYWHERE,
 }
 
 #: Files of suites that need others.
-FILES: Mapping[str, tuple[str, ...]] = {}
+FILES: Mapping[str, tuple[str, ...]] = {
+    f"server-discovery-and-monitoring/unified/{name}": RETRIES
+    for name in (
+        "logging-replicaset",
+        "rediscover-quickly-after-step-down",
+        "replicaset-emit-topology-changed-before-close",
+    )
+}
 
 
 def deployments_of(suite: str, file: str) -> tuple[str, ...]:
