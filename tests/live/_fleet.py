@@ -20,18 +20,11 @@ OP_MSG = 2013
 MORE_TO_COME = 2
 EXHAUST_ALLOWED = 1 << 16
 
-
-def drivers(names: str) -> pytest.MarkDecorator:
-    """Each of these drivers for a test; `MONGOKEY_FLEET_DRIVERS` names others instead."""
-    chosen = os.environ.get("MONGOKEY_FLEET_DRIVERS", names)
-    return pytest.mark.parametrize("driver", chosen.split(","))
-
-
 #: The drivers that are tested against a fleet. PyMongo is the measure for the tests themselves:
 #: `MONGOKEY_FLEET_DRIVERS=pymongo,mongokey` lets both go through them.
-DRIVERS = drivers("mongokey")
-#: What mongokey cannot do before load balancers have landed.
-SOON = drivers("pymongo")
+DRIVERS = pytest.mark.parametrize(
+    "driver", os.environ.get("MONGOKEY_FLEET_DRIVERS", "mongokey").split(",")
+)
 _numbers = itertools.count(1000)
 
 

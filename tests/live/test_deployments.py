@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.live._fleet import DRIVERS, SOON, Deployment, addresses, counts, discovered
+from tests.live._fleet import DRIVERS, Deployment, addresses, counts, discovered
 
 pytestmark = pytest.mark.live
 
@@ -334,7 +334,7 @@ def test_what_fails_on_one_mongos_is_retried_on_another(made: Deployment) -> Non
 # Behind a load balancer
 
 
-@SOON
+@DRIVERS
 def test_a_cursor_stays_with_the_service_that_opened_it(made: Deployment) -> None:
     fleet = made.fleet("load_balancer")
     client = made.connect(fleet, loadBalanced=True)
@@ -355,7 +355,7 @@ def test_a_cursor_stays_with_the_service_that_opened_it(made: Deployment) -> Non
     assert status["commands"]["hello"] == status["accepted"]
 
 
-@SOON
+@DRIVERS
 def test_an_error_of_one_service_leaves_the_others_connections(made: Deployment) -> None:
     fleet = made.fleet("load_balancer")
     client = made.connect(fleet, loadBalanced=True, retryReads=False)
@@ -382,7 +382,7 @@ def test_an_error_of_one_service_leaves_the_others_connections(made: Deployment)
     assert fleet.member(0)["accepted"] == before + 1
 
 
-@SOON
+@DRIVERS
 def test_load_balancing_that_the_server_does_not_know_is_refused(made: Deployment) -> None:
     fleet = made.fleet("mongos")
     client = made.connect(fleet, loadBalanced=True, serverSelectionTimeoutMS=2000)
