@@ -302,8 +302,10 @@ def test_the_pause_counts_from_when_a_call_really_began(
     monkeypatch.setattr(tokens, "time", SimpleNamespace(sleep=sleep))
     callback = DRIVER.callback(lambda context: "refused")
     with connect(server, callback) as client:
-        checked = client.topology_description.get(client._pool().address)
+        address = client._pool().address
+        checked = client.topology_description.get(address)
         assert checked is not None
+        assert checked.is_server_type_known
         for _ in range(3):
             failure(client, OperationFailure)
             client._topology.on_check(checked)  # at once, so that a login is what waits
