@@ -45,7 +45,7 @@
 #endif
 
 /* Whether this processor has the instructions for both SHA-1 and SHA-256. */
-static int mk_sha_supported(void) {
+static inline int mk_sha_supported(void) {
 #if defined(MK_SHA_X86) && defined(__GNUC__)
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 9)) || !(c & (1u << 19))) return 0;
