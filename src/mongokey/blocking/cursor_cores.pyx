@@ -60,6 +60,8 @@ cdef class BatchCursor(CursorState):
         except BaseException as error:
             if self.failed(error):
                 return False
+            if self.server_cursor is not None and self.server_cursor.sent:
+                self._kill_now()
             raise
         self.received(documents)
         return self.index < self.size

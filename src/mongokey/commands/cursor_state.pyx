@@ -94,7 +94,8 @@ cdef class CursorState:
         if cursor.pinned:
             # load-balancers: it keeps its connection until it is closed.
             self.server_cursor, self.broken = None, cursor
-        else:
+        elif not isinstance(error, OperationFailure):
+            # A server that has answered is told at once, by the caller.
             self.defer_kill()
         return False
 

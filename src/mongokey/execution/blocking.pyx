@@ -100,6 +100,7 @@ cdef class BlockingExecutor(Executor):
                                     execution.operation.criteria,
                                     execution.deprioritized or (),
                                     execution.operation.command_name(),
+                                    execution.operation_id,
                                 )
                             )
                         elif step == AUTHENTICATE:

@@ -453,6 +453,14 @@ cdef class Execution:
 
     # -- events: methods of Python, so that they are no part of the path that has none -------
 
+    @property
+    def operation_id(self):
+        """The number that all attempts have in events and log records, made when it is asked for.
+        """
+        if self.operation.operation_id == 0:
+            self.operation.operation_id = next_request_id()
+        return self.operation.operation_id
+
     def _tell_started(self):
         """The message in the connection's buffer is going to be sent."""
         cdef Operation operation = self.operation
@@ -460,14 +468,12 @@ cdef class Execution:
         cdef mk_buffer *out = &connection.out
         message = (<char *>out.data)[:out.size]
         hello = connection.hello
-        if operation.operation_id == 0:
-            operation.operation_id = next_request_id()
         self.state = AWAITS_OBSERVED_REPLY
         self.under_way = self.executor.publisher.command(
             operation.command_name(),
             operation.namespace.database,
             request_id=connection.request_id,
-            operation_id=operation.operation_id,
+            operation_id=self.operation_id,
             address=connection.address,
             connection_id=connection.id,
             server_connection_id=None if hello is None else hello.connection_id,
