@@ -22,6 +22,7 @@ from mongokey.transport import SocketStream, SSLStream, connect, wrap_tls
 from mongokey.transport.tls.context import ClientTLS
 from mongokey.transport.tls.openssl_stream import OpenSSLStream
 from tests.deadlines import timeout_of, within
+from tests.servers.certificates import Authority
 
 MS = 1_000_000
 FAR = 20.0
@@ -239,6 +240,19 @@ def test_a_wrong_host_name_is_told(contexts):
     with pytest.raises(TLSError, match=r"TLS handshake failed: .*'example\.com'") as caught:
         make_tls_pair(contexts, hostname="example.com")
     assert (caught.value.reason, caught.value.permanent) == ("TLS-HOST-NAME", True)
+
+
+def test_an_authority_that_only_has_a_trusted_one_s_name_is_told(engine, tmp_path):
+    """As after a rotation: the keys differ, the names do not."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, two = Authority(tmp_path / "one"), Authority(tmp_path / "two")
+    options = ClientOptions.build("localhost", tls=True, tlsCAFile=one.certificate_file).tls
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(two.issue("server", "127.0.0.1").pem)
+    with pytest.raises(TLSError, match="certificate signature failure") as caught:
+        make_tls_pair((ClientTLS(options, bindings=engine == "openssl"), server))
+    assert (caught.value.reason, caught.value.permanent) == ("TLS-CERTIFICATE", True)
 
 
 def test_a_context_that_wants_a_host_name_says_so_and_leaks_nothing():

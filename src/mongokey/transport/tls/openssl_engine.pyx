@@ -37,6 +37,7 @@ cdef enum:
     SSL_SENT_AND_RECEIVED_SHUTDOWN = 3
     TLS1_3_VERSION = 0x0304
     REASON_VERIFY_FAILED = 134
+    VERIFY_FAILED = 0xA000086  # the same, packed with its library, 20 for SSL (err.h)
     REASON_UNEXPECTED_EOF = 294
     REASON_ALERT = 1000
     # x509v3.h: X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, as Python's ssl has it
@@ -234,7 +235,7 @@ cdef class OpenSSLEngine:
             rc = fn.SSL_do_handshake(ssl)
             if rc != 1:
                 code = fn.SSL_get_error(ssl, rc)
-                error = fn.ERR_get_error()
+                error = take_handshake_error()
         if rc == 1:
             return DONE
         if self.refusal is None and code == SSL_ERROR_WANT_READ:
@@ -596,6 +597,18 @@ cdef class OpenSSLEngine:
         self._open()
         size = fn.SSL_get_tlsext_status_ocsp_resp(self.ssl, &data)
         return None if data == NULL or size <= 0 else (<char *>data)[:size]
+
+
+cdef unsigned long take_handshake_error() noexcept nogil:
+    """OpenSSL's first error, which is the cause; but where one says that a certificate was refused,
+    that one: a signature that is not the authority's has an error of the cipher's before it."""
+    cdef unsigned long first = fn.ERR_get_error()
+    cdef unsigned long error = first
+    while error != 0:
+        if error == VERIFY_FAILED:
+            return error
+        error = fn.ERR_get_error()
+    return first
 
 
 cdef bytes to_der(void *certificate):
