@@ -41,6 +41,9 @@ CONNECT_MS = 300
 SELECT_MS = 400
 # What a deadline may be missed by, on a machine that is busy.
 PATIENCE_S = 1.5
+# client-backpressure: what a connection dies of before hello may be load, and is tried again after
+# a while, which the tests do not wait for.
+ONCE = {"maxAdaptiveRetries": 0}
 SHA_1, SHA_256 = "SCRAM-SHA-1", "SCRAM-SHA-256"
 
 
@@ -51,12 +54,12 @@ def hurried(server: ScriptedServer, **options: Any) -> MongoClient:
     """A client with little time."""
     options.setdefault("connectTimeoutMS", CONNECT_MS)
     options.setdefault("serverSelectionTimeoutMS", SELECT_MS)
-    return MongoClient(server.uri(**options))
+    return MongoClient(server.uri(**ONCE, **options))
 
 
 def fail_to_log_in(server: ScriptedServer, **options: Any) -> MongoError:
     """The error of a ping that must fail, and long before any time is over."""
-    with MongoClient(server.uri(**options)) as client:
+    with MongoClient(server.uri(**ONCE, **options)) as client:
         began = time.monotonic()
         with pytest.raises(MongoError) as caught:
             client.admin.command("ping")
@@ -93,7 +96,7 @@ def test_a_connection_cut_after_any_byte_is_a_clean_error_and_the_next_one_works
         files = len(os.listdir("/dev/fd"))
         for count in range(total):
             server.cut_after = count
-            with MongoClient(server.uri()) as client:
+            with MongoClient(server.uri(**ONCE)) as client:
                 began = time.monotonic()
                 with pytest.raises(AutoReconnect) as caught:
                     client.admin.command("ping")
@@ -112,7 +115,7 @@ def test_a_negotiated_login_cut_after_any_byte_is_a_clean_error() -> None:
         assert server.names(used=True)[:4] == ["hello", "saslStart", "saslContinue", "saslContinue"]
         for count in range(0, total, 3):
             server.cut_after = count
-            with MongoClient(server.uri()) as client, pytest.raises(AutoReconnect):
+            with MongoClient(server.uri(**ONCE)) as client, pytest.raises(AutoReconnect):
                 client.admin.command("ping")
 
 
@@ -202,7 +205,7 @@ def test_a_broken_reply_to_the_monitor_is_a_clean_error_and_nobody_logs_in(fault
 @pytest.mark.parametrize("step", STEPS)
 def test_the_client_recovers_from_a_broken_login(step: str, fault: str) -> None:
     """The first connection works, the second one's login breaks, the third one works again."""
-    with ScriptedServer(login=Login(**LONG)) as server, MongoClient(server.uri()) as client:
+    with ScriptedServer(login=Login(**LONG)) as server, MongoClient(server.uri(**ONCE)) as client:
         assert client.admin.command("ping")["ok"] == 1
         drop_connections(client)
         server.on[step] = BROKEN[fault]
@@ -519,3 +522,14 @@ def test_a_server_that_is_going_down_is_not_a_refused_login(code: int) -> None:
         error = fail_to_log_in(server)
         assert isinstance(error, AutoReconnect)
         assert "shutting down" in str(error)
+
+
+def test_what_breaks_before_hello_may_be_load_and_is_tried_again_and_what_comes_later_is_not() -> (
+    None
+):
+    """client-backpressure, "Overload retry policy": by default twice."""
+    for step, attempts in (("hello with login", 3), ("saslStart", 1)):
+        with ScriptedServer(login=Login(**LONG), on={step: Close()}) as server:
+            with MongoClient(server.uri()) as client, pytest.raises(AutoReconnect):
+                client.admin.command("ping")
+            assert server.used == attempts
