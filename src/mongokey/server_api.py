@@ -6,6 +6,8 @@ command (source/versioned-api/versioned-api.md). Which commands carry them, othe
 
 from __future__ import annotations
 
+from mongokey._support.reprs import with_safe_repr
+
 __all__ = ["ServerApi", "ServerApiVersion"]
 
 
@@ -15,6 +17,7 @@ class ServerApiVersion:
     V1 = "1"
 
 
+@with_safe_repr
 class ServerApi:
     """A version of the Stable API, and how strictly the server is to keep to it.
 

@@ -125,6 +125,7 @@ class Run:
         assert options.keys() <= POOL_OPTIONS | TEST_OPTIONS
         self.recorder = Recorder()
         wait_ms = options.get("waitQueueTimeoutMS")
+        publisher = Publisher((self.recorder,))
         self.pool = Pool(
             address,
             connect,
@@ -135,9 +136,10 @@ class Run:
             wait_queue_timeout=Timeout(wait_ms * 1_000_000, "waitQueueTimeoutMS")
             if wait_ms
             else None,
-            publisher=Publisher((self.recorder,)),
+            publisher=publisher,
             on_connect_failure=self.failed_to_connect,
         )
+        publisher.deliver()  # that the pool was made, as a topology does
         self.threads: dict[str, Worker] = {}
         self.labels: dict[str, Connection] = {}
         self.held: list[Connection] = []

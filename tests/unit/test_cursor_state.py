@@ -84,7 +84,7 @@ def test_the_server_names_the_collection_of_the_get_mores(deployment: Deployment
 
 def test_get_mores_go_to_the_server_that_has_the_cursor(deployment: Deployment) -> None:
     cursor = opened(deployment, batch(7, {"a": 1}, first=True), batch(0))
-    deployment.topology.mark_unknown(deployment.pool)
+    deployment.says(None)
     deployment.steps.clear()
     assert cursor.to_list() == [{"a": 1}]
     assert deployment.steps == ["check out", "exchange", "done"]

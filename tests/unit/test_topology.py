@@ -776,3 +776,67 @@ def test_seeds_are_told_and_are_not_the_caller_s_list() -> None:
     topology = Deployment(A, B).topology
     topology.seeds.clear()
     assert topology.seeds == [A, B]
+
+
+def test_a_load_balancer_is_told_of_as_if_it_had_been_checked() -> None:
+    listener = Listener()
+    topology = Topology(
+        [A],
+        lambda address: Pool(address, lambda _: None, load_balanced=True),  # type: ignore[arg-type, return-value]
+        None,
+        load_balanced=True,
+        publisher=Publisher((listener,)),
+    )
+    topology.open()
+    assert [type(each).__name__ for each in listener.events] == [
+        "TopologyOpenedEvent",
+        "TopologyDescriptionChangedEvent",
+        "ServerOpeningEvent",
+        "ServerDescriptionChangedEvent",
+        "TopologyDescriptionChangedEvent",
+    ]
+    changes = [each for each in listener.events if hasattr(each, "new_description")]
+    kinds = [
+        (each.previous_description, each.new_description)
+        for each in changes
+        if hasattr(each, "server_address")
+    ]
+    assert [(old.server_type_name, new.server_type_name) for old, new in kinds] == [
+        ("Unknown", "LoadBalancer")
+    ]
+    assert changes[0].new_description.topology_type_name == "LoadBalanced"
+
+
+def test_a_server_is_watched_once_listeners_know_of_it() -> None:
+    listener = Listener()
+    watched: list[list[Any]] = []
+    deployment = Deployment(A, publisher=Publisher((listener,)))
+    listener.on_event = lambda: watched.append(list(deployment.monitors.watched))
+    deployment.topology.open()
+    assert watched == [[]] * 3
+    assert deployment.monitors.watched == [A]
+
+
+def test_a_pool_is_ready_before_its_server_can_be_selected() -> None:
+    deployment = replica_set()
+    fail(deployment, AutoReconnect("reset"))
+    pool = deployment.topology.pool(A)
+    assert pool is not None
+    assert pool.paused
+    deployment.say(A, primary(hosts=HOSTS, me="a:1"))
+    assert not pool.paused
+    deployment.say(A, AutoReconnect("gone"))
+    assert pool.paused
+
+
+def test_whether_there_are_servers_to_read_from_and_to_write_to() -> None:
+    description = replica_set().topology.description
+    assert description.has_writable_server()
+    assert description.has_readable_server(Secondary())
+    assert description.has_readable_server()
+    lonely = Deployment(A)
+    lonely.say(A, secondary(hosts=["a:1"], me="a:1"))
+    found = lonely.topology.description
+    assert not found.has_writable_server()
+    assert not found.has_readable_server()
+    assert found.has_readable_server(Secondary())

@@ -339,6 +339,12 @@ cdef class Execution:
         if self.state == ENDED:
             raise out_of_turn("failed")
         self._note_cursor(None)
+        # First: a connection of a pool that is cleared is not handed to the next.
+        if self.sent and not (self.background or selecting or found_no_connection(error)):
+            # Where a connection could not be made, the pool has told so itself.
+            self.executor.topology.handle_application_error(
+                self.server, error, self.generation, self.sent, service_id
+            )
         self._release_connection()
         if self.under_way is not None:
             self._tell_failed(error)
@@ -355,11 +361,6 @@ cdef class Execution:
                 return None
             return error
         if not selecting:
-            # Where a connection could not be made, the pool has told so itself.
-            if self.sent and not found_no_connection(error):
-                self.executor.topology.handle_application_error(
-                    self.server, error, self.generation, self.sent, service_id
-                )
             if self.executor.topology.avoids_after(error):
                 if self.deprioritized is None:
                     self.deprioritized = []

@@ -140,7 +140,8 @@ cdef class Pool(PoolState):
         self.may_fill = load_balanced
         call_after_fork(self)
         if observed(self):
-            publisher.pool_created(address, self._options())
+            # By `deliver`: whoever makes a pool may hold a lock.
+            publisher.defer(publisher.pool_created, address, self._options())
 
     def reset_after_fork(self):
         """In a forked child: let go of the parent's connections without touching them."""

@@ -22,7 +22,8 @@ from mongokey.errors import (
     WaitQueueTimeoutError,
 )
 from mongokey.topology.server_description import ServerDescription, is_older
-from mongokey.topology.topology_description import LOAD_BALANCED, TopologyDescription
+from mongokey.topology.topology_description import TopologyDescription
+from mongokey.topology.topology_types import LOAD_BALANCED
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

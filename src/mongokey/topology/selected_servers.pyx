@@ -9,6 +9,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from mongokey.pool.pool cimport Pool
+from mongokey.pool.state cimport operation_count
 
 
 cdef extern from "mongokey/clock.h" nogil:
@@ -93,4 +94,4 @@ cdef class SelectedServers:
             second += 1
         one = <Pool>pools[first]
         other = <Pool>pools[second]
-        return one if one.in_use <= other.in_use else other
+        return one if operation_count(one) <= operation_count(other) else other

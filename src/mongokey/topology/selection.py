@@ -17,12 +17,7 @@ from mongokey.read_preferences import (
     SECONDARY_PREFERRED,
 )
 from mongokey.topology.server_description import UNKNOWN, ServerDescription
-from mongokey.topology.topology_description import (
-    LOAD_BALANCED,
-    SHARDED,
-    SINGLE,
-    TopologyDescription,
-)
+from mongokey.topology.topology_types import LOAD_BALANCED, SHARDED, SINGLE
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -30,6 +25,7 @@ if TYPE_CHECKING:
 
     from mongokey._support.address import AddressLike
     from mongokey.read_preferences import _ServerMode
+    from mongokey.topology.topology_description import TopologyDescription
 
     Servers = list[ServerDescription]
     ServerSelector = Callable[[Servers], Sequence[ServerDescription]]

@@ -9,6 +9,7 @@ must not know commands, logins, or how a server is checked.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from mongokey._support.address import format_address
@@ -34,16 +35,19 @@ from mongokey.handshake.reply import RS_ARBITER, RS_GHOST, RS_PRIMARY, RS_SECOND
 from mongokey.topology.error_effects import SYSTEM_OVERLOADED, effect_of
 from mongokey.topology.selected_servers import SelectedServers
 from mongokey.topology.selection import choose, suitable_servers
-from mongokey.topology.server_description import UNKNOWN, ServerDescription
+from mongokey.topology.server_description import ServerDescription
 from mongokey.topology.topology_description import (
+    TopologyDescription,
+    initial_topology,
+    updated_topology_description,
+)
+from mongokey.topology.topology_types import (
     LOAD_BALANCED,
     REPLICA_SET_NO_PRIMARY,
     REPLICA_SET_WITH_PRIMARY,
     SHARDED,
     SINGLE,
-    TopologyDescription,
-    initial_topology,
-    updated_topology_description,
+    UNKNOWN,
 )
 from mongokey.transport.stream import monotonic_ns
 
@@ -133,6 +137,8 @@ class Topology:
         # deployment, and why.
         self._checked_ns: dict[AddressLike, int] = {}
         self._removed: dict[AddressLike, str] = {}
+        # Servers that are new, and to be watched once listeners were told so.
+        self._unwatched: deque[AddressLike] = deque()
 
     def reset_after_fork(self) -> None:
         """In a forked child: who held the lock, and the monitors' thread, were the parent's."""
@@ -214,16 +220,52 @@ class Topology:
             if self._make_monitors is not None and self._monitors is None:
                 self._monitors = self._make_monitors(self.on_check)
             with self._lock:
-                if publisher.topology:
-                    publisher.defer(publisher.topology_opening, publisher.topology_id)
-                    self._tell_changed(TopologyDescription(UNKNOWN, {}), self._description)
+                self._tell_opening()
                 self._follow(self._description, ())
+                if self._load_balanced:
+                    self._tell_balancers()
                 self._opened = True
-            publisher.deliver()
+            self._carry_on()
         finally:
             self._opening.release()
         if self._on_opened is not None:
             self._on_opened()
+
+    def _tell_opening(self) -> None:
+        publisher = self._publisher
+        if publisher.topology:
+            publisher.defer(publisher.topology_opening, publisher.topology_id)
+            empty = TopologyDescription(UNKNOWN, {})
+            self._tell_changed(empty, self._unasked() if self._load_balanced else self._description)
+
+    def _unasked(self) -> TopologyDescription:
+        """Load balancers before anything is known of them, which there is nobody to ask for."""
+        servers = self._description.server_descriptions()
+        return TopologyDescription(
+            LOAD_BALANCED, {each: ServerDescription(each) for each in servers}
+        )
+
+    def _tell_balancers(self) -> None:
+        """What would be told of a first check."""
+        before, publisher = self._unasked(), self._publisher
+        for address, after in self._description.server_descriptions().items():
+            unknown = before.get(address)
+            if publisher.servers and unknown is not None:
+                publisher.defer(
+                    publisher.server_changed, unknown, after, address, publisher.topology_id
+                )
+        if publisher.topology:
+            self._tell_changed(before, self._description)
+
+    def _carry_on(self, closing: Iterable[Pool] = ()) -> None:
+        """What follows a change, once the lock is free: tell listeners, then have new servers
+        watched, of which they are told afterwards, and close pools."""
+        self._publisher.deliver()
+        monitors = self._monitors
+        while self._unwatched and monitors is not None:
+            monitors.watch(self._unwatched.popleft())
+        for pool in closing:
+            pool.close(removed=True)
 
     def _begin_anew(self) -> None:
         opening = self._opening
@@ -271,10 +313,12 @@ class Topology:
                 if publisher.servers:
                     self._tell_server(publisher.server_opening, address)
                 if self._monitors is not None:
-                    self._monitors.watch(address)
+                    self._unwatched.append(address)
         gone = [address for address in self._pools if address not in addresses]
         for address in gone:
             if self._monitors is not None:
+                if address in self._unwatched:
+                    self._unwatched.remove(address)
                 self._monitors.unwatch(address)
             if publisher.servers:
                 self._tell_server(publisher.server_closed, address)
@@ -300,32 +344,38 @@ class Topology:
         """A monitor has checked a server."""
         address, error = server.address, server.error
         self._checked_ns[address] = monotonic_ns()
-        self._update(server)
         pool = self._pools.get(address)
+        if pool is not None and self._may_be_used(server):
+            # connection-monitoring-and-pooling.md. Before anybody can select the server: who does
+            # must not find its pool paused.
+            pool.ready()
+        self._carry_on(self._update(server))
         if error is not None and pool is not None:
             # server-monitoring.md: what hangs in the middle of an operation would hang for long.
             pool.clear(error, interrupt=isinstance(error, NetworkTimeout))
-        self._publisher.deliver()
 
-    def _update(self, server: ServerDescription) -> None:
-        """Take in a server's new description."""
-        closing: list[Pool] = []
+    def _update(self, server: ServerDescription) -> list[Pool]:
+        """Take in a server's new description; `_carry_on` is to follow, with what is returned."""
         with self._lock:
             old = self._description
             if self._closed or old.get(server.address) is None:
-                return
+                return []
             new = updated_topology_description(old, server)
             if new is old:
                 self._notify()
-                return
+                return []
             self._note_removal(new, server)
-            self._make_ready(new, server.address)
             self._description = new
             self._note_changes(old, new, server)
             closing = self._follow(new, old.server_descriptions())
             self._notify()
-        for pool in closing:
-            pool.close(removed=True)
+        return closing
+
+    def _may_be_used(self, server: ServerDescription) -> bool:
+        """Whether connections to a server are worth having, as it says itself."""
+        if self._description.topology_type_name == SINGLE or self._direct:
+            return server.is_server_type_known
+        return server.is_readable
 
     def _note_changes(
         self, old: TopologyDescription, new: TopologyDescription, server: ServerDescription
@@ -347,17 +397,6 @@ class Topology:
     def _asked_each_time(self) -> bool:
         """Whether nothing may be remembered for later operations."""
         return self._server_selector is not None or self._publisher.selection
-
-    def _make_ready(self, new: TopologyDescription, address: AddressLike) -> None:
-        """connection-monitoring-and-pooling.md: connections may be made once a check succeeded.
-        Before anybody can select the server: who does must not find its pool paused."""
-        after = new.get(address)
-        if after is None or not after.is_server_type_known:
-            return
-        if after.is_readable or new.topology_type_name == SINGLE:
-            pool = self._pools.get(address)
-            if pool is not None:
-                pool.ready()
 
     def _note_removal(self, new: TopologyDescription, server: ServerDescription) -> None:
         """Remember why a server that answered is not used, for the error of a selection."""
@@ -395,6 +434,7 @@ class Topology:
         address = pool.address
         if self._load_balanced and service_id is None and not sent:
             return  # which server it was is not known
+        closing: list[Pool] = []
         with self._lock:
             if self._closed or self._pools.get(address) is not pool:
                 return
@@ -407,7 +447,8 @@ class Topology:
                 handshake_done=sent,
             )
             if effect.description is not None:
-                self._update(effect.description)
+                closing = self._update(effect.description)
+        self._carry_on(closing)
         if effect.clears_pool:
             pool.clear(error, service_id=service_id)
         if self._monitors is not None:
@@ -415,7 +456,6 @@ class Topology:
                 self._monitors.cancel_check(address)
             if effect.checks_now:
                 self._monitors.request_check(address)
-        self._publisher.deliver()
 
     def avoids_after(self, error: MongoError) -> bool:
         """Whether another attempt is to go to another server than the one that `error` came from,
@@ -456,9 +496,7 @@ class Topology:
                 self._tell_changed(old, new)
             closing = self._follow(new, old.server_descriptions())
             self._notify()
-        for pool in closing:
-            pool.close(removed=True)
-        self._publisher.deliver()
+        self._carry_on(closing)
 
     # -- selection --------------------------------------------------------------------------------
 
@@ -579,7 +617,7 @@ class Topology:
             self.selected.remember(criteria, [self._pools[each.address] for each in found])
         if len(found) == 1:
             return self._pools[found[0].address]
-        chosen = choose(found, lambda address: self._pools[address].in_use, _chance())
+        chosen = choose(found, lambda address: self._pools[address].operation_count, _chance())
         return self._pools[chosen.address]
 
     def _raise_if_hopeless(self, since_ns: int) -> None:

@@ -1,7 +1,7 @@
 """What is known of a deployment, and how a server's new description changes that. Pure values.
 
 Knows the update rules of server-discovery-and-monitoring.md ("Updating the TopologyDescription").
-Must not know sockets, clocks, threads, pools, or how a server is chosen.
+Must not know sockets, clocks, threads or pools.
 """
 
 from __future__ import annotations
@@ -22,11 +22,21 @@ from mongokey.handshake.reply import (
     RS_PRIMARY,
     STANDALONE,
 )
+from mongokey.read_preferences import ReadPreference
+from mongokey.topology.selection import candidates
 from mongokey.topology.server_description import (
     MEMBER_TYPES,
-    UNKNOWN,
     ServerDescription,
     is_older,
+)
+from mongokey.topology.topology_types import (
+    LOAD_BALANCED,
+    REPLICA_SET_NO_PRIMARY,
+    REPLICA_SET_WITH_PRIMARY,
+    SHARDED,
+    SINGLE,
+    TOPOLOGY_TYPE_NAMES,
+    UNKNOWN,
 )
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -34,22 +44,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey.bson.objectid import ObjectId
+    from mongokey.read_preferences import _ServerMode
 
-SINGLE = "Single"
-REPLICA_SET_NO_PRIMARY = "ReplicaSetNoPrimary"
-REPLICA_SET_WITH_PRIMARY = "ReplicaSetWithPrimary"
-SHARDED = "Sharded"
-LOAD_BALANCED = "LoadBalanced"
-
-# In the order of PyMongo's numbers (`mongokey.topology_description.TOPOLOGY_TYPE`).
-TOPOLOGY_TYPE_NAMES = (
-    SINGLE,
-    REPLICA_SET_NO_PRIMARY,
-    REPLICA_SET_WITH_PRIMARY,
-    SHARDED,
-    UNKNOWN,
-    LOAD_BALANCED,
-)
 _NUMBERS = {name: number for number, name in enumerate(TOPOLOGY_TYPE_NAMES)}
 
 # The release since which an election's id goes before the version of the set's configuration.
@@ -164,6 +160,14 @@ class TopologyDescription:
             if each.server_type_name == RS_PRIMARY:
                 return each
         return None
+
+    def has_readable_server(self, read_preference: _ServerMode = ReadPreference.PRIMARY) -> bool:
+        """Whether a server is there that `read_preference` may read from."""
+        return bool(candidates(self, read_preference))
+
+    def has_writable_server(self) -> bool:
+        """Whether a server is there that takes writes."""
+        return bool(candidates(self, None))
 
     def get(self, address: AddressLike) -> ServerDescription | None:
         """The description of the server at `address`, None if it is not one of the deployment's."""

@@ -1,6 +1,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+from mongokey._support.portable import Portable
 from mongokey.transport.names import SocketAddress
 
 # What the methods of a socket answer.
@@ -14,7 +15,7 @@ WRITE: int
 
 _Waiter = TypeVar("_Waiter", bound=Waiter)
 
-class SocketFailed(Exception):
+class SocketFailed(Portable, Exception):
     """A system call on a socket failed; `code` is the negated error number, `reason` the system's
     word for it."""
 

@@ -33,6 +33,7 @@ from mongokey.transport.stream cimport (
 )
 
 from mongokey._support.lazy import late_imports
+from mongokey._support.portable import Portable
 
 cdef extern from "mongokey/net.h" nogil:
     int AF_UNIX
@@ -64,7 +65,7 @@ READ = POLLIN
 WRITE = POLLOUT
 
 
-class SocketFailed(Exception):
+class SocketFailed(Portable, Exception):
     """A system call on a socket failed; `code` is the negated error number, `reason` the system's
     word for it."""
 
