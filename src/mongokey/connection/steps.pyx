@@ -43,8 +43,16 @@ cdef class NextReply:
         self.limit = limit
 
 
+cdef refuse_pickling(step):
+    """Classes with fields refuse by themselves."""
+    raise TypeError(f"cannot pickle {type(step).__name__!r} object")
+
+
 cdef class Disconnect:
     """Close the connection, if there is one."""
+
+    def __reduce__(self):
+        refuse_pickling(self)
 
 
 cdef class Sleep:
@@ -57,6 +65,9 @@ cdef class Sleep:
 
 cdef class Now:
     """Answered with the monotonic clock, in nanoseconds."""
+
+    def __reduce__(self):
+        refuse_pickling(self)
 
 
 cdef class Beside:

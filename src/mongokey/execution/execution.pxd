@@ -113,4 +113,9 @@ cdef class Execution:
     cdef int _note_cursor(self, object result) except -1
     cdef ServerCursor _opened_cursor(self)
     cdef int _finish(self, object result) except -1
+    cdef object _tell_started(self)
+    cdef object _tell_received(self, str event)
+    cdef object _tell_failed(self, error)
+    cdef object _is_to_be_retried(self, error)
+    cdef object _max_wire_version(self)
     cdef int _release_connection(self) except -1

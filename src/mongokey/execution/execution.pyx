@@ -382,7 +382,7 @@ cdef class Execution:
         self.sent = self.reauthenticated = False
         return None
 
-    def _is_to_be_retried(self, error):
+    cdef object _is_to_be_retried(self, error):
         """Whether the attempt that failed with `error` is followed by another one."""
         cdef Operation operation = self.operation
         cdef Executor executor = self.executor
@@ -462,7 +462,7 @@ cdef class Execution:
             self.operation.operation_id = next_request_id()
         return self.operation.operation_id
 
-    def _tell_started(self):
+    cdef object _tell_started(self):
         """The message in the connection's buffer is going to be sent."""
         cdef Operation operation = self.operation
         cdef Connection connection = self.connection
@@ -482,7 +482,7 @@ cdef class Execution:
         )
         self.under_way.started(message)
 
-    def _tell_received(self, str event):
+    cdef object _tell_received(self, str event):
         """The reply has come, or none will; raises where none was awaited."""
         cdef mk_command_reply fields
         if self.state != AWAITS_OBSERVED_REPLY:
@@ -499,7 +499,7 @@ cdef class Execution:
         else:
             under_way.refused(reply)
 
-    def _tell_failed(self, error):
+    cdef object _tell_failed(self, error):
         """No reply was read, since `error` came between. Everything is given back by now."""
         under_way, self.under_way = self.under_way, None
         under_way.failed(error)
@@ -613,7 +613,7 @@ cdef class Execution:
             )
         raise_command_error(answer, self.reply.max_wire_version, hint)
 
-    def _max_wire_version(self):
+    cdef object _max_wire_version(self):
         """The server's, as its latest connection said; None where there was none."""
         if self.server is None or self.server.description is None:
             return None
