@@ -180,7 +180,8 @@ class ServerMonitor:
     def _ids(self, connection: WatchedConnection | None) -> dict[str, Any]:
         """What log records say of the connection."""
         if connection is None:
-            return {}
+            # The number of the one that is going to be made.
+            return {"connection_id": self._connections + 1}
         hello = connection.hello
         said = None if hello is None else hello.connection_id
         return {"connection_id": self._connections, "server_connection_id": said}
