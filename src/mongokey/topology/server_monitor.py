@@ -217,11 +217,14 @@ class ServerMonitor:
     # -- round trips ------------------------------------------------------------------------------
 
     def measure_steps(self) -> Steps:
-        """Measure the round trip time on a connection of its own, every `heartbeatFrequencyMS`,
-        until the generator is closed. What the server answers, or that it does not, counts for
+        """Measure the round trip time on a connection of its own, every `heartbeatFrequencyMS`
+        from then on, until the generator is closed. What the server answers, or that it does not, counts for
         nothing else; no events are published."""
         connection: WatchedConnection | None = None
         while True:
+            # First of all, too: the monitor's first hello was just measured, and a program that
+            # ends soon is spared the connection.
+            yield Sleep(self._heartbeat.ns, self._heartbeat.ns)
             try:
                 if connection is None:
                     connection = yield from self._connect()
@@ -236,7 +239,6 @@ class ServerMonitor:
                 # The checks find out by themselves what is wrong ("Measuring RTT").
                 connection = None
                 yield Disconnect()
-            yield Sleep(self._heartbeat.ns, self._heartbeat.ns)
 
 
 def raise_command_error_unless_ok(reply: Any) -> None:
