@@ -87,6 +87,7 @@ cdef class Execution:
     cdef bint reauthenticated
     cdef CommandReply reply
     cdef object under_way                   # the command as events know it, or None
+    cdef ServerCursor abandoned             # that the reply opened, and nobody will learn of
     # The outcome.
     cdef readonly object result
 
@@ -113,6 +114,7 @@ cdef class Execution:
     cdef int _note_cursor(self, object result) except -1
     cdef ServerCursor _opened_cursor(self)
     cdef int _finish(self, object result) except -1
+    cdef int _kill_abandoned(self) except -1
     cdef object _tell_started(self)
     cdef object _tell_received(self, str event)
     cdef object _tell_failed(self, error)

@@ -346,6 +346,8 @@ cdef class Execution:
                 self.server, error, self.generation, self.sent, service_id
             )
         self._release_connection()
+        if self.abandoned is not None:
+            self._kill_abandoned()
         if self.under_way is not None:
             self._tell_failed(error)
         if self.background:
@@ -423,6 +425,8 @@ cdef class Execution:
             # The step under way was ended by what is no `MongoError`, such as a Ctrl-C.
             self._note_cursor(None)
             self._release_connection()
+            if self.abandoned is not None:
+                self._kill_abandoned()
         session = self.session
         self.session = None
         if cursor is not None:
@@ -639,7 +643,15 @@ cdef class Execution:
                 batch.cursor = self._opened_cursor()
         elif found and reply.cursor.id != 0:
             # It is open on the server, and the caller will not learn of it.
-            self.executor.pending.defer(self._opened_cursor())
+            self.abandoned = self._opened_cursor()
+        return 0
+
+    cdef int _kill_abandoned(self) except -1:
+        """Have the cursor killed that nobody will learn of; once the connection is free, which that
+        takes."""
+        cdef ServerCursor cursor = self.abandoned
+        self.abandoned = None
+        self.executor.pending.defer(cursor)
         return 0
 
     cdef ServerCursor _opened_cursor(self):
@@ -660,6 +672,8 @@ cdef class Execution:
 
     cdef int _finish(self, object result) except -1:
         self._release_connection()
+        if self.abandoned is not None:
+            self._kill_abandoned()
         self.result = result
         self.state = FINISHED
         return 0

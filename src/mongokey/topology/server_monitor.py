@@ -218,8 +218,8 @@ class ServerMonitor:
 
     def measure_steps(self) -> Steps:
         """Measure the round trip time on a connection of its own, every `heartbeatFrequencyMS`
-        from then on, until the generator is closed. What the server answers, or that it does not, counts for
-        nothing else; no events are published."""
+        from then on, until the generator is closed. What the server answers, or that it does not,
+        counts for nothing else; no events are published."""
         connection: WatchedConnection | None = None
         while True:
             # First of all, too: the monitor's first hello was just measured, and a program that

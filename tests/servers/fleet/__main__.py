@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import signal
 import ssl
 import sys
@@ -98,6 +99,8 @@ def main() -> None:
     parser.add_argument("--tls-key-file")
     parser.add_argument("--serve", action="store_true", help="serve a parent process")
     arguments = parser.parse_args()
+    # A client that is gone while its answer is written is no news here.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     if arguments.serve:
         asyncio.run(serve(arguments, (HOST, arguments.backend_port), person=False))
         return
