@@ -18,7 +18,6 @@ from mongokey.auth import AuthenticationFailed
 from mongokey.auth.errors import LoginTimeout
 from mongokey.auth.oidc import token_source
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
-from mongokey.connection.pausable_clock import PausableClock
 from mongokey.errors import ServerSelectionTimeoutError
 from mongokey.pool import maintenance
 from tests.deadlines import timeout_of
@@ -217,39 +216,3 @@ def test_ctrl_c_ends_the_waiting_and_not_the_call(server: ScriptedServer) -> Non
         timer.join(5)
         assert client["x"]["y"].find_one() == {"_id": 1}
     assert person.calls == 1
-
-
-class TestPatience:
-    def test_the_clock_stands_still_while_anyone_waits(self) -> None:
-        patience = PausableClock()
-        before = patience.clock()
-        with patience:
-            assert patience.waiting
-            with patience:
-                time.sleep(0.05)
-            still = patience.clock()
-            time.sleep(0.05)
-            assert patience.clock() == still
-        assert not patience.waiting
-        assert patience.clock() - before < 0.09
-
-    def test_it_goes_on_after_an_error(self) -> None:
-        patience = PausableClock()
-        with pytest.raises(ValueError, match="x"), patience:
-            raise ValueError("x")
-        first = patience.clock()
-        time.sleep(0.01)
-        assert patience.clock() > first
-
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-    def test_a_forked_child_waits_for_nobody(self) -> None:
-        patience = PausableClock()
-        with patience:
-            child = os.fork()
-            if child == 0:
-                waited = patience.waiting
-                patience.__exit__()
-                os._exit(1 if waited or patience.waiting else 0)
-            assert patience.waiting
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -11,7 +11,6 @@ import pytest
 
 from mongokey._support.clock import monotonic_ns
 from mongokey.auth.turns import LoginTurns
-from mongokey.connection.pausable_clock import PausableClock
 from mongokey.handshake import ClientMetadata
 from mongokey.topology.topology import Topology
 
@@ -31,16 +30,6 @@ def test_a_first_login_may_begin_within_another_s_beginning() -> None:
     def call() -> bool:
         with turns._lock:
             return turns.begin(monotonic_ns())[1]
-
-    assert in_a_thread(call) == [True]
-
-
-def test_the_clock_can_be_read_while_it_is_read() -> None:
-    clock = PausableClock()
-
-    def call() -> bool:
-        with clock._lock, clock:
-            return clock.waiting and clock.clock() > 0
 
     assert in_a_thread(call) == [True]
 

@@ -1,4 +1,4 @@
-"""Which of the program's threads an action is for, also where one of the driver's carries it out.
+"""Which of the program's threads an action is for.
 
 Threads are numbered here, as the interpreter gives the ident of a thread that has ended to another
 one. Knows threads only.
@@ -14,16 +14,11 @@ _local = threading.local()
 
 
 def caller_number() -> int:
-    """The number of the calling thread, or of the one that it acts for."""
+    """The number of the calling thread."""
     number: int | None = getattr(_local, "number", None)
     if number is None:
         number = _local.number = next(_numbers)
     return number
 
 
-def act_for(number: int) -> None:
-    """Say that all the calling thread does is for the thread with `number`."""
-    _local.number = number
-
-
-__all__ = ["act_for", "caller_number"]
+__all__ = ["caller_number"]

@@ -14,8 +14,6 @@ from mongokey.errors import AutoReconnect, InsecureConnectionWarning
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from types import FrameType
-
     from mongokey._support.address import AddressLike
     from mongokey.transport import Stream
 
@@ -27,13 +25,6 @@ class PlaintextSecretWarner:
         self._what = what
         self._mechanism = mechanism
         self._warned: set[AddressLike] = set()
-        self._caller: tuple[str, int] | None = None
-
-    def remember_caller(self) -> None:
-        """The connections that other threads make now are for the caller's program: a warning
-        there points at its line."""
-        frame = _caller()
-        self._caller = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
     def warn(self, stream: Stream, address: AddressLike) -> None:
         """Warn, once for each server, unless the stream's other end is on this machine.
@@ -51,11 +42,7 @@ class PlaintextSecretWarner:
             f"{self._mechanism} sends {self._what} over an unencrypted connection to {shown}: "
             "whoever is on the way can read it. Encrypt the connection with tls=true"
         )
-        frame = _caller()
-        if frame is None and self._caller is not None:
-            warnings.warn_explicit(text, InsecureConnectionWarning, *self._caller)
-        else:
-            warnings.warn(text, InsecureConnectionWarning, _stacklevel())
+        warnings.warn(text, InsecureConnectionWarning, _stacklevel())
         self._warned.add(address)
         with late_imports:
             import logging
@@ -91,19 +78,6 @@ def is_loopback(ip: str) -> bool:
     address = ipaddress.ip_address(ip)
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
-
-
-def _caller() -> FrameType | None:
-    """The first caller outside of the driver; None in a thread of the driver's own."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_ours(frame):
-        frame = frame.f_back
-    return frame
-
-
-def _is_ours(frame: FrameType) -> bool:
-    name = frame.f_globals.get("__name__", "")
-    return bool(name.startswith("mongokey.") or name == "threading")
 
 
 def _stacklevel() -> int:

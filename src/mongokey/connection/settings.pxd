@@ -16,7 +16,6 @@ cdef class ConnectionSettings:
     cdef public Timeout timeout
     # What bounds the making of a connection: the lesser of that and connectTimeoutMS.
     cdef public Timeout limit
-    cdef public object pausable_clock       # PausableClock
     cdef readonly Openings openings
     # Warns before a login shows a secret; None where no login of this client can.
     cdef public object plaintext_warner

@@ -2,7 +2,6 @@ from mongokey._support.address import AddressLike
 from mongokey._support.deadline import Timeout
 from mongokey.auth.credential import MongoCredential
 from mongokey.connection.openings import Openings
-from mongokey.connection.pausable_clock import PausableClock
 from mongokey.connection.plaintext_secrets import PlaintextSecretWarner
 from mongokey.handshake.hello import ServerApiLike
 from mongokey.handshake.metadata import ClientMetadata
@@ -20,7 +19,6 @@ class ConnectionSettings:
     load_balanced: bool
     timeout: Timeout | None
     limit: Timeout | None
-    pausable_clock: PausableClock
     plaintext_warner: PlaintextSecretWarner | None
     hello_seen: set[AddressLike]
     @property

@@ -9,7 +9,6 @@ from mongokey.connection.openings cimport Openings
 
 from mongokey._support.lazy import late_imports
 from mongokey.auth.registry import find_rules
-from mongokey.connection.pausable_clock import PausableClock
 
 # connectTimeoutMS where it is not given.
 cdef Timeout CONNECT_TIMEOUT = Timeout(20_000_000_000, "connectTimeoutMS")
@@ -43,7 +42,6 @@ cdef class ConnectionSettings:
         self.load_balanced = load_balanced
         # timeoutMS, which bounds also what logins wait for besides the server.
         self.timeout = timeout
-        self.pausable_clock = PausableClock()
         # Warns before a login shows a secret; None where no login of this client can.
         self.plaintext_warner = None
         if credential is not None and tls is None:
