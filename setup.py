@@ -31,17 +31,16 @@ werror = os.environ.get("MONGOKEY_WERROR") == "1"
 debug = os.environ.get("MONGOKEY_DEBUG") == "1"
 only = os.environ.get("MONGOKEY_MODULES", "*")
 
-# What runs with each command or for each value is optimized for speed, all else for size: that
-# halves the time of the build, and `bench/instructions.json` shows no difference.
+# What runs for each value is optimized most, what runs with each command for speed too, all else
+# for size: that halves the time of the build, and `bench/instructions.json` shows no difference.
+HOTTEST = ("mongokey.bson.*",)
 HOT = (
-    "mongokey.auth.login",
     "mongokey.auth.scram_*",
-    "mongokey.bson.*",
     "mongokey.commands.collection_operations",
     "mongokey.commands.command",
     "mongokey.commands.crud",
     "mongokey.commands.bulk",
-    "mongokey.connection.*",
+    "mongokey.connection.connection",
     "mongokey.blocking.*",
     "mongokey.execution.*",
     "mongokey.pool.*",
@@ -55,11 +54,19 @@ if sanitize not in ("", "address"):
     raise SystemExit(f"MONGOKEY_SANITIZE={sanitize!r}: the only sanitizer build is 'address'")
 
 
-def compiler_flags(hot: bool) -> tuple[list[str], list[str]]:
-    """The C compiler's and the linker's flags for this platform and these switches."""
+def optimization(name: str) -> str:
+    """The C compiler's switch for a module, without its dash."""
+    if any(fnmatch(name, each) for each in HOTTEST):
+        return "O3"
+    return "O2" if any(fnmatch(name, each) for each in HOT) else "Os"
+
+
+def compiler_flags(name: str) -> tuple[list[str], list[str]]:
+    """The C compiler's and the linker's flags for a module, this platform and these switches."""
+    level = optimization(name)
     if WINDOWS:
-        return ["/O2" if hot else "/O1"] + (["/W3", "/WX"] if werror else []), []
-    compile_args, link_args = ["-O3" if hot else "-Os", "-fvisibility=hidden"], []
+        return ["/O1" if level == "Os" else "/O2"] + (["/W3", "/WX"] if werror else []), []
+    compile_args, link_args = [f"-{level}", "-fvisibility=hidden"], []
     if sanitize:
         compile_args = ["-O1", "-g", "-fno-omit-frame-pointer"]
         compile_args += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
@@ -87,7 +94,7 @@ def extensions() -> list[Extension]:
         relative = path.relative_to(ROOT)
         name = ".".join(relative.relative_to(SOURCE).with_suffix("").parts)
         if fnmatch(name, only):
-            compile_args, link_args = compiler_flags(any(fnmatch(name, each) for each in HOT))
+            compile_args, link_args = compiler_flags(name)
             found.append(
                 Extension(
                     name,

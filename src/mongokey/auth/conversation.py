@@ -30,7 +30,8 @@ class OffloadedCall(ABC):
     conversation goes on with `Conversation.resume(work)`, which raises what went wrong. `what`
     says in a few words what it is; it names no secret. `interactive` is True for work that has a
     deadline of its own (a person who logs in by browser): the connection's then stands still.
-    `timed` is True for interactive work that timeoutMS bounds nevertheless, where the client has one.
+    `timed` is True for interactive work that timeoutMS bounds nevertheless, where the client has
+    one.
     """
 
     what: str = "preparing the login"
