@@ -258,8 +258,6 @@ WRONG: dict[str, Change] = {
     "unknown part": lambda test: test.update(expectTracingMessages={}),
 }
 #: Those that a driver without such events passes.
-ABOUT_COMMANDS = {name for name in WRONG if name.startswith(("event", "count of events"))}
-ABOUT_POOLS = {name for name in WRONG if name.startswith(("pool", "count of connections"))}
 
 
 def _file(change: Change | None = None) -> TestFile:
@@ -293,10 +291,6 @@ def test_what_is_right_passes(name: str, deployments: Deployments) -> None:
 @pytest.mark.parametrize("wrong", WRONG)
 def test_one_thing_wrong_is_found(wrong: str, name: str, deployments: Deployments) -> None:
     driver = Driver(name)
-    if wrong in ABOUT_COMMANDS and "command" not in driver.event_types:
-        pytest.skip("no command events yet")
-    if wrong in ABOUT_POOLS and "cmap" not in driver.event_types:
-        pytest.skip("no cmap events yet")
     file = _file_for(driver, WRONG[wrong])
     with pytest.raises((Mismatch, RunnerError, driver.errors.PyMongoError)):
         Run(driver, deployments.get("replicaset"), file, "test").execute()
