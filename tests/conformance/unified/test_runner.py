@@ -257,7 +257,6 @@ WRONG: dict[str, Change] = {
     ),
     "unknown part": lambda test: test.update(expectTracingMessages={}),
 }
-#: Those that a driver without such events passes.
 
 
 def _file(change: Change | None = None) -> TestFile:
