@@ -222,7 +222,8 @@ class ScriptedServer(ManagedServer):
     def count(self, name: str | None = None, *, used: bool = False) -> int:
         """How many messages came; with `name`, how many of that command; `used` as in
         `commands`."""
-        return len(self.commands(name, used=used))
+        with self._lock:
+            return sum(name is None or each.name == name for each in self._chosen(used))
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = 5.0) -> bool:
         """Wait until `condition` holds, asking it whenever something happened here."""
