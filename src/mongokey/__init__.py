@@ -82,7 +82,6 @@ _HOMES = {
 _SUBMODULES = (
     "auth",
     "auth_oidc",
-    "blocking",
     "bson",
     "client_options",
     "collection",
@@ -97,6 +96,7 @@ _SUBMODULES = (
     "event_loggers",
     "events",
     "execution",
+    "faces",
     "handshake",
     "mongo_client",
     "monitoring",

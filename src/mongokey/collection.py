@@ -1,14 +1,14 @@
 """A collection, under PyMongo's name: reads, writes, and what else one does to a collection.
 
 It knows PyMongo's methods and their arguments. The operations that they take are made in
-`mongokey.commands`; what is called all the time stands in `mongokey.blocking.cores`.
+`mongokey.commands`; what is called all the time stands in `mongokey.faces.cores`.
 """
 
 from __future__ import annotations
 
-from mongokey.blocking.cores import BlockingCollection
 from mongokey.commands.named_part import NamedPart
 from mongokey.cursor import CommandCursor, Cursor
+from mongokey.faces.cores import CollectionCore
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ReturnDocument:
     AFTER = True
 
 
-class Collection(NamedPart, BlockingCollection["_Document"]):
+class Collection(NamedPart, CollectionCore["_Document"]):
     """The collection `name` of `database`; options left out are the database's."""
 
     _kind = "collection"

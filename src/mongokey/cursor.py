@@ -1,13 +1,13 @@
 """Cursors, under PyMongo's names: `Cursor` of `find`, `CommandCursor` of aggregate and kin.
 
-What they do for each document stands in `mongokey.blocking.cursor_cores`; how a query may be
+What they do for each document stands in `mongokey.faces.cursor_cores`; how a query may be
 changed, in `mongokey.commands.find_settings`.
 """
 
 from __future__ import annotations
 
-from mongokey.blocking.cursor_cores import BlockingCommandCursor, BlockingCursor
 from mongokey.commands.find_settings import FindSettings
+from mongokey.faces.cursor_cores import BlockingCommandCursor, BlockingCursor
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

@@ -1,16 +1,16 @@
 """A database, under PyMongo's name: commands, and the way to collections.
 
 It knows PyMongo's methods and their arguments. The operations that they take are made in
-`mongokey.commands`; what is called all the time stands in `mongokey.blocking.cores`.
+`mongokey.commands`; what is called all the time stands in `mongokey.faces.cores`.
 """
 
 from __future__ import annotations
 
-from mongokey.blocking.cores import BlockingDatabase
 from mongokey.collection import Collection
 from mongokey.commands import arguments
 from mongokey.commands.named_part import NamedPart
 from mongokey.cursor import CommandCursor
+from mongokey.faces.cores import DatabaseCore
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     _Document = TypeVar("_Document", bound=Mapping[str, Any])
 
 
-class Database(NamedPart, BlockingDatabase["_Document"]):
+class Database(NamedPart, DatabaseCore["_Document"]):
     """The database `name` of `client`; options left out are the client's."""
 
     _kind = "database"

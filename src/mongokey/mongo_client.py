@@ -11,8 +11,6 @@ from functools import partial
 
 from mongokey._support.address import format_address
 from mongokey._support.secrets import Secret
-from mongokey.blocking.client_context import ClientContext
-from mongokey.blocking.cores import BlockingClient
 from mongokey.client_options import ClientOptions
 from mongokey.commands import arguments
 from mongokey.commands.housekeeping import end_sessions, kill_pending_cursors
@@ -21,6 +19,8 @@ from mongokey.cursor import CommandCursor
 from mongokey.database import Database
 from mongokey.errors import ConfigurationError, InvalidOperation
 from mongokey.execution.blocking import BlockingExecutor
+from mongokey.faces.client_context import ClientContext
+from mongokey.faces.cores import ClientCore
 from mongokey.handshake.reply import RS_ARBITER, RS_SECONDARY
 from mongokey.options.without_effect import check_effects
 from mongokey.topology.server_description import ServerDescription
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     _Document = TypeVar("_Document", bound=Mapping[str, Any])
 
 
-class MongoClient(BlockingClient["_Document"]):
+class MongoClient(ClientCore["_Document"]):
     """A client of one MongoDB deployment: thread-safe, with a pool of connections.
 
     :param host: host name, ``host:port``, a ``mongodb://`` or ``mongodb+srv://`` URI, the path of

@@ -19,10 +19,10 @@ import pytest
 
 from mongokey import MongoClient
 from mongokey._support.not_yet import NOT_YET
-from mongokey.blocking.cursor_cores import BatchCursor
 from mongokey.collection import Collection
 from mongokey.cursor import CommandCursor, Cursor
 from mongokey.database import Database
+from mongokey.faces.cursor_cores import BatchCursor
 from mongokey.write_concern import WriteConcern
 
 CLASSES: list[tuple[Any, Any]] = [

@@ -240,8 +240,8 @@ LAYERS: list[set[str]] = [
     {"execution"},
     {"commands", "commands.housekeeping"},
     {"operations"},
-    # What the blocking face stands on: cores that make operations and execute them.
-    {"blocking"},
+    # What both faces stand on: cores that make operations and have them executed.
+    {"faces"},
     {"cursor"},
     {"collection"},
     {"database"},

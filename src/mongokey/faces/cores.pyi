@@ -18,7 +18,7 @@ _Document = TypeVar("_Document", bound=Mapping[str, Any])
 _Result = TypeVar("_Result")
 _Keys = str | Sequence[str | tuple[str, Any]] | Mapping[str, Any]
 
-class Blocking(OptionsHolder):
+class Core(OptionsHolder):
     @property
     def _executor(self) -> BlockingExecutor: ...
     @overload
@@ -27,13 +27,13 @@ class Blocking(OptionsHolder):
     def _execute(self, step: Any) -> Any: ...
     def _run(self, plan: Generator[Any, Any, _Result]) -> _Result: ...
 
-class BlockingClient(Blocking, Generic[_Document]):
+class ClientCore(Core, Generic[_Document]):
     def _set_up(self, inherited: InheritedOptions, executor: Executor) -> None: ...
 
-class BlockingDatabase(Blocking, Generic[_Document]):
+class DatabaseCore(Core, Generic[_Document]):
     def __init__(
         self,
-        client: BlockingClient[_Document],
+        client: ClientCore[_Document],
         name: str,
         codec_options: CodecOptions[Any] | None = None,
         read_preference: _ServerMode | None = None,
@@ -57,10 +57,10 @@ class BlockingDatabase(Blocking, Generic[_Document]):
         **kwargs: Any,
     ) -> dict[str, Any]: ...
 
-class BlockingCollection(Blocking, Generic[_Document]):
+class CollectionCore(Core, Generic[_Document]):
     def __init__(
         self,
-        database: BlockingDatabase[_Document],
+        database: DatabaseCore[_Document],
         name: str,
         codec_options: CodecOptions[Any] | None = None,
         read_preference: _ServerMode | None = None,

@@ -1,5 +1,5 @@
 # cython: language_level=3, nonecheck=True
-"""The C cores of the blocking face: what clients, databases and collections do at every call.
+"""The C cores of clients, databases and collections: what they do at every call.
 
 Each method makes an operation of its arguments and has it executed, without a Python frame.
 `MongoClient`, `Database` and `Collection` are Python classes on top; what is not done all the
@@ -15,7 +15,7 @@ from mongokey.commands.collection_operations cimport (
 )
 from mongokey.commands.command cimport CursorCommand, user_command
 from mongokey.commands.find_query cimport FindQuery
-from mongokey.blocking.cursor_cores cimport (
+from mongokey.faces.cursor_cores cimport (
     BatchCursor,
     BlockingCursor,
 )
@@ -27,7 +27,7 @@ from mongokey.commands import arguments
 from mongokey.commands.plan import Documents
 
 
-cdef class Blocking(OptionsHolder):
+cdef class Core(OptionsHolder):
     """Base of the cores: they have options, and an executor that carries operations out."""
 
     @property
@@ -66,7 +66,7 @@ cdef class Blocking(OptionsHolder):
             plan.close()
 
 
-cdef class BlockingClient(Blocking):
+cdef class ClientCore(Core):
     """The core of `MongoClient`."""
 
     def _set_up(self, InheritedOptions inherited not None, Executor executor not None):
@@ -81,12 +81,12 @@ cdef class BlockingClient(Blocking):
         return "MongoClient", "database", name, f"client[{name!r}]"
 
 
-cdef class BlockingDatabase(Blocking):
+cdef class DatabaseCore(Core):
     """The core of `Database`."""
 
     def __init__(
         self,
-        BlockingClient client not None,
+        ClientCore client not None,
         name,
         codec_options=None,
         read_preference=None,
@@ -149,12 +149,12 @@ cdef class BlockingDatabase(Blocking):
         )
 
 
-cdef class BlockingCollection(Blocking):
+cdef class CollectionCore(Core):
     """The core of `Collection`."""
 
     def __init__(
         self,
-        BlockingDatabase database not None,
+        DatabaseCore database not None,
         name,
         codec_options=None,
         read_preference=None,
@@ -174,8 +174,8 @@ cdef class BlockingCollection(Blocking):
 
     cdef object child(self, name):
         """The collection `name` "below" this one, with the options that this one has."""
-        cdef BlockingCollection made
-        made = <BlockingCollection?>self.database.child(f"{self.name}.{name}")
+        cdef CollectionCore made
+        made = <CollectionCore?>self.database.child(f"{self.name}.{name}")
         made.inherited = self.inherited
         return made
 

@@ -1,24 +1,24 @@
-# The C cores of the blocking clients, databases and collections.
+# The C cores of clients, databases and collections.
 from mongokey.commands.inherited_options cimport OptionsHolder
 from mongokey.execution.execution cimport Executor
 from mongokey.execution.operation cimport Namespace
 
 
-cdef class Blocking(OptionsHolder):
+cdef class Core(OptionsHolder):
     cdef Executor executor
 
 
-cdef class BlockingClient(Blocking):
+cdef class ClientCore(Core):
     pass
 
 
-cdef class BlockingDatabase(Blocking):
-    cdef readonly BlockingClient client
+cdef class DatabaseCore(Core):
+    cdef readonly ClientCore client
     cdef readonly str name
     cdef Namespace namespace
 
 
-cdef class BlockingCollection(Blocking):
-    cdef readonly BlockingDatabase database
+cdef class CollectionCore(Core):
+    cdef readonly DatabaseCore database
     cdef readonly str name
     cdef Namespace namespace
