@@ -21,5 +21,6 @@ cdef class BlockingExecutor(Executor):
         Deadline deadline,
         double wait_s,
     )
+    cdef object _carry_out(self, object step)
     cdef Execution _take(self)
     cdef object _run(self, Execution execution, double wait_s)

@@ -22,6 +22,7 @@ from mongokey.execution.execution cimport (
     Execution,
     Executor,
 )
+from mongokey.execution.idle_steps cimport OnIdle, Turn
 from mongokey.execution.operation cimport Operation
 from mongokey.pool.pool cimport Pool
 from mongokey.transport.stream cimport monotonic_ns
@@ -61,6 +62,35 @@ cdef class BlockingExecutor(Executor):
         execution.background = True
         execution.deadline = deadline
         return self._run(execution, wait_s)
+
+    cpdef object carry_out(self, object plan):
+        cdef object step, answer
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    answer = self._carry_out(step)
+                except BaseException as error:
+                    step = plan.throw(error)
+                else:
+                    step = plan.send(answer)
+        except StopIteration as end:
+            return end.value
+        finally:
+            plan.close()
+
+    cdef object _carry_out(self, object step):
+        cdef OnIdle telling
+        cdef Turn turn
+        if type(step) is Turn:
+            turn = <Turn>step
+            if turn.deadline is None:
+                return turn.lock.acquire()
+            return turn.lock.acquire(timeout=turn.deadline.left_s)
+        telling = <OnIdle?>step
+        return self.execute_on_idle(
+            telling.operation, telling.cursor, telling.server, telling.deadline, telling.wait_s
+        )
 
     cdef Execution _take(self):
         """An unused Execution: usually the one of the call before."""

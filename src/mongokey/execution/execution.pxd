@@ -60,6 +60,8 @@ cdef class Executor:
     cpdef object execute(self, Operation operation)
     # The same for a command about a cursor: on its server, in its session. Not tried again.
     cpdef object execute_for_cursor(self, Operation operation, ServerCursor cursor)
+    # Carry out a plan, a generator of the steps in `execution.idle_steps`: what it returns.
+    cpdef object carry_out(self, object plan)
 
 
 cdef class Execution:

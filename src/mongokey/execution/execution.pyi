@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from mongokey._support.address import AddressLike
@@ -6,6 +6,7 @@ from mongokey.connection.connection import Connection
 from mongokey.errors import MongoError
 from mongokey.events.flags import PublisherFlags
 from mongokey.execution.cursors import PendingCursors, ServerCursor
+from mongokey.execution.idle_steps import OnIdle, Turn
 from mongokey.execution.operation import Operation
 from mongokey.pool.maintenance import PoolMaintenance
 from mongokey.pool.pool import Pool
@@ -47,6 +48,7 @@ class Executor:
     def has_pending_cursors(self) -> bool: ...
     def execute(self, operation: Operation) -> Any: ...
     def execute_for_cursor(self, operation: Operation, cursor: ServerCursor) -> Any: ...
+    def carry_out(self, plan: Generator[OnIdle | Turn, Any, Any]) -> Any: ...
     def reset_after_fork(self) -> None: ...
     def close(self) -> None: ...
 

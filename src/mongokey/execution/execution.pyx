@@ -152,6 +152,11 @@ cdef class Executor:
         Raises `MongoError`s."""
         raise NotImplementedError(type(self).__name__)
 
+    cpdef object carry_out(self, object plan):
+        """Carry out a plan, a generator of `OnIdle` and `Turn` steps, and return its result. What a
+        step raises is thrown into the plan; so is what ends the wait, such as a Ctrl-C."""
+        raise NotImplementedError(type(self).__name__)
+
     @property
     def has_pending_cursors(self):
         """Whether there are cursors on servers that are still to be killed."""

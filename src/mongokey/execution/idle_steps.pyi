@@ -1,0 +1,5 @@
+class OnIdle:
+    """An operation on an idle connection, or on none."""
+
+class Turn:
+    """One at a time."""
