@@ -27,7 +27,7 @@ from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import InvalidOperation, WaitQueueTimeoutError
 from mongokey.events.publisher import Publisher
 from mongokey.handshake.metadata import ClientMetadata
-from mongokey.pool.pool import Pool
+from mongokey.pool.blocking import BlockingPool
 from mongokey.transport.stream import SocketStream
 from tests import specifications
 from tests.servers.secantus import SecantusServer
@@ -126,7 +126,7 @@ class Run:
         self.recorder = Recorder()
         wait_ms = options.get("waitQueueTimeoutMS")
         publisher = Publisher((self.recorder,))
-        self.pool = Pool(
+        self.pool = BlockingPool(
             address,
             connect,
             max_size=options.get("maxPoolSize", 100),

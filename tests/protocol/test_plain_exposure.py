@@ -27,7 +27,7 @@ from mongokey.connection.openings import Opening
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect, InsecureConnectionWarning
 from mongokey.pool import maintenance
-from mongokey.pool.pool import Pool
+from mongokey.pool.blocking import BlockingPool
 from mongokey.topology.monitors import Monitors
 from mongokey.transport import connect
 from tests.protocol.test_stream_connect import IPV6
@@ -159,7 +159,7 @@ def test_the_thread_that_tends_pools_survives_such_an_error(
         raise InsecureConnectionWarning("the password")
 
     class Topology:
-        pools = (Pool(("host", 27017), connect, min_size=1),)
+        pools = (BlockingPool(("host", 27017), connect, min_size=1),)
 
     topology: Any = Topology()
     topology.pools[0].ready()

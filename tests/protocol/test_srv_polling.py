@@ -20,7 +20,7 @@ from mongokey.dns.polling import SrvPolling, make_ask
 from mongokey.errors import ConfigurationError
 from mongokey.handshake import HelloReply
 from mongokey.options.connection_string import DNSAnswer, SRVQuestion
-from mongokey.pool.pool import Pool
+from mongokey.pool.blocking import BlockingPool
 from mongokey.topology.server_description import ServerDescription
 from mongokey.topology.topology import Topology
 from tests.pools import ConnectionFactory
@@ -86,7 +86,7 @@ class Routers:
         self.monitors = NoMonitors()
         self.topology = Topology(
             answer.hosts,
-            lambda address: Pool(address, self.factory),
+            lambda address: BlockingPool(address, self.factory),
             lambda on_check: self.monitors,
         )
         self.topology.open()

@@ -13,7 +13,7 @@ from mongokey.execution.cursors import ServerCursor
 from mongokey.execution.execution import STEPS, Execution, Executor
 from mongokey.execution.operation import Namespace, Operation
 from mongokey.handshake import HelloReply
-from mongokey.pool.pool import Pool
+from mongokey.pool.blocking import BlockingPool
 from mongokey.topology.server_description import ServerDescription
 from mongokey.topology.topology import Topology
 from mongokey.transport.stream import SocketStream
@@ -53,7 +53,7 @@ class Deployment:
         self.slept: list[int] = []
         self.commands: list[dict[str, Any]] = []
         self.now = 1 * SECOND
-        self.pool = Pool(SERVER, self.connect)
+        self.pool = BlockingPool(SERVER, self.connect)
         self.topology = Topology([SERVER], lambda address: self.pool, None)
         self.topology.open()
         self.says(hello)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mongokey.errors import AutoReconnect
-from mongokey.pool.pool import Pool
+from mongokey.pool.blocking import BlockingPool
 from tests.pools import ADDRESS, ConnectionFactory
 
 
@@ -21,21 +21,21 @@ def factory() -> Iterator[ConnectionFactory]:
     factory.close()
 
 
-def ready_pool(connect: ConnectionFactory, **options: Any) -> Pool:
-    pool = Pool(ADDRESS, connect, **options)
+def ready_pool(connect: ConnectionFactory, **options: Any) -> BlockingPool:
+    pool = BlockingPool(ADDRESS, connect, **options)
     pool.ready()
     return pool
 
 
 def test_a_new_pool_is_empty_and_says_so(factory: ConnectionFactory) -> None:
-    pool = Pool(ADDRESS, factory, max_size=7, min_size=1, max_connecting=3)
+    pool = BlockingPool(ADDRESS, factory, max_size=7, min_size=1, max_connecting=3)
     assert (pool.idle_count, pool.in_use, pool.connecting) == (0, 0, 0)
     assert (pool.max_size, pool.min_size, pool.max_connecting) == (7, 1, 3)
     assert pool.address == ADDRESS
     assert not pool.closed
     assert "host:27017" in repr(pool)
-    assert "[::1]:5" in repr(Pool(("::1", 5), factory))
-    assert "/tmp/x.sock" in repr(Pool(("/tmp/x.sock", None), factory))
+    assert "[::1]:5" in repr(BlockingPool(("::1", 5), factory))
+    assert "/tmp/x.sock" in repr(BlockingPool(("/tmp/x.sock", None), factory))
 
 
 def test_an_adopted_connection_is_idle(factory: ConnectionFactory) -> None:

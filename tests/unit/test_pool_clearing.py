@@ -29,7 +29,7 @@ from mongokey.errors import (
 )
 from mongokey.events.publisher import Publisher
 from mongokey.handshake import HelloReply
-from mongokey.pool.pool import Pool
+from mongokey.pool.blocking import BlockingPool
 from tests.pools import ADDRESS, ConnectionFactory
 
 FAR_S = 20.0
@@ -114,8 +114,8 @@ class Thread(threading.Thread):
         return self.value
 
 
-def ready_pool(connect: Any, **options: Any) -> Pool:
-    pool = Pool(ADDRESS, connect, **options)
+def ready_pool(connect: Any, **options: Any) -> BlockingPool:
+    pool = BlockingPool(ADDRESS, connect, **options)
     pool.ready()
     return pool
 
@@ -127,7 +127,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def counts(pool: Pool) -> tuple[int, int, int, int]:
+def counts(pool: BlockingPool) -> tuple[int, int, int, int]:
     return pool.in_use, pool.idle_count, pool.connecting, pool.waiting_count
 
 
@@ -135,7 +135,7 @@ def counts(pool: Pool) -> tuple[int, int, int, int]:
 
 
 def test_a_new_pool_is_paused_until_its_server_was_checked(factory: ConnectionFactory) -> None:
-    pool = Pool(ADDRESS, factory, min_size=1)
+    pool = BlockingPool(ADDRESS, factory, min_size=1)
     assert pool.paused
     assert not pool.wants_connections()
     pool.fill()
@@ -217,7 +217,7 @@ def test_who_begins_to_wait_after_the_next_check_is_not_told(factory: Connection
                 told.set()
                 assert go.wait(FAR_S)
 
-    pool = Pool(ADDRESS, factory, max_size=1, publisher=Publisher((Listener(),)))
+    pool = BlockingPool(ADDRESS, factory, max_size=1, publisher=Publisher((Listener(),)))
     pool.ready()
     held = pool.check_out()
     before = Thread(pool.check_out)
@@ -381,7 +381,7 @@ def test_its_failure_tells_the_generation_that_it_began_in(factory: ConnectionFa
     told: list[tuple[Any, int]] = []
     connect = Slow(factory)
     connect.error = AutoReconnect("host:27017: refused")
-    pool = Pool(ADDRESS, connect, on_connect_failure=lambda *given: told.append(given))
+    pool = BlockingPool(ADDRESS, connect, on_connect_failure=lambda *given: told.append(given))
     pool.ready()
     opening = Thread(pool.check_out)
     assert connect.began.acquire(timeout=FAR_S)
@@ -400,7 +400,7 @@ def test_interrupting_ends_what_is_being_opened_and_tells_nobody_else(
 ) -> None:
     told: list[Any] = []
     connect = Slow(factory)
-    pool = Pool(ADDRESS, connect, on_connect_failure=lambda *given: told.append(given))
+    pool = BlockingPool(ADDRESS, connect, on_connect_failure=lambda *given: told.append(given))
     pool.ready()
     opening = Thread(pool.check_out)
     assert connect.began.acquire(timeout=FAR_S)
@@ -419,7 +419,7 @@ def test_an_error_in_who_is_told_of_failures_leaves_the_counts_right(
     def fail(error: Exception, generation: int) -> None:
         raise ZeroDivisionError
 
-    pool = Pool(ADDRESS, factory, on_connect_failure=fail)
+    pool = BlockingPool(ADDRESS, factory, on_connect_failure=fail)
     pool.ready()
     factory.error = AutoReconnect("refused")
     with pytest.raises(ZeroDivisionError):
@@ -432,7 +432,7 @@ def test_a_refused_login_is_told_to_who_waits_though_it_clears_the_pool(
 ) -> None:
     connect = Slow(factory)
     connect.error = OperationFailure("Authentication failed.", 18)
-    pool = Pool(
+    pool = BlockingPool(
         ADDRESS, connect, max_connecting=1, on_connect_failure=lambda error, _: pool.clear(error)
     )
     pool.ready()
@@ -517,7 +517,7 @@ def test_each_service_has_its_generation(factory: ConnectionFactory) -> None:
         opening.greeted(HelloReply({"ok": 1, "serviceId": services.pop(0)}))
         return factory()
 
-    pool = Pool(ADDRESS, connect, load_balanced=True)
+    pool = BlockingPool(ADDRESS, connect, load_balanced=True)
     assert not pool.paused
     held = [pool.check_out() for _ in range(4)]
     assert [each.service_id for each in held] == [first, first, second, second]
@@ -553,7 +553,7 @@ def test_a_failure_behind_a_load_balancer_is_told_after_hello_only(
     for connect in (before, after):
         connect.error = AutoReconnect("host:27017: reset")
         connect.go.set()
-        pool = Pool(ADDRESS, connect, load_balanced=True, on_connect_failure=note)
+        pool = BlockingPool(ADDRESS, connect, load_balanced=True, on_connect_failure=note)
         with pytest.raises(AutoReconnect):
             pool.check_out()
         assert counts(pool) == (0, 0, 0, 0)
@@ -571,7 +571,7 @@ def test_who_waits_behind_a_load_balancer_goes_on_waiting(factory: ConnectionFac
         opening.greeted(HelloReply({"ok": 1, "serviceId": service}))
         return factory()
 
-    pool = Pool(ADDRESS, connect, load_balanced=True, max_size=1)
+    pool = BlockingPool(ADDRESS, connect, load_balanced=True, max_size=1)
     held = pool.check_out()
     waiting = Thread(pool.check_out)
     wait_until(lambda: pool.waiting_count == 1)
@@ -587,7 +587,7 @@ def test_who_waits_behind_a_load_balancer_goes_on_waiting(factory: ConnectionFac
 
 def test_a_listener_may_use_the_pool(factory: ConnectionFactory) -> None:
     quiet = Quiet()
-    pool: Pool
+    pool: BlockingPool
 
     class Meddler(Quiet):
         def note(self, event: Any) -> None:
@@ -599,7 +599,7 @@ def test_a_listener_may_use_the_pool(factory: ConnectionFactory) -> None:
             elif kind is monitoring.ConnectionClosedEvent and event.connection_id == 1:
                 pool.check_in(pool.check_out())
 
-    pool = Pool(ADDRESS, factory, publisher=Publisher((quiet, Meddler())))
+    pool = BlockingPool(ADDRESS, factory, publisher=Publisher((quiet, Meddler())))
     pool.ready()
     pool.check_in(pool.check_out())
     pool.close()
@@ -621,7 +621,7 @@ def test_a_hundred_clears_in_a_storm(factory: ConnectionFactory, interrupt: bool
             raise AutoReconnect("host:27017: refused")
         return factory()
 
-    pool = Pool(
+    pool = BlockingPool(
         ADDRESS,
         connect,
         max_size=4,

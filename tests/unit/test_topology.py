@@ -27,7 +27,7 @@ from mongokey.events.publisher import Publisher
 from mongokey.handshake import HelloReply
 from mongokey.handshake.reply import RS_SECONDARY
 from mongokey.monitoring import ServerListener, TopologyListener
-from mongokey.pool.pool import Pool
+from mongokey.pool.blocking import BlockingPool
 from mongokey.read_preferences import Nearest, Secondary
 from mongokey.topology.selected_servers import ServerCriteria
 from mongokey.topology.server_description import ServerDescription
@@ -110,7 +110,7 @@ class Deployment:
         self.made: list[Monitors] = []
         self.topology = Topology(
             list(seeds),
-            lambda address: Pool(address, lambda _: None),  # type: ignore[arg-type, return-value]
+            lambda address: BlockingPool(address, lambda _: None),  # type: ignore[arg-type, return-value]
             self._monitors,
             selection_timeout=timeout_of(timeout * 1000, "serverSelectionTimeoutMS"),
             **options,
@@ -267,7 +267,7 @@ def test_a_direct_connection_takes_what_there_is() -> None:
 def test_a_load_balancer_is_not_watched() -> None:
     made = Topology(
         [A],
-        lambda address: Pool(address, lambda _: None),  # type: ignore[arg-type, return-value]
+        lambda address: BlockingPool(address, lambda _: None),  # type: ignore[arg-type, return-value]
         None,
         load_balanced=True,
     )
@@ -782,7 +782,7 @@ def test_a_load_balancer_is_told_of_as_if_it_had_been_checked() -> None:
     listener = Listener()
     topology = Topology(
         [A],
-        lambda address: Pool(address, lambda _: None, load_balanced=True),  # type: ignore[arg-type, return-value]
+        lambda address: BlockingPool(address, lambda _: None, load_balanced=True),  # type: ignore[arg-type, return-value]
         None,
         load_balanced=True,
         publisher=Publisher((listener,)),

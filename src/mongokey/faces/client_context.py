@@ -16,7 +16,7 @@ from mongokey._support.lazy import imported_once, late_imports
 from mongokey.commands.housekeeping import kill_pending_cursors
 from mongokey.errors import InvalidOperation
 from mongokey.events.publisher import Publisher
-from mongokey.pool.pool import Pool
+from mongokey.pool.blocking import BlockingPool
 from mongokey.topology.topology import Topology
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -199,11 +199,11 @@ class ClientContext:
                 pool, error, generation, sent=False, service_id=service_id
             )
 
-    def make_pool(self, address: AddressLike) -> Pool:
+    def make_pool(self, address: AddressLike) -> BlockingPool:
         """An empty pool for `address`."""
         self.publisher.start()
         pool_options = self.options.pool_options
-        pool = Pool(
+        pool = BlockingPool(
             address,
             partial(self.connect_for_pool, address),
             max_size=pool_options.max_pool_size or 0,

@@ -16,15 +16,14 @@ from mongokey._support.fork import call_after_fork
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Protocol
-
-    from mongokey.pool.pool import Pool
+    from typing import Any, Protocol
 
     class Pools(Protocol):
         """What has the pools: a client's topology."""
 
         @property
-        def pools(self) -> Sequence[Pool]: ...
+        def pools(self) -> Sequence[Any]:
+            """Pools: `prune`, `wants_connections`, `fill`."""
 
     class Cancellable(Protocol):
         """A job that is done now and then."""

@@ -1,11 +1,12 @@
-# The pool of one server's connections, blocking.
+# The pool of one server's connections, without the waiting, which is a subclass's:
+# `pool.blocking.BlockingPool` or `pool.aio.AsyncPool`.
 from libc.stdint cimport int64_t, uint64_t
 
 from mongokey._support.deadline cimport Timeout
 from mongokey.connection.connection cimport Connection
 from mongokey.connection.openings cimport Opening
 from mongokey.events.flags cimport PublisherFlags
-from mongokey.pool.state cimport PoolState
+from mongokey.pool.state cimport PoolState, Waiter
 
 
 cdef class PoolOpening(Opening):
@@ -21,7 +22,7 @@ cdef class Pool(PoolState):
     cdef readonly object address            # an Address: (host, port or None)
     cdef readonly object description        # HelloReply of the latest handshake, or None
     cdef Timeout wait_queue_timeout         # or None
-    cdef object connect                     # (Opening) -> Connection
+    cdef object connect                     # (Opening) -> Connection, or a coroutine of one
     cdef object on_connect_failure          # (error, generation), or None
     cdef PublisherFlags publisher           # of events, or None
     # State.
@@ -34,18 +35,28 @@ cdef class Pool(PoolState):
     cdef int64_t rest_ns, rests_until_ns    # not filled until then, after a refused login
     cdef object __weakref__
 
+    # A connection for the caller alone, until `checkin`; waits for one.
     cdef Connection checkout(self)
-    cdef Connection _checkout_observed(self, int64_t started_ns)
+    # For housekeeping: a connection that nobody uses, or None; never opens one. To be given back by
+    # `give_back`, soon. Where others wait for one already, None at once, or, with `wait_s`, one
+    # that comes back within so many seconds, in turn.
     cdef Connection borrow(self, double wait_s)
+    # Somebody for the queue.
+    cdef Waiter make_waiter(self)
+    # The steps of a checkout that found nothing idle: see there.
+    cdef object checkout_steps(self, int64_t started_ns)
+    cdef int lend_for_housekeeping(self, Connection connection, int64_t started_ns) except -1
+    # What listeners are told, where there are any.
+    cdef int checkout_begins(self) except -1
+    cdef int checkout_failed(self, object error, int64_t started_ns) except -1
+    cdef int checkout_succeeded(self, Connection connection, int64_t started_ns) except -1
     cdef int give_back(self, Connection connection) except -1
     cdef int checkin(self, Connection connection) except -1
     # A connection that is checked out stays so, for a cursor; and comes back.
     cdef int pin(self, Connection connection) except -1
     cdef int unpin(self, Connection connection) except -1
     cdef Connection _take_idle(self, int64_t now)
-    cdef Connection _checkout_slowly(self, int64_t started_ns)
 
-    cdef Connection _open(self)
     cdef int _end(self, PoolOpening opening, unsigned long thread) except -1
     cdef int _failed_to_open(
         self, PoolOpening opening, object error, unsigned long thread
@@ -57,7 +68,6 @@ cdef class Pool(PoolState):
     cpdef ready(self)
     cpdef prune(self)
     cpdef bint wants_connections(self) except -1
-    cpdef fill(self)
     cdef int take_back_unused(self, Connection connection) except -1
 
 

@@ -31,13 +31,6 @@ class Pool(PoolState):
         """How many of the connections in use are pinned to cursors."""
     @property
     def description(self) -> HelloReply: ...
-    def check_out(self) -> Connection:
-        """A connection for the caller alone, until `check_in`.
-
-        Raises `WaitQueueTimeoutError`, `PoolClearedError` while the pool is paused or when it is
-        cleared, `InvalidOperation` where only the caller's own thread could give one back or the
-        client is closed, or what making a connection raises.
-        """
     def check_in(self, connection: Connection) -> None:
         """Take back a connection that `check_out` has returned."""
     def add_connection(self, connection: Connection) -> None:
@@ -66,8 +59,3 @@ class Pool(PoolState):
     def wants_connections(self) -> bool:
         """Whether `fill` would open connections: there are fewer than `minPoolSize`, the pool is
         ready, and it was not just now that a login was refused."""
-    def fill(self) -> None:
-        """Open connections up to `minPoolSize`; waits for them, in a thread that may.
-
-        What goes wrong is told to `on_connect_failure`, and to the operation that comes next.
-        """

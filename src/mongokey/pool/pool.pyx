@@ -1,9 +1,10 @@
 # cython: language_level=3
-"""The connection pool of one server, blocking.
+"""The connection pool of one server: what both faces have in common.
 
-Who gets which connection is `PoolState`'s decision; here threads wait for their turn, and
-connections are opened, checked and closed. It must not know how a connection is made (it is given a
-callable) nor what is sent.
+Who gets which connection is `PoolState`'s decision; here connections are checked, taken back and
+closed, listeners told, and the steps made that lead to a connection where none is idle. It must not
+know how anybody waits (`pool.blocking` and `pool.aio` do), how a connection is made, nor what is
+sent.
 """
 
 from cpython.pythread cimport PyThread_get_thread_ident
@@ -46,7 +47,7 @@ from mongokey.errors import (
 cdef int64_t CHECK_AFTER_NS = 1_000_000_000
 
 # How long a caller waits for a connection that housekeeping has; then it opens another.
-cdef double GIVE_BACK_S = 0.1
+cdef int64_t GIVE_BACK_NS = 100_000_000
 
 # A pool whose login was refused is not filled for so long, twice as long each time: each try may
 # count against an account that locks, or ask a person again.
@@ -58,25 +59,6 @@ cdef unsigned long NO_THREAD = <unsigned long>-1
 
 # Characters of another operation's error that a `PoolClearedError` shows.
 cdef Py_ssize_t LONGEST_CAUSE = 400
-
-
-cdef class ThreadWaiter(Waiter):
-    """A thread in the queue. It sleeps on `lock` until it is woken."""
-
-    cdef object lock
-
-    def __init__(self):
-        from _thread import allocate_lock
-
-        self.lock = allocate_lock()
-        self.caller = PyThread_get_thread_ident()
-        # Under gevent or eventlet, a lock is theirs.
-        self.stops_thread = type(self.lock).__module__ == "_thread"
-        self.lock.acquire()
-
-    cdef int wake(self) except -1:
-        self.lock.release()
-        return 0
 
 
 cdef class PoolOpening(Opening):
@@ -172,46 +154,13 @@ cdef class Pool(PoolState):
     # -- checking out and in --------------------------------------------------------------------
 
     cdef Connection checkout(self):
-        """A connection for the caller alone, until `checkin`.
+        raise NotImplementedError(type(self).__name__)
 
-        Raises `WaitQueueTimeoutError`, `PoolClearedError`, `InvalidOperation` where only the
-        caller's own thread could give one back or the client is closed, or what making a connection
-        raises.
-        """
-        cdef int64_t now = monotonic_ns()
-        cdef Connection connection
-        if observed(self):
-            return self._checkout_observed(now)
-        connection = self._take_idle(now)
-        if connection is not None:
-            return connection
-        return self._checkout_slowly(now)
+    cdef Connection borrow(self, double wait_s):
+        raise NotImplementedError(type(self).__name__)
 
-    cdef Connection _checkout_observed(self, int64_t started_ns):
-        cdef Connection connection
-        (<object>self.publisher).checkout_started(self.address)
-        try:
-            connection = self._take_idle(monotonic_ns())
-            if connection is None:
-                connection = self._checkout_slowly(started_ns)
-        except BaseException as error:
-            reason = "connectionError"
-            if isinstance(error, WaitQueueTimeoutError):
-                reason = "timeout"
-            elif self.closed and isinstance(error, InvalidOperation):
-                reason = "poolClosed"
-            (<object>self.publisher).checkout_failed(
-                self.address, reason, monotonic_ns() - started_ns, error
-            )
-            raise
-        (<object>self.publisher).checked_out(
-            self.address, connection.id, monotonic_ns() - started_ns
-        )
-        return connection
-
-    def check_out(self):
-        """A connection, until `check_in`: `checkout` for callers in Python."""
-        return self.checkout()
+    cdef Waiter make_waiter(self):
+        raise NotImplementedError(type(self).__name__)
 
     def check_in(self, Connection connection not None):
         """Take back a connection that `check_out` has returned."""
@@ -233,44 +182,26 @@ cdef class Pool(PoolState):
                 lend(self, connection, PyThread_get_thread_ident())
                 return connection
 
-    cdef Connection borrow(self, double wait_s):
-        """For housekeeping: a connection that nobody uses, or None; never opens one. To be given
-        back by `give_back`, soon. Where others wait for one already, None at once, or, with
-        `wait_s`, one that comes back within so many seconds, in turn."""
-        cdef Connection connection = None
-        cdef ThreadWaiter waiter
-        cdef int64_t started_ns = monotonic_ns()
-        if self.closed or self.paused:
-            return None
-        if not self.waiters:
-            connection = self._take_idle(started_ns)
-        elif wait_s > 0:
-            waiter = ThreadWaiter()
-            self.enqueue(waiter)
-            try:
-                waiter.lock.acquire(True, wait_s)
-            finally:
-                connection = waiter.connection
-                if connection is None:
-                    # Neither a place in the queue nor a turn to open one is for housekeeping.
-                    connection = self.withdraw(waiter)
-        if connection is not None:
-            self.borrowed += 1
-            if observed(self):
-                # Told only now: who finds none did not try hard.
-                (<object>self.publisher).checkout_started(self.address)
-                (<object>self.publisher).checked_out(
-                    self.address, connection.id, monotonic_ns() - started_ns
-                )
-        return connection
-
     cdef int give_back(self, Connection connection) except -1:
         if self.borrowed > 0:
             self.borrowed -= 1
         return self.checkin(connection)
 
-    cdef Connection _checkout_slowly(self, int64_t started_ns):
-        cdef ThreadWaiter waiter
+    cdef object checkout_steps(self, int64_t started_ns):
+        """The steps that lead to a connection for the caller alone, until `checkin`, where none was
+        idle: a generator that returns it.
+
+        It yields an `Opening`, and is sent the connection that was opened or has the error thrown
+        in; or a `Waiter`, to be waited for until `until_ns`.
+
+        Raises `WaitQueueTimeoutError`, `PoolClearedError`, `InvalidOperation` where only the
+        caller's own thread could give one back or the client is closed, or what making a connection
+        raises.
+        """
+        return self._checkout_steps(started_ns)
+
+    def _checkout_steps(self, int64_t started_ns):
+        cdef Waiter waiter
         cdef Connection connection
         cdef Deadline deadline = None
         cdef int todo
@@ -282,14 +213,14 @@ cdef class Pool(PoolState):
         while True:
             # Made before looking: making objects may run the garbage collector, and with it other
             # threads, and nothing may change between the look and the place in the queue.
-            waiter = ThreadWaiter()
+            waiter = self.make_waiter()
             if not self.closed:
                 connection = self._take_idle(monotonic_ns())
                 if connection is not None:
                     return connection
             todo = self.request(waiter, again, waited)
             if todo == OPEN:
-                connection = self._open()
+                connection = yield from self._open()
                 if connection is not None:
                     return connection
                 again = True
@@ -301,16 +232,14 @@ cdef class Pool(PoolState):
             if todo == HELD_BY_CALLER:
                 raise InvalidOperation(self._held_by_caller())
             again = True
+            if todo == WAIT_FOR_BORROWED:
+                # What housekeeping has comes back sooner than another can be opened.
+                waited = True
+                waiter.until_ns = monotonic_ns() + GIVE_BACK_NS
+            elif deadline is not None:
+                waiter.until_ns = deadline.at_ns
             try:
-                if todo == WAIT_FOR_BORROWED:
-                    # What housekeeping has comes back sooner than another can be opened.
-                    waited = True
-                    woken = waiter.lock.acquire(True, GIVE_BACK_S)
-                elif deadline is None:
-                    woken = waiter.lock.acquire()
-                else:
-                    left_ns = deadline.left_ns()
-                    woken = left_ns > 0 and waiter.lock.acquire(True, left_ns / 1e9)
+                yield waiter
             except BaseException:
                 connection = self.withdraw(waiter)
                 if connection is not None:
@@ -320,7 +249,7 @@ cdef class Pool(PoolState):
                 return waiter.connection
             if waiter.error is not None:
                 raise waiter.error from waiter.error.__cause__
-            if not woken:
+            if not waiter.woken:
                 connection = self.withdraw(waiter)
                 if connection is not None:
                     return connection
@@ -335,6 +264,58 @@ cdef class Pool(PoolState):
                     f"{self.max_size} are in use and {self.connecting} are being opened; "
                     f"raise maxPoolSize, or share connections for a shorter time"
                 )
+
+    def _borrow_steps(self, int64_t until_ns):
+        """The same for housekeeping, where others wait already: returns a connection that comes
+        back until then, in turn, or None."""
+        cdef Waiter waiter = self.make_waiter()
+        cdef Connection connection
+        waiter.until_ns = until_ns
+        self.enqueue(waiter)
+        try:
+            yield waiter
+        except BaseException:
+            connection = self.withdraw(waiter)
+            if connection is not None:
+                self.checkin(connection)
+            raise
+        if waiter.connection is not None:
+            return waiter.connection
+        # Neither a place in the queue nor a turn to open one is for housekeeping.
+        return self.withdraw(waiter)
+
+    cdef int lend_for_housekeeping(self, Connection connection, int64_t started_ns) except -1:
+        self.borrowed += 1
+        if observed(self):
+            # Told only now: who finds none did not try hard.
+            (<object>self.publisher).checkout_started(self.address)
+            (<object>self.publisher).checked_out(
+                self.address, connection.id, monotonic_ns() - started_ns
+            )
+        return 0
+
+    # -- events of a checkout -------------------------------------------------------------------
+
+    cdef int checkout_begins(self) except -1:
+        (<object>self.publisher).checkout_started(self.address)
+        return 0
+
+    cdef int checkout_failed(self, object error, int64_t started_ns) except -1:
+        reason = "connectionError"
+        if isinstance(error, WaitQueueTimeoutError):
+            reason = "timeout"
+        elif self.closed and isinstance(error, InvalidOperation):
+            reason = "poolClosed"
+        (<object>self.publisher).checkout_failed(
+            self.address, reason, monotonic_ns() - started_ns, error
+        )
+        return 0
+
+    cdef int checkout_succeeded(self, Connection connection, int64_t started_ns) except -1:
+        (<object>self.publisher).checked_out(
+            self.address, connection.id, monotonic_ns() - started_ns
+        )
+        return 0
 
     def _held_by_caller(self):
         """Why the caller gets no connection, where only its own thread could give one back."""
@@ -380,9 +361,9 @@ cdef class Pool(PoolState):
 
     # -- opening and closing --------------------------------------------------------------------
 
-    cdef Connection _open(self):
-        """Open the connection that this thread was told to open, and lend it to it. None: it is of
-        an older generation by now, and another may be asked for."""
+    def _open(self):
+        """The steps that open the connection which the caller was told to open, and lend it to it.
+        None: it is of an older generation by now, and another may be asked for."""
         cdef Connection connection
         cdef unsigned long thread = PyThread_get_thread_ident()
         cdef PoolOpening opening = PoolOpening()
@@ -395,7 +376,7 @@ cdef class Pool(PoolState):
         try:
             if observed(self):
                 (<object>self.publisher).connection_created(self.address, opening.id)
-            connection = self.connect(opening)
+            connection = yield opening
         except BaseException as error:
             self._failed_to_open(opening, error, thread)
             raise
@@ -606,8 +587,8 @@ cdef class Pool(PoolState):
             and (self.rests_until_ns == 0 or monotonic_ns() >= self.rests_until_ns)
         )
 
-    cpdef fill(self):
-        """Open connections up to `minPoolSize`; waits for them, in a thread that may.
+    def _fill_steps(self):
+        """The steps that open connections up to `minPoolSize`.
 
         What goes wrong is told to `on_connect_failure`, and to the operation that comes next.
         """
@@ -615,7 +596,7 @@ cdef class Pool(PoolState):
         while self.wants_connections():
             self.begin_opening(PyThread_get_thread_ident())
             try:
-                connection = self._open()
+                connection = yield from self._open()
             except (OperationFailure, ConfigurationError):
                 self.rest_ns = min(max(2 * self.rest_ns, FIRST_REST_NS), LONGEST_REST_NS)
                 self.rests_until_ns = monotonic_ns() + self.rest_ns

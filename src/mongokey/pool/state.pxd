@@ -23,6 +23,8 @@ cdef class Waiter:
     # Whether the wait stops the whole thread. On an event loop, and under gevent or eventlet, it
     # does not: others of the thread go on, and may give back what the thread holds.
     cdef bint stops_thread
+    cdef int64_t until_ns                   # the end of the wait (CLOCK_MONOTONIC); 0: none
+    cdef bint woken                         # it did not end by itself
 
     cdef int wake(self) except -1
 

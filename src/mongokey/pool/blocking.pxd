@@ -1,0 +1,10 @@
+# The pool of one server's connections, for threads that wait.
+from libc.stdint cimport int64_t
+
+from mongokey.connection.connection cimport Connection
+from mongokey.pool.pool cimport Pool
+
+
+cdef class BlockingPool(Pool):
+    cdef Connection _checkout_observed(self, int64_t started_ns)
+    cdef object _drive(self, object steps)
