@@ -14,6 +14,8 @@ import pytest
 
 from tests.servers.secantus import SecantusServer
 
+pytest_plugins = ["tests.faces.plugin"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

@@ -31,7 +31,7 @@ KERBEROS_MODULES = dict(zip(libraries.UNIX, ("gssapi", "kerberos"), strict=True)
 
 
 @pytest.fixture(scope="module")
-def client(secantus: SecantusServer) -> Iterator[MongoClient]:
+def client(face: str, secantus: SecantusServer) -> Iterator[MongoClient]:
     """A client that is logged in as an administrator."""
     with MongoClient(secantus.uri("both")) as client:
         yield client

@@ -1,0 +1,47 @@
+"""Which tests run on both faces, and why others do not: the one list of it.
+
+Every module in FOLDERS that speaks of clients does, unless it is named here. It knows names only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+#: Where tests of client behaviour are.
+FOLDERS = ("live", "protocol", "conformance", "security")
+#: What a module has that speaks of clients: the class, or what makes clients for it.
+CLIENTS = re.compile(r"\bMongoClient\b|\btests\.live\._(aws|fleet|storm)\b|\bdriver: Driver\b")
+
+#: Of these modules those tests run on both faces that have the marker `both_faces`: all of them
+#: would take long, and the others are about what both faces share.
+CHOSEN: Mapping[str, str] = {}
+
+#: By "folder/module", or "folder/module::test", why it is about the blocking face alone.
+BLOCKING_ONLY: Mapping[str, str] = {}
+
+#: Groups that are not switched on yet.
+NOT_YET: tuple[str, ...] = ("live/", "protocol/", "conformance/", "security/")
+
+
+def runs_on_both(path: str, test: str, *, chosen: bool) -> bool:
+    """Whether a test of the module ``folder/module`` runs on both faces.
+
+    `chosen` says that it has the marker `both_faces`.
+    """
+    if not speaks_of_clients(path) or path.startswith(NOT_YET):
+        return False
+    if path in BLOCKING_ONLY or f"{path}::{test}" in BLOCKING_ONLY:
+        return False
+    return chosen or path not in CHOSEN
+
+
+@cache
+def speaks_of_clients(path: str) -> bool:
+    """Whether a module is one of those that this is about."""
+    if path.split("/")[0] not in FOLDERS:
+        return False
+    return CLIENTS.search((TESTS / f"{path}.py").read_text(encoding="utf-8")) is not None
