@@ -295,7 +295,7 @@ def test_what_the_loop_has_to_complain_of_is_kept() -> None:
         keep.append(asyncio.ensure_future(asyncio.sleep(600)))
 
     def forget_an_error() -> None:
-        asyncio.get_running_loop().create_task(fail())  # noqa: RUF006 - that is the point
+        asyncio.get_running_loop().create_task(fail())
 
     keep: list[Any] = []
     complaints: list[str] = []
