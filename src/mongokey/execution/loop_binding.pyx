@@ -1,0 +1,82 @@
+# cython: language_level=3
+"""Which event loop a client of the asyncio face belongs to: the one of its first operation.
+
+Knows when a loop is over, so that another may take its place, and says where a client was first
+used when two loops want it at once. What belongs to a loop, and how it is dropped, it must not
+know.
+"""
+
+import os
+import sys
+
+from mongokey._support.fork import call_after_fork
+from mongokey.errors import InvalidOperation
+
+# Frames in here are no place of the application's.
+cdef str OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+cdef class LoopBinding:
+    """The loop of one client."""
+
+    def __init__(self, on_new_loop not None):
+        self.on_new_loop = on_new_loop
+        call_after_fork(self)
+
+    def reset_after_fork(self):
+        """In a forked child: the loop is the parent's, and must not be touched: the two share what
+        it waits by. All that belonged to it is reset by itself."""
+        self.loop = self.entered_at = None
+        self.has_remains = False
+
+    cpdef int enter(self, object running) except -1:
+        """Bind the client to `running`, if no other loop has it."""
+        cdef object bound
+        while True:
+            bound = self.loop
+            if bound is running:
+                return 0
+            if bound is None and not self.has_remains:
+                # Nothing of Python's comes between the look and this: the first thread gets it.
+                self.loop = running
+                self.entered_at = place_of_caller()
+                return 0
+            if bound is not None and bound.is_running() and not bound.is_closed():
+                if self.loop is bound:
+                    raise self._taken()
+                continue
+            if self.loop is not bound:
+                continue  # another thread was faster
+            # It is this loop's from here on: another thread's is refused.
+            self.loop = running
+            self.entered_at = place_of_caller()
+            self.has_remains = True
+            try:
+                self.on_new_loop()
+            except BaseException:
+                # Such as a Ctrl-C: what is left is dropped by the next operation.
+                self.loop = None
+                raise
+            self.has_remains = False
+            return 0
+
+    def _taken(self):
+        return InvalidOperation(
+            "this client is used in two event loops that run at the same time. Its connections "
+            f"belong to the loop in which it was first used, at {self.entered_at}, and that one is "
+            "still running. Make a client for each loop, or have the work done in that loop by "
+            "asyncio.run_coroutine_threadsafe(coroutine, loop)"
+        )
+
+
+cdef str place_of_caller():
+    """The place in the application that is being executed, for errors."""
+    cdef str name
+    cdef str loops = os.sep + "asyncio" + os.sep
+    frame = sys._getframe(0)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(OWN_FILES) and loops not in name:
+            return f"{name}, line {frame.f_lineno}, in {frame.f_code.co_name}"
+        frame = frame.f_back
+    return "a place that is not known"
