@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mongokey.commands.named_part import NamedPart
 from mongokey.cursor import CommandCursor, Cursor
-from mongokey.faces.cores import CollectionCore
+from mongokey.faces.cores import BlockingCalls, CollectionCore
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ReturnDocument:
     AFTER = True
 
 
-class Collection(NamedPart, CollectionCore["_Document"]):
+class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
     """The collection `name` of `database`; options left out are the database's."""
 
     _kind = "collection"

@@ -7,17 +7,18 @@ changed, in `mongokey.commands.find_settings`.
 from __future__ import annotations
 
 from mongokey.commands.find_settings import FindSettings
-from mongokey.faces.cursor_cores import BlockingCommandCursor, BlockingCursor
+from mongokey.faces.cursor_cores import BlockingCursorCore
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, TypeVar, overload
+    from typing import Any, NoReturn, TypeVar
 
     from mongokey.collection import Collection
 
     _Document = TypeVar("_Document", bound=Mapping[str, Any])
     _Self = TypeVar("_Self", bound="Cursor[Any]")
+    _CommandSelf = TypeVar("_CommandSelf", bound="CommandCursor[Any]")
 
 
 class CursorType:
@@ -29,7 +30,7 @@ class CursorType:
     EXHAUST = 64
 
 
-class Cursor(FindSettings, BlockingCursor["_Document"]):
+class Cursor(FindSettings, BlockingCursorCore["_Document"]):
     """An iterator over the documents that a `find` matches; made by `Collection.find`."""
 
     if TYPE_CHECKING:
@@ -59,24 +60,18 @@ class Cursor(FindSettings, BlockingCursor["_Document"]):
         find = {"find": self.collection.name, **self._query.document()}
         return self.collection.database.command({"explain": find, "verbosity": "allPlansExecution"})
 
-    if TYPE_CHECKING:
 
-        @overload
-        def __getitem__(self, index: int) -> _Document: ...
-        @overload
-        def __getitem__(self: _Self, index: slice) -> _Self: ...
-
-    def __getitem__(self, index: Any) -> Any:
-        """One document by its position, or, with a slice, this cursor with skip and limit."""
-        self._check_not_started()
-        if isinstance(index, slice):
-            return self._set_slice(index)
-        if isinstance(index, int):
-            for document in self._at(index):
-                return document
-            raise IndexError("no such item for Cursor instance")
-        raise TypeError(f"index {index!r} cannot be applied to Cursor instances")
-
-
-class CommandCursor(BlockingCommandCursor["_Document"]):
+class CommandCursor(BlockingCursorCore["_Document"]):
     """An iterator over the documents of a command's cursor; made by `aggregate` and kin."""
+
+    def __init__(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TypeError("a CommandCursor is made by `aggregate` and other commands, not by itself")
+
+    def batch_size(self: _CommandSelf, batch_size: int) -> _CommandSelf:
+        """Have the server send `batch_size` documents at a time from now on."""
+        self._set_batch_size(batch_size)
+        return self
+
+    def try_next(self) -> _Document | None:
+        """The next document, or None if there is none after one more look."""
+        return self._try_next()

@@ -10,7 +10,7 @@ from mongokey.collection import Collection
 from mongokey.commands import arguments
 from mongokey.commands.named_part import NamedPart
 from mongokey.cursor import CommandCursor
-from mongokey.faces.cores import DatabaseCore
+from mongokey.faces.cores import BlockingCalls, DatabaseCore
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     _Document = TypeVar("_Document", bound=Mapping[str, Any])
 
 
-class Database(NamedPart, DatabaseCore["_Document"]):
+class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
     """The database `name` of `client`; options left out are the client's."""
 
     _kind = "database"

@@ -20,7 +20,7 @@ from mongokey.database import Database
 from mongokey.errors import ConfigurationError, InvalidOperation
 from mongokey.execution.blocking import BlockingExecutor
 from mongokey.faces.client_context import ClientContext
-from mongokey.faces.cores import ClientCore
+from mongokey.faces.cores import BlockingCalls, ClientCore
 from mongokey.handshake.reply import RS_ARBITER, RS_SECONDARY
 from mongokey.options.without_effect import check_effects
 from mongokey.topology.server_description import ServerDescription
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     _Document = TypeVar("_Document", bound=Mapping[str, Any])
 
 
-class MongoClient(ClientCore["_Document"]):
+class MongoClient(ClientCore["_Document"], BlockingCalls):
     """A client of one MongoDB deployment: thread-safe, with a pool of connections.
 
     :param host: host name, ``host:port``, a ``mongodb://`` or ``mongodb+srv://`` URI, the path of

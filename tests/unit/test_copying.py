@@ -84,7 +84,7 @@ def bare(kind: type) -> Any:
 
 def test_the_walk_finds_the_extension_classes() -> None:
     names = {each.__name__ for each in CLASSES}
-    cores = {"ClientCore", "CollectionCore", "BlockingCursor"}
+    cores = {"ClientCore", "CollectionCore", "CursorCore"}
     assert {"Pool", "Connection", "SSLStream", "Find", "Stream", *cores} <= names
     assert {type(one) for one in MEANT} <= set(CLASSES)
 

@@ -39,7 +39,8 @@ def opened(deployment: Deployment, *replies: Any, **options: Any) -> Any:
     command = CursorCommand(
         Namespace("x"), {"listCollections": 1, "cursor": {}}, retryable_read=True, **options
     )
-    return CommandCursor._open(None, deployment.executor, command)
+    batch = deployment.executor.execute(command)
+    return CommandCursor._opened(None, deployment.executor, command, batch)
 
 
 def names(deployment: Deployment) -> list[str]:

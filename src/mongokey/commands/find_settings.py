@@ -9,7 +9,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any, TypeVar
+    from typing import Any, TypeVar, overload
 
     from mongokey.bson.code import Code
     from mongokey.commands.find_query import FindQuery
@@ -32,6 +32,7 @@ class FindSettings:
         @property
         def _query(self) -> FindQuery: ...
         def _check_not_started(self) -> None: ...
+        def _document_at(self, index: int) -> Any: ...
         def _replace_query(self, query: FindQuery) -> None: ...
 
     def limit(self: _Self, limit: int) -> _Self:
@@ -123,6 +124,22 @@ class FindSettings:
         cursor = type(self)(self.collection)
         cursor._replace_query(query)
         return cursor
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, index: int) -> Any: ...
+        @overload
+        def __getitem__(self: _Self, index: slice) -> _Self: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        """One document by its position, or, with a slice, this cursor with skip and limit."""
+        self._check_not_started()
+        if isinstance(index, slice):
+            return self._set_slice(index)
+        if isinstance(index, int):
+            return self._document_at(index)
+        raise TypeError(f"index {index!r} cannot be applied to Cursor instances")
 
     def _set_slice(self: _Self, index: slice) -> _Self:
         """``cursor[2:5]``: this cursor with skip and limit."""

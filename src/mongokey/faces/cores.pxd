@@ -8,6 +8,10 @@ cdef class Core(OptionsHolder):
     cdef Executor executor
 
 
+cdef class BlockingCalls:
+    pass
+
+
 cdef class ClientCore(Core):
     pass
 

@@ -6,7 +6,6 @@ from mongokey.bson.codec_options import CodecOptions
 from mongokey.commands.command import CursorCommand
 from mongokey.commands.inherited_options import InheritedOptions, OptionsHolder
 from mongokey.cursor import CommandCursor, Cursor
-from mongokey.execution.blocking import BlockingExecutor
 from mongokey.execution.execution import Executor
 from mongokey.execution.operation import Namespace
 from mongokey.read_concern import ReadConcern
@@ -20,7 +19,9 @@ _Keys = str | Sequence[str | tuple[str, Any]] | Mapping[str, Any]
 
 class Core(OptionsHolder):
     @property
-    def _executor(self) -> BlockingExecutor: ...
+    def _executor(self) -> Any: ...
+
+class BlockingCalls:
     @overload
     def _execute(self, step: CursorCommand) -> CommandCursor[Any]: ...
     @overload

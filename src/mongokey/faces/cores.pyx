@@ -15,13 +15,10 @@ from mongokey.commands.collection_operations cimport (
 )
 from mongokey.commands.command cimport CursorCommand, user_command
 from mongokey.commands.find_query cimport FindQuery
-from mongokey.faces.cursor_cores cimport (
-    BatchCursor,
-    BlockingCursor,
-)
 from mongokey.commands.inherited_options cimport InheritedOptions
 from mongokey.execution.execution cimport Executor
 from mongokey.execution.operation cimport Namespace, Operation
+from mongokey.faces.cursor_cores cimport BlockingCursorCore, CursorCore
 
 from mongokey.commands import arguments
 from mongokey.commands.plan import Documents
@@ -34,6 +31,14 @@ cdef class Core(OptionsHolder):
     def _executor(self):
         return self.executor
 
+
+cdef class BlockingCalls:
+    """The calls of the blocking classes, beside a core: they wait for what they have carried out.
+    """
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
     def _execute(self, step):
         """Carry out one step of a plan; returns its result.
 
@@ -41,13 +46,16 @@ cdef class Core(OptionsHolder):
         keeps this object, and so the client, alive; `Documents`, which give one too; or such a
         cursor, whose next batch is fetched.
         """
+        cdef Executor executor = (<Core?>self).executor
         if isinstance(step, CursorCommand):
-            return type(self)._command_cursor_class._open(self, self.executor, step)
+            return type(self)._command_cursor_class._opened(
+                self, executor, step, executor.execute(<Operation>step)
+            )
         if isinstance(step, Operation):
-            return self.executor.execute(<Operation>step)
+            return executor.execute(<Operation>step)
         if isinstance(step, Documents):
             return type(self)._command_cursor_class._of(step.documents)
-        return (<BatchCursor?>step)._fill()
+        return (<BlockingCursorCore?>step).fill()
 
     def _run(self, plan):
         """Carry out a plan, a generator over operations; returns its result."""
@@ -69,6 +77,8 @@ cdef class Core(OptionsHolder):
 cdef class ClientCore(Core):
     """The core of `MongoClient`."""
 
+    _name_in_errors = "MongoClient"
+
     def _set_up(self, InheritedOptions inherited not None, Executor executor not None):
         """What it needs to carry operations out, once that is made."""
         self.inherited = inherited
@@ -78,11 +88,13 @@ cdef class ClientCore(Core):
         return type(self)._database_class(self, name)
 
     cdef tuple words_for(self, str name):
-        return "MongoClient", "database", name, f"client[{name!r}]"
+        return type(self)._name_in_errors, "database", name, f"client[{name!r}]"
 
 
 cdef class DatabaseCore(Core):
     """The core of `Database`."""
+
+    _name_in_errors = "Database"
 
     def __init__(
         self,
@@ -109,7 +121,7 @@ cdef class DatabaseCore(Core):
         return type(self)._collection_class(self, name)
 
     cdef tuple words_for(self, str name):
-        return "Database", "collection", name, f"database[{name!r}]"
+        return type(self)._name_in_errors, "collection", name, f"database[{name!r}]"
 
     @property
     def _namespace(self):
@@ -152,6 +164,8 @@ cdef class DatabaseCore(Core):
 cdef class CollectionCore(Core):
     """The core of `Collection`."""
 
+    _name_in_errors = "Collection"
+
     def __init__(
         self,
         DatabaseCore database not None,
@@ -181,13 +195,13 @@ cdef class CollectionCore(Core):
 
     cdef tuple words_for(self, str name):
         whole = f"{self.name}.{name}"
-        return "Collection", "collection", whole, f"database[{whole!r}]"
+        return type(self)._name_in_errors, "collection", whole, f"database[{whole!r}]"
 
     @property
     def _namespace(self):
         return self.namespace
 
-    def _bind(self, BlockingCursor cursor not None):
+    def _bind(self, CursorCore cursor not None):
         """Give a new cursor what it takes from its collection."""
         cursor.owner = self
         cursor.executor = self.executor

@@ -1,29 +1,41 @@
-# The C cores of the blocking cursors.
-from mongokey.commands.command cimport CursorCommand
+# The C cores of cursors. What a cursor is between its commands, `CursorState` knows; a core has its
+# operations carried out and hands out its documents.
 from mongokey.commands.cursor_state cimport CursorState
 from mongokey.commands.find_query cimport FindQuery
 from mongokey.commands.inherited_options cimport InheritedOptions
-from mongokey.execution.cursors cimport CursorBatch
-from mongokey.execution.execution cimport Executor
+from mongokey.execution.cursors cimport ServerCursor
+from mongokey.execution.operation cimport Operation
 
 
-cdef class BatchCursor(CursorState):
+cdef class CursorCore(CursorState):
     cdef object owner                       # the object that is read, kept alive with its client
+    cdef FindQuery query                    # None: a command has opened the cursor
+    cdef InheritedOptions inherited         # the collection's, for `query`
 
-    cdef bint _fill(self) except -1
-    cdef bint _get_more(self) except -1
-    cdef bint _is_empty(self) noexcept
-    cdef int _start(self) except -1
-    cdef int _kill_now(self) except -1
+    # What is to be carried out for the next document: None if there is one at hand, or if there
+    # are no more for now.
+    cdef Operation next_operation(self)
+    # Its result, or an awaitable of that, whichever the executor gives.
+    cdef object carry_out(self, Operation operation)
+    # Take in that result; whether the fetch is over.
+    cdef bint take_in(self, object result) except -1
+    # After an operation that failed: what it leaves on the server, to be killed now. Or None.
+    cdef ServerCursor to_be_killed(self)
+    # The next document of the batch at hand, which has one.
+    cdef object take_document(self)
+    # `result` and the documents at hand, so many that it has `length` (None: all).
+    cdef list drain(self, list result, object length)
+    # The end of the cursor; what is to be closed on the server, or None.
+    cdef ServerCursor end(self)
+    cdef int start_over(self) except -1
 
 
-cdef class BlockingCursor(BatchCursor):
-    cdef FindQuery query
-    cdef InheritedOptions inherited         # the collection's
+cdef class BlockingCursorCore(CursorCore):
+    # Fetch until there is a document at hand, or with `once` a single batch; False when there are
+    # no more for now.
+    cdef bint fill(self, bint once=*) except -1
+    cdef int kill(self, ServerCursor cursor) except -1
 
 
-cdef class BlockingCommandCursor(BatchCursor):
-    # The command has opened the cursor whose first batch is `batch`.
-    cdef int begin(
-        self, object owner, Executor executor, CursorCommand command, CursorBatch batch
-    ) except -1
+cdef class AwaitableCursorCore(CursorCore):
+    pass

@@ -1,180 +1,55 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True
-"""The C cores of the blocking cursors: they have the operations of a cursor carried out, and hand
-out its documents.
+"""The C cores of cursors: they have the operations of a cursor carried out, and hand out its
+documents.
 
 What a cursor is between its commands is `commands.cursor_state`'s, what it asks for
-`commands.find_query`'s. `Cursor` and `CommandCursor` are Python classes on top.
+`commands.find_query`'s. `Cursor`, `CommandCursor` and their asyncio counterparts are Python classes
+on top. What is done for each document stands here, for both faces.
 """
+
+cimport cython
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from types import GenericAlias
 
 from mongokey.commands.command cimport CursorCommand
-from mongokey.commands.crud cimport GetMore
 from mongokey.commands.cursor_state cimport CursorState
 from mongokey.commands.find_query cimport FindQuery
 from mongokey.execution.cursors cimport CursorBatch, ServerCursor
 from mongokey.execution.execution cimport Executor
+from mongokey.execution.operation cimport Operation
 
 from mongokey.commands import arguments
 from mongokey.commands.housekeeping import close_cursor
 from mongokey.errors import InvalidOperation
 
-
-cdef class BatchCursor(CursorState):
-    """What all cursors share: a `CursorState` whose operations are carried out, blocking."""
-
-    cdef bint _is_empty(self) noexcept:
-        """Whether there is nothing to ask the server for."""
-        return False
-
-    cdef int _start(self) except -1:
-        """Send the command that opens the cursor."""
-        self.started = True
-        return 0
-
-    cdef bint _fill(self) except -1:
-        """Fetch until there is a document at hand; False when there are no more for now."""
-        self.claim()
-        try:
-            if not self.started and not self.closed:
-                if self._is_empty():
-                    return False
-                self._start()
-                if self.index < self.size:
-                    return True
-            while self.server_cursor is not None and not self.closed:
-                if self._get_more():
-                    return True
-                # A tailable cursor has nothing now, and may have something later.
-                if self.tailable:
-                    return False
-            return False
-        finally:
-            self.fetching = False
-
-    cdef bint _get_more(self) except -1:
-        """Ask for the next batch, once; whether it has documents."""
-        cdef GetMore operation = self.get_more()
-        try:
-            documents = self.executor.execute_for_cursor(operation, self.server_cursor)
-        except BaseException as error:
-            if self.failed(error):
-                return False
-            if self.server_cursor is not None and self.server_cursor.sent:
-                self._kill_now()
-            raise
-        self.received(documents)
-        return self.index < self.size
-
-    cdef int _kill_now(self) except -1:
-        """Close the cursor on the server now, if it has one."""
-        cdef ServerCursor cursor
-        if self.executor is not None:
-            cursor = self.release()
-            if cursor is not None:
-                close_cursor(self.executor, cursor)
-        return 0
-
-    def __reduce_ex__(self, protocol):
-        # A copy would share the cursor on the server.
-        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
-
-    @property
-    def _owner(self):
-        return self.owner
-
-    @classmethod
-    def __class_getitem__(cls, document_class):
-        return GenericAlias(cls, document_class)
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        cdef object document
-        if self.index >= self.size and not self._fill():
-            raise StopIteration
-        document = self.documents[self.index]
-        self.documents[self.index] = None  # free it as soon as the caller does
-        self.index += 1
-        return document
-
-    def next(self):
-        """The next document. Raises StopIteration when there is none."""
-        return self.__next__()
-
-    def to_list(self, length=None):
-        """The remaining documents (at most `length` of them) as a list."""
-        cdef list result = [], documents
-        cdef Py_ssize_t first, end
-        if length is not None and length < 1:
-            raise ValueError("to_list() length must be greater than 0")
-        while self.index < self.size or self._fill():
-            # Taken out of the cursor before anything else runs.
-            documents = self.documents
-            first, end = self.index, self.size
-            if length is not None:
-                end = min(end, first + <Py_ssize_t>length - len(result))
-            if end < self.size:
-                self.index = end
-                result.extend(documents[first:end])
-                documents[first:end] = [None] * (end - first)
-                break
-            self.documents = None
-            self.index = self.size = 0
-            if first == 0 and end == len(documents):
-                if result:
-                    result.extend(documents)
-                else:
-                    result = documents
-            else:
-                result.extend(documents[first:end])
-            if length is not None and len(result) >= length:
-                break
-        return result
-
-    def close(self):
-        """Close the cursor. The server is told at once, and waited for 2 seconds at most; where no
-        connection is free at the moment, it is told later, beside the program."""
-        self.closed = True
-        self.drop_batch()
-        # A fetch that is on its way, in another thread, closes what it gets.
-        if not self.fetching:
-            self._kill_now()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.close()
-
-    @property
-    def alive(self):
-        """Whether there may be more documents. True does not promise that there are."""
-        if self.closed:
-            return False
-        return self.index < self.size or self.server_cursor is not None or not self.started
-
-    @property
-    def cursor_id(self):
-        """The server's id of the cursor; 0 when it has none, None before the first fetch."""
-        if not self.started:
-            return None
-        return self.server_cursor.id if self.server_cursor is not None else 0
-
-    @property
-    def address(self):
-        """(host, port) of the server that was asked, or None before the first fetch."""
-        return self.server.address if self.server is not None else None
-
-    @property
-    def session(self):
-        """The explicit session of this cursor: always None in this version."""
-        return None
+cdef extern from *:
+    """
+    /* By am_send an awaitable returns its result without an exception. Cython cannot define it. */
+    static void mk_give_am_send(PyTypeObject *type, sendfunc function) {
+        type->tp_as_async->am_send = function;
+        PyType_Modified(type);
+    }
+    """
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+    ctypedef PySendResult (*sendfunc)(object, object, PyObject **) except PYGEN_ERROR
+    PySendResult PyIter_Send(object iterator, object value, PyObject **result) except PYGEN_ERROR
+    void mk_give_am_send(type made, sendfunc function)
 
 
-cdef class BlockingCursor(BatchCursor):
-    """The core of `Cursor`: it opens the cursor of a `FindQuery` once documents are asked for."""
+cdef int check_length(object length) except -1:
+    if length is not None and length < 1:
+        raise ValueError("to_list() length must be greater than 0")
+    return 0
+
+
+cdef class CursorCore(CursorState):
+    """What the cursors of both faces share: a `CursorState` whose first operation is a find, or
+    whose first batch a command has brought. It hands out operations and does no I/O."""
 
     def __init__(
         self,
@@ -234,6 +109,129 @@ cdef class BlockingCursor(BatchCursor):
         collection._bind(self)
         self.closed = False
 
+    def __reduce_ex__(self, protocol):
+        # A copy would share the cursor on the server.
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
+    @classmethod
+    def __class_getitem__(cls, document_class):
+        return GenericAlias(cls, document_class)
+
+    # -- made by a command ----------------------------------------------------------------------
+
+    @classmethod
+    def _opened(cls, owner, Executor executor not None, CursorCommand command not None, batch):
+        """The cursor that `command` has opened, whose first batch is `batch`."""
+        cdef CursorCore cursor = cls.__new__(cls)
+        cursor.owner = owner
+        cursor.executor = executor
+        cursor.namespace = command.namespace
+        cursor.context = command.context
+        cursor.started = True
+        cursor.closed = False
+        cursor.batch_limit = command.batch_size
+        cursor.get_more_extras = command.get_more_extras
+        cursor.opened(<CursorBatch?>batch)
+        return cursor
+
+    @classmethod
+    def _of(cls, list documents not None):
+        """A cursor over documents that are all here, such as those of `listDatabases`."""
+        cdef CursorCore cursor = cls.__new__(cls)
+        cursor.started = True
+        cursor.closed = False
+        cursor._take(documents)
+        return cursor
+
+    def _set_batch_size(self, batch_size):
+        if not isinstance(batch_size, int):
+            arguments.refuse_type("batch_size", "an integer", batch_size)
+        if batch_size < 0:
+            raise ValueError("batch_size must be >= 0")
+        self.batch_limit = 2 if batch_size == 1 else batch_size
+
+    # -- fetching -------------------------------------------------------------------------------
+
+    cdef Operation next_operation(self):
+        cdef Operation operation
+        if self.index < self.size or self.closed:
+            return None
+        if self.started:
+            return None if self.server_cursor is None else self.get_more()
+        if self.query is None or self.query.empty:
+            return None
+        if self.executor is None:
+            raise InvalidOperation("this cursor was not made by find()")
+        operation = self.query.operation(self.namespace, self.inherited)
+        self.started = True
+        return operation
+
+    cdef object carry_out(self, Operation operation):
+        if self.server_cursor is None:
+            return self.executor.execute(operation)
+        return self.executor.execute_for_cursor(operation, self.server_cursor)
+
+    cdef bint take_in(self, object result) except -1:
+        if isinstance(result, CursorBatch):
+            self.most = self.query.limit
+            self.batch_limit = self.query.batch_size
+            self.get_more_extras = self.query.extras_of_get_more()
+            self.opened(<CursorBatch>result)
+            return self.index < self.size
+        self.received(<list?>result)
+        # A tailable cursor has nothing now, and may have something later.
+        return self.tailable or self.index < self.size
+
+    cdef ServerCursor to_be_killed(self):
+        if self.server_cursor is not None and self.server_cursor.sent:
+            return self.release()
+        return None
+
+    cdef object take_document(self):
+        cdef object document = self.documents[self.index]
+        self.documents[self.index] = None  # free it as soon as the caller does
+        self.index += 1
+        return document
+
+    cdef list drain(self, list result, object length):
+        cdef list documents = self.documents
+        cdef Py_ssize_t first = self.index, end = self.size
+        # Taken out of the cursor before anything else runs.
+        if length is not None:
+            end = min(end, first + <Py_ssize_t>length - len(result))
+        if end < self.size:
+            self.index = end
+            result.extend(documents[first:end])
+            documents[first:end] = [None] * (end - first)
+            return result
+        self.documents = None
+        self.index = self.size = 0
+        if first != 0 or end != len(documents):
+            documents = documents[first:end]
+        if not result:
+            return documents
+        result.extend(documents)
+        return result
+
+    cdef ServerCursor end(self):
+        self.closed = True
+        self.drop_batch()
+        # A fetch that is on its way, in another thread or task, closes what it gets.
+        if self.fetching or self.executor is None:
+            return None
+        return self.release()
+
+    cdef int start_over(self) except -1:
+        self.retrieved = 0
+        self.started = self.closed = False
+        return 0
+
+    # -- what it is -----------------------------------------------------------------------------
+
+    @property
+    def _owner(self):
+        return self.owner
+
     @property
     def _query(self):
         return self.query
@@ -248,21 +246,101 @@ cdef class BlockingCursor(BatchCursor):
         if self.started or self.closed:
             raise InvalidOperation("cannot set options after executing query")
 
-    cdef bint _is_empty(self) noexcept:
-        return self.query is not None and self.query.empty
+    @property
+    def alive(self):
+        """Whether there may be more documents. True does not promise that there are."""
+        if self.closed:
+            return False
+        return self.index < self.size or self.server_cursor is not None or not self.started
 
-    cdef int _start(self) except -1:
-        cdef CursorBatch batch
-        if self.executor is None:
-            raise InvalidOperation("this cursor was not made by find()")
-        operation = self.query.operation(self.namespace, self.inherited)
-        self.started = True
-        batch = <CursorBatch?>self.executor.execute(operation)
-        self.most = self.query.limit
-        self.batch_limit = self.query.batch_size
-        self.get_more_extras = self.query.extras_of_get_more()
-        self.opened(batch)
+    @property
+    def cursor_id(self):
+        """The server's id of the cursor; 0 when it has none, None before the first fetch."""
+        if not self.started:
+            return None
+        return self.server_cursor.id if self.server_cursor is not None else 0
+
+    @property
+    def address(self):
+        """(host, port) of the server that was asked, or None before the first fetch."""
+        return self.server.address if self.server is not None else None
+
+    @property
+    def session(self):
+        """The explicit session of this cursor: always None in this version."""
+        return None
+
+
+cdef class BlockingCursorCore(CursorCore):
+    """The core of `Cursor` and `CommandCursor`: it waits for what it has carried out."""
+
+    cdef bint fill(self, bint once=False) except -1:
+        cdef Operation operation
+        self.claim()
+        try:
+            while True:
+                operation = self.next_operation()
+                if operation is None:
+                    break
+                try:
+                    result = self.carry_out(operation)
+                except BaseException as error:
+                    if self.failed(error):
+                        break
+                    self.kill(self.to_be_killed())
+                    raise
+                if self.take_in(result) or once:
+                    break
+            return self.index < self.size
+        finally:
+            self.fetching = False
+
+    cdef int kill(self, ServerCursor cursor) except -1:
+        if cursor is not None:
+            close_cursor(self.executor, cursor)
         return 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.index >= self.size and not self.fill():
+            raise StopIteration
+        return self.take_document()
+
+    def next(self):
+        """The next document. Raises StopIteration when there is none."""
+        return self.__next__()
+
+    def _try_next(self):
+        """The next document, or None if there is none after one more look."""
+        if self.index >= self.size and not self.fill(once=True):
+            return None
+        return self.__next__()
+
+    def _document_at(self, index):
+        for document in self._at(index):
+            return document
+        raise IndexError("no such item for Cursor instance")
+
+    def to_list(self, length=None):
+        """The remaining documents (at most `length` of them) as a list."""
+        cdef list result = []
+        check_length(length)
+        while (length is None or len(result) < length) and (self.index < self.size or self.fill()):
+            result = self.drain(result, length)
+        return result
+
+    def close(self):
+        """Close the cursor. The server is told at once, and waited for 2 seconds at most; where no
+        connection is free at the moment, it is told later, beside the program."""
+        self.kill(self.end())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
 
     def _rewind(self):
         """Start over."""
@@ -271,63 +349,149 @@ cdef class BlockingCursor(BatchCursor):
         self.claim()
         try:
             self.drop_batch()
-            self._kill_now()
-            self.retrieved = 0
-            self.started = self.closed = False
+            self.kill(self.release())
+            self.start_over()
         finally:
             self.fetching = False
 
 
-cdef class BlockingCommandCursor(BatchCursor):
-    """The core of `CommandCursor`: a command has opened it, or its documents are all here."""
+cdef class AwaitableCursorCore(CursorCore):
+    """The C core of `AsyncCursor` and `AsyncCommandCursor`: `async for`, and the steps of a fetch.
 
-    cdef int begin(
-        self, owner, Executor executor, CursorCommand command, CursorBatch batch
-    ) except -1:
-        self.owner = owner
-        self.executor = executor
-        self.namespace = command.namespace
-        self.context = command.context
-        self.started = True
-        self.closed = False
-        self.batch_limit = command.batch_size
-        self.get_more_extras = command.get_more_extras
-        return self.opened(batch)
+    Fetches are awaited by the Python class on top, which has `_next_fetched`, a coroutine function:
+    that is done once for a batch. Documents at hand cost neither a coroutine nor a Python frame.
+    """
 
-    @classmethod
-    def _open(cls, owner, Executor executor not None, CursorCommand command not None):
-        """Have `executor` carry out `command`, and make the cursor of its reply."""
-        cdef BlockingCommandCursor cursor = cls.__new__(cls)
-        cursor.begin(owner, executor, command, <CursorBatch?>executor.execute(command))
-        return cursor
-
-    @classmethod
-    def _of(cls, list documents not None):
-        """A cursor over documents that are all here, such as those of `listDatabases`."""
-        cdef BlockingCommandCursor cursor = cls.__new__(cls)
-        cursor.started = True
-        cursor.closed = False
-        cursor._take(documents)
-        return cursor
-
-    def batch_size(self, batch_size):
-        """Have the server send `batch_size` documents at a time from now on."""
-        if not isinstance(batch_size, int):
-            arguments.refuse_type("batch_size", "an integer", batch_size)
-        if batch_size < 0:
-            raise ValueError("batch_size must be >= 0")
-        self.batch_limit = 2 if batch_size == 1 else batch_size
+    def __aiter__(self):
         return self
 
-    def try_next(self):
-        """The next document, or None if there is none after one more look."""
+    def __anext__(self):
+        cdef NextDocument awaitable = NextDocument.__new__(NextDocument)
+        awaitable.cursor = self
+        return awaitable
+
+    # One fetch at a time: `_claim`, then `_next_operation`, `_carry_out`, `_take_in` (or `_failed`
+    # and `_to_be_killed`) until there is no operation any more or `_take_in` says that it is over;
+    # at last `_unclaim`.
+
+    def _claim(self):
+        self.claim()
+
+    def _unclaim(self):
+        self.fetching = False
+
+    def _next_operation(self):
+        """What is to be carried out for the next document, or None if nothing is."""
+        return self.next_operation()
+
+    def _carry_out(self, Operation operation not None):
+        """The awaitable of what `_next_operation` has given."""
+        return self.carry_out(operation)
+
+    def _take_in(self, result not None):
+        """Take in a result; whether the fetch is over."""
+        return self.take_in(result)
+
+    def _failed(self, error):
+        """Take in an error; whether it is no more than the end of the documents."""
+        return self.failed(error)
+
+    def _to_be_killed(self):
+        """The cursor that a fetch which failed leaves on the server, or None."""
+        return self.to_be_killed()
+
+    def _release(self):
+        """The cursor that is to be closed on the server, or None; and no batch any more."""
+        self.drop_batch()
+        return self.release() if self.executor is not None else None
+
+    def _end(self):
+        """The end of this cursor; what is to be closed on the server, or None."""
+        return self.end()
+
+    def _start_over(self):
+        self.start_over()
+
+    @property
+    def _has_document(self):
+        return self.index < self.size
+
+    def _take_document(self):
+        """The next document of the batch at hand."""
         if self.index >= self.size:
-            if self.server_cursor is None or self.closed:
-                return None
-            self.claim()
-            try:
-                if not self._get_more():
-                    return None
-            finally:
-                self.fetching = False
-        return self.__next__()
+            raise InvalidOperation("there is no document at hand")
+        return self.take_document()
+
+    def _drain(self, list result not None, length):
+        """`result` and the documents at hand, so many that it has `length`; or all, with None."""
+        check_length(length)
+        return self.drain(result, length) if self.index < self.size else result
+
+
+@cython.final
+@cython.freelist(8)
+cdef class NextDocument:
+    """What `__anext__` returns: a coroutine without a frame, as long as there is a document at
+    hand when it is awaited. When there is none, it becomes the coroutine that fetches."""
+
+    cdef AwaitableCursorCore cursor         # None once it is over
+    cdef object fetch                       # the coroutine of a fetch, None for none
+
+    cdef PySendResult step(self, object value, PyObject **result) except PYGEN_ERROR:
+        cdef AwaitableCursorCore cursor = self.cursor
+        cdef PySendResult outcome
+        cdef object document, fetch
+        if self.fetch is None and cursor is not None and cursor.index < cursor.size:
+            self.cursor = None
+            document = cursor.take_document()
+            Py_INCREF(document)
+            result[0] = <PyObject *>document
+            return PYGEN_RETURN
+        fetch = self.fetching()
+        outcome = PyIter_Send(fetch, value, result)
+        if outcome == PYGEN_RETURN:
+            self.cursor = self.fetch = None
+        return outcome
+
+    cdef object fetching(self):
+        """The coroutine that is awaited, made if need be."""
+        if self.fetch is None:
+            if self.cursor is None:
+                raise RuntimeError("cannot reuse already awaited coroutine")
+            self.fetch = self.cursor._next_fetched()
+        return self.fetch
+
+    def __await__(self):
+        return self
+
+    def __next__(self):
+        return self.send(None)
+
+    def send(self, value):
+        """As of any coroutine."""
+        cdef PyObject *result = NULL
+        cdef PySendResult outcome = self.step(value, &result)
+        cdef object given = <object>result
+        Py_DECREF(given)
+        if outcome == PYGEN_NEXT:
+            return given
+        raise StopIteration(given)
+
+    def throw(self, *error):
+        """As of any coroutine."""
+        return self.fetching().throw(*error)
+
+    def close(self):
+        """As of any coroutine."""
+        self.cursor = None
+        if self.fetch is not None:
+            self.fetch.close()
+
+
+cdef PySendResult send_next_document(
+    object awaitable, object value, PyObject **result
+) except PYGEN_ERROR:
+    return (<NextDocument>awaitable).step(value, result)
+
+
+mk_give_am_send(NextDocument, send_next_document)
