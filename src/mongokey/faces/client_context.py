@@ -31,22 +31,26 @@ if TYPE_CHECKING:
     from mongokey.connection.connection import Connection
     from mongokey.connection.openings import Opening
     from mongokey.connection.settings import ConnectionSettings
-    from mongokey.execution.blocking import BlockingExecutor
+    from mongokey.execution.execution import Executor
     from mongokey.handshake import HelloReply
     from mongokey.pool.maintenance import PoolMaintenance
+    from mongokey.pool.pool import Pool
     from mongokey.topology.monitors import Monitors
     from mongokey.topology.server_description import ServerDescription
 
 
 class ClientContext:
-    """The context of the client that was told `options`."""
+    """The context of the client that was told `options`; this one makes connections in the thread
+    that needs them."""
+
+    _pool_class: Any = BlockingPool
 
     def __init__(self, options: ClientOptions) -> None:
         self.options = options
         self.publisher = Publisher(options.event_listeners)
         # Weak references to what must not be kept alive from here.
         self.topology: Callable[[], Topology | None] = _nothing
-        self.executor: Callable[[], BlockingExecutor | None] = _nothing
+        self.executor: Callable[[], Executor | None] = _nothing
         self.on_login: Callable[[AddressLike, LoginResult], Any] | None = None
         self._settings: ConnectionSettings | None = None
         # Reentrant: a signal handler may use the client whose thread it interrupted.
@@ -149,19 +153,21 @@ class ClientContext:
         topology alive that it reports to. The same for each call."""
         found: Monitors | None = self.__dict__.get("_monitors")
         if found is None:
-            options = self.options
-            made = imported_once("mongokey.topology.monitors").Monitors(
+            made = self._monitors_class()(
                 self.settings(),
                 _weakly(on_check),
-                heartbeat_ns=options.heartbeat_frequency_ns,
-                mode=options.server_monitoring_mode,
+                heartbeat_ns=self.options.heartbeat_frequency_ns,
+                mode=self.options.server_monitoring_mode,
                 publisher=self.publisher,
             )
             # In one step: whoever makes one at the same time gets the same.
             found = self.__dict__.setdefault("_monitors", made)
         return found
 
-    def connect_for_pool(self, address: AddressLike, opening: Opening) -> Connection:
+    def _monitors_class(self) -> Any:
+        return imported_once("mongokey.topology.monitors").Monitors
+
+    def connect_for_pool(self, address: AddressLike, opening: Opening) -> Any:
         """One more connection of the pool for `address`, logged in."""
         # Late: handshake and login are loaded by the first connection.
         establish = imported_once("mongokey.connection.establish")
@@ -199,11 +205,11 @@ class ClientContext:
                 pool, error, generation, sent=False, service_id=service_id
             )
 
-    def make_pool(self, address: AddressLike) -> BlockingPool:
+    def make_pool(self, address: AddressLike) -> Pool:
         """An empty pool for `address`."""
         self.publisher.start()
         pool_options = self.options.pool_options
-        pool = BlockingPool(
+        pool: Pool = self._pool_class(
             address,
             partial(self.connect_for_pool, address),
             max_size=pool_options.max_pool_size or 0,
@@ -293,7 +299,7 @@ def _nothing() -> None:
     """A weak reference to nothing yet."""
 
 
-def _tidy(executor: Callable[[], BlockingExecutor | None]) -> bool:
+def _tidy(executor: Callable[[], Executor | None]) -> Any:
     """Kill the cursors that were let go; False if some are left. `executor` is a weak reference."""
     found = executor()
     return found is None or kill_pending_cursors(found)

@@ -35,6 +35,8 @@ class Pool(PoolState):
         """Take back a connection that `check_out` has returned."""
     def add_connection(self, connection: Connection) -> None:
         """Put in a connection that was made outside, such as the one that found the server."""
+    def reset_after_fork(self) -> None:
+        """In a forked child, or on another loop: let go of all connections, without a word."""
     def ready(self) -> None:
         """The server was checked: connections may be had. Nothing if that is known."""
     def clear(

@@ -54,7 +54,8 @@ from mongokey.transport.stream import monotonic_ns
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     import random
-    from typing import Any
+    from collections.abc import Generator
+    from typing import Any, TypeVar
 
     from mongokey._support.address import AddressLike
     from mongokey._support.deadline import Deadline
@@ -63,6 +64,9 @@ if TYPE_CHECKING:
     from mongokey.pool.pool import Pool
     from mongokey.topology.selected_servers import ServerCriteria
     from mongokey.topology.selection import ServerSelector
+
+    _Result = TypeVar("_Result")
+    WaitingFor = Generator[tuple[int, Deadline], None, _Result]
 
 # server-selection: serverSelectionTimeoutMS where it is not given.
 _SELECTION_TIMEOUT = Timeout(30_000_000_000, "serverSelectionTimeoutMS")
@@ -118,6 +122,8 @@ class Topology:
         self._pools: dict[AddressLike, Pool] = {}
         self._monitors: Any = None
         self._opened = self._closed = False
+        #: On an asyncio loop: (the loop, the task that asks DNS for the servers).
+        self.question: Any = None
         #: The servers that operations go to, where executions see them.
         self.selected = SelectedServers()
         self._begin()
@@ -127,6 +133,9 @@ class Topology:
         self._lock = threading.RLock()
         self._opening = threading.RLock()
         self._changed: threading.Condition | None = None  # of the lock, once somebody waits
+        self._changes = 0
+        # Whom to call at the next change, once.
+        self._watchers: dict[Callable[[], object], None] = {}
         self._description = initial_topology(
             self._seeds,
             direct_connection=self._direct,
@@ -190,7 +199,31 @@ class Topology:
         if not self._opened:
             self._open(self._selection_timeout)
 
-    def _open(self, timeout: Timeout) -> None:
+    @property
+    def opened(self) -> bool:
+        """Whether the servers are looked for."""
+        return self._opened
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client is closed."""
+        return self._closed
+
+    @property
+    def ask_dns(self) -> Callable[[], tuple[Sequence[AddressLike], str | None, bool]] | None:
+        """What asks DNS for the servers, which waits; None where that is not to be done."""
+        return self._resolve_srv
+
+    def open_with(self, answer: tuple[Sequence[AddressLike], str | None, bool]) -> None:
+        """`open`, where somebody has called `ask_dns` already, in a thread that may wait."""
+        if not self._opened:
+            self._open(self._selection_timeout, answer)
+
+    def _open(
+        self,
+        timeout: Timeout,
+        answer: tuple[Sequence[AddressLike], str | None, bool] | None = None,
+    ) -> None:
         deadline = timeout.start()
         while not self._opening.acquire(timeout=_LOOK_EVERY_S):
             if self._closed:
@@ -205,7 +238,7 @@ class Topology:
             if self._opened:
                 return
             if self._resolve_srv is not None:
-                seeds, replica_set, load_balanced = self._resolve_srv()
+                seeds, replica_set, load_balanced = answer or self._resolve_srv()
                 if self._opened:
                     return  # a signal handler used the client meanwhile
                 self._seeds, self._replica_set = list(seeds), replica_set
@@ -519,16 +552,37 @@ class Topology:
         for good (a certificate, a host name) or another protocol spoken by every server
         (`TLSError`, `ProtocolError`).
         """
-        timeout = self._selection_timeout
-        deadline = timeout.start()
+        deadline = self._selection_timeout.start()
         if not self._opened:
-            self._open(timeout)
+            self._open(self._selection_timeout)
+        return self._wait(
+            self.selection(criteria, deprioritized, operation, operation_id, deadline)
+        )
+
+    @property
+    def selection_timeout(self) -> Timeout:
+        """`serverSelectionTimeoutMS`."""
+        return self._selection_timeout
+
+    def selection(
+        self,
+        criteria: ServerCriteria | None,
+        deprioritized: Collection[AddressLike],
+        operation: str,
+        operation_id: int | None,
+        deadline: Deadline,
+    ) -> WaitingFor[Pool]:
+        """`select` in steps, for who waits in a way of their own, once the topology is open.
+
+        A generator that returns the pool. It yields (a count of changes, a deadline): go on when
+        `changed_since` that count, or at the deadline.
+        """
         publisher = self._publisher
         shown = (_shown(criteria), operation, operation_id)
         if publisher.selection:
             publisher.selection_started(*shown, self._description)
         try:
-            pool = self._wait_for(criteria, deprioritized, deadline, shown)
+            pool = yield from self._wait_for(criteria, deprioritized, deadline, shown)
         except MongoError as error:
             if publisher.selection:
                 publisher.selection_failed(*shown, self._description, str(error))
@@ -543,7 +597,7 @@ class Topology:
         deprioritized: Collection[AddressLike],
         deadline: Deadline,
         shown: tuple[object, str, int | None],
-    ) -> Pool:
+    ) -> WaitingFor[Pool]:
         """The pool of a suitable server, as soon as there is one."""
         waiting = False
         while True:
@@ -556,20 +610,27 @@ class Topology:
                 self._raise_if_hopeless(deadline.began_ns)
                 if deadline.passed():
                     raise self._nothing_found(criteria)
-                if waiting:
-                    self._wait_for_checks(self._pools, deadline)
-                    continue
-            # Once, and without the lock, as a log handler may use the client.
-            waiting = True
-            self._publisher.selection_waiting(*shown, self._description, deadline.left_ns())
+                seen = self._changes
+                self._have_checked(self._pools)
+            if not waiting:
+                # Once, and without the lock, as a log handler may use the client.
+                waiting = True
+                self._publisher.selection_waiting(*shown, self._description, deadline.left_ns())
+            yield seen, deadline
 
     def wait_for_server(self, pool: Pool) -> None:
         """Wait until connections of `pool` may be had, at most `serverSelectionTimeoutMS`: nobody
         but its server has what is asked for. Raises `ServerSelectionTimeoutError` then."""
+        self._wait(self.availability(pool))
+
+    def availability(self, pool: Pool) -> WaitingFor[None]:
+        """`wait_for_server` in steps, as `selection`'s are."""
         address = pool.address
         deadline = self._selection_timeout.start()
-        with self._lock:
-            while pool.paused and self._pools.get(address) is pool and not self._closed:
+        while True:
+            with self._lock:
+                if not pool.paused or self._pools.get(address) is not pool or self._closed:
+                    return
                 if deadline.passed():
                     server = self._description.get(address) or ServerDescription(address)
                     error = server.error
@@ -581,16 +642,44 @@ class Topology:
                     )
                     failed.diagnoses = _diagnoses_of(() if error is None else (error,))
                     raise failed
-                self._wait_for_checks((address,), deadline)
+                seen = self._changes
+                self._have_checked((address,))
+            yield seen, deadline
 
-    def _wait_for_checks(self, addresses: Iterable[AddressLike], deadline: Deadline) -> None:
-        """Wait for a change, having these servers checked; the caller holds the lock."""
+    def _have_checked(self, addresses: Iterable[AddressLike]) -> None:
+        """Have these servers checked soon, since somebody waits for a change."""
         if self._monitors is not None:
             for address in addresses:
                 self._monitors.request_check(address)
-        if self._changed is None:
-            self._changed = threading.Condition(self._lock)
-        self._changed.wait(deadline.left_s)
+
+    def _wait(self, steps: WaitingFor[_Result]) -> _Result:
+        """What the steps come to; the calling thread waits."""
+        try:
+            seen, deadline = next(steps)
+            while True:
+                with self._lock:
+                    if self._changes == seen:
+                        if self._changed is None:
+                            self._changed = threading.Condition(self._lock)
+                        self._changed.wait(deadline.left_s)
+                seen, deadline = steps.send(None)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+
+    def changed_since(self, seen: int, watcher: Callable[[], object]) -> bool:
+        """Whether there was a change since the count was `seen`; if not, `watcher`, which must not
+        wait, is called at the next one, in whatever thread that comes to pass."""
+        with self._lock:
+            if self._changes != seen:
+                return True
+            self._watchers[watcher] = None
+            return False
+
+    def forget_watcher(self, watcher: Callable[[], object]) -> None:
+        """Do not call `watcher` any more."""
+        with self._lock:
+            self._watchers.pop(watcher, None)
 
     def _choose(
         self, criteria: ServerCriteria | None, deprioritized: Collection[AddressLike]
@@ -754,8 +843,13 @@ class Topology:
 
     def _notify(self) -> None:
         """Wake who waits for a change; the caller holds the lock."""
+        self._changes += 1
         if self._changed is not None:
             self._changed.notify_all()
+        if self._watchers:
+            watchers, self._watchers = self._watchers, {}
+            for each in watchers:
+                each()
 
 
 def _chance() -> random.Random:

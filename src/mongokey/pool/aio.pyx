@@ -1,0 +1,126 @@
+# cython: language_level=3
+"""The pool of one server's connections, for tasks: they await their turn, and open connections
+themselves.
+
+The steps to a connection are `pool.pool`'s. It must not know how a connection is made.
+"""
+
+from cpython.pythread cimport PyThread_get_thread_ident
+from libc.stdint cimport int64_t
+
+from mongokey.connection.connection cimport Connection
+from mongokey.pool.pool cimport Pool, observed
+from mongokey.pool.state cimport Waiter
+from mongokey.transport.stream cimport monotonic_ns
+
+from asyncio import get_running_loop
+
+from mongokey._support.tasks import wake as wake_future
+
+
+cdef class TaskWaiter(Waiter):
+    """A task in the queue. It awaits `future` until it is woken, from whatever thread."""
+
+    cdef object loop
+    cdef object future
+
+    def __cinit__(self):
+        self.loop = get_running_loop()
+        self.future = self.loop.create_future()
+        self.caller = PyThread_get_thread_ident()
+
+    cdef int wake(self) except -1:
+        self.woken = True
+        wake_future(self.loop, self.future)
+        return 0
+
+
+async def wait_for(TaskWaiter waiter):
+    """Until it is woken, or its time is over."""
+    timer = None
+    if waiter.until_ns:
+        left_s = max(0, waiter.until_ns - monotonic_ns()) / 1e9
+        timer = waiter.loop.call_later(left_s, wake_future, waiter.loop, waiter.future)
+    try:
+        await waiter.future
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+cdef class AsyncPool(Pool):
+    """A `Pool` whose `connect(opening)` is a coroutine function, and whose callers are tasks.
+
+    It is used in the thread of the loop; connections may come back in any.
+    """
+
+    cdef Waiter make_waiter(self):
+        return TaskWaiter()
+
+    cdef Connection take_now(self, int64_t now):
+        return None if observed(self) else self._take_idle(now)
+
+    async def checkout_soon(self):
+        """A connection for the caller alone, until `check_in`."""
+        cdef int64_t started_ns = monotonic_ns()
+        cdef Connection connection
+        cdef bint told = observed(self)
+        if told:
+            self.checkout_begins()
+        try:
+            connection = self._take_idle(started_ns)
+            if connection is None:
+                connection = <Connection?>await self._drive(self.checkout_steps(started_ns))
+        except BaseException as error:
+            if told:
+                self.checkout_failed(error, started_ns)
+            raise
+        if told:
+            self.checkout_succeeded(connection, started_ns)
+        return connection
+
+    async def borrow_soon(self, double wait_s):
+        """For housekeeping: a connection that nobody uses, or None; never opens one. Where others
+        wait for one already, None at once, or, with `wait_s`, one that comes back within so many
+        seconds, in turn."""
+        cdef Connection connection = None
+        cdef int64_t started_ns = monotonic_ns()
+        if self.closed or self.paused:
+            return None
+        if not self.waiters:
+            connection = self._take_idle(started_ns)
+        elif wait_s > 0:
+            connection = await self._drive(
+                self._borrow_steps(started_ns + <int64_t>(wait_s * 1e9))
+            )
+        if connection is not None:
+            self.lend_for_housekeeping(connection, started_ns)
+        return connection
+
+    async def fill(self):
+        """Open connections up to `minPoolSize`.
+
+        What goes wrong is told to `on_connect_failure`, and to the operation that comes next.
+        """
+        await self._drive(self._fill_steps())
+
+    async def _drive(self, steps):
+        """Do what the steps say; returns what they come to."""
+        try:
+            step = next(steps)
+            while True:
+                answer = None
+                try:
+                    if isinstance(step, TaskWaiter):
+                        await wait_for(step)
+                    else:
+                        answer = await self.connect(step)
+                except BaseException as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as end:
+            return end.value
+
+
+__all__ = ["AsyncPool"]

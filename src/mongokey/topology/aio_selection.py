@@ -1,0 +1,107 @@
+"""How tasks of an asyncio loop wait for servers: the steps are `Topology`'s.
+
+It knows loops and timers. It must not know how servers are judged, nor what they are wanted for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from mongokey._support.tasks import in_thread, wake
+from mongokey.errors import ServerSelectionTimeoutError
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Any, TypeVar
+
+    from mongokey._support.address import AddressLike
+    from mongokey._support.deadline import Deadline
+    from mongokey.pool.pool import Pool
+    from mongokey.topology.selected_servers import ServerCriteria
+    from mongokey.topology.topology import Topology, WaitingFor
+
+    _Result = TypeVar("_Result")
+
+
+async def select(
+    topology: Topology,
+    criteria: ServerCriteria | None = None,
+    deprioritized: Collection[AddressLike] = (),
+    operation: str = "",
+    operation_id: int | None = None,
+) -> Pool:
+    """`Topology.select`, awaited."""
+    deadline = topology.selection_timeout.start()
+    if not topology.opened:
+        await open_topology(topology, deadline)
+    return await drive(
+        topology, topology.selection(criteria, deprioritized, operation, operation_id, deadline)
+    )
+
+
+async def open_topology(topology: Topology, deadline: Deadline | None = None) -> None:
+    """`Topology.open`, but DNS is asked in a thread; one question for all who wait."""
+    if topology.opened:
+        return
+    if topology.ask_dns is not None and not topology.closed:
+        if deadline is None:
+            deadline = topology.selection_timeout.start()
+        loop = asyncio.get_running_loop()
+        question: Any
+        asked_in, question = topology.question or (None, None)
+        if asked_in is not loop or question.done():
+            question = loop.create_task(_ask(topology))
+            # All who wait may be cancelled.
+            question.add_done_callback(_note_outcome)
+            topology.question = (loop, question)
+        done, _ = await asyncio.wait((question,), timeout=deadline.left_s)
+        if not done:
+            raise ServerSelectionTimeoutError(
+                f"no server found within {topology.selection_timeout}: DNS has not yet said what "
+                "the servers are"
+            )
+        answer = question.result()
+        if not topology.opened:
+            topology.open_with(answer)
+    else:
+        topology.open()
+
+
+async def _ask(topology: Topology) -> Any:
+    ask_dns = topology.ask_dns
+    assert ask_dns is not None, "whoever asks has looked"
+    return await in_thread(ask_dns, "mongokey-look-up")
+
+
+def _note_outcome(question: asyncio.Task[Any]) -> None:
+    """It is no error that nobody hears of."""
+    if not question.cancelled():
+        question.exception()
+
+
+async def drive(topology: Topology, steps: WaitingFor[_Result]) -> _Result:
+    """What the steps come to; the calling task awaits the changes."""
+    loop = asyncio.get_running_loop()
+    try:
+        seen, deadline = next(steps)
+        while True:
+            future = loop.create_future()
+            watcher = partial(wake, loop, future)
+            if not topology.changed_since(seen, watcher):
+                timer = loop.call_later(deadline.left_s, watcher)
+                try:
+                    await future
+                finally:
+                    timer.cancel()
+                    topology.forget_watcher(watcher)
+            seen, deadline = steps.send(None)
+    except StopIteration as end:
+        result: _Result = end.value
+        return result
+    finally:
+        steps.close()
+
+
+__all__ = ["drive", "open_topology", "select"]
