@@ -7,16 +7,17 @@ must not know how time is measured, nor how a driver is started.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Any
+
+from bench.async_cases import ASYNC_CASES
+from bench.case import DOCUMENTS, FEW, MOST, Api, Case, Operation, Seen
 
 #: A connection string with what production ones have: a login, two hosts, a handful of options.
 URI = (
@@ -52,88 +53,6 @@ URIS = {
         "mongodb+srv://user:p%40ss@cluster0.abcde.mongodb.net/app?retryWrites=true&w=majority",
     ),
 }
-DOCUMENTS = 10_000
-#: The least and the most documents of a `find`.
-FEW, MOST = 100, 100_000
-
-
-@dataclass(frozen=True)
-class Api:
-    """One driver: the names of its modules."""
-
-    name: str
-    module: str
-    bson_module: str
-    plain: bool = False
-
-    @property
-    def client(self) -> Any:
-        return importlib.import_module(self.module).MongoClient
-
-    @property
-    def bson(self) -> Any:
-        return importlib.import_module(self.bson_module)
-
-    @property
-    def parse_uri(self) -> Any:
-        return importlib.import_module(f"{self.module}.uri_parser").parse_uri
-
-    @property
-    def parse_offline(self) -> Any:
-        """What `parse_uri` does before it asks DNS."""
-        if self.module == "pymongo":
-            return importlib.import_module("pymongo.uri_parser_shared")._validate_uri
-        return importlib.import_module("mongokey.options.connection_string").parse
-
-
-APIS = {
-    "mongokey": Api("mongokey", "mongokey", "mongokey.bson"),
-    "pymongo": Api("pymongo", "pymongo", "bson"),
-    "pymongo-plain": Api("pymongo-plain", "pymongo", "bson", plain=True),
-}
-
-
-@dataclass
-class Operation:
-    """`run(n)` does the operation n times; `each` is how many operations one of those is.
-
-    `prepare` runs untimed before each slice; `per_slice` fixes n. A `run` that returns
-    `(cpu_ns, wall_ns)` measured itself (another process, say).
-    """
-
-    run: Callable[[int], tuple[int, int] | None]
-    each: int = 1
-    prepare: Callable[[], None] | None = None
-    per_slice: int | None = None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the server must have counted for each operation.
-
-    `connections`: how many connections at least an operation opens, and no more than
-    `connections_at_most` in a whole run for cases that keep theirs.
-    """
-
-    commands: Mapping[str, int] = field(default_factory=dict)
-    logins: int = 0
-    connections: int = 0
-    documents: int = 0
-    connections_at_most: int | None = 0
-
-
-@dataclass(frozen=True)
-class Case:
-    """One question. `target` is mongokey's share of PyMongo's client CPU that issue 5 asks for."""
-
-    name: str
-    title: str
-    setup: Callable[[Api, str], AbstractContextManager[Operation]]
-    target: float | None = None
-    seen: Seen | None = None
-    login: bool = False
-    plain: bool = False
-    floor: str | None = None
 
 
 def _repeat(function: Callable[[], Any]) -> Operation:
@@ -464,4 +383,4 @@ CASES = [
     Case("encode_large", "BSON encode, 100 x 8 fields", _encode(_large), plain=True),
     Case("decode_large", "BSON decode, 100 x 8 fields", _decode(_large), plain=True),
 ]
-BY_NAME = {case.name: case for case in CASES}
+BY_NAME = {case.name: case for case in [*CASES, *ASYNC_CASES]}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.cases import APIS, Api
+from bench.case import APIS, Api
 from bench.server import CannedServer
 
 

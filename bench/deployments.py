@@ -27,7 +27,7 @@ from typing import Any
 from tests.servers.fleet import Fleet
 from tests.servers.secantus import SecantusServer
 
-from bench.cases import APIS
+from bench.case import APIS
 from bench.child import end
 from bench.memory import process_status
 from bench.worker import prepare_api

@@ -21,7 +21,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.cases import APIS, BY_NAME
+from bench.async_cases import TASKS
+from bench.case import APIS
+from bench.cases import BY_NAME
 from bench.compare import machine
 from bench.runner import worker_environment
 from bench.server import CannedServer
@@ -31,6 +33,8 @@ STORED = Path(__file__).resolve().parent / "instructions.json"
 TIMEOUT = 600.0
 #: So much more is a change and not chance: garbage collections and waits fall differently.
 TOLERANCE = 0.02
+#: Operations in one of those that a case counts, where they are more than one.
+EACH = {"aio_tasks": TASKS}
 #: By case, the short and the long run's number of operations.
 RUNS = {
     "ping": (300, 1300),
@@ -48,6 +52,14 @@ RUNS = {
     "decode_small": (2000, 22000),
     "encode_large": (50, 250),
     "decode_large": (50, 250),
+    "aio_ping": (300, 1300),
+    "aio_find_one": (300, 1300),
+    "aio_insert_one": (300, 1300),
+    "aio_find_many": (2, 6),
+    "aio_iterate": (2, 6),
+    "aio_insert_many": (2, 6),
+    "aio_new_connection": (20, 70),
+    "aio_tasks": (20, 70),
 }
 
 
@@ -89,7 +101,8 @@ def count(api: str, case: str, server: CannedServer, python: str) -> float:
     uri = server.uri(login=BY_NAME[case].login, heartbeatFrequencyMS=3_600_000)
     short, long = RUNS[case]
     first = _total(api, case, uri, short, python)
-    return (_total(api, case, uri, long, python) - first) / (long - short)
+    operations = (long - short) * EACH.get(case, 1)
+    return (_total(api, case, uri, long, python) - first) / operations
 
 
 def image(python: str) -> dict[str, Any]:

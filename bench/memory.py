@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.cases import APIS, Api
+from bench.case import APIS, Api
 from bench.worker import prepare_api
 
 LARGE = 100_000

@@ -5,8 +5,8 @@ draw; it must not measure anything itself.
 
     python -m bench.report [--from FILE] [--svg FILE] [--into README.md]
 
-`--into` puts the table between the lines `<!-- bench -->` and `<!-- /bench -->` of a file;
-otherwise it is printed.
+`--into` puts the table between the lines `<!-- bench -->` and `<!-- /bench -->` of a file
+(`<!-- bench async -->` and `<!-- /bench async -->` with `--face async`); otherwise it is printed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+#: Where a file has the tables, by face.
+MARKS = {
+    "blocking": ("<!-- bench -->", "<!-- /bench -->"),
+    "async": ("<!-- bench async -->", "<!-- /bench async -->"),
+}
 WIDTH, LABEL, BAR, GAP, TOP, BOTTOM = 860, 300, 16, 10, 64, 54
 #: Where the chart ends; a longer bar is cut there and its number tells.
 FULL_SCALE = 1.2
@@ -38,10 +42,15 @@ def caption(report: dict[str, Any]) -> str:
     """One line: versions, machine, date."""
     versions, machine = report["versions"], report["machine"]
     subject, baseline = versions[report["subject"]], versions[report["baseline"]]
+    others = [
+        f", {name} {version['version']}"
+        for name, version in versions.items()
+        if name not in (report["subject"], report["baseline"])
+    ]
     return (
         f"{report['subject']} {subject['version']} and {report['baseline']} "
-        f"{baseline['version']} (C extension), Python {subject['python']}, {machine['cpu']}, "
-        f"{machine['cores']} cores, {machine['system']}, {report['date'][:10]}"
+        f"{baseline['version']} (C extension){''.join(others)}, Python {subject['python']}, "
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, {report['date'][:10]}"
     )
 
 
@@ -52,6 +61,53 @@ def _ratio(case: dict[str, Any] | None, name: str) -> str:
 
 def markdown(report: dict[str, Any]) -> str:
     """The table, ratio first, with what is needed to judge it."""
+    return async_markdown(report) if report.get("face") == "async" else blocking_markdown(report)
+
+
+def async_markdown(report: dict[str, Any]) -> str:
+    """The asyncio face's table: a line for each operation, with both event loops."""
+    subject, baseline = report["subject"], report["baseline"]
+    by_name: dict[str, dict[str, Any]] = {}
+    for case in report["cases"]:
+        by_name.setdefault(case["name"], {})[case["loop"]] = case
+    lines = [
+        f"Client CPU of one operation as a share of {baseline}'s asyncio client: less is better. "
+        "Client and server share one core.",
+        "",
+        f"| operation | share | spread | target | {subject} | {baseline} | mongojet "
+        "| of mongojet | share, uvloop | of mongojet, uvloop |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for loops in by_name.values():
+        case, uvloop = loops.get("asyncio"), loops.get("uvloop")
+        for each in filter(None, (case, uvloop)):
+            if each["problems"]:
+                lines.append(f"| {each['title']} | failed: {each['problems'][0]} |{' |' * 8}")
+        if case is None or case["problems"]:
+            continue
+        if uvloop is not None and uvloop["problems"]:
+            uvloop = None
+        ratio, figures = case["ratios"][baseline], case["figures"]
+        share, target = f"{ratio['median']:.2f}", case["target"]
+        cells = [
+            case["title"],
+            f"**{share}**" if target is None or ratio["median"] <= target else share,
+            f"{ratio['low']:.2f}..{ratio['high']:.2f}",
+            "" if target is None else f"≤ {target:g}",
+            *(
+                _amount(figures[name]["cpu"], "us") if name in figures else ""
+                for name in (subject, baseline, "mongojet")
+            ),
+            _ratio(case, "mongojet"),
+            _ratio(uvloop, baseline),
+            _ratio(uvloop, "mongojet"),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"{caption(report)}. Made by `python -m bench.report`."])
+
+
+def blocking_markdown(report: dict[str, Any]) -> str:
+    """The blocking face's table."""
     subject, baseline = report["subject"], report["baseline"]
     lines = [
         f"Client CPU of one operation as a share of {baseline}'s: less is better. "
@@ -139,13 +195,14 @@ def svg(report: dict[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def put_into(path: Path, table: str) -> None:
-    """Replace what stands between the two marks of a file. Raises `ValueError` without them."""
+def put_into(path: Path, table: str, face: str = "blocking") -> None:
+    """Replace what stands between a face's marks in a file. Raises `ValueError` without them."""
+    begin, end = MARKS[face]
     text = path.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{path} needs one line {BEGIN} and one line {END}")
-    before, rest = text.split(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}")
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"{path} needs one line {begin} and one line {end}")
+    before, rest = text.split(begin)
+    path.write_text(f"{before}{begin}\n{table}\n{end}{rest.split(end)[1]}")
 
 
 def main() -> int:
@@ -169,7 +226,7 @@ def main() -> int:
     if arguments.svg is not None:
         arguments.svg.write_text(svg(report))
     if arguments.into is not None:
-        put_into(arguments.into, markdown(report))
+        put_into(arguments.into, markdown(report), report.get("face", "blocking"))
     else:
         print(markdown(report))
     return 0

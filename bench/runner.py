@@ -13,13 +13,13 @@ import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.cases import Case, Seen
+from bench.case import Case, Seen
 from bench.native import compiled, temporary
 from bench.server import CannedServer, Counts
 
@@ -134,10 +134,10 @@ class Participant:
 class Driver(Participant):
     """A worker with one driver, in which one case is set up."""
 
-    def __init__(self, api: str, core: int, python: str) -> None:
+    def __init__(self, api: str, core: int, python: str, loop: str = "asyncio") -> None:
         library = compiled("calibrate", shared=True)
         command = [python, "-m", "bench.worker", "--api", api, "--core", str(core)]
-        command += ["--library", str(library)]
+        command += ["--loop", loop, "--library", str(library)]
         super().__init__(api, _Process(command, worker_environment(python)))
 
     def ask(self, do: str, **order: Any) -> Any:
@@ -227,6 +227,7 @@ class Result:
     name: str
     title: str
     target: float | None
+    loop: str = "asyncio"
     unit: str = "us"
     speed: str = "full"
     attempts: int = 0
@@ -275,7 +276,10 @@ def _without_hellos(record: Path) -> None:
 
 
 class Runner:
-    """Measures cases with one server; `core` is the client's, and the server's by default."""
+    """Measures cases with one server; `core` is the client's, and the server's by default.
+
+    `others` take part beside the baseline.
+    """
 
     def __init__(
         self,
@@ -286,6 +290,7 @@ class Runner:
         core: int,
         python: str,
         rounds: int,
+        others: Sequence[str] = (),
     ) -> None:
         self.server = server
         self.subject = subject
@@ -293,12 +298,13 @@ class Runner:
         self.core = core
         self.python = python
         self.rounds = rounds
+        self.others = others
         self.speed = Speed()
 
     @contextmanager
-    def participants(self, case: Case) -> Iterator[list[Participant]]:
+    def participants(self, case: Case, loop: str) -> Iterator[list[Participant]]:
         """All that take part in a case, set up, the subject first."""
-        names = [self.subject, self.baseline]
+        names = [self.subject, self.baseline, *self.others]
         if case.plain and "pymongo-plain" not in names:
             names.append("pymongo-plain")
         uri = self.server.uri(login=case.login)
@@ -306,7 +312,7 @@ class Runner:
         taking_part: list[Participant] = []
         with ExitStack() as stack:
             for name in names:
-                driver = Driver(name, self.core, self.python)
+                driver = Driver(name, self.core, self.python, loop)
                 stack.callback(driver.close)
                 driver.set_up(case, uri)
                 taking_part.append(driver)
@@ -324,12 +330,18 @@ class Runner:
                 taking_part.append(floor)
             yield taking_part
 
-    def measure(self, case: Case, *, server_core: int | None = None) -> Result:
-        """Measure a case; with `server_core` the server runs there meanwhile."""
-        result = Result(case.name, case.title, case.target)
+    def measure(
+        self, case: Case, *, server_core: int | None = None, loop: str = "asyncio"
+    ) -> Result:
+        """Measure a case; with `server_core` the server runs there meanwhile.
+
+        `loop` is the event loop of an asyncio case.
+        """
+        title = case.title if loop == "asyncio" else f"{case.title}, {loop}"
+        result = Result(case.name, title, case.target, loop)
         self.server.pin(self.core if server_core is None else server_core)
         try:
-            with self.participants(case) as taking_part:
+            with self.participants(case, loop) as taking_part:
                 self._play_rounds(case, taking_part, result)
                 self._evaluate(taking_part, result)
         except Failed as failure:
@@ -400,18 +412,21 @@ class Runner:
         self._note_differences(taking_part, result)
 
     def _note_differences(self, taking_part: list[Participant], result: Result) -> None:
-        """Say so if the two did not send the same: then the figures are not of one work."""
-        mine, theirs = taking_part[0], taking_part[1]
+        """Say so if they did not send the same: then the figures are not of one work."""
+        mine = taking_part[0]
         assert mine.counts is not None
-        assert theirs.counts is not None
-        for what in ("sessions", "transactions"):
-            a = getattr(mine.counts, what) / mine.operations
-            b = getattr(theirs.counts, what) / theirs.operations
-            if round(a, 2) != round(b, 2):
-                name = {"sessions": "lsid", "transactions": "txnNumber"}[what]
-                result.notes.append(
-                    f"{name} per operation: {mine.name} {a:.2f}, {theirs.name} {b:.2f}"
-                )
+        for theirs in taking_part[1:]:
+            if not theirs.checked:
+                continue
+            assert theirs.counts is not None
+            for what in ("sessions", "transactions"):
+                a = getattr(mine.counts, what) / mine.operations
+                b = getattr(theirs.counts, what) / theirs.operations
+                if round(a, 2) != round(b, 2):
+                    name = {"sessions": "lsid", "transactions": "txnNumber"}[what]
+                    result.notes.append(
+                        f"{name} per operation: {mine.name} {a:.2f}, {theirs.name} {b:.2f}"
+                    )
 
 
 def _per_operation(participant: Participant, slices: list[Slice], what: str) -> float:

@@ -7,7 +7,8 @@ import time
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.cases import BY_NAME, Api
+from bench.case import Api
+from bench.cases import BY_NAME
 
 #: A call of a small document is too short for the clock: so many go into one reading of it.
 TIMES = {"small": 100, "large": 1}

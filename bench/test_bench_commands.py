@@ -7,7 +7,8 @@ import time
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.cases import BY_NAME, Api
+from bench.case import Api
+from bench.cases import BY_NAME
 from bench.runner import check_counts
 from bench.server import CannedServer
 

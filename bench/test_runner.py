@@ -11,7 +11,7 @@ import pymongo
 import pytest
 from pymongo.errors import OperationFailure
 
-from bench.cases import Seen
+from bench.case import Seen
 from bench.compare import row
 from bench.runner import Result, Slice, Speed, _without_hellos, check_counts
 from bench.server import CannedServer, Counts, document, documents

@@ -13,15 +13,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import dataclasses
 import importlib
 import json
 import os
 import signal
 import sys
 import time
+from importlib import metadata
 from typing import Any
 
-from bench.cases import APIS, BY_NAME, Api, Operation
+from bench.case import APIS, LOOPS, Api, Operation
+from bench.cases import BY_NAME
 
 #: So long should a slice take, in nanoseconds: the cores change speed within milliseconds.
 SLICE_NS = 3_000_000
@@ -34,9 +37,12 @@ def without_c_extensions() -> None:
         sys.modules[name] = None  # type: ignore[assignment]
 
 
-def prepare_api(name: str) -> Api:
-    """The driver's `Api`, with PyMongo's C extensions as the name says they are."""
-    api = APIS[name]
+def prepare_api(name: str, loop: str = "asyncio") -> Api:
+    """The driver's `Api`, with PyMongo's C extensions as the name says they are.
+
+    `loop` is the event loop of the asyncio cases.
+    """
+    api = dataclasses.replace(APIS[name], loop=loop)
     if api.plain:
         without_c_extensions()
     if api.module == "pymongo":
@@ -62,7 +68,9 @@ class Worker:
     def about(self) -> dict[str, Any]:
         """The driver's and the interpreter's versions."""
         module = importlib.import_module(self.api.module)
-        return {"version": module.__version__, "python": sys.version.split()[0]}
+        # mongojet has no `__version__`.
+        version = getattr(module, "__version__", None) or metadata.version(self.api.module)
+        return {"version": version, "python": sys.version.split()[0]}
 
     def setup(self, case: str, uri: str) -> dict[str, Any]:
         """Set a case up and find out how often it goes into one slice."""
@@ -117,13 +125,14 @@ class Worker:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.worker")
     parser.add_argument("--api", choices=sorted(APIS), required=True)
+    parser.add_argument("--loop", choices=LOOPS, default="asyncio")
     parser.add_argument("--core", type=int)
     parser.add_argument("--library", required=True, help="the compiled calibrate.c")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
     if arguments.core is not None:
         os.sched_setaffinity(0, {arguments.core})
-    worker = Worker(prepare_api(arguments.api), arguments.library)
+    worker = Worker(prepare_api(arguments.api, arguments.loop), arguments.library)
     for line in sys.stdin:
         try:
             answer = {"result": worker.obey(json.loads(line))}
