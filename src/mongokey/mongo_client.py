@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from mongokey._support.address import AddressLike
+    from mongokey._support.jobs import JobSteps
     from mongokey.auth.login import LoginResult
     from mongokey.bson.codec_options import CodecOptions, TypeRegistry
     from mongokey.driver_info import DriverInfo
+    from mongokey.execution.execution import Executor
     from mongokey.handshake.hello import ServerApiLike
     from mongokey.pool.pool import Pool
     from mongokey.read_concern import ReadConcern
@@ -369,10 +371,10 @@ class MongoClient(ClientCore["_Document"], BlockingCalls):
         self._execute(drop_database(self._inherited, name, session, comment))
 
 
-def _finish(executor: BlockingExecutor, topology: Topology) -> None:
+def _finish(executor: Executor, topology: Topology) -> JobSteps[None]:
     """The end of a client that nobody refers to any more."""
     try:
-        kill_pending_cursors(executor)
+        yield kill_pending_cursors(executor)
     finally:
         topology.close()
 

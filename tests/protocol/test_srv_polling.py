@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mongokey import MongoClient
+from mongokey._support.jobs import run_job
 from mongokey.dns import Resolver
 from mongokey.dns import resolver as resolver_module
 from mongokey.dns.polling import SrvPolling, make_ask
@@ -59,7 +60,7 @@ class Scheduler:
         (job,) = self.jobs
         job.job()
         while self.beside:
-            self.beside.pop(0)()
+            run_job(self.beside.pop(0))
 
 
 class Job:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mongokey._support.jobs import run_job
 from mongokey.pool.maintenance import PoolMaintenance
 
 
@@ -48,7 +49,7 @@ class FakeBackground:
 
     def work_off(self) -> None:
         while self.beside:
-            self.beside.pop(0)()
+            run_job(self.beside.pop(0))
 
 
 class FakePool:

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from mongokey._support.jobs import Blocking, run_steps
 from mongokey._support.lazy import late_imports
 from mongokey.dns.resolver import Resolver, poll_interval_s
 from mongokey.errors import ConfigurationError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from mongokey._support.address import Address
+    from mongokey._support.jobs import JobSteps
     from mongokey.options.connection_string import Resolve
 
     class Scheduler(Protocol):
@@ -91,9 +93,9 @@ class SrvPolling:
         if scheduler is not None and self._is_wanted():
             scheduler.run_beside(self._rescan_and_go_on)
 
-    def _rescan_and_go_on(self) -> None:
+    def _rescan_and_go_on(self) -> JobSteps[None]:
         try:
-            self.rescan()
+            yield from self._rescan()
         finally:
             scheduler = self._scheduler()
             if scheduler is not None and self._job is None and self._is_wanted():
@@ -102,8 +104,11 @@ class SrvPolling:
     def rescan(self) -> None:
         """Look now, and say when to look again; blocks. A failure leaves the servers as they are,
         raises nothing, and has the next look-up done after a heartbeat."""
+        run_steps(self._rescan())
+
+    def _rescan(self) -> JobSteps[None]:
         try:
-            answer = self._ask()
+            answer = yield Blocking(self._ask)
             if not answer.hosts:
                 raise ConfigurationError("no host was named")
         except Exception as error:  # the application's own resolver may raise anything

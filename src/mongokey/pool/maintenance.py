@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
+    from mongokey._support.jobs import JobSteps
+
     class Pools(Protocol):
         """What has the pools: a client's topology."""
 
@@ -31,13 +33,14 @@ if TYPE_CHECKING:
         def cancel(self) -> object: ...
 
     class Background(Protocol):
-        """Who has work done: the client's `topology.monitors.Monitors`."""
+        """Who has work done: the client's monitors."""
 
         def call_every(self, period_ns: int, job: Callable[[], object]) -> Cancellable:
             """Call `job`, which must not wait, again and again."""
 
         def run_beside(self, job: Callable[[], object]) -> bool:
-            """Call `job`, which may wait, soon; False where no thread can be had."""
+            """Have `job` (see `_support.jobs`), which may wait, done soon; False where there is
+            nobody to do it."""
 
         def restart(self) -> None:
             """In a forked child: go on with what `call_every` was given."""
@@ -51,14 +54,15 @@ class PoolMaintenance:
     after each `wake`, then once a second for as long as that returns False: not all is done yet.
 
     Pruning is done in the thread of `background`, as it never waits; filling and `tidy` beside it,
-    one after the other. `tidy` must not keep the client alive, as this object does not.
+    one after the other. `tidy` and the pools' `fill` may return awaitables, where `background` has
+    a loop for them. `tidy` must not keep the client alive, as this object does not.
     """
 
     def __init__(
         self,
         topology: Pools,
         background: Background,
-        tidy: Callable[[], bool | None] | None = None,
+        tidy: Callable[[], object] | None = None,
     ) -> None:
         self._topology = weakref.ref(topology)
         self._background = background
@@ -85,10 +89,10 @@ class PoolMaintenance:
             self._pruning = self._every_period(self._prune)
 
     def wake(self, job: Callable[[], object] | None = None) -> bool:
-        """Have `tidy` called soon, or `job`; safe in destructors.
+        """Have `tidy` called soon, or `job` (see `_support.jobs`); safe in destructors.
 
-        False without a thread (the system has none to give, the interpreter ends): then nothing is
-        done until somebody asks again.
+        False where there is nobody to do it (the system has no thread to give, the loop is closed,
+        the interpreter ends): then nothing is done until somebody asks again.
         """
         if self._stopped or sys.is_finalizing():
             return False
@@ -133,19 +137,19 @@ class PoolMaintenance:
 
     # Beside it.
 
-    def _fill(self) -> None:
+    def _fill(self) -> JobSteps[None]:
         try:
             topology = self._topology()
             for pool in () if topology is None else topology.pools:
                 if pool.wants_connections():
-                    pool.fill()
+                    yield pool.fill()
         finally:
             self._fills = False
 
-    def _tidy_up(self) -> None:
+    def _tidy_up(self) -> JobSteps[None]:
         # Whoever wakes from here on has it called once more.
         self._tidies = False
-        done = self._tidy is None or self._tidy() is not False
+        done = self._tidy is None or (yield self._tidy()) is not False
         again = self._tidying_again
         if done or self._stopped:
             self._tidying_again = None

@@ -1,0 +1,325 @@
+"""What the monitors of both faces share: which servers are watched, what is done now and then, and
+the tasks of a `StepLoop` that do so.
+
+Knows neither threads nor event loops. What a check is stands in `server_monitor`, how its steps are
+carried out in `connection.step_loop`; when and where that loop begins, the subclasses say.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+from mongokey._support.deadline import Timeout
+from mongokey._support.fork import call_after_fork
+from mongokey.connection.step_loop import report_error
+from mongokey.connection.steps import Sleep
+from mongokey.handshake.environment import in_function_service
+from mongokey.topology.server_monitor import ServerMonitor
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from mongokey._support.address import AddressLike
+    from mongokey.connection.settings import ConnectionSettings
+    from mongokey.connection.step_loop import StepLoop, Task
+    from mongokey.connection.steps import Steps
+    from mongokey.topology.server_description import ServerDescription
+
+
+class WatchedServers:
+    """The monitors of one client, but for where their work is done. Every method may be called from
+    any thread, and from signal handlers and destructors: none waits, and none takes a lock that its
+    caller may hold.
+
+    :param settings: what the client's connections share; the credential in it is not used
+    :param on_check: called with each `ServerDescription`, an Unknown one with its `error` too; it
+        must not raise, wait, or keep the client or its topology alive
+    :param heartbeat_ns: `heartbeatFrequencyMS`
+    :param mode: `serverMonitoringMode`: "stream", "poll", or "auto": "poll" in a function service
+    :param publisher: what heartbeats are told to, or None
+
+    Work begins with the first `watch`, `call_every` or `request_check`, and ends with `close`, or
+    when this object is collected. In a forked child the same servers are watched, and the same jobs
+    done, from the first such call on.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        on_check: Callable[[ServerDescription], object],
+        *,
+        heartbeat_ns: int,
+        mode: str = "auto",
+        publisher: Any = None,
+    ) -> None:
+        if mode not in ("auto", "stream", "poll"):
+            raise ValueError(f"a monitoring mode is 'auto', 'stream' or 'poll', not {mode!r}")
+        self._settings = settings
+        self._on_check = on_check
+        self._heartbeat = Timeout(heartbeat_ns, "heartbeatFrequencyMS")
+        self._streaming = mode == "stream" or (mode == "auto" and not in_function_service())
+        self._publisher = publisher
+        self._closed = False
+        # What is to be done, also elsewhere later.
+        self._watched: dict[AddressLike, None] = {}
+        self._jobs: dict[PeriodicJob, None] = {}
+        self._prepare()
+        call_after_fork(self)
+
+    def _prepare(self) -> None:
+        self._checks: Checks | None = None
+        # Whoever takes the only item starts the work: that is one step, and no lock.
+        self._unstarted = [True]
+
+    # -- servers ----------------------------------------------------------------------------------
+
+    def watch(self, address: AddressLike) -> None:
+        """Begin to check a server, at once; nothing where it is watched already."""
+        self._watched[address] = None
+        self._do(lambda checks: checks.watch(address))
+
+    def unwatch(self, address: AddressLike) -> None:
+        """Stop checking a server and close its connections; nothing where it is not watched."""
+        self._watched.pop(address, None)
+        checks = self._checks
+        if checks is not None:
+            checks.call(lambda: checks.unwatch(address))
+
+    def request_check(self, address: AddressLike) -> None:
+        """Have a server checked soon: at once, but 500 ms after its last check at the earliest."""
+        self._do(lambda checks: checks.request_check(address))
+
+    def cancel_check(self, address: AddressLike) -> None:
+        """Give up the check under way and close the monitor's connections: an operation found that
+        the server cannot be reached."""
+        checks = self._checks
+        if checks is not None:
+            checks.call(lambda: checks.cancel_check(address))
+
+    # -- other work -------------------------------------------------------------------------------
+
+    def call_every(self, period_ns: int, job: Callable[[], object]) -> PeriodicJob:
+        """Call `job`, which must not wait, every `period_ns`; first after that time. What it raises
+        is shown by `sys.excepthook`."""
+        periodic = PeriodicJob(self, period_ns, job)
+        self._jobs[periodic] = None
+        self._do(lambda checks: checks.begin(periodic))
+        return periodic
+
+    def run_beside(self, job: Callable[[], object]) -> bool:
+        """Do `job` (see `_support.jobs`), which may wait; one after the other, in the order given,
+        those given before `close` too.
+
+        False where there is nobody to do it: it is done when somebody asks again.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def restart(self) -> None:
+        """In a forked child: begin at once, if there is anything to be done."""
+        if self._watched or self._jobs:
+            self._do(lambda checks: None)
+
+    def _cancel(self, periodic: PeriodicJob) -> None:
+        self._jobs.pop(periodic, None)
+        checks = self._checks
+        if checks is not None:
+            checks.call(lambda: checks.end(periodic))
+
+    # -- beginning and end ------------------------------------------------------------------------
+
+    def _do(self, what: Callable[[Checks], object]) -> None:
+        """Have `what` done where the checks are, which begin if they do not run."""
+        if self._closed:
+            return
+        checks = self._checks
+        if checks is None or checks.ended:
+            checks = self._start()
+            if checks is None:
+                return  # whoever starts it does all that is to be done
+        checks.call(lambda: what(checks))
+
+    def _start(self) -> Checks | None:
+        try:
+            self._unstarted.pop()
+        except IndexError:
+            return self._checks
+        try:
+            checks = self._make_checks()
+            # First of all: who comes from here on gives it what is to be done, and who came before
+            # is in these lists.
+            self._checks = checks
+            for address in list(self._watched):
+                checks.watch_soon(address)
+            for periodic in list(self._jobs):
+                checks.begin_soon(periodic)
+            checks.start()
+        except BaseException as error:
+            self._checks = None
+            self._unstarted.append(True)
+            self._cannot_start(error)
+            raise
+        if self._closed:
+            checks.close()
+        return checks
+
+    def _make_checks(self) -> Checks:
+        """Checks that are yet to begin."""
+        raise NotImplementedError(type(self).__name__)
+
+    def _cannot_start(self, error: BaseException) -> None:
+        """Raise what is to be raised for `error`, if that is another one."""
+
+    def close(self) -> None:
+        """End soon, all connections closed; does not wait for it."""
+        self._closed = True
+        checks = self._checks
+        if checks is not None:
+            checks.close()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: nobody does the work, and its connections are the parent's."""
+        checks = self._checks
+        self._prepare()
+        if checks is not None:
+            checks.abandon()
+
+    def __del__(self) -> None:
+        # None where the constructor refused its arguments.
+        checks = getattr(self, "_checks", None)
+        if checks is not None:
+            checks.close()
+
+
+class PeriodicJob:
+    """What `call_every` returns."""
+
+    def __init__(self, monitors: WatchedServers, period_ns: int, job: Callable[[], object]) -> None:
+        self._monitors = weakref.ref(monitors)
+        self.period_ns = period_ns
+        self.job = job
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Do not call it again. More than once is allowed."""
+        self.cancelled = True
+        monitors = self._monitors()
+        if monitors is not None:
+            monitors._cancel(self)
+
+    def steps(self) -> Steps:
+        """Call the job now and then."""
+        while not self.cancelled:
+            yield Sleep(self.period_ns, self.period_ns)
+            if self.cancelled:
+                return
+            try:
+                self.job()
+            except Exception:
+                report_error()
+
+
+class Checks:
+    """The tasks of one `StepLoop`. They refer to nobody that keeps a client or topology alive."""
+
+    def __init__(self, monitors: WatchedServers, steps: StepLoop) -> None:
+        self._settings = monitors._settings
+        self._on_check = monitors._on_check
+        self._heartbeat = monitors._heartbeat
+        self._streaming = monitors._streaming
+        self._publisher = monitors._publisher
+        self._loop = steps
+        self._servers: dict[AddressLike, tuple[Task, list[Task]]] = {}
+        self._periodic: dict[PeriodicJob, Task] = {}
+
+    # From anywhere.
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is done here any more."""
+        raise NotImplementedError(type(self).__name__)
+
+    def start(self) -> None:
+        """Begin, with what was asked for by `watch_soon` and `begin_soon`."""
+        raise NotImplementedError(type(self).__name__)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have `function` called where the tasks are."""
+        self._loop.call(function)
+
+    def close(self) -> None:
+        """End soon."""
+        self._loop.close()
+
+    def abandon(self) -> None:
+        """In a forked child: close the copies of the parent's connections."""
+        self._loop.abandon()
+
+    def watch_soon(self, address: AddressLike) -> None:
+        self.call(lambda: self.watch(address))
+
+    def begin_soon(self, periodic: PeriodicJob) -> None:
+        self.call(lambda: self.begin(periodic))
+
+    # Where the tasks are.
+
+    def watch(self, address: AddressLike) -> None:
+        if address in self._servers:
+            return
+        measuring: list[Task] = []
+
+        def measure() -> None:
+            if not measuring:
+                measuring.append(self._loop.start(monitor.measure_steps()))
+
+        monitor = ServerMonitor(
+            address,
+            self._settings,
+            self._report,
+            self._heartbeat,
+            streaming=self._streaming,
+            measure=measure,
+            publisher=self._publisher,
+        )
+        task = self._loop.prepare(monitor.steps())
+        self._servers[address] = task, measuring
+        self._loop.begin(task)
+
+    def unwatch(self, address: AddressLike) -> None:
+        found = self._servers.pop(address, None)
+        if found is not None:
+            task, measuring = found
+            for each in (task, *measuring):
+                self._loop.stop(each)
+
+    def request_check(self, address: AddressLike) -> None:
+        found = self._servers.get(address)
+        if found is not None:
+            self._loop.hurry(found[0])
+
+    def cancel_check(self, address: AddressLike) -> None:
+        found = self._servers.get(address)
+        if found is not None:
+            task, measuring = found
+            for each in (task, *measuring):
+                self._loop.cancel(each)
+
+    def begin(self, periodic: PeriodicJob) -> None:
+        if periodic not in self._periodic and not periodic.cancelled:
+            self._periodic[periodic] = self._loop.start(periodic.steps())
+
+    def end(self, periodic: PeriodicJob) -> None:
+        task = self._periodic.pop(periodic, None)
+        if task is not None:
+            self._loop.stop(task)
+
+    def _report(self, description: ServerDescription) -> None:
+        if description.address in self._servers:
+            try:
+                self._on_check(description)
+            except Exception:
+                report_error()
+
+
+__all__ = ["Checks", "PeriodicJob", "WatchedServers"]
