@@ -137,7 +137,18 @@ class WrappedCollection(Wrapped):
     """A collection."""
 
 
-class WrappedCursor(Wrapped):
+class WrappedSession(Wrapped):
+    """A session: a context manager."""
+
+    def __enter__(self) -> Any:
+        self._loop.call(self._inner.__aenter__)
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._loop.call(lambda: self._inner.__aexit__(*exc))
+
+
+class WrappedCursor(WrappedSession):
     """A cursor of `find`: an iterator, a context manager, and a copy of itself when cloned."""
 
     def __iter__(self) -> Any:
@@ -155,13 +166,6 @@ class WrappedCursor(Wrapped):
         except StopAsyncIteration as end:
             raise StopIteration(*end.args) from None
 
-    def __enter__(self) -> Any:
-        self._loop.call(self._inner.__aenter__)
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self._loop.call(lambda: self._inner.__aexit__(*exc))
-
     def __copy__(self) -> Any:
         return self._wrap(self._loop.call(self._inner.__copy__))
 
@@ -178,6 +182,7 @@ _KINDS.update(
     AsyncCollection=WrappedCollection,
     AsyncCursor=WrappedCursor,
     AsyncCommandCursor=WrappedCommandCursor,
+    AsyncClientSession=WrappedSession,
 )
 
 

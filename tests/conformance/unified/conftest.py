@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conformance.unified.deployments import Deployments, opened
-from tests.conformance.unified.drivers import Driver
+from tests.conformance.unified.drivers import FACES, Driver
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +16,6 @@ def deployments(request: pytest.FixtureRequest) -> Iterator[Deployments]:
         yield made
 
 
-@pytest.fixture(scope="session")
-def driver() -> Driver:
-    return Driver("mongokey")
+@pytest.fixture(scope="module")
+def driver(face: str) -> Driver:
+    return FACES[face]("mongokey")

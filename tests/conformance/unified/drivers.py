@@ -1,7 +1,7 @@
 """The driver that a unified test runs: mongokey, or PyMongo to tell our faults from a server's.
 
-It knows where a driver's names stand, and how its methods are called; a face whose methods are
-coroutine functions is a subclass that awaits them here. Must not know tests.
+It knows where a driver's names stand, and how its methods are called; the asyncio face is a
+subclass, whose clients have the blocking API by `tests.faces`. Must not know tests.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from functools import cached_property
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+from tests.faces import wrapper
 
 #: BSON's type bytes by the names that the `$type` query operator has for them.
 TYPES: Mapping[str, int] = {
@@ -47,7 +49,9 @@ PUBLISHED: frozenset[str] = frozenset({"command", "cmap", "sdam"})
 
 
 class Driver:
-    """A driver by its name, "mongokey" or "pymongo"."""
+    """A driver by its name, "mongokey" or "pymongo"; its blocking face."""
+
+    face = "blocking"
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -97,6 +101,19 @@ class Driver:
     @cached_property
     def collection_class(self) -> type:
         return self.module("collection").Collection  # type: ignore[no-any-return]
+
+    @cached_property
+    def session_class(self) -> type:
+        return self.module("client_session").ClientSession  # type: ignore[no-any-return]
+
+    def has_method(self, kind: str, name: str) -> bool:
+        """Whether a client, database or collection has a method."""
+        classes = {
+            "client": self.client_class,
+            "database": self.database_class,
+            "collection": self.collection_class,
+        }
+        return hasattr(classes[kind], name)
 
     # -- calling ------------------------------------------------------------------------------
 
@@ -189,6 +206,35 @@ class Driver:
             strict=spec.get("strict"),
             deprecation_errors=spec.get("deprecationErrors"),
         )
+
+
+class AsyncioDriver(Driver):
+    """A driver's asyncio face: its classes wrapped, so that they are used as blocking ones."""
+
+    face = "asyncio"
+
+    @cached_property
+    def client_class(self) -> type:
+        return wrapper.client_class(self.root.AsyncMongoClient)  # type: ignore[no-any-return]
+
+    database_class = wrapper.WrappedDatabase
+    collection_class = wrapper.WrappedCollection
+    session_class = wrapper.WrappedSession
+
+    def has_method(self, kind: str, name: str) -> bool:
+        home = {"client": "mongo_client", "database": "database", "collection": "collection"}[kind]
+        class_name = {"client": "AsyncMongoClient"}.get(kind, f"Async{kind.capitalize()}")
+        return hasattr(getattr(self.module(f"asynchronous.{home}"), class_name), name)
+
+    def begin_discovery(self, client: Any) -> None:
+        if self.name == "pymongo":
+            client.aconnect()
+        else:
+            super().begin_discovery(client)
+
+
+#: The driver classes by the face that they test.
+FACES: Mapping[str, type[Driver]] = {each.face: each for each in (Driver, AsyncioDriver)}
 
 
 class RunnerError(Exception):

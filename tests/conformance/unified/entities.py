@@ -146,7 +146,7 @@ class Entities:
         return self.session(name).session_id
 
     def session(self, name: str) -> Any:
-        return self.get(name, self.driver.module("client_session").ClientSession)
+        return self.get(name, self.driver.session_class)
 
     def of_class(self, kind: type) -> Iterator[Any]:
         """Every entity of that class."""

@@ -159,28 +159,24 @@ class Possessions:
     def entity(self, kind: str) -> bool:
         """Whether there are such objects."""
         if kind == "session":
-            return hasattr(self.driver.client_class, "start_session")
+            return self.method("client", "start_session")
         # The runner has no operations of the others yet.
         return False
 
     def method(self, kind: str, name: str) -> bool:
         """Whether a client, database or collection has a method."""
-        classes = {
-            "client": self.driver.client_class,
-            "database": self.driver.database_class,
-            "collection": self.driver.collection_class,
-        }
-        return hasattr(classes[kind], name)
+        return self.driver.has_method(kind, name)
 
 
-_known: dict[str, Possessions] = {}
+_known: dict[tuple[str, str], Possessions] = {}
 
 
 def possessions(driver: Driver) -> Possessions:
     """What a driver has, found out once."""
-    if driver.name not in _known:
-        _known[driver.name] = Possessions(driver)
-    return _known[driver.name]
+    key = (driver.name, driver.face)
+    if key not in _known:
+        _known[key] = Possessions(driver)
+    return _known[key]
 
 
 def _flat(operations: Any) -> Iterator[Mapping[str, Any]]:
