@@ -2,7 +2,7 @@
 
 A case runs in the loop that its `Api` names, and times itself inside it, so that starting and
 stopping the loop counts for nothing. mongojet has other names for a few methods: what differs
-stands in `_Methods`, and nowhere else. It must not know how a driver is started.
+stands in `Methods`, and nowhere else. It must not know how a driver is started.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TASKS, PINGS_PER_TASK = 100, 10
 
 
-class _Methods:
+class Methods:
     """One driver's client, made in the running loop, and what is asked of it by any name."""
 
     def __init__(self, api: Api) -> None:
@@ -74,9 +74,9 @@ class _Methods:
 
 
 @contextlib.contextmanager
-def _running(api: Api, uri: str) -> Iterator[tuple[asyncio.AbstractEventLoop, _Methods]]:
+def _running(api: Api, uri: str) -> Iterator[tuple[asyncio.AbstractEventLoop, Methods]]:
     """A loop, and a client that lives in it."""
-    loop, methods = api.new_loop(), _Methods(api)
+    loop, methods = api.new_loop(), Methods(api)
     try:
         loop.run_until_complete(methods.connect(uri))
         try:
