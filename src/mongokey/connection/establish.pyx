@@ -6,7 +6,6 @@ how a mechanism works, nor what the connection is used for.
 """
 
 cimport cython
-from libc.stdint cimport int64_t
 
 from mongokey._support.deadline cimport Deadline, earliest
 from mongokey.auth.login cimport Command, LoginResult
@@ -14,12 +13,12 @@ from mongokey.connection cimport connection as connections
 from mongokey.connection.openings cimport Opening, Openings
 from mongokey.connection.settings cimport ConnectionSettings
 from mongokey.connection.steps cimport Connect, StartTLS
-from mongokey.transport.stream cimport Stream, monotonic_ns
+from mongokey.transport.stream cimport Stream
 
 from mongokey._support.waiting import Cancelled
 from mongokey.auth.login import reauthenticate as reauthentication_steps
 from mongokey.connection.connection import Connection
-from mongokey.connection.establish_steps import establish
+from mongokey.connection.establish_steps import establish, run_work, too_slow
 from mongokey.errors import AutoReconnect, NetworkTimeout, ProtocolError
 from mongokey.transport.connecting import connect
 
@@ -152,7 +151,9 @@ cdef class BlockingDriver:
                     elif type(step) is StartTLS:
                         self.start_tls(<StartTLS>step)
                     else:
-                        self.deadline = _run(step, self.settings, self.deadline, self.openings)
+                        self.deadline = run_work(
+                            step, self.settings, self.deadline, self.openings.is_closed
+                        )
                 except (AutoReconnect, ProtocolError) as error:
                     # They may know better why it broke.
                     self.close()
@@ -185,7 +186,7 @@ cdef class BlockingDriver:
         try:
             return self.connection.command(command.database, command.document, self.deadline)
         except NetworkTimeout as error:
-            raise _too_slow(error, command, self.settings) from error
+            raise too_slow(error, command, self.settings) from error
 
     cdef int close(self) except -1:
         if self.stream is not None:
@@ -199,31 +200,3 @@ cdef class BlockingDriver:
         if self.stream is not None and self.stream is not self.made:
             self.openings.remove(self.stream)
         return 0
-
-
-cdef object _too_slow(object error, Command step, ConnectionSettings settings):
-    """`error`, saying also which login the server did not answer: others may keep it waiting."""
-    credential = settings.credential
-    if credential is None or next(iter(step.document)) in ("hello", "isMaster"):
-        return error
-    who = "" if credential.username is None else f" of user {credential.shown_user!r}"
-    how = "" if credential.mechanism is None else f" by {credential.mechanism}"
-    return NetworkTimeout(f"{error}, in the login{who}{how}", error.errors)
-
-
-cdef Deadline _run(
-    object work, ConnectionSettings settings, Deadline deadline, Openings openings
-):
-    """Do `work` within the deadline; returns it, later by what was done interactively."""
-    cdef int64_t began_ns
-    work.cancelled = openings.is_closed
-    if not work.interactive:
-        work.run(deadline)
-        return deadline
-    if work.timed and settings.timeout is not None:
-        # auth.md, "OIDC Callback": the lesser of what connectTimeoutMS and timeoutMS leave.
-        work.run(earliest(settings.timeout.start(), deadline))
-        return deadline
-    began_ns = monotonic_ns()
-    work.run(None)
-    return None if deadline is None else deadline.extended(monotonic_ns() - began_ns)

@@ -2,11 +2,13 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from mongokey._support.address import AddressLike
-from mongokey._support.deadline import Timeout
-from mongokey.auth.login import LoginResult
+from mongokey._support.deadline import Deadline, Timeout
+from mongokey.auth.conversation import OffloadedCall
+from mongokey.auth.login import Command, LoginResult
 from mongokey.connection.openings import Opening
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.connection.steps import OpenConnection
+from mongokey.errors import NetworkTimeout
 from mongokey.handshake import HelloReply
 
 def establish(
@@ -27,3 +29,15 @@ def establish(
     asks for one). The other arguments are those of `establish.open_connection`, and so is what it
     raises; who drives it closes the connection when a step fails, before it throws that in.
     """
+
+def too_slow(error: NetworkTimeout, step: Command, settings: ConnectionSettings) -> NetworkTimeout:
+    """`error`, saying also which login the server did not answer: others may keep it waiting."""
+
+def run_work(
+    work: OffloadedCall,
+    settings: ConnectionSettings,
+    deadline: Deadline | None,
+    cancelled: Callable[[], bool],
+) -> Deadline | None:
+    """Do `work`, which may wait, within the deadline; returns the deadline, later by what was done
+    interactively. It ends soon after `cancelled()` has become true."""

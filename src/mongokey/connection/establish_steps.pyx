@@ -5,15 +5,18 @@ Knows the order, who is asked about the server in between, and who says why a co
 must not know how a step is carried out, how a mechanism works, nor what the connection is for.
 """
 
-from mongokey._support.deadline cimport Timeout
-from mongokey.auth.login cimport Greeting
+from libc.stdint cimport int64_t
+
+from mongokey._support.deadline cimport Deadline, Timeout, earliest
+from mongokey.auth.login cimport Command, Greeting
 from mongokey.connection.openings cimport Opening
 from mongokey.connection.settings cimport ConnectionSettings
 from mongokey.connection.steps cimport Connect, StartTLS
+from mongokey.transport.stream cimport monotonic_ns
 
 from mongokey._support.lazy import late_imports
 from mongokey.auth.login import authenticate, greet
-from mongokey.errors import AutoReconnect, ConfigurationError, ProtocolError
+from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout, ProtocolError
 
 
 def establish(
@@ -74,6 +77,34 @@ def establish(
     return connection, result
 
 
+def too_slow(error, Command step not None, ConnectionSettings settings not None):
+    """The `NetworkTimeout` `error`, saying also which login the server did not answer: others may
+    keep it waiting."""
+    credential = settings.credential
+    if credential is None or next(iter(step.document)) in ("hello", "isMaster"):
+        return error
+    who = "" if credential.username is None else f" of user {credential.shown_user!r}"
+    how = "" if credential.mechanism is None else f" by {credential.mechanism}"
+    return NetworkTimeout(f"{error}, in the login{who}{how}", error.errors)
+
+
+def run_work(work, ConnectionSettings settings not None, Deadline deadline, cancelled):
+    """Do `work` (an `OffloadedCall`), which may wait, within the deadline; returns the deadline,
+    later by what was done interactively. It ends soon after `cancelled()` has become true."""
+    cdef int64_t began_ns
+    work.cancelled = cancelled
+    if not work.interactive:
+        work.run(deadline)
+        return deadline
+    if work.timed and settings.timeout is not None:
+        # auth.md, "OIDC Callback": the lesser of what connectTimeoutMS and timeoutMS leave.
+        work.run(earliest(settings.timeout.start(), deadline))
+        return deadline
+    began_ns = monotonic_ns()
+    work.run(None)
+    return None if deadline is None else deadline.extended(monotonic_ns() - began_ns)
+
+
 cdef object subject(ConnectionSettings settings):
     """Who the client's certificate says it is; "" when no certificate can be sent."""
     if settings.tls is None or settings.tls.without_certificate:
@@ -81,4 +112,4 @@ cdef object subject(ConnectionSettings settings):
     return settings.tls.subject
 
 
-__all__ = ["establish"]
+__all__ = ["establish", "run_work", "too_slow"]

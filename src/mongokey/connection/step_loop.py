@@ -1,15 +1,15 @@
-"""One thread that carries out the steps of many generators, each with a connection of its own.
+"""Carries out the steps of many generators in one thread, each with a connection of its own.
 
-It knows sockets that never wait, name look-ups in threads that end with them, deadlines, and the
-one wait for all (`transport.polling`). It must not know what the steps are for. Nothing that a
-server does or leaves undone, and no slow name server, holds up another generator.
+It knows sockets that never wait, name look-ups in threads that end with them, and deadlines. It
+must not know what the steps are for, nor how the thread waits: `thread_step_loop` has a thread for
+it, `aio_step_loop` an asyncio loop. Nothing that a server does or leaves undone, and no slow name
+server, holds up another generator.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections import deque
 
 from mongokey._support.address import format_address
 from mongokey._support.lazy import late_imports
@@ -31,7 +31,6 @@ from mongokey.errors import AutoReconnect, NetworkTimeout
 from mongokey.transport.connecting import (
     check_target,
     is_unix,
-    look_for_gevent,
     raise_lost_race,
 )
 from mongokey.transport.happy_eyeballs import Race
@@ -42,7 +41,6 @@ from mongokey.transport.polling import (
     READ,
     WRITE,
     PolledSocket,
-    Poller,
     SocketFailed,
     Waiter,
 )
@@ -61,8 +59,6 @@ if TYPE_CHECKING:
 
 # A Unix socket's server that has too many who wait is asked again after so long.
 _BUSY_PAUSE_NS = 10_000_000
-# After a wait that the system refused.
-_PAUSE_AFTER_ERROR_S = 0.5
 
 
 class Task(Waiter):
@@ -99,78 +95,50 @@ class Task(Waiter):
 
 
 class StepLoop:
-    """The loop. `call` and `wake` may be called from anywhere, all else in its thread."""
+    """What carries out steps in one thread. `call` and `close` may be called from anywhere, all
+    else in that thread.
+
+    A subclass waits: it has `_go_on` called when a task's `socket` is ready or its `due_ns` has
+    come, with `_woken_ns` the time of that.
+    """
 
     def __init__(self) -> None:
-        self._poller = Poller()
-        self._calls: deque[Callable[[], object]] = deque()
         self._tasks: list[Task] = []
         self._look_ups: dict[tuple[str, int], list[Task]] = {}
         self._woken_ns = 0
         self._closed = False
 
-    # -- from anywhere ----------------------------------------------------------------------------
-
     def call(self, function: Callable[[], object]) -> None:
         """Have `function` called soon in the loop's thread; it must not wait."""
-        self._calls.append(function)
-        self._poller.wake()
+        raise NotImplementedError
 
     def close(self) -> None:
-        """Have `run` close all connections and return, soon."""
-        self._closed = True
-        self._poller.wake()
+        """Have all connections closed, soon, and nothing carried out any more."""
+        raise NotImplementedError
 
-    def abandon(self) -> None:
-        """In a forked child, where no thread serves it: close what it has, telling nobody."""
+    def _end_all(self) -> None:
+        self._closed = True
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            self._end(task)
+
+    def _abandon_all(self) -> None:
+        """In a forked child: close what there is, telling nobody."""
         self._closed = True
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             if task.channel is not None:
                 task.channel.abandon()
             task.disconnect()
-        self._poller.close()
-
-    # -- in its thread ----------------------------------------------------------------------------
-
-    def run(self) -> None:
-        """Carry out what there is, until `close`."""
-        look_for_gevent()
-        try:
-            while not self._closed:
-                while self._calls:
-                    _guarded(self._calls.popleft())
-                if self._closed:
-                    return
-                ready = self._next_ready()
-                self._woken_ns = monotonic_ns()
-                for task in ready:
-                    if task.serving is not None:
-                        self._go_on(task)
-                        if self._closed:
-                            return
-        finally:
-            self._closed = True
-            tasks, self._tasks = self._tasks, []
-            for task in tasks:
-                self._end(task)
-            self._poller.close()
-
-    def _next_ready(self) -> list[Task]:
-        try:
-            return self._poller.wait(self._tasks)
-        except OSError:
-            # The system is out of memory, or of what it lets one process wait for: that passes, and
-            # nothing is lost meanwhile.
-            report_error()
-            threading.Event().wait(_PAUSE_AFTER_ERROR_S)
-            return []
 
     def prepare(self, steps: Generator[Any, Any, Any]) -> Task:
         """A task for `steps`, of which nothing is done before `begin`."""
-        task = Task(steps)
+        task = self._new_task(steps)
         task.serving = self._serve(task)
         return task
+
+    def _new_task(self, steps: Generator[Any, Any, Any]) -> Task:
+        return Task(steps)
 
     def begin(self, task: Task) -> None:
         """Carry it out from now on."""
@@ -209,8 +177,8 @@ class StepLoop:
     def _end(self, task: Task) -> None:
         serving, task.serving = task.serving, None
         if serving is not None:
-            _guarded(serving.close)
-            _guarded(task.steps.close)
+            guarded(serving.close)
+            guarded(task.steps.close)
         task.disconnect()
 
     def _go_on(self, task: Task, error: BaseException | None = None) -> None:
@@ -567,7 +535,7 @@ def _unanswered_greeting(tls: Any) -> str:
     return silence(tls)
 
 
-def _guarded(call: Callable[[], object]) -> None:
+def guarded(call: Callable[[], object]) -> None:
     try:
         call()
     except Exception:
@@ -581,4 +549,4 @@ def report_error() -> None:
         sys.excepthook(kind, error, traceback)
 
 
-__all__ = ["StepLoop", "Task", "report_error"]
+__all__ = ["StepLoop", "Task", "guarded", "report_error"]

@@ -14,7 +14,8 @@ import weakref
 from collections import deque
 
 from mongokey._support.jobs import run_job
-from mongokey.connection.step_loop import StepLoop, report_error
+from mongokey.connection.step_loop import report_error
+from mongokey.connection.thread_step_loop import ThreadStepLoop
 from mongokey.errors import AutoReconnect
 from mongokey.topology.checks import Checks, WatchedServers
 
@@ -59,10 +60,10 @@ class Monitors(WatchedServers):
 class _ThreadChecks(Checks):
     """The checks, and the thread that carries them out."""
 
-    _loop: StepLoop
+    _loop: ThreadStepLoop
 
     def __init__(self, monitors: Monitors, unstarted: list[bool]) -> None:
-        super().__init__(monitors, StepLoop())
+        super().__init__(monitors, ThreadStepLoop())
         self._unstarted = unstarted
         self._ended = False
         self.thread: threading.Thread | None = None

@@ -13,10 +13,15 @@ cdef extern from "mongokey/wake.h" nogil:
 cdef class PolledSocket:
     cdef mk_socket _socket
     cdef int64_t _pid                       # process that made it: a forked child only closes
-    cdef short events                       # what is waited for: POLLIN, POLLOUT or 0
+    cdef readonly short events              # what is waited for: POLLIN, POLLOUT or 0
+    # Told before the number is given back, by `forget(number)`; None: nobody. For loops, which
+    # know the numbers that they watch.
+    cdef public object watcher
     cdef readonly bint ready                # it came, or an error did, in the last wait
 
     cdef int _finish(self, SocketAddress to, int rc) except -1
+    # The number, which is the caller's from now on; the socket is closed then.
+    cdef mk_socket detach(self) except? -1
 
 
 cdef class Waiter:

@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mongokey._support.portable import Portable
 from mongokey.transport.names import SocketAddress
@@ -47,6 +47,13 @@ class PolledSocket:
         """Send as many bytes of `data` as fit now; how many these are."""
     def receive(self) -> bytes | None:
         """Bytes that are there; None when there are none now, b"" at the end of the stream."""
+    @property
+    def events(self) -> int:
+        """What is waited for: READ, WRITE or 0."""
+    #: Told before the number is given back, by `forget(number)`; None: nobody.
+    watcher: Any
+    def look(self) -> bool:
+        """Whether what is waited for came, or an error did; never waits."""
     def wait_for(self, events: int) -> None:
         """Have the next `Poller.wait` wait for READ or WRITE; 0: for nothing."""
     def send_last(self, data: bytes) -> None:

@@ -156,13 +156,40 @@ cdef class PolledSocket:
                 self._socket, PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data)
             )
 
+    def look(self):
+        """Whether what is waited for came, or an error did; never waits."""
+        cdef mk_pollfd one
+        self.ready = False
+        if self._socket != MK_NO_SOCKET and self.events:
+            one.fd = self._socket
+            one.events = self.events
+            one.revents = 0
+            self.ready = mk_poll(&one, 1, 0) != 0
+        return self.ready
+
+    cdef mk_socket detach(self) except? -1:
+        cdef mk_socket s = self._socket
+        if s == MK_NO_SOCKET:
+            raise ValueError("the socket is closed")
+        self._socket = MK_NO_SOCKET
+        self.events = 0
+        self.watcher = None
+        return s
+
     def close(self):
         """Close it; more than once is allowed."""
         cdef mk_socket s = self._socket
-        self._socket = MK_NO_SOCKET
+        watcher, self.watcher = self.watcher, None
         self.events = 0
-        if s != MK_NO_SOCKET:
-            mk_close(s)
+        try:
+            if watcher is not None and s != MK_NO_SOCKET:
+                watcher.forget(s)
+        finally:
+            # It may have been closed by what was told.
+            if self._socket == s:
+                self._socket = MK_NO_SOCKET
+                if s != MK_NO_SOCKET:
+                    mk_close(s)
 
     @property
     def closed(self):

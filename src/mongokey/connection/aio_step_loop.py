@@ -1,0 +1,188 @@
+"""Carries out steps on an asyncio loop: no thread but for what may block.
+
+Knows the loop's readers, writers and timers, and that the loop may be closed under it. Must not
+know steps (`step_loop` does), nor what they are for.
+"""
+
+from __future__ import annotations
+
+import os
+from asyncio import _get_running_loop as running_loop
+from asyncio import get_running_loop
+from contextvars import Context
+
+from mongokey.connection.step_loop import StepLoop, Task, guarded
+from mongokey.transport.polling import READ, WRITE, PolledSocket
+from mongokey.transport.stream import monotonic_ns
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, TimerHandle
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+# A loop that reckons in milliseconds may call a little early: that is no reason to spin.
+_SHORTEST_S = 0.001
+
+
+class LoopTask(Task):
+    """A task on an asyncio loop, and the timer for its `due_ns`: never late, but it may be early
+    where what it was for has come since."""
+
+    def __init__(self, steps: Generator[Any, Any, Any]) -> None:
+        super().__init__(steps)
+        self.timer: TimerHandle | None = None
+        self.timer_at_ns = 0
+
+
+class AioStepLoop(StepLoop):
+    """Carries out steps on `loop`, by default the running one.
+
+    `call`, `close` and `abandon` may be called from anywhere; nothing is done any more once the
+    loop is closed.
+    """
+
+    def __init__(self, loop: AbstractEventLoop | None = None) -> None:
+        super().__init__()
+        self.loop = get_running_loop() if loop is None else loop
+        self._pid = os.getpid()
+
+    # -- from anywhere ----------------------------------------------------------------------------
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have `function` called soon in the loop's thread; it must not wait."""
+        self._call(self._called, function)
+
+    def _call(self, function: Callable[..., object], *arguments: object) -> bool:
+        """Whether the loop will call `function`; it does not where it is closed."""
+        if os.getpid() != self._pid:
+            return False  # what wakes the loop is the parent's
+        try:
+            self.loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            return False
+        return True
+
+    def _called(self, function: Callable[[], object]) -> None:
+        if not self._closed:
+            guarded(function)
+
+    def close(self) -> None:
+        """Have all connections closed, at once where that is possible here."""
+        self._closed = True
+        here = running_loop() is self.loop or not self.loop.is_running()
+        if here and not any(task.running for task in self._tasks):
+            self._end_all()
+        elif not self._call(self._end_all):
+            self._abandon_all()
+
+    def abandon(self) -> None:
+        """In a forked child, where nobody runs the loop: close what it has, telling nobody."""
+        self._abandon_all()
+
+    # -- in its thread ----------------------------------------------------------------------------
+
+    def _new_task(self, steps: Generator[Any, Any, Any]) -> Task:
+        return LoopTask(steps)
+
+    def _go_on(self, task: Task, error: BaseException | None = None) -> None:
+        assert isinstance(task, LoopTask)
+        self._woken_ns = monotonic_ns()
+        sockets = task.socket
+        if isinstance(sockets, list):
+            for each in sockets:
+                each.look()
+        super()._go_on(task, error)
+        if task.serving is not None and not task.running:
+            self._arrange(task)
+
+    def _arrange(self, task: LoopTask) -> None:
+        """Have the loop call when what `task` waits for comes."""
+        sockets = task.socket
+        if sockets is not None:
+            each: PolledSocket
+            for each in (sockets,) if isinstance(sockets, PolledSocket) else sockets:
+                if each.events and not each.closed:
+                    if each.watcher is None:
+                        each.watcher = _Watch(self, task, each)
+                    each.watcher.want(each.events)
+        due = task.due_ns
+        if due and (task.timer is None or due < task.timer_at_ns):
+            self._arm(task, due, 0.0)
+
+    def _arm(self, task: LoopTask, due_ns: int, shortest_s: float) -> None:
+        if task.timer is not None:
+            task.timer.cancel()
+        wait_s = max((due_ns - monotonic_ns()) / 1e9, shortest_s)
+        task.timer_at_ns = due_ns
+        task.timer = self.loop.call_later(wait_s, self._timed, task, context=Context())
+
+    def _timed(self, task: LoopTask) -> None:
+        task.timer = None
+        due = task.due_ns
+        if task.serving is None or due == 0:
+            return
+        if due <= monotonic_ns():
+            self._go_on(task)
+        else:
+            self._arm(task, due, _SHORTEST_S)
+
+    def _end(self, task: Task) -> None:
+        super()._end(task)
+        if isinstance(task, LoopTask) and task.timer is not None:
+            task.timer.cancel()
+            task.timer = None
+
+
+class _Watch:
+    """What the loop watches of one socket. The reader stays when it was called, as each change
+    costs a system call; it goes when it is called and nobody waits."""
+
+    __slots__ = ("_number", "_reads", "_socket", "_steps", "_task", "_writes")
+
+    def __init__(self, steps: AioStepLoop, task: LoopTask, socket: PolledSocket) -> None:
+        self._steps = steps
+        self._task = task
+        self._socket = socket
+        self._number = socket.fileno()
+        self._reads = self._writes = False
+
+    def want(self, events: int) -> None:
+        """Have the task go on when the socket is ready for `events`."""
+        if events & READ and not self._reads:
+            # In a context of its own: the loop would keep that of who happens to wait.
+            Context().run(self._steps.loop.add_reader, self._number, self._come, READ)
+            self._reads = True
+        if events & WRITE and not self._writes:
+            Context().run(self._steps.loop.add_writer, self._number, self._come, WRITE)
+            self._writes = True
+
+    def _come(self, event: int) -> None:
+        if self._socket.events & event:
+            self._steps._go_on(self._task)
+        else:
+            self._remove(event)
+
+    def _remove(self, events: int) -> None:
+        loop = self._steps.loop
+        if self._reads and events & READ:
+            self._reads = False
+            if not loop.is_closed():
+                loop.remove_reader(self._number)
+        if self._writes and events & WRITE:
+            self._writes = False
+            if not loop.is_closed():
+                loop.remove_writer(self._number)
+
+    def forget(self, _number: int) -> None:
+        """The socket is being closed."""
+        if os.getpid() == self._steps._pid:
+            # What the loop of a forked child waits with may be the parent's.
+            self._remove(READ | WRITE)
+
+    def hand_over(self) -> None:
+        """Somebody else has the socket, and registers a reader in the place of this one."""
+        self._remove(WRITE)
+
+
+__all__ = ["AioStepLoop"]
