@@ -1,5 +1,4 @@
 # A connection whose messages an asyncio loop moves.
-from libc.stdint cimport int64_t
 
 from mongokey._support.deadline cimport Deadline
 from mongokey.connection.connection cimport Connection
