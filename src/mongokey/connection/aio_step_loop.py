@@ -74,11 +74,7 @@ class AioStepLoop(StepLoop):
         if here and not any(task.running for task in self._tasks):
             self._end_all()
         elif not self._call(self._end_all):
-            self._abandon_all()
-
-    def abandon(self) -> None:
-        """In a forked child, where nobody runs the loop: close what it has, telling nobody."""
-        self._abandon_all()
+            self.abandon()
 
     # -- in its thread ----------------------------------------------------------------------------
 

@@ -122,8 +122,9 @@ class StepLoop:
         for task in tasks:
             self._end(task)
 
-    def _abandon_all(self) -> None:
-        """In a forked child: close what there is, telling nobody."""
+    def abandon(self) -> None:
+        """In a forked child, where nobody carries anything out: close what there is, telling
+        nobody."""
         self._closed = True
         tasks, self._tasks = self._tasks, []
         for task in tasks:

@@ -43,8 +43,7 @@ class ThreadStepLoop(StepLoop):
         self._poller.wake()
 
     def abandon(self) -> None:
-        """In a forked child, where no thread serves it: close what it has, telling nobody."""
-        self._abandon_all()
+        super().abandon()
         self._poller.close()
 
     # -- in its thread ----------------------------------------------------------------------------
