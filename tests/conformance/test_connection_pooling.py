@@ -1,8 +1,8 @@
 """The `cmap-format` tests of the connection-monitoring-and-pooling specification.
 
-A `Pool` without a client: of socket pairs for the unit tests, of connections to SecantusDB for the
-integration tests, with its `configureFailPoint`. What SDAM and the background thread are to a pool
-stands here in a few lines. Every file runs: none is skipped.
+The pool of either face without a client: of socket pairs for the unit tests, of connections to
+SecantusDB for the integration tests, with its `configureFailPoint`. What SDAM and the background
+thread are to a pool stands here in a few lines. Every file runs: none is skipped.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pytest
 
 from mongokey import monitoring
 from mongokey._support.deadline import Timeout
+from mongokey.connection import establish_aio
 from mongokey.connection.connection import Connection
 from mongokey.connection.establish import open_connection
 from mongokey.connection.openings import Opening
@@ -27,9 +28,12 @@ from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import InvalidOperation, WaitQueueTimeoutError
 from mongokey.events.publisher import Publisher
 from mongokey.handshake.metadata import ClientMetadata
+from mongokey.pool.aio import AsyncPool
 from mongokey.pool.blocking import BlockingPool
 from mongokey.transport.stream import SocketStream
 from tests import specifications
+from tests.faces.loop_thread import LoopThread
+from tests.faces.wrapper import COMPLAINTS
 from tests.servers.secantus import SecantusServer
 
 SUITE = "connection-monitoring-and-pooling/cmap-format"
@@ -121,12 +125,14 @@ class Worker(threading.Thread):
 class Run:
     """One test: a pool, threads, and connections by label."""
 
+    pool_class: Any = BlockingPool
+
     def __init__(self, options: dict[str, Any], connect: Any, address: tuple[str, int]) -> None:
         assert options.keys() <= POOL_OPTIONS | TEST_OPTIONS
         self.recorder = Recorder()
         wait_ms = options.get("waitQueueTimeoutMS")
         publisher = Publisher((self.recorder,))
-        self.pool = BlockingPool(
+        self.pool = self.pool_class(
             address,
             connect,
             max_size=options.get("maxPoolSize", 100),
@@ -149,11 +155,21 @@ class Run:
         if interval_ms > 0:
             self.background.start()
 
+    def call(self, work: Callable[[], Any]) -> Any:
+        """What is to be done with the pool is done where the pool belongs."""
+        return work()
+
+    def check_out(self) -> Any:
+        return self.pool.check_out()
+
+    def fill(self) -> Any:
+        if self.pool.wants_connections():
+            return self.pool.fill()
+
     def tend(self, interval_s: float) -> None:
         while not self.ended.is_set():
-            self.pool.prune()
-            if self.pool.wants_connections():
-                self.pool.fill()
+            self.call(self.pool.prune)
+            self.call(self.fill)
             self.ended.wait(interval_s)
 
     def failed_to_connect(self, error: Any, generation: int) -> None:
@@ -187,7 +203,7 @@ class Run:
         self.recorder.wait_for(event, count, FAR_S if timeout is None else timeout / 1000)
 
     def do_checkOut(self, label: str | None = None) -> None:
-        connection = self.pool.check_out()
+        connection = self.call(self.check_out)
         self.held.append(connection)
         if label is not None:
             self.labels[label] = connection
@@ -195,28 +211,28 @@ class Run:
     def do_checkIn(self, connection: str) -> None:
         given = self.labels[connection]
         self.held.remove(given)
-        self.pool.check_in(given)
+        self.call(lambda: self.pool.check_in(given))
 
     def do_ready(self) -> None:
-        self.pool.ready()
+        self.call(self.pool.ready)
 
     def do_clear(self, interruptInUseConnections: bool = False) -> None:
-        self.pool.clear(interrupt=interruptInUseConnections)
+        self.call(lambda: self.pool.clear(interrupt=interruptInUseConnections))
 
     def do_close(self) -> None:
-        self.pool.close()
+        self.call(self.pool.close)
 
     def end(self) -> None:
         """Everything is given back, and then the pool has nothing more."""
         self.ended.set()
-        self.pool.close()
+        self.call(self.pool.close)
         for worker in self.threads.values():
             worker.tell(None)
             worker.join(FAR_S)
         if self.background.ident is not None:
             self.background.join(FAR_S)
         for connection in self.held:
-            self.pool.check_in(connection)
+            self.call(lambda given=connection: self.pool.check_in(given))
         pool = self.pool
         counts = (pool.in_use, pool.idle_count, pool.connecting, pool.waiting_count)
         assert counts == (0, 0, 0, 0)
@@ -225,6 +241,31 @@ class Run:
             for kind in (monitoring.ConnectionCreatedEvent, monitoring.ConnectionClosedEvent)
         )
         assert created == closed == list(range(1, len(created) + 1))
+
+
+class AsyncioRun(Run):
+    """One test of the asyncio face: the pool is used in a loop, by tasks that threads wait for."""
+
+    pool_class = AsyncPool
+
+    def __init__(self, *arguments: Any) -> None:
+        self.loop = LoopThread(COMPLAINTS)
+        super().__init__(*arguments)
+
+    def call(self, work: Callable[[], Any]) -> Any:
+        return self.loop.call(work)
+
+    def check_out(self) -> Any:
+        return self.pool.checkout_soon()
+
+    def end(self) -> None:
+        try:
+            super().end()
+        finally:
+            self.loop.close()
+
+
+RUNS = {"blocking": Run, "asyncio": AsyncioRun}
 
 
 def expect(expected: Any, actual: Any) -> None:
@@ -264,13 +305,16 @@ def check(test: dict[str, Any], run: Run) -> None:
         expect(expected, shown(actual[place], expected))
 
 
-def connect_pair(peers: list[socket.socket]) -> Callable[[Opening], Connection]:
+def connect_pair(face: str, peers: list[socket.socket]) -> Callable[[Opening], Any]:
     def connect(opening: Opening) -> Connection:
         ours, theirs = socket.socketpair()
         peers.append(theirs)
         return Connection(SocketStream(ours.detach(), "host:27017"), ("host", 27017))
 
-    return connect
+    async def connect_soon(opening: Opening) -> Connection:
+        return connect(opening)
+
+    return connect if face == "blocking" else connect_soon
 
 
 @contextmanager
@@ -302,10 +346,11 @@ def test_every_file_is_of_a_kind_that_runs() -> None:
 
 
 @pytest.mark.parametrize("name", UNIT)
-def test_unit(name: str) -> None:
+def test_unit(name: str, face: str) -> None:
     test = FILES[name]
     peers: list[socket.socket] = []
-    run = Run(test.get("poolOptions", {}), connect_pair(peers), ("host", 27017))
+    connect = connect_pair(face, peers)
+    run = RUNS[face](test.get("poolOptions", {}), connect, ("host", 27017))
     try:
         check(test, run)
     finally:
@@ -316,7 +361,7 @@ def test_unit(name: str) -> None:
 
 @pytest.mark.live
 @pytest.mark.parametrize("name", INTEGRATION)
-def test_integration(name: str, open_secantus: SecantusServer) -> None:
+def test_integration(name: str, face: str, open_secantus: SecantusServer) -> None:
     test = FILES[name]
     options = test.get("poolOptions", {})
     address = (open_secantus.host, open_secantus.port)
@@ -325,8 +370,11 @@ def test_integration(name: str, open_secantus: SecantusServer) -> None:
     def connect(opening: Opening) -> Connection:
         return open_connection(address, settings, opening=opening)[0]
 
+    async def connect_soon(opening: Opening) -> Any:
+        return (await establish_aio.open_connection(address, settings, opening=opening))[0]
+
     with fail_point(open_secantus, test.get("failPoint")):
-        run = Run(options, connect, address)
+        run = RUNS[face](options, connect if face == "blocking" else connect_soon, address)
         try:
             check(test, run)
         finally:
