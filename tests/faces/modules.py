@@ -28,6 +28,33 @@ CHOSEN: Mapping[str, str] = {}
 #: By "folder/module", or "folder/module::test", why it is about the blocking face alone.
 BLOCKING_ONLY: Mapping[str, str] = {}
 
+#: Tests of logins: nothing in them may hold the loop up.
+WATCHED = frozenset(
+    {
+        "live/test_aws",
+        "live/test_aws_cache",
+        "live/test_aws_errors",
+        "live/test_aws_refusals",
+        "live/test_kerberos",
+        "live/test_kerberos_failures",
+        "live/test_ldap",
+        "live/test_login",
+        "live/test_oidc_callbacks",
+        "live/test_oidc_environments",
+        "live/test_oidc_human_prose",
+        "live/test_oidc_logins",
+        "live/test_oidc_machine_prose",
+        "live/test_tls",
+        "protocol/test_first_logins",
+        "protocol/test_login_deadlines",
+        "protocol/test_login_faults",
+        "protocol/test_login_targets",
+        "protocol/test_patient_logins",
+        "protocol/test_reauth",
+        "protocol/test_scram_deadline",
+    }
+)
+
 #: Groups that are not switched on yet.
 NOT_YET: tuple[str, ...] = (
     "live/",

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.faces import modules, wrapper
+from mongokey.connection import establish
+from tests.faces import modules, watchdog, wrapper
 
 BLOCKING, ASYNCIO = "blocking", "asyncio"
 
@@ -29,8 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = metafunc.definition.get_closest_marker("both_faces") is not None
-    path = metafunc.module.__name__.removeprefix("tests.").replace(".", "/")
-    if modules.runs_on_both(path, metafunc.function.__name__, chosen=chosen):
+    if modules.runs_on_both(_path(metafunc.module), metafunc.function.__name__, chosen=chosen):
         metafunc.parametrize("face", [BLOCKING, ASYNCIO], indirect=True, scope="module")
 
 
@@ -57,10 +57,22 @@ def face(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def _no_complaints(face: str) -> Iterator[None]:
-    yield
-    found = taken()
+def _no_complaints(face: str, request: pytest.FixtureRequest) -> Iterator[None]:
+    """On asyncio no test leaves its loop with anything to complain of; and tests of logins never
+    keep it from others for long."""
+    if face == BLOCKING:
+        yield
+        return
+    path = _path(request.module)
+    with watchdog.watched("tests-loop") if path in modules.WATCHED else nullcontext([]) as busy:
+        yield
+    found = [*taken(), *busy]
     assert not found, "\n".join(found)
+
+
+def _path(module: Any) -> str:
+    """ "live/test_crud": a test module as `modules` names it."""
+    return str(module.__name__).removeprefix("tests.").replace(".", "/")
 
 
 def taken() -> list[str]:
@@ -72,19 +84,18 @@ def taken() -> list[str]:
 
 @contextmanager
 def replaced(client_class: Any) -> Iterator[None]:
-    """Let `MongoClient` stand for another class, in `mongokey` and in all test modules."""
+    """Let `MongoClient` stand for another class, in `mongokey` and in all test modules; and
+    `open_connection` in test modules for the one of asyncio."""
     package: Any = importlib.import_module("mongokey")
-    former = package.MongoClient
-    holders = [
-        module
-        for name, module in list(sys.modules.items())
-        if name.split(".")[0] == "tests" and vars(module).get("MongoClient") is former
+    client, opener = package.MongoClient, establish.open_connection
+    modules = [
+        module for name, module in list(sys.modules.items()) if name.split(".")[0] == "tests"
     ]
-    holders.append(package)
-    for holder in holders:
-        holder.MongoClient = client_class
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(vars(package), "MongoClient", client_class)
+        for module in modules:
+            if vars(module).get("MongoClient") is client:
+                patch.setattr(module, "MongoClient", client_class)
+            if vars(module).get("open_connection") is opener:
+                patch.setattr(module, "open_connection", wrapper.open_connection)
         yield
-    finally:
-        for holder in holders:
-            holder.MongoClient = former

@@ -129,6 +129,22 @@ class WrappedClient(Wrapped):
             self._loop.close()
 
 
+class WrappedConnection(Wrapped):
+    """A connection that no client has, with a loop of its own until it is closed."""
+
+    def __init__(self, inner: Any, loop_thread: LoopThread) -> None:
+        vars(self).update(_inner=inner, _loop_thread=loop_thread)
+        loop_thread.end_with(self)
+
+    @property
+    def _root(self) -> Any:  # type: ignore[override]
+        return self
+
+    def close(self) -> None:
+        self._loop.call(self._inner.close)
+        self._loop.close()
+
+
 class WrappedDatabase(Wrapped):
     """A database."""
 
@@ -189,6 +205,19 @@ _KINDS.update(
 def client_class(of: Any) -> Any:
     """The blocking `MongoClient` over an asyncio one."""
     return type(of.__name__.removeprefix("Async"), (WrappedClient,), {"async_class": of})
+
+
+def open_connection(*args: Any, **kwargs: Any) -> tuple[WrappedConnection, Any]:
+    """`connection.establish.open_connection`, over the one of asyncio."""
+    from mongokey.connection import establish_aio
+
+    loop_thread = LoopThread(COMPLAINTS)
+    try:
+        inner, result = loop_thread.call(lambda: establish_aio.open_connection(*args, **kwargs))
+    except BaseException:
+        loop_thread.close()
+        raise
+    return WrappedConnection(inner, loop_thread), result
 
 
 def unwrapped(value: Any) -> Any:
