@@ -80,6 +80,7 @@ _HOMES = {
 
 # Also loaded when they are first used: `import mongokey; mongokey.errors` works as with PyMongo.
 _SUBMODULES = (
+    "aio",
     "auth",
     "auth_oidc",
     "bson",

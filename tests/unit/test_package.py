@@ -246,6 +246,7 @@ LAYERS: list[set[str]] = [
     {"collection"},
     {"database"},
     {"mongo_client"},
+    {"aio"},
     {""},
     {"cli"},
 ]

@@ -1,0 +1,68 @@
+"""`AsyncClientContext`: what makes the connections and pools of one client of an asyncio loop.
+
+It knows which loop that is, and how connections are made there. It refers to no client, and does
+not know operations.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mongokey._support.lazy import imported_once
+from mongokey.execution.loop_binding import LoopBinding
+from mongokey.faces.client_context import ClientContext
+from mongokey.pool.aio import AsyncPool
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mongokey._support.address import AddressLike
+    from mongokey.client_options import ClientOptions
+    from mongokey.connection.connection import Connection
+    from mongokey.connection.openings import Opening
+
+
+class AsyncClientContext(ClientContext):
+    """The context of the asyncio client that was told `options`."""
+
+    _pool_class = AsyncPool
+
+    def __init__(self, options: ClientOptions) -> None:
+        super().__init__(options)
+        #: Which loop the client belongs to.
+        self.binding = LoopBinding(self.new_loop)
+
+    def _monitors_class(self) -> Any:
+        return imported_once("mongokey.topology.aio_monitors").LoopMonitors
+
+    async def connect_for_pool(self, address: AddressLike, opening: Opening) -> Connection:
+        """One more connection of the pool for `address`, logged in."""
+        establish = imported_once("mongokey.connection.establish_aio")
+        connection: Connection
+        connection, result = await establish.open_connection(
+            address, self.settings(), partial(self._judge, address), opening=opening
+        )
+        if self.on_login is not None:
+            self.on_login(address, result)
+        return connection
+
+    def new_loop(self) -> None:
+        """The loop that the client belonged to is gone, with all that its connections were at:
+        everything is made anew in the next one."""
+        executor, topology = self.executor(), self.topology()
+        if executor is not None:
+            executor.new_loop()  # type: ignore[attr-defined]
+        monitors = self.__dict__.get("_monitors")
+        if monitors is not None:
+            monitors.reset_after_fork()
+        maintenance = self.__dict__.get("_maintenance")
+        if maintenance is not None:
+            maintenance.reset_after_fork()
+        if topology is not None:
+            for pool in topology.pools:
+                pool.reset_after_fork()
+            topology.reset_after_fork()
+
+
+__all__ = ["AsyncClientContext"]

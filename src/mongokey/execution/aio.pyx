@@ -1,0 +1,261 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Carries out executions in tasks of an asyncio loop, which await.
+
+It does what `Execution.advance` says, and no more: the rules are there, and `execution.blocking` is
+the same loop with other waits.
+"""
+
+from mongokey.connection.async_connection cimport AsyncConnection
+from mongokey.connection.connection cimport Connection
+from mongokey.execution.cursors cimport ServerCursor
+from mongokey.execution.execution cimport (
+    AUTHENTICATE,
+    CHECK_OUT,
+    DONE,
+    EXCHANGE,
+    SELECT_SERVER,
+    SLEEP,
+    TAKE_PINNED,
+    Execution,
+    Executor,
+)
+from mongokey.execution.idle_steps cimport OnIdle, Turn
+from mongokey.execution.operation cimport Operation
+from mongokey.pool.aio cimport AsyncPool
+from mongokey.pool.pool cimport Pool
+from mongokey.transport.stream cimport monotonic_ns
+
+from mongokey._support.lazy import late_imports
+from mongokey._support.tasks import Turns, running_loop
+from mongokey.errors import MongoError
+
+
+cdef class AsyncExecutor(Executor):
+    """An `Executor` whose calls return coroutines, for one loop at a time.
+
+    `binding.enter(loop)` is asked before it is used in another loop than before.
+    """
+
+    def __init__(self, topology, *, binding, **options):
+        self.binding = binding
+        Executor.__init__(self, topology, **options)
+        self.pending.lock = Turns()
+
+    def reset_after_fork(self):
+        """In a forked child: the loop is the parent's."""
+        Executor.reset_after_fork(self)
+        self.new_loop()
+
+    def new_loop(self):
+        """The loop that it belonged to is gone: what waited in it does not go on."""
+        self.loop = None
+        self.pending.lock = Turns()
+
+    cpdef int enter(self) except -1:
+        loop = running_loop()
+        if loop is not self.loop:
+            self.binding.enter(loop)
+            self.loop = loop
+        return 0
+
+    cpdef object execute(self, Operation operation):
+        return self._run(operation, None)
+
+    cpdef object execute_for_cursor(self, Operation operation, ServerCursor cursor):
+        return self._run(operation, cursor)
+
+    cpdef object carry_out(self, object plan):
+        return self._carry_out(plan)
+
+    async def _carry_out(self, plan):
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    if type(step) is Turn:
+                        answer = await have_turn(<Turn>step)
+                    else:
+                        answer = await self._run_on_idle(<OnIdle?>step)
+                except BaseException as error:
+                    step = plan.throw(error)
+                else:
+                    step = plan.send(answer)
+        except StopIteration as end:
+            return end.value
+        finally:
+            plan.close()
+
+    cdef Execution _take(self):
+        """An unused Execution: usually the one of the call before."""
+        cdef Execution execution = self.spare
+        if execution is None:
+            return Execution.__new__(Execution)
+        self.spare = None
+        return execution
+
+    async def _run(self, Operation operation, ServerCursor cursor):
+        cdef Execution execution
+        cdef AsyncConnection connection
+        cdef Connection checked_out
+        cdef AsyncPool pool
+        cdef int step
+        self.enter()
+        execution = self._take()
+        execution.begin(self, operation, cursor)
+        try:
+            while True:
+                try:
+                    while True:
+                        step = execution.advance()
+                        if step == CHECK_OUT:
+                            pool = <AsyncPool?>execution.server
+                            if pool.paused and execution.cursor is not None:
+                                # No other server has the cursor.
+                                await wait_for_server(self.topology, pool)
+                            checked_out = pool.take_now(monotonic_ns())
+                            if checked_out is None:
+                                checked_out = <Connection?>await pool.checkout_soon()
+                            execution.checked_out(checked_out, monotonic_ns())
+                            checked_out = None
+                        elif step == EXCHANGE:
+                            connection = <AsyncConnection?>execution.connection
+                            waiting = connection.exchange(execution.deadline)
+                            if waiting is not None:
+                                await waiting
+                            execution.received(connection.reply.body, connection.reply.body_size)
+                        elif step == DONE:
+                            return execution.result
+                        elif step == SELECT_SERVER:
+                            execution.selected(<Pool?>await self._select(execution))
+                        else:
+                            await carry_out_rare(execution, step)
+                except MongoError as error:
+                    raised = execution.failed(error)
+                    if raised is error:
+                        raise
+                    if raised is not None:
+                        raise raised from error
+        finally:
+            execution.end()
+            self.spare = execution
+
+    async def _run_on_idle(self, OnIdle asked):
+        """What is said to a server for good order, and not for a caller; see `OnIdle`."""
+        cdef Execution execution
+        cdef AsyncConnection connection
+        cdef int step
+        self.enter()
+        execution = Execution.__new__(Execution)
+        execution.begin(self, asked.operation, asked.cursor)
+        if asked.cursor is None:
+            execution.selected(asked.server)
+        execution.background = True
+        execution.deadline = asked.deadline
+        try:
+            while True:
+                try:
+                    while True:
+                        step = execution.advance()
+                        if step == CHECK_OUT:
+                            execution.checked_out(
+                                await (<AsyncPool?>execution.server).borrow_soon(asked.wait_s),
+                                monotonic_ns(),
+                            )
+                        elif step == EXCHANGE:
+                            connection = <AsyncConnection?>execution.connection
+                            waiting = connection.exchange(execution.deadline)
+                            if waiting is not None:
+                                await waiting
+                            execution.received(connection.reply.body, connection.reply.body_size)
+                        elif step == DONE:
+                            return execution.result
+                        else:
+                            await carry_out_rare(execution, step)
+                except MongoError as error:
+                    raised = execution.failed(error)
+                    if raised is error:
+                        raise
+                    if raised is not None:
+                        raise raised from error
+        finally:
+            execution.end()
+
+    # -- servers --------------------------------------------------------------------------------
+
+    async def open(self):
+        """Start to look for the servers; DNS is asked in a thread, once for all who wait."""
+        with late_imports:
+            from mongokey.topology.aio_selection import open_topology
+
+        self.enter()
+        await open_topology(self.topology)
+
+    async def _select(self, Execution execution):
+        with late_imports:
+            from mongokey.topology.aio_selection import select
+
+        return await select(
+            self.topology,
+            execution.operation.criteria,
+            execution.deprioritized or (),
+            execution.operation.command_name(),
+            execution.operation_id,
+        )
+
+    async def selected_server(self):
+        """The pool of a server that takes writes, found if need be."""
+        with late_imports:
+            from mongokey.topology.aio_selection import select
+
+        self.enter()
+        return await select(self.topology)
+
+
+async def have_turn(Turn turn):
+    """Whether the lock was got in time."""
+    if turn.deadline is None:
+        return await turn.lock.acquire()
+    return await turn.lock.acquire(turn.deadline.left_s)
+
+
+async def wait_for_server(topology, Pool pool):
+    with late_imports:
+        from mongokey.topology.aio_selection import drive
+
+    await drive(topology, topology.availability(pool))
+
+
+async def carry_out_rare(Execution execution, int step):
+    """The steps that few executions come to."""
+    if step == AUTHENTICATE:
+        with late_imports:
+            from mongokey.connection.establish_aio import reauthenticate
+
+        await reauthenticate(execution.connection, execution.deadline)
+        execution.authenticated()
+    elif step == SLEEP:
+        await back_off(execution)
+        execution.slept()
+    elif step == TAKE_PINNED:
+        execution.checked_out(execution.pinned_connection(), monotonic_ns())
+    else:  # SEND_ONLY
+        await send_only(execution)
+        execution.sent_only()
+
+
+async def send_only(Execution execution):
+    waiting = (<AsyncConnection?>execution.connection).send_only(execution.deadline)
+    if waiting is not None:
+        await waiting
+
+
+async def back_off(Execution execution):
+    """Wait as long as the execution says, or until its client is closed."""
+    with late_imports:
+        from mongokey._support.tasks import sleep_unless
+
+    cdef Executor executor = execution.executor
+    await sleep_unless(lambda: executor.closed, execution.backoff_ns / 1e9)
+
+
+__all__ = ["AsyncExecutor"]
