@@ -11,11 +11,18 @@ from mongokey._version import __version__
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     import mongokey._support.certificates
+    import mongokey.aio
+    import mongokey.asynchronous.collection
+    import mongokey.asynchronous.command_cursor
+    import mongokey.asynchronous.cursor
+    import mongokey.asynchronous.database
+    import mongokey.asynchronous.mongo_client
     import mongokey.auth
     import mongokey.auth_oidc
     import mongokey.bson
     import mongokey.client_options
     import mongokey.collection
+    import mongokey.command_cursor
     import mongokey.connection
     import mongokey.cursor
     import mongokey.database
@@ -34,11 +41,17 @@ if TYPE_CHECKING:
     import mongokey.results
     import mongokey.server_api
     import mongokey.sessions
+    import mongokey.synchronous.collection
+    import mongokey.synchronous.command_cursor
+    import mongokey.synchronous.cursor
+    import mongokey.synchronous.database
+    import mongokey.synchronous.mongo_client
     import mongokey.topology
     import mongokey.transport
     import mongokey.uri_parser
     import mongokey.wire
     import mongokey.write_concern  # noqa: F401 - for the checker
+    from mongokey.aio.mongo_client import AsyncMongoClient
     from mongokey.collection import ReturnDocument
     from mongokey.commands.arguments import ASCENDING, DESCENDING
     from mongokey.cursor import CursorType
@@ -63,6 +76,7 @@ TEXT = "text"
 # Name -> the module it is loaded from.
 _HOMES = {
     "ASCENDING": "mongokey.commands.arguments",
+    "AsyncMongoClient": "mongokey.aio.mongo_client",
     "DESCENDING": "mongokey.commands.arguments",
     "CursorType": "mongokey.cursor",
     "IndexModel": "mongokey.operations",
@@ -81,11 +95,13 @@ _HOMES = {
 # Also loaded when they are first used: `import mongokey; mongokey.errors` works as with PyMongo.
 _SUBMODULES = (
     "aio",
+    "asynchronous",
     "auth",
     "auth_oidc",
     "bson",
     "client_options",
     "collection",
+    "command_cursor",
     "commands",
     "connection",
     "cursor",
@@ -112,6 +128,7 @@ _SUBMODULES = (
     "server_description",
     "server_type",
     "sessions",
+    "synchronous",
     "topology",
     "topology_description",
     "transport",
@@ -129,6 +146,7 @@ __all__ = [
     "GEOSPHERE",
     "HASHED",
     "TEXT",
+    "AsyncMongoClient",
     "CursorType",
     "DeleteMany",
     "DeleteOne",

@@ -136,6 +136,7 @@ class ClientOptions(Frozen):
         _resolve: Resolve | None = None,
         _stacklevel: int = 2,
         _may_defer: bool = False,
+        _must_defer: bool = False,
         **keywords: Any,
     ) -> ClientOptions:
         """The options of a client from the arguments of its constructor.
@@ -147,6 +148,7 @@ class ClientOptions(Frozen):
             is the keyword `srv_resolver`, or else `mongokey.dns.Resolver()`
         :param _stacklevel: which caller warnings point at, as in `warnings.warn`; 0 gives none
         :param _may_defer: True leaves DNS to `resolved` where a client is not to connect at once
+        :param _must_defer: True leaves it there in any case
         :param keywords: options by any spelling; they go before the connection string's. None
             counts as not given, but for limits, where it is no limit
 
@@ -161,7 +163,7 @@ class ClientOptions(Frozen):
             _check_properties(string, named)
         arguments = None
         if string is not None and string.is_srv:
-            if _may_defer and _connects_later(string, named):
+            if _must_defer or (_may_defer and _connects_later(string, named)):
                 arguments = Secret((host, port, keywords))
                 string = string.with_dns(())
             else:

@@ -1,3 +1,4 @@
+# Made from aio/collection.py by tools/blocking_face.py: change that file, then run ./dev format.
 """A collection, under PyMongo's name: reads, writes, and what else one does to a collection.
 
 It knows PyMongo's methods and their arguments. The operations that they take are made in
@@ -6,6 +7,7 @@ It knows PyMongo's methods and their arguments. The operations that they take ar
 
 from __future__ import annotations
 
+from mongokey.commands.choices import ReturnDocument
 from mongokey.commands.named_part import NamedPart
 from mongokey.cursor import CommandCursor, Cursor
 from mongokey.faces.cores import BlockingCalls, CollectionCore
@@ -32,11 +34,7 @@ if TYPE_CHECKING:
     _Projection = Mapping[str, Any] | Sequence[str]
 
 
-class ReturnDocument:
-    """Which document `find_one_and_update` and `find_one_and_replace` return."""
-
-    BEFORE = False
-    AFTER = True
+__all__ = ["Collection", "ReturnDocument"]
 
 
 class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):

@@ -1,4 +1,5 @@
-"""Cursors, under PyMongo's names: `Cursor` of `find`, `CommandCursor` of aggregate and kin.
+# Made from aio/cursor.py by tools/blocking_face.py: change that file, then run ./dev format.
+"""Cursors, under PyMongo's names: `Cursor` of `find`, `CommandCursor` of commands.
 
 What they do for each document stands in `mongokey.faces.cursor_cores`; how a query may be
 changed, in `mongokey.commands.find_settings`.
@@ -6,13 +7,14 @@ changed, in `mongokey.commands.find_settings`.
 
 from __future__ import annotations
 
+from mongokey.commands.choices import CursorType
 from mongokey.commands.find_settings import FindSettings
 from mongokey.faces.cursor_cores import BlockingCursorCore
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, NoReturn, TypeVar
+    from typing import Any, TypeVar
 
     from mongokey.collection import Collection
 
@@ -20,22 +22,11 @@ if TYPE_CHECKING:
     _Self = TypeVar("_Self", bound="Cursor[Any]")
     _CommandSelf = TypeVar("_CommandSelf", bound="CommandCursor[Any]")
 
-
-class CursorType:
-    """What kind of cursor `find` opens."""
-
-    NON_TAILABLE = 0
-    TAILABLE = 2
-    TAILABLE_AWAIT = 2 | 32
-    EXHAUST = 64
+__all__ = ["CommandCursor", "Cursor", "CursorType"]
 
 
 class Cursor(FindSettings, BlockingCursorCore["_Document"]):
     """An iterator over the documents that a `find` matches; made by `Collection.find`."""
-
-    if TYPE_CHECKING:
-
-        def __enter__(self: _Self) -> _Self: ...
 
     @property
     def collection(self) -> Collection[_Document]:
@@ -58,14 +49,17 @@ class Cursor(FindSettings, BlockingCursorCore["_Document"]):
     def explain(self) -> dict[str, Any]:
         """The server's plan for the query, a dict."""
         find = {"find": self.collection.name, **self._query.document()}
-        return self.collection.database.command({"explain": find, "verbosity": "allPlansExecution"})
+        explain = {"explain": find, "verbosity": "allPlansExecution"}
+        return self.collection.database.command(explain)
 
 
 class CommandCursor(BlockingCursorCore["_Document"]):
     """An iterator over the documents of a command's cursor; made by `aggregate` and kin."""
 
-    def __init__(self, *args: object, **kwargs: object) -> NoReturn:
-        raise TypeError("a CommandCursor is made by `aggregate` and other commands, not by itself")
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        raise TypeError(
+            f"a {type(self).__name__} is made by `aggregate` and other commands, not by itself"
+        )
 
     def batch_size(self: _CommandSelf, batch_size: int) -> _CommandSelf:
         """Have the server send `batch_size` documents at a time from now on."""

@@ -1,3 +1,4 @@
+# Made from aio/database.py by tools/blocking_face.py: change that file, then run ./dev format.
 """A database, under PyMongo's name: commands, and the way to collections.
 
 It knows PyMongo's methods and their arguments. The operations that they take are made in

@@ -242,11 +242,12 @@ LAYERS: list[set[str]] = [
     {"operations"},
     # What both faces stand on: cores that make operations and have them executed.
     {"faces"},
+    {"aio"},
     {"cursor"},
     {"collection"},
     {"database"},
     {"mongo_client"},
-    {"aio"},
+    {"command_cursor", "asynchronous", "synchronous"},
     {""},
     {"cli"},
 ]

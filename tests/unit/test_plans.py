@@ -58,10 +58,10 @@ class OpenCursor:
         self.fetched = 0
 
     @property
-    def has_more(self) -> bool:
+    def _has_more(self) -> bool:
         return bool(self.batches)
 
-    def take_batch(self) -> list[Any]:
+    def _take_batch(self) -> list[Any]:
         taken, self.at_hand = self.at_hand, []
         return taken
 
@@ -304,7 +304,7 @@ def test_options_of_a_collection() -> None:
 def test_indexes_of_a_collection_that_is_not_there_are_none() -> None:
     missing = OperationFailure("ns does not exist", 26)
     cursor = Script(missing).run(list_indexes(COLLECTION, None, None))
-    assert cursor.take_batch() == []
+    assert cursor._take_batch() == []
     assert (
         Script(OperationFailure("ns does not exist", 26)).run(
             index_information(COLLECTION, None, None)
@@ -344,7 +344,7 @@ def test_databases() -> None:
     databases = [{"name": "a", "sizeOnDisk": 1}, {"name": "b", "sizeOnDisk": 2}]
     script = Script(databases)
     cursor = script.run(list_databases(None, None, {"filter": {"name": "a"}}))
-    assert cursor.take_batch() == databases
+    assert cursor._take_batch() == databases
     assert script.documents == [{"listDatabases": 1, "filter": {"name": "a"}}]
     script = Script(databases)
     assert script.run(list_database_names(None, "why")) == ["a", "b"]

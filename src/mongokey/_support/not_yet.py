@@ -29,6 +29,8 @@ NOT_YET = {
         }
     ),
 }
+# What the blocking face lacks, the asyncio one lacks too.
+NOT_YET.update({f"Async{owner}": names for owner, names in tuple(NOT_YET.items())})
 
 
 def refuse(owner: str, name: str, kind: str) -> AttributeError:

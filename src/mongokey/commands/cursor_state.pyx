@@ -34,11 +34,11 @@ cdef class CursorState:
             self.defer_kill()
 
     @property
-    def has_more(self):
+    def _has_more(self):
         """Whether there is a batch to be fetched, besides the one at hand."""
         return self.server_cursor is not None and not self.closed
 
-    def take_batch(self):
+    def _take_batch(self):
         """The documents of the batch at hand, a list; they are no longer the cursor's."""
         cdef list documents = self.documents
         cdef Py_ssize_t first = self.index, end = self.size

@@ -34,8 +34,8 @@ class Documents:
 def all_documents(command: CursorCommand) -> Plan[list[Any]]:
     """The documents of a command's cursor, to the last."""
     cursor = yield command
-    documents: list[Any] = cursor.take_batch()
-    while cursor.has_more:
+    documents: list[Any] = cursor._take_batch()
+    while cursor._has_more:
         yield cursor
-        documents += cursor.take_batch()
+        documents += cursor._take_batch()
     return documents

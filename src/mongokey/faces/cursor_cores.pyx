@@ -233,6 +233,10 @@ cdef class CursorCore(CursorState):
         return self.owner
 
     @property
+    def _executor(self):
+        return self.executor
+
+    @property
     def _query(self):
         return self.query
 

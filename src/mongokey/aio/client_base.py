@@ -1,0 +1,76 @@
+"""`AsyncClientBase`: what the asyncio client does in a way of its own.
+
+It knows the asyncio executor, and what becomes of a client that is let go without `close`. What
+both faces do alike stands in `ClientBase`; PyMongo's names, in `mongokey.aio.mongo_client`.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from mongokey.aio.client_context import AsyncClientContext
+from mongokey.execution.aio import AsyncExecutor
+from mongokey.faces.client_base import ClientBase
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypeVar
+
+    from mongokey.pool.pool import Pool
+
+    _Document = TypeVar("_Document", bound=Mapping[str, Any])
+
+
+class AsyncClientBase(ClientBase["_Document"]):
+    """Base of `AsyncMongoClient`."""
+
+    _context_class = AsyncClientContext
+    _leaves_dns_for_later = True
+    _name_in_errors = "AsyncMongoClient"
+
+    def _make_executor(self, **options: Any) -> AsyncExecutor:
+        context = self._context
+        assert isinstance(context, AsyncClientContext), "it is of the class named above"
+        return AsyncExecutor(self._topology, binding=context.binding, **options)
+
+    async def aconnect(self) -> None:
+        """Start to look for the servers now, and not at the first operation; the first connection
+        is still made by that.
+
+        Raises what DNS says of a ``mongodb+srv://`` name, and `InvalidOperation` when the client is
+        closed.
+        """
+        await self._open()
+
+    async def aclose(self) -> None:
+        """The same as `close`, for `contextlib.aclosing`."""
+        await self.close()
+
+    if TYPE_CHECKING:
+
+        async def close(self) -> None: ...
+
+    async def _open(self) -> None:
+        """Start to look for the servers."""
+        await self._executor.open()
+
+    async def _pool(self) -> Pool:
+        """The pool of a server that takes writes, found if need be."""
+        pool: Pool = await self._executor.selected_server()
+        return pool
+
+    def __del__(self) -> None:
+        executor = self._executor
+        if executor is None or executor.closed:
+            return
+        if self._topology.opened:
+            warnings.warn(
+                f"{self!r} was never closed: await client.close(), or use `async with`",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+        # Sockets are closed; sessions and cursors are left to time out: nothing can be awaited.
+        self._context.stop()
+        self._topology.close()

@@ -1,0 +1,398 @@
+"""A collection, under PyMongo's name: reads, writes, and what else one does to a collection.
+
+It knows PyMongo's methods and their arguments. The operations that they take are made in
+`mongokey.commands`; what is called all the time stands in `mongokey.faces.cores`.
+"""
+
+from __future__ import annotations
+
+from mongokey.aio.cores import AsyncCalls, AsyncCollectionCore
+from mongokey.aio.cursor import AsyncCommandCursor, AsyncCursor
+from mongokey.commands.choices import ReturnDocument
+from mongokey.commands.named_part import NamedPart
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any, NoReturn, TypeVar
+
+    from mongokey.aio.database import AsyncDatabase
+    from mongokey.operations import (
+        DeleteMany,
+        DeleteOne,
+        IndexModel,
+        InsertOne,
+        ReplaceOne,
+        UpdateMany,
+        UpdateOne,
+    )
+    from mongokey.results import BulkWriteResult, InsertManyResult
+
+    _Document = TypeVar("_Document", bound=Mapping[str, Any])
+    _Keys = str | Sequence[str | tuple[str, Any]] | Mapping[str, Any]
+    _Projection = Mapping[str, Any] | Sequence[str]
+
+
+__all__ = ["AsyncCollection", "ReturnDocument"]
+
+
+class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
+    """The collection `name` of `database`; options left out are the database's."""
+
+    _kind = "collection"
+    _command_cursor_class = AsyncCommandCursor
+    _cursor_class = AsyncCursor
+
+    if TYPE_CHECKING:
+
+        @property
+        def database(self) -> AsyncDatabase[_Document]: ...
+        def __getitem__(self, name: str) -> AsyncCollection[_Document]: ...
+        def __getattr__(self, name: str) -> AsyncCollection[_Document]: ...
+
+    @property
+    def _whole(self) -> AsyncDatabase[_Document]:
+        return self.database
+
+    @property
+    def full_name(self) -> str:
+        """``database.collection``."""
+        return f"{self.database.name}.{self.name}"
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__!r} object is not callable. If you meant to call the method "
+            f"{self.name.rpartition('.')[2]!r}, it does not exist."
+        )
+
+    # -- many writes ----------------------------------------------------------------------------
+
+    async def insert_many(
+        self,
+        documents: Iterable[Any],
+        ordered: bool = True,
+        bypass_document_validation: bool | None = None,
+        session: None = None,
+        comment: Any = None,
+    ) -> InsertManyResult:
+        """Insert documents, in as few messages as the server's limits allow.
+
+        With `ordered`, the first error stops it. Returns an `InsertManyResult`; raises
+        `BulkWriteError` with the counts and every error in `details`.
+        """
+        from mongokey.commands.bulk_write import insert_many
+
+        return await self._run(
+            insert_many(
+                self._namespace,
+                self._inherited,
+                documents,
+                ordered,
+                bypass_document_validation,
+                session,
+                comment,
+            )
+        )
+
+    async def bulk_write(
+        self,
+        requests: list[InsertOne | UpdateOne | UpdateMany | ReplaceOne | DeleteOne | DeleteMany],
+        ordered: bool = True,
+        bypass_document_validation: bool | None = None,
+        session: None = None,
+        comment: Any = None,
+        let: Mapping[str, Any] | None = None,
+    ) -> BulkWriteResult:
+        """Carry out requests of `mongokey.operations` (InsertOne, UpdateOne…), many in a message.
+
+        With `ordered`, in their order and only up to the first error; otherwise those of one
+        kind go together. Returns a `BulkWriteResult`; raises `BulkWriteError` with the counts
+        and every error in `details`.
+        """
+        from mongokey.commands.bulk_write import bulk_write
+
+        return await self._run(
+            bulk_write(
+                self._namespace,
+                self._inherited,
+                requests,
+                ordered,
+                bypass_document_validation,
+                session,
+                comment,
+                let,
+            )
+        )
+
+    # -- find and count -------------------------------------------------------------------------
+
+    async def count_documents(
+        self, filter: Mapping[str, Any], session: None = None, comment: Any = None, **kwargs: Any
+    ) -> int:
+        """How many documents `filter` matches, counted by an aggregation.
+
+        Keyword arguments: skip, limit, hint, collation, maxTimeMS.
+        """
+        from mongokey.commands.reads import count_documents
+
+        count: int = await self._execute(
+            count_documents(self._namespace, self._inherited, filter, session, comment, kwargs)
+        )
+        return count
+
+    async def estimated_document_count(self, comment: Any = None, **kwargs: Any) -> int:
+        """About how many documents there are, from the collection's metadata."""
+        from mongokey.commands.reads import estimated_document_count
+
+        count: int = await self._execute(
+            estimated_document_count(self._namespace, self._inherited, comment, kwargs)
+        )
+        return count
+
+    async def distinct(
+        self,
+        key: str,
+        filter: Any = None,
+        session: None = None,
+        comment: Any = None,
+        hint: _Keys | None = None,
+        **kwargs: Any,
+    ) -> list[Any]:
+        """The distinct values of the field `key`, a list."""
+        from mongokey.commands.reads import distinct
+
+        values: list[Any] = await self._execute(
+            distinct(
+                self._namespace,
+                self._inherited,
+                key,
+                filter,
+                session,
+                comment,
+                {**kwargs, "hint": hint},
+            )
+        )
+        return values
+
+    async def aggregate(
+        self,
+        pipeline: Sequence[Mapping[str, Any]],
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> AsyncCommandCursor[Any]:
+        """Run an aggregation; returns an `AsyncCommandCursor` over its result."""
+        from mongokey.commands.aggregate import aggregate
+
+        return await self._execute(
+            aggregate(
+                self._namespace,
+                self._inherited,
+                pipeline,
+                session,
+                {**kwargs, "let": let},
+                comment,
+            )
+        )
+
+    # -- find and modify ------------------------------------------------------------------------
+
+    async def find_one_and_delete(
+        self,
+        filter: Mapping[str, Any],
+        projection: _Projection | None = None,
+        sort: _Keys | None = None,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> _Document | None:
+        """Delete one document and return it, or None if none matched."""
+        from mongokey.commands.find_and_modify import find_and_modify
+
+        found: _Document | None = await self._execute(
+            find_and_modify(
+                self._namespace,
+                self._inherited,
+                {"remove": True},
+                filter,
+                projection=projection,
+                sort=sort,
+                hint=hint,
+                session=session,
+                let=let,
+                comment=comment,
+                further=kwargs,
+            )
+        )
+        return found
+
+    async def find_one_and_replace(
+        self,
+        filter: Mapping[str, Any],
+        replacement: Mapping[str, Any],
+        projection: _Projection | None = None,
+        sort: _Keys | None = None,
+        upsert: bool = False,
+        return_document: bool = ReturnDocument.BEFORE,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> _Document | None:
+        """Replace one document and return it, as it was before or (`return_document`) after."""
+        from mongokey.commands.find_and_modify import find_and_modify, replacement_change
+
+        found: _Document | None = await self._execute(
+            find_and_modify(
+                self._namespace,
+                self._inherited,
+                replacement_change(replacement),
+                filter,
+                projection=projection,
+                sort=sort,
+                hint=hint,
+                session=session,
+                let=let,
+                comment=comment,
+                further=kwargs,
+                upsert=upsert,
+                return_document=return_document,
+            )
+        )
+        return found
+
+    async def find_one_and_update(
+        self,
+        filter: Mapping[str, Any],
+        update: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        projection: _Projection | None = None,
+        sort: _Keys | None = None,
+        upsert: bool = False,
+        return_document: bool = ReturnDocument.BEFORE,
+        array_filters: Sequence[Mapping[str, Any]] | None = None,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> _Document | None:
+        """Update one document and return it, as it was before or (`return_document`) after."""
+        from mongokey.commands.find_and_modify import find_and_modify, update_change
+
+        found: _Document | None = await self._execute(
+            find_and_modify(
+                self._namespace,
+                self._inherited,
+                update_change(update, array_filters),
+                filter,
+                projection=projection,
+                sort=sort,
+                hint=hint,
+                session=session,
+                let=let,
+                comment=comment,
+                further=kwargs,
+                upsert=upsert,
+                return_document=return_document,
+            )
+        )
+        return found
+
+    # -- the collection itself ------------------------------------------------------------------
+
+    async def drop(
+        self, session: None = None, comment: Any = None, encrypted_fields: None = None
+    ) -> None:
+        """Drop the collection; no error if there is none."""
+        from mongokey.commands.collections import drop_collection
+
+        await self._execute(
+            drop_collection(
+                self._namespace, self._inherited, self.name, session, comment, encrypted_fields
+            )
+        )
+
+    async def rename(
+        self, new_name: str, session: None = None, comment: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Rename the collection within its database; ``dropTarget=True`` replaces another."""
+        from mongokey.commands.collections import rename_collection
+
+        inherited = self.database.client._inherited
+        reply: dict[str, Any] = await self._execute(
+            rename_collection(self._namespace, inherited, new_name, session, comment, kwargs)
+        )
+        return reply
+
+    async def options(self, session: None = None, comment: Any = None) -> dict[str, Any]:
+        """The options the collection was created with, a dict; empty if there is none."""
+        from mongokey.commands.collections import collection_options
+
+        return await self._run(collection_options(self._namespace, session, comment))
+
+    # -- indexes --------------------------------------------------------------------------------
+
+    async def create_index(
+        self, keys: _Keys, session: None = None, comment: Any = None, **kwargs: Any
+    ) -> str:
+        """Create an index on `keys`; returns its name. Options as PyMongo's (unique, name…)."""
+        from mongokey.commands.index_model import IndexModel
+        from mongokey.commands.indexes import COMMAND_OPTIONS
+
+        # These two are the command's, all others the index's.
+        options = {name: kwargs.pop(name) for name in COMMAND_OPTIONS if name in kwargs}
+        (name,) = await self.create_indexes(
+            [IndexModel(keys, **kwargs)], session=session, comment=comment, **options
+        )
+        return name
+
+    async def create_indexes(
+        self,
+        indexes: Sequence[IndexModel],
+        session: None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Create indexes given as `IndexModel`; returns their names, a list."""
+        from mongokey.commands.indexes import create_indexes
+
+        return await self._run(
+            create_indexes(self._namespace, self._inherited, indexes, session, comment, kwargs)
+        )
+
+    async def drop_index(
+        self, index_or_name: _Keys, session: None = None, comment: Any = None, **kwargs: Any
+    ) -> None:
+        """Drop one index, by its name or its keys."""
+        from mongokey.commands.indexes import drop_index
+
+        await self._execute(
+            drop_index(self._namespace, self._inherited, index_or_name, session, comment, kwargs)
+        )
+
+    async def drop_indexes(self, session: None = None, comment: Any = None, **kwargs: Any) -> None:
+        """Drop every index but the one on ``_id``."""
+        await self.drop_index("*", session=session, comment=comment, **kwargs)
+
+    async def list_indexes(
+        self, session: None = None, comment: Any = None
+    ) -> AsyncCommandCursor[dict[str, Any]]:
+        """A cursor over the indexes, a document for each."""
+        from mongokey.commands.indexes import list_indexes
+
+        cursor: AsyncCommandCursor[dict[str, Any]] = await self._run(
+            list_indexes(self._namespace, session, comment)
+        )
+        return cursor
+
+    async def index_information(
+        self, session: None = None, comment: Any = None
+    ) -> dict[str, dict[str, Any]]:
+        """The indexes: name -> their facts, with ``key`` as a list of pairs."""
+        from mongokey.commands.indexes import index_information
+
+        return await self._run(index_information(self._namespace, session, comment))

@@ -1,0 +1,364 @@
+"""What makes the C cores a face of asyncio: executors return awaitables there, and plans and
+fetches are carried out by coroutines.
+
+It knows the cores and how they are awaited. Which operations a call takes, it must not know. The
+blocking counterparts stand in `mongokey.faces`, most of them in C.
+"""
+
+from __future__ import annotations
+
+from mongokey.commands.command import CursorCommand
+from mongokey.commands.housekeeping import close_cursor
+from mongokey.commands.plan import Documents
+from mongokey.errors import InvalidOperation
+from mongokey.execution.operation import Operation
+from mongokey.faces.cores import CollectionCore, DatabaseCore
+from mongokey.faces.cursor_cores import AwaitableCursorCore
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Collection as AbstractCollection
+    from collections.abc import Generator, Mapping, Sequence
+    from typing import Any, TypeVar, overload
+
+    from mongokey.aio.cursor import AsyncCommandCursor, AsyncCursor
+    from mongokey.bson.codec_options import CodecOptions
+    from mongokey.execution.cursors import ServerCursor
+    from mongokey.execution.execution import Executor
+    from mongokey.read_preferences import _ServerMode
+    from mongokey.results import DeleteResult, InsertOneResult, UpdateResult
+
+    _Document = TypeVar("_Document", bound=Mapping[str, Any])
+    _Result = TypeVar("_Result")
+    _CursorSelf = TypeVar("_CursorSelf", bound="AsyncCursorCore[Any]")
+    _Keys = str | Sequence[str | tuple[str, Any]] | Mapping[str, Any]
+    _Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+# The cores' methods return what the executor does, an awaitable. They are called by a coroutine,
+# so that wrong arguments are refused where the call is awaited, as with PyMongo.
+_command = DatabaseCore.command
+_insert_one = CollectionCore.insert_one
+_update_one = CollectionCore.update_one
+_update_many = CollectionCore.update_many
+_replace_one = CollectionCore.replace_one
+_delete_one = CollectionCore.delete_one
+_delete_many = CollectionCore.delete_many
+_find_one = CollectionCore.find_one
+
+
+class AsyncCalls:
+    """The calls of the asyncio classes, beside a core."""
+
+    __slots__ = ()
+    _command_cursor_class: type[AsyncCommandCursor[Any]]
+
+    if TYPE_CHECKING:
+
+        @property
+        def _executor(self) -> Executor: ...
+        @overload
+        async def _execute(self, step: CursorCommand) -> AsyncCommandCursor[Any]: ...
+        @overload
+        async def _execute(self, step: Any) -> Any: ...
+        async def _execute(self, step: Any) -> Any: ...
+
+    else:
+
+        async def _execute(self, step: Any) -> Any: ...
+
+        async def _execute(self, step: Any) -> Any:
+            """Carry out one step of a plan (`mongokey.commands.plan`); returns its result.
+
+            A cursor that is made keeps this object, and so the client, alive.
+            """
+            if isinstance(step, CursorCommand):
+                batch = await self._executor.execute(step)
+                return self._command_cursor_class._opened(self, self._executor, step, batch)
+            if isinstance(step, Operation):
+                return await self._executor.execute(step)
+            if isinstance(step, Documents):
+                return self._command_cursor_class._of(step.documents)
+            return await step._fill()
+
+    async def _run(self, plan: Generator[Any, Any, _Result]) -> _Result:
+        """Carry out a plan, a generator over operations; returns its result."""
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    result = await self._execute(step)
+                except BaseException as error:
+                    step = plan.throw(error)
+                else:
+                    step = plan.send(result)
+        except StopIteration as end:
+            outcome: _Result = end.value
+            return outcome
+        finally:
+            plan.close()
+
+
+class AsyncDatabaseCore(DatabaseCore["_Document"]):
+    """The core of `AsyncDatabase`: what is called all the time."""
+
+    _name_in_errors = "AsyncDatabase"
+
+    async def command(  # type: ignore[override]
+        self,
+        command: str | Mapping[str, Any],
+        value: Any = 1,
+        check: bool = True,
+        allowable_errors: AbstractCollection[int | str] | None = None,
+        read_preference: _ServerMode | None = None,
+        codec_options: CodecOptions[Any] | None = None,
+        session: None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Run a command and return the server's reply, a dict.
+
+        `command` is its name (then `value` and keyword arguments are its fields) or the whole
+        document. With ``check=False``, or for codes and messages in `allowable_errors`, an error
+        reply is returned and not raised. Raises `OperationFailure` and kin.
+        """
+        return await _command(  # type: ignore[misc, no-any-return]
+            self,
+            command,
+            value,
+            check,
+            allowable_errors,
+            read_preference,
+            codec_options,
+            session,
+            comment,
+            **kwargs,
+        )
+
+
+class AsyncCollectionCore(CollectionCore["_Document"]):
+    """The core of `AsyncCollection`: what is called all the time."""
+
+    _name_in_errors = "AsyncCollection"
+
+    async def insert_one(  # type: ignore[override]
+        self,
+        document: Any,
+        bypass_document_validation: bool | None = None,
+        session: None = None,
+        comment: Any = None,
+    ) -> InsertOneResult:
+        """Insert one document; it gets an ``_id`` if it has none.
+
+        Returns an `InsertOneResult`. Raises `DuplicateKeyError`, `WriteError`, `DocumentTooLarge`,
+        `InvalidDocument` and what the connection raises.
+        """
+        return await _insert_one(  # type: ignore[misc, no-any-return]
+            self, document, bypass_document_validation, session, comment
+        )
+
+    async def update_one(  # type: ignore[override]
+        self,
+        filter: Mapping[str, Any],
+        update: _Update,
+        upsert: bool = False,
+        bypass_document_validation: bool | None = None,
+        collation: Any = None,
+        array_filters: Sequence[Mapping[str, Any]] | None = None,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        sort: _Keys | None = None,
+        comment: Any = None,
+    ) -> UpdateResult:
+        """Update the first document that `filter` matches, with ``$`` operators or a pipeline.
+
+        Returns an `UpdateResult`.
+        """
+        return await _update_one(  # type: ignore[misc, no-any-return]
+            self,
+            filter,
+            update,
+            upsert,
+            bypass_document_validation,
+            collation,
+            array_filters,
+            hint,
+            session,
+            let,
+            sort,
+            comment,
+        )
+
+    async def update_many(  # type: ignore[override]
+        self,
+        filter: Mapping[str, Any],
+        update: _Update,
+        upsert: bool = False,
+        array_filters: Sequence[Mapping[str, Any]] | None = None,
+        bypass_document_validation: bool | None = None,
+        collation: Any = None,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any = None,
+    ) -> UpdateResult:
+        """Update every document that `filter` matches. Returns an `UpdateResult`."""
+        return await _update_many(  # type: ignore[misc, no-any-return]
+            self,
+            filter,
+            update,
+            upsert,
+            array_filters,
+            bypass_document_validation,
+            collation,
+            hint,
+            session,
+            let,
+            comment,
+        )
+
+    async def replace_one(  # type: ignore[override]
+        self,
+        filter: Mapping[str, Any],
+        replacement: Mapping[str, Any],
+        upsert: bool = False,
+        bypass_document_validation: bool | None = None,
+        collation: Any = None,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        sort: _Keys | None = None,
+        comment: Any = None,
+    ) -> UpdateResult:
+        """Replace the first document that `filter` matches. Returns an `UpdateResult`."""
+        return await _replace_one(  # type: ignore[misc, no-any-return]
+            self,
+            filter,
+            replacement,
+            upsert,
+            bypass_document_validation,
+            collation,
+            hint,
+            session,
+            let,
+            sort,
+            comment,
+        )
+
+    async def delete_one(  # type: ignore[override]
+        self,
+        filter: Mapping[str, Any],
+        collation: Any = None,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any = None,
+    ) -> DeleteResult:
+        """Delete the first document that `filter` matches. Returns a `DeleteResult`."""
+        return await _delete_one(  # type: ignore[misc, no-any-return]
+            self, filter, collation, hint, session, let, comment
+        )
+
+    async def delete_many(  # type: ignore[override]
+        self,
+        filter: Mapping[str, Any],
+        collation: Any = None,
+        hint: _Keys | None = None,
+        session: None = None,
+        let: Mapping[str, Any] | None = None,
+        comment: Any = None,
+    ) -> DeleteResult:
+        """Delete every document that `filter` matches. Returns a `DeleteResult`."""
+        return await _delete_many(  # type: ignore[misc, no-any-return]
+            self, filter, collation, hint, session, let, comment
+        )
+
+    async def find_one(  # type: ignore[override]
+        self, filter: Any = None, *args: Any, **kwargs: Any
+    ) -> _Document | None:
+        """The first document that `filter` matches, or None.
+
+        `filter` may also be an ``_id``; further arguments are those of `find`.
+        """
+        return await _find_one(self, filter, *args, **kwargs)  # type: ignore[misc, no-any-return]
+
+    if TYPE_CHECKING:
+
+        def find(self, *args: Any, **kwargs: Any) -> AsyncCursor[_Document]: ...  # type: ignore[override]
+
+
+class AsyncCursorCore(AwaitableCursorCore["_Document"]):
+    """The core of `AsyncCursor` and `AsyncCommandCursor`: what is done once for a batch."""
+
+    async def _fill(self, once: bool = False) -> bool:
+        """Fetch until there is a document at hand, or with `once` a single batch; False when there
+        are no more for now."""
+        self._claim()
+        try:
+            while (operation := self._next_operation()) is not None:
+                try:
+                    result = await self._carry_out(operation)
+                except BaseException as error:
+                    if self._failed(error):
+                        break
+                    await self._kill(self._to_be_killed())
+                    raise
+                if self._take_in(result) or once:
+                    break
+            return self._has_document
+        finally:
+            self._unclaim()
+
+    async def _next_fetched(self) -> _Document:
+        """The coroutine of `__anext__` where no document is at hand."""
+        if not await self._fill():
+            raise StopAsyncIteration
+        return self._take_document()
+
+    async def _kill(self, cursor: ServerCursor | None) -> None:
+        if cursor is not None:
+            await close_cursor(self._executor, cursor)
+
+    async def next(self) -> _Document:
+        """The next document. Raises StopAsyncIteration when there is none."""
+        return await self.__anext__()
+
+    async def _try_next(self) -> _Document | None:
+        if self._has_document or await self._fill(once=True):
+            return self._take_document()
+        return None
+
+    def _document_at(self, index: int) -> Any:
+        raise IndexError(
+            f"{type(self).__name__} does not support indexing, which would have to wait: await "
+            f"cursor.skip({index}).limit(1).next()"
+        )
+
+    async def to_list(self, length: int | None = None) -> list[_Document]:
+        """The remaining documents (at most `length` of them) as a list."""
+        result: list[_Document] = self._drain([], length)
+        while (length is None or len(result) < length) and await self._fill():
+            result = self._drain(result, length)
+        return result
+
+    async def close(self) -> None:
+        """Close the cursor. The server is told at once, and waited for 2 seconds at most; where no
+        connection is free at the moment, it is told later, beside the program."""
+        await self._kill(self._end())
+
+    async def __aenter__(self: _CursorSelf) -> _CursorSelf:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def _rewind(self) -> None:
+        """Start over."""
+        if self._executor is None:
+            raise InvalidOperation("this cursor was never given a collection")
+        self._claim()
+        try:
+            await self._kill(self._release())
+            self._start_over()
+        finally:
+            self._unclaim()

@@ -1,0 +1,70 @@
+"""Cursors, under PyMongo's names: `AsyncCursor` of `find`, `AsyncCommandCursor` of commands.
+
+What they do for each document stands in `mongokey.faces.cursor_cores`; how a query may be
+changed, in `mongokey.commands.find_settings`.
+"""
+
+from __future__ import annotations
+
+from mongokey.aio.cores import AsyncCursorCore
+from mongokey.commands.choices import CursorType
+from mongokey.commands.find_settings import FindSettings
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypeVar
+
+    from mongokey.aio.collection import AsyncCollection
+
+    _Document = TypeVar("_Document", bound=Mapping[str, Any])
+    _Self = TypeVar("_Self", bound="AsyncCursor[Any]")
+    _CommandSelf = TypeVar("_CommandSelf", bound="AsyncCommandCursor[Any]")
+
+__all__ = ["AsyncCommandCursor", "AsyncCursor", "CursorType"]
+
+
+class AsyncCursor(FindSettings, AsyncCursorCore["_Document"]):
+    """An iterator over the documents that a `find` matches; made by `AsyncCollection.find`."""
+
+    @property
+    def collection(self) -> AsyncCollection[_Document]:
+        """The `AsyncCollection` this cursor reads from."""
+        return self._owner  # type: ignore[no-any-return]
+
+    async def rewind(self: _Self) -> _Self:
+        """Start over, as if no document had been asked for."""
+        await self._rewind()
+        return self
+
+    async def distinct(self, key: str) -> list[Any]:
+        """The distinct values of `key` among the documents the query matches."""
+        given = self._query.options
+        options = {
+            name: given[name] for name in ("comment", "collation", "maxTimeMS") if name in given
+        }
+        return await self.collection.distinct(key, self._query.filter, **options)
+
+    async def explain(self) -> dict[str, Any]:
+        """The server's plan for the query, a dict."""
+        find = {"find": self.collection.name, **self._query.document()}
+        explain = {"explain": find, "verbosity": "allPlansExecution"}
+        return await self.collection.database.command(explain)
+
+
+class AsyncCommandCursor(AsyncCursorCore["_Document"]):
+    """An iterator over the documents of a command's cursor; made by `aggregate` and kin."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        raise TypeError(
+            f"a {type(self).__name__} is made by `aggregate` and other commands, not by itself"
+        )
+
+    def batch_size(self: _CommandSelf, batch_size: int) -> _CommandSelf:
+        """Have the server send `batch_size` documents at a time from now on."""
+        self._set_batch_size(batch_size)
+        return self
+
+    async def try_next(self) -> _Document | None:
+        """The next document, or None if there is none after one more look."""
+        return await self._try_next()

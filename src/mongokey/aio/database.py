@@ -1,0 +1,195 @@
+"""A database, under PyMongo's name: commands, and the way to collections.
+
+It knows PyMongo's methods and their arguments. The operations that they take are made in
+`mongokey.commands`; what is called all the time stands in `mongokey.faces.cores`.
+"""
+
+from __future__ import annotations
+
+from mongokey.aio.collection import AsyncCollection
+from mongokey.aio.cores import AsyncCalls, AsyncDatabaseCore
+from mongokey.aio.cursor import AsyncCommandCursor
+from mongokey.commands import arguments
+from mongokey.commands.named_part import NamedPart
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TypeVar
+
+    from mongokey.aio.mongo_client import AsyncMongoClient
+    from mongokey.bson.codec_options import CodecOptions
+    from mongokey.bson.dbref import DBRef
+    from mongokey.read_concern import ReadConcern
+    from mongokey.read_preferences import _ServerMode
+    from mongokey.write_concern import WriteConcern
+
+    _Document = TypeVar("_Document", bound=Mapping[str, Any])
+
+
+class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
+    """The database `name` of `client`; options left out are the client's."""
+
+    _kind = "database"
+    _collection_class = AsyncCollection
+    _command_cursor_class = AsyncCommandCursor
+
+    if TYPE_CHECKING:
+
+        @property
+        def client(self) -> AsyncMongoClient[_Document]: ...
+        def __getitem__(self, name: str) -> AsyncCollection[_Document]: ...
+        def __getattr__(self, name: str) -> AsyncCollection[_Document]: ...
+
+    @property
+    def _whole(self) -> AsyncMongoClient[_Document]:
+        return self.client
+
+    def get_collection(
+        self,
+        name: str,
+        codec_options: CodecOptions[Any] | None = None,
+        read_preference: _ServerMode | None = None,
+        write_concern: WriteConcern | None = None,
+        read_concern: ReadConcern | None = None,
+    ) -> AsyncCollection[_Document]:
+        """The collection `name`, with other options than the database's where given."""
+        return self._collection_class(
+            self, name, codec_options, read_preference, write_concern, read_concern
+        )
+
+    async def cursor_command(
+        self,
+        command: str | Mapping[str, Any],
+        value: Any = 1,
+        read_preference: _ServerMode | None = None,
+        codec_options: CodecOptions[Any] | None = None,
+        session: None = None,
+        comment: Any = None,
+        max_await_time_ms: int | None = None,
+        **kwargs: Any,
+    ) -> AsyncCommandCursor[Any]:
+        """Run a command whose reply has a cursor, and return an `AsyncCommandCursor` over it.
+
+        `comment` and `max_await_time_ms` go with its getMores, not with the command.
+        Raises `InvalidOperation` if the reply has none, and what `command` raises.
+        """
+        from mongokey.commands.command import user_cursor_command
+
+        return await self._execute(
+            user_cursor_command(
+                self._namespace,
+                command,
+                value,
+                read_preference,
+                codec_options,
+                session,
+                comment,
+                max_await_time_ms,
+                kwargs,
+            )
+        )
+
+    async def aggregate(
+        self, pipeline: Sequence[Mapping[str, Any]], session: None = None, **kwargs: Any
+    ) -> AsyncCommandCursor[Any]:
+        """Run an aggregation over the database (``$currentOp``, ``$documents``…)."""
+        from mongokey.commands.aggregate import aggregate
+
+        return await self._execute(
+            aggregate(self._namespace, self._inherited, pipeline, session, kwargs)
+        )
+
+    async def create_collection(
+        self,
+        name: str,
+        codec_options: CodecOptions[Any] | None = None,
+        read_preference: _ServerMode | None = None,
+        write_concern: WriteConcern | None = None,
+        read_concern: ReadConcern | None = None,
+        session: None = None,
+        check_exists: bool = True,
+        **kwargs: Any,
+    ) -> AsyncCollection[_Document]:
+        """Create a collection with options (capped, validator, timeseries…).
+
+        Raises `CollectionInvalid` if it exists (checked first unless `check_exists` is False).
+        """
+        from mongokey.commands.collections import create_collection
+
+        arguments.refuse_session(session)
+        collection = self.get_collection(
+            name, codec_options, read_preference, write_concern, read_concern
+        )
+        await self._run(
+            create_collection(self._namespace, self._inherited, name, check_exists, kwargs)
+        )
+        return collection
+
+    async def list_collections(
+        self,
+        session: None = None,
+        filter: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> AsyncCommandCursor[dict[str, Any]]:
+        """A cursor over the collections, a document for each."""
+        from mongokey.commands.collections import list_collections
+
+        return await self._execute(
+            list_collections(self._namespace, session, filter, comment, kwargs)
+        )
+
+    async def list_collection_names(
+        self,
+        session: None = None,
+        filter: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """The names of the collections, a list."""
+        from mongokey.commands.collections import list_collection_names
+
+        return await self._run(
+            list_collection_names(self._namespace, session, filter, comment, kwargs)
+        )
+
+    async def drop_collection(
+        self,
+        name_or_collection: str | AsyncCollection[_Document],
+        session: None = None,
+        comment: Any = None,
+        encrypted_fields: None = None,
+    ) -> dict[str, Any]:
+        """Drop a collection, given by its name or itself; no error if there is none.
+
+        `encrypted_fields` must be None: this version has no encryption.
+        """
+        from mongokey.commands.collections import drop_collection
+
+        name = name_or_collection
+        if isinstance(name, AsyncCollection):
+            name = name.name
+        reply: dict[str, Any] = await self._execute(
+            drop_collection(
+                self._namespace, self._inherited, name, session, comment, encrypted_fields
+            )
+        )
+        return reply
+
+    async def dereference(
+        self, dbref: DBRef, session: None = None, comment: Any = None, **kwargs: Any
+    ) -> _Document | None:
+        """The document that a `DBRef` points to, or None."""
+        from mongokey.bson.dbref import DBRef
+
+        if not isinstance(dbref, DBRef):
+            arguments.refuse_type("dbref", "a DBRef", dbref)
+        if dbref.database is not None and dbref.database != self.name:
+            raise ValueError(
+                f"trying to dereference a DBRef that points to another database "
+                f"({dbref.database!r} not {self.name!r})"
+            )
+        return await self[dbref.collection].find_one(
+            {"_id": dbref.id}, session=session, comment=comment, **kwargs
+        )

@@ -1,0 +1,204 @@
+"""`AsyncMongoClient`, under PyMongo's name: one deployment, its options, its databases.
+
+It knows PyMongo's methods and their arguments. What a client is made of, `mongokey.faces` knows; it
+must not know commands beyond the few about a whole deployment.
+"""
+
+from __future__ import annotations
+
+from mongokey.aio.client_base import AsyncClientBase
+from mongokey.aio.cores import AsyncCalls
+from mongokey.aio.cursor import AsyncCommandCursor
+from mongokey.aio.database import AsyncDatabase
+from mongokey.commands.housekeeping import end_sessions
+from mongokey.errors import InvalidOperation
+from mongokey.handshake.reply import RS_ARBITER, RS_SECONDARY
+from mongokey.topology.server_description import ServerDescription
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Any, TypeVar
+
+    from mongokey._support.address import AddressLike
+    from mongokey.bson.codec_options import CodecOptions
+    from mongokey.read_concern import ReadConcern
+    from mongokey.read_preferences import _ServerMode
+    from mongokey.write_concern import WriteConcern
+
+    _Document = TypeVar("_Document", bound=Mapping[str, Any])
+    _Self = TypeVar("_Self", bound="AsyncMongoClient[Any]")
+
+
+class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
+    """A client of one MongoDB deployment: for one event loop at a time, with a pool of connections.
+
+    :param host: host name, ``host:port``, a ``mongodb://`` or ``mongodb+srv://`` URI, the path of
+        a Unix socket, or a list of those; default ``localhost``
+    :param port: the port of hosts that name none; default 27017
+    :param document_class: what documents are decoded as; default dict
+    :param tz_aware: whether datetimes are decoded with a time zone; default False
+    :param connect: has no effect: even the DNS questions of a ``mongodb+srv://`` URI are left to
+        the first operation, as a constructor cannot await them
+    :param type_registry: codecs for further types, a `TypeRegistry`
+    :param kwargs: the URI's options as keywords (see docs), which go before the URI's
+
+    No server is connected before the first operation, or `aconnect`. Raises `InvalidURI` for a URI
+    that cannot be read, and `ConfigurationError` for wrong options.
+    """
+
+    _database_class = AsyncDatabase
+    _command_cursor_class = AsyncCommandCursor
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, name: str) -> AsyncDatabase[_Document]: ...
+        def __getattr__(self, name: str) -> AsyncDatabase[_Document]: ...
+
+    async def close(self) -> None:
+        """End the server sessions and close every connection. The client cannot be used again.
+
+        What is told to servers that do not answer is given up after 3 seconds.
+        """
+        try:
+            await end_sessions(self._executor)
+        finally:
+            try:
+                self._executor.close()
+            finally:
+                self._context.stop()
+
+    async def __aenter__(self: _Self) -> _Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def get_database(
+        self,
+        name: str | None = None,
+        codec_options: CodecOptions[Any] | None = None,
+        read_preference: _ServerMode | None = None,
+        write_concern: WriteConcern | None = None,
+        read_concern: ReadConcern | None = None,
+    ) -> AsyncDatabase[_Document]:
+        """The database `name`; without a name, the one in the URI's path.
+
+        Raises `ConfigurationError` if there is neither.
+        """
+        if name is None:
+            name = self._default_name(None)
+        return self._database_class(
+            self, name, codec_options, read_preference, write_concern, read_concern
+        )
+
+    def get_default_database(
+        self,
+        default: str | None = None,
+        codec_options: CodecOptions[Any] | None = None,
+        read_preference: _ServerMode | None = None,
+        write_concern: WriteConcern | None = None,
+        read_concern: ReadConcern | None = None,
+    ) -> AsyncDatabase[_Document]:
+        """The database in the URI's path, or `default`.
+
+        Raises `ConfigurationError` if there is neither.
+        """
+        name = self._default_name(default)
+        return self._database_class(
+            self, name, codec_options, read_preference, write_concern, read_concern
+        )
+
+    # -- the deployment --------------------------------------------------------------------------
+
+    async def _writable(self) -> ServerDescription:
+        """The description of a server that takes writes, found if need be."""
+        topology = self._topology
+        address = (await self._pool()).address
+        # It may be gone again by now; what it was like does not matter then.
+        return topology.description.get(address) or ServerDescription(address)
+
+    @property
+    async def address(self) -> AddressLike | None:
+        """(host, port) of the standalone, the primary or the router; finds it if need be.
+
+        Raises `InvalidOperation` with several routers, `ServerSelectionTimeoutError` when none is
+        found in time.
+        """
+        address = (await self._pool()).address
+        if self._topology.routes:
+            raise InvalidOperation(
+                "a client of several routers has no single address: use client.nodes"
+            )
+        return address
+
+    @property
+    async def primary(self) -> AddressLike | None:
+        """(host, port) of a replica set's primary; None while none is known, and for other
+        deployments. Does not wait."""
+        await self._open()
+        return self._topology.primary()
+
+    @property
+    async def secondaries(self) -> set[AddressLike]:
+        """The addresses of a replica set's secondaries that are known now. Does not wait."""
+        await self._open()
+        return self._topology.members(RS_SECONDARY)
+
+    @property
+    async def arbiters(self) -> set[AddressLike]:
+        """The addresses of a replica set's arbiters that are known now. Does not wait."""
+        await self._open()
+        return self._topology.members(RS_ARBITER)
+
+    @property
+    async def is_primary(self) -> bool:
+        """Whether the server that operations go to takes writes; finds it if need be."""
+        return (await self._writable()).is_writable
+
+    @property
+    async def is_mongos(self) -> bool:
+        """Whether the server that operations go to is a router of a sharded cluster; finds it if
+        need be."""
+        return (await self._writable()).mongos
+
+    async def server_info(self, session: None = None) -> dict[str, Any]:
+        """The server's ``buildInfo``, a dict."""
+        return await self["admin"].command("buildInfo", session=session)
+
+    async def list_databases(
+        self, session: None = None, comment: Any = None, **kwargs: Any
+    ) -> AsyncCommandCursor[dict[str, Any]]:
+        """A cursor over the databases, a document for each."""
+        from mongokey.commands.databases import list_databases
+
+        cursor: AsyncCommandCursor[dict[str, Any]] = await self._run(
+            list_databases(session, comment, kwargs)
+        )
+        return cursor
+
+    async def list_database_names(self, session: None = None, comment: Any = None) -> list[str]:
+        """The names of the databases, a list."""
+        from mongokey.commands.databases import list_database_names
+
+        return await self._run(list_database_names(session, comment))
+
+    async def drop_database(
+        self,
+        name_or_database: str | AsyncDatabase[_Document],
+        session: None = None,
+        comment: Any = None,
+    ) -> None:
+        """Drop a database, given by its name or itself."""
+        from mongokey.commands.databases import drop_database
+
+        name = name_or_database
+        if isinstance(name, AsyncDatabase):
+            name = name.name
+        await self._execute(drop_database(self._inherited, name, session, comment))

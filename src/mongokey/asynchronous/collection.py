@@ -1,0 +1,5 @@
+"""PyMongo's import path of the asyncio collections."""
+
+from mongokey.aio.collection import AsyncCollection, ReturnDocument
+
+__all__ = ["AsyncCollection", "ReturnDocument"]

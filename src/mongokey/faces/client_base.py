@@ -1,0 +1,191 @@
+"""`ClientBase`: what the clients of both faces have in common.
+
+It puts options, topology and executor together, and says what a client is. It does not wait; which
+connections are made and how, `ClientContext` knows.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+from mongokey._support.address import format_address
+from mongokey._support.secrets import Secret
+from mongokey.client_options import ClientOptions
+from mongokey.commands import arguments
+from mongokey.commands.inherited_options import InheritedOptions
+from mongokey.errors import ConfigurationError
+from mongokey.faces.client_context import ClientContext
+from mongokey.faces.cores import ClientCore
+from mongokey.options.without_effect import check_effects
+from mongokey.topology.topology import Topology
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, TypeVar
+
+    from mongokey._support.address import AddressLike
+    from mongokey.auth.login import LoginResult
+    from mongokey.bson.codec_options import TypeRegistry
+    from mongokey.driver_info import DriverInfo
+    from mongokey.execution.execution import Executor
+    from mongokey.handshake.hello import ServerApiLike
+    from mongokey.topology.topology_description import TopologyDescription
+    from mongokey.transport.tls.context import ClientTLS
+
+    _Document = TypeVar("_Document", bound=Mapping[str, Any])
+
+
+class ClientBase(ClientCore["_Document"]):
+    """Base of the clients: all that does not wait."""
+
+    HOST = "localhost"
+    PORT = 27017
+    _context_class: type[ClientContext] = ClientContext
+    # Whether no question to DNS may be asked in the constructor, which waits.
+    _leaves_dns_for_later = False
+    # Until `__init__` is through.
+    _context: ClientContext = None  # type: ignore[assignment]
+    _topology: Topology = None  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        document_class: type[_Document] | None = None,
+        tz_aware: bool | None = None,
+        connect: bool | None = None,
+        type_registry: TypeRegistry | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for name, value in (
+            ("document_class", document_class),
+            ("tz_aware", tz_aware),
+            ("connect", connect),
+            ("type_registry", type_registry),
+        ):
+            if value is not None:
+                kwargs[name] = value
+        # In no variable of this frame when they are refused: tools that report errors print those.
+        given = Secret((host, port, kwargs))
+        del host, port, kwargs, value
+        options = ClientOptions.build(
+            *given.reveal()[:2],
+            _stacklevel=3,
+            _may_defer=True,
+            _must_defer=self._leaves_dns_for_later,
+            **given.reveal()[2],
+        )
+        check_effects(options.options, stacklevel=2)
+        context = self._context = self._context_class(options)
+        self._topology = context.make_topology()
+        server_api = options.pool_options.server_api
+        executor = self._make_executor(
+            retry_reads=options.retry_reads,
+            retry_writes=options.retry_writes,
+            direct=bool(options.direct_connection),
+            server_api=None if server_api is None else _server_api_elements(server_api),
+            explain=context.explain,
+            make_maintenance=context.maintenance,
+            publisher=context.publisher,
+            max_adaptive_retries=options.max_adaptive_retries,
+        )
+        context.executor = weakref.ref(executor)
+        self._set_up(
+            InheritedOptions(
+                options.codec_options,
+                options.read_preference,
+                options.write_concern,
+                options.read_concern,
+            ),
+            executor,
+        )
+
+    def _make_executor(self, **options: Any) -> Executor:
+        """What carries out the operations of this client."""
+        raise NotImplementedError
+
+    @property
+    def options(self) -> ClientOptions:
+        """What this client was told, a `ClientOptions`."""
+        return self._context.options
+
+    # -- connecting ---------------------------------------------------------------------------
+
+    def _on_login(self, callback: Callable[[AddressLike, LoginResult], Any]) -> None:
+        """Call ``callback(address, LoginResult)`` after each login; for tools and tests."""
+        self._context.on_login = callback
+
+    @property
+    def _tls(self) -> ClientTLS | None:
+        """The client's ClientTLS, None without TLS; for tools and tests."""
+        return self._context.settings().tls
+
+    def append_metadata(self, driver_info: DriverInfo) -> None:
+        """Add a `DriverInfo` of a wrapping library to what new connections tell the server."""
+        from mongokey.driver_info import DriverInfo
+
+        if not isinstance(driver_info, DriverInfo):
+            arguments.refuse_type("driver_info", "a DriverInfo", driver_info)
+        metadata = self._context.settings().metadata
+        assert metadata is not None, "a client says what it is"
+        metadata.append(driver_info)
+
+    # -- the object ----------------------------------------------------------------------------
+
+    def _identity(self) -> tuple[Any, ...]:
+        string = self.options.connection_string
+        return (
+            tuple(sorted(self._topology.seeds, key=str)),
+            self.options.replica_set_name,
+            None if string is None else string.fqdn,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, ClientBase) and other._context_class is self._context_class:
+            return self._identity() == other._identity()
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        if self._topology is None:
+            return f"<{type(self).__name__}, not initialized>"
+        hosts = [format_address(seed) for seed in self._topology.seeds]
+        string = self.options.connection_string
+        if self.options.needs_dns and string is not None:
+            hosts.append(f"mongodb+srv://{string.fqdn}")
+        credential = self.options.credential
+        login = "" if credential is None else f", {credential!r}"
+        return f"{type(self).__name__}(host={hosts!r}{login})"
+
+    def __bool__(self) -> bool:
+        return True
+
+    def _default_name(self, default: str | None) -> str:
+        name = self.options.database or default
+        if name is None:
+            raise ConfigurationError(
+                "No default database name defined or provided: put it in the URI's path "
+                "(mongodb://host/name) or give a name"
+            )
+        return name
+
+    @property
+    def topology_description(self) -> TopologyDescription:
+        """What is known of the deployment now, a `TopologyDescription`."""
+        return self._topology.description
+
+    @property
+    def nodes(self) -> frozenset[AddressLike]:
+        """The addresses of the servers that have answered. Does not wait, nor start to look."""
+        return frozenset(each.address for each in self._topology.description.known_servers)
+
+
+def _server_api_elements(api: ServerApiLike) -> bytes:
+    """`apiVersion` and kin, as elements of each command (versioned-api specification)."""
+    from mongokey.bson import encode
+    from mongokey.handshake.hello import api_fields
+
+    return encode(api_fields(api))[4:-1]

@@ -1,0 +1,10 @@
+"""PyMongo's import paths of the blocking classes.
+
+They lead to the same classes as `mongokey`.
+"""
+
+from mongokey._support.lazy import loader
+
+_SUBMODULES = ("collection", "command_cursor", "cursor", "database", "mongo_client")
+
+__getattr__ = loader(__name__, {}, _SUBMODULES)
