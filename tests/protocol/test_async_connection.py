@@ -8,13 +8,11 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from mongokey._support.deadline import Timeout
-from mongokey.auth.credential import MongoCredential
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.connection.async_connection import AsyncConnection
 from mongokey.connection.establish_aio import open_connection
@@ -26,53 +24,8 @@ from mongokey.errors import (
     NetworkTimeout,
     ProtocolError,
 )
-from mongokey.handshake import ClientMetadata
+from tests.loops import logging_in, ms, registered, run, settings
 from tests.servers.scripted import Close, Drip, Login, Raw, Reply, ScriptedServer, Silence
-
-LONG = 60_000_000_000
-
-
-def settings(**options: Any) -> ConnectionSettings:
-    return ConnectionSettings(metadata=ClientMetadata(), **options)
-
-
-def logging_in(password: str = "pencil", **options: Any) -> ConnectionSettings:
-    return settings(
-        credential=MongoCredential("SCRAM-SHA-256", "admin", "user", password), **options
-    )
-
-
-def ms(number: int, option: str = "connectTimeoutMS") -> Timeout:
-    return Timeout(number * 1_000_000, option)
-
-
-def registered() -> list[Any]:
-    """The sockets that the running loop watches, but for its own."""
-    loop: Any = asyncio.get_running_loop()
-    own = loop._ssock
-    return [
-        key
-        for key in loop._selector.get_map().values()
-        if key.fileobj != own.fileno() and key.fileobj is not own
-    ]
-
-
-def run(main: Callable[[], Awaitable[None]]) -> None:
-    """Run `main` in a loop of its own, in debug mode; nothing may be left to the loop's handler of
-    exceptions, nor in its list of what it watches."""
-    told: list[dict[str, Any]] = []
-
-    async def watched() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda loop, what: told.append(what))
-        try:
-            await main()
-        finally:
-            gc.collect()
-            await asyncio.sleep(0)
-        assert registered() == []
-
-    asyncio.run(watched(), debug=True)
-    assert told == []
 
 
 async def connect(server: ScriptedServer, what: ConnectionSettings | None = None) -> Any:

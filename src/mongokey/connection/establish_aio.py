@@ -12,6 +12,7 @@ from asyncio import get_running_loop
 from functools import partial
 
 from mongokey._support.deadline import earliest
+from mongokey._support.tasks import in_thread
 from mongokey._support.waiting import Cancelled
 from mongokey.auth.conversation import OffloadedCall
 from mongokey.auth.login import Command
@@ -19,7 +20,6 @@ from mongokey.auth.login import reauthenticate as reauthentication_steps
 from mongokey.connection.aio_step_loop import AioStepLoop
 from mongokey.connection.async_connection import AsyncConnection
 from mongokey.connection.establish_steps import establish, run_work, too_slow
-from mongokey.connection.offload_aio import in_thread
 from mongokey.errors import AutoReconnect, NetworkTimeout, ProtocolError
 from mongokey.transport.loop_stream import stream_of
 from mongokey.transport.stream import Stream
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mongokey.connection.settings import ConnectionSettings
     from mongokey.connection.step_loop import Serving, Task
     from mongokey.handshake import HelloReply
+    from mongokey.transport.loop_stream import LoopStream
 
 
 async def open_connection(
@@ -189,7 +190,13 @@ class _Establishing(AioStepLoop):
         assert self._task is not None
         assert channel.hello is not None, "the steps end after hello"
         channel.socket.watcher.hand_over()
-        stream = stream_of(channel.socket, channel.peer, self.loop)
+        tls, engine = self._settings.tls, channel.engine
+        stream: LoopStream
+        if engine is None:
+            stream = stream_of(channel.socket, channel.peer, self.loop)
+        else:
+            assert tls is not None, "it made the engine"
+            stream = tls.loop_stream(channel.socket, channel.peer, self.loop, engine)
         self._task.channel = None
         try:
             stream.set_timeout(self._settings.socket_timeout)

@@ -464,9 +464,10 @@ class StepLoop:
         try:
             done = engine.do_handshake(deadline)
             while True:
-                yield from self._send(task, channel, engine.pending(), deadline)
                 if done:
+                    # Its last message goes with the first bytes of the hello: one packet less.
                     return
+                yield from self._send(task, channel, engine.pending(), deadline)
                 unanswered = step.tls if engine.first_received is None else None
                 yield from self._wait(task, channel, READ, deadline, ANSWER, tls=unanswered)
                 data = channel.receive_raw()

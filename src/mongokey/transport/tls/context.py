@@ -21,10 +21,13 @@ from mongokey.transport.tls.trust import Trust
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     import ssl
+    from asyncio import AbstractEventLoop
     from typing import Any
 
     from mongokey._support.deadline import Deadline
     from mongokey.client_options import TLSOptions
+    from mongokey.transport.loop_stream import LoopStream
+    from mongokey.transport.polling import PolledSocket
     from mongokey.transport.stream import SocketStream, Stream
     from mongokey.transport.tls.files import ClientFiles, Identity, Trusted
     from mongokey.transport.tls.openssl_engine import OpenSSLEngine
@@ -196,6 +199,26 @@ class ClientTLS:
             from mongokey.transport.tls.ssl_engine import SSLEngine
 
         return SSLEngine(self, self._context, host, peer)
+
+    def loop_stream(
+        self,
+        socket: PolledSocket,
+        peer: str,
+        loop: AbstractEventLoop,
+        engine: OpenSSLEngine | SSLEngine,
+    ) -> LoopStream:
+        """The stream, served by an asyncio loop, that goes on with a socket and an engine of
+        `make_engine` whose handshake is over."""
+        if self.engine == "openssl":
+            with late_imports:
+                from mongokey.transport.tls.openssl_loop_stream import openssl_stream_of
+
+            made: LoopStream = openssl_stream_of(socket, peer, loop, engine)  # type: ignore[arg-type]
+            return made
+        with late_imports:
+            from mongokey.transport.tls.ssl_loop_stream import ssl_stream_of
+
+        return ssl_stream_of(socket, peer, loop, engine)  # type: ignore[arg-type]
 
     def wrap(
         self, stream: SocketStream, host: str, deadline: Deadline | None, *, hold: bool = False

@@ -16,6 +16,5 @@ cdef class OpenSSLStream(SocketStream):
     cdef int _flush(self, int64_t limit_ns, Deadline deadline) except -1
     cdef int _fill(self, uint8_t *spare, size_t size, Deadline deadline) except -1
     cdef int _take_in(self, const uint8_t *data, size_t size) except -1
-    cdef object _said_before_the_end(self, int64_t code)
-    cdef object _failed(self, int64_t system, bint ended)
-    cdef int _send_pending(self) except -1
+    cdef object _failed(self)
+    cdef object _closed_with(self, object error)

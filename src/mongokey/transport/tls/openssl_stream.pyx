@@ -28,17 +28,11 @@ from libc.stdint cimport int64_t, uint8_t
 
 from mongokey._support.deadline cimport Deadline
 from mongokey.transport.stream cimport (
-    MK_EAGAIN,
-    MK_EINTR,
-    MK_NO_SOCKET,
     POLLIN,
     SocketStream,
     expect_message,
     mk_close,
     mk_monotonic_ns,
-    mk_poll,
-    mk_pollfd,
-    mk_receive,
     mk_socket,
 )
 from mongokey.transport.tls.openssl_engine cimport (
@@ -49,12 +43,15 @@ from mongokey.transport.tls.openssl_engine cimport (
     unwatch,
     watch,
 )
+from mongokey.transport.tls.openssl_socket cimport (
+    error_of_break,
+    is_stale,
+    say_goodbye,
+    send_pending,
+)
 
 from mongokey.errors import AutoReconnect
 from mongokey.transport.tls.errors import silence
-
-cdef extern from "mongokey/net.h" nogil:
-    void mk_send_last(mk_socket s, const void *data, size_t size)
 
 cdef enum:
     # So much is encrypted, then sent: it bounds the buffer. From this size on encrypting takes
@@ -92,7 +89,7 @@ cdef class OpenSSLStream(SocketStream):
                 if rc == DONE:
                     break
                 if rc == FAILED:
-                    raise self._failed(0, False)
+                    raise self._failed()
                 self._flush(self._limit_ns if deadline is None else deadline.at_ns, deadline)
                 self._fill(spare, SMALL, deadline)
         except AutoReconnect:
@@ -162,7 +159,7 @@ cdef class OpenSSLStream(SocketStream):
             else:
                 rc = self.engine.write(data, part, False)
             if rc == FAILED:
-                raise self._failed(0, False)
+                raise self._failed()
             data += rc
             size -= <size_t>rc
             self._flush(limit, deadline)
@@ -189,48 +186,16 @@ cdef class OpenSSLStream(SocketStream):
                 self.unread = not engine.drained
                 return rc
             if rc == FAILED:
-                raise self._failed(0, False)
+                raise self._failed()
             self._flush(limit, deadline)
 
     cpdef bint stale(self) except -1:
-        cdef mk_pollfd one
-        cdef uint8_t part[SMALL]
-        cdef int64_t got
-        cdef int rc
-        if self.closed:
-            return True
-        # TLS 1.3 sends tickets unasked: only data, an end or an error is bad news.
-        while True:
-            if self.engine.drained:
-                one.fd = self._socket
-                one.events = POLLIN
-                one.revents = 0
-                if mk_poll(&one, 1, 0) == 0:
-                    return False
-                got = mk_receive(self._socket, part, SMALL, False)
-                if got == -MK_EAGAIN or got == -MK_EINTR:
-                    return False
-                if got <= 0:
-                    self.engine.broken = True
-                    return True
-                self._take_in(part, <size_t>got)
-            rc = self.engine.read(part, 1)
-            if rc > 0 or rc == FAILED:
-                if rc == FAILED:
-                    self.engine.broken = True
-                return True
+        return self.closed or is_stale(self.engine, self._socket)
 
     # -- ends ---------------------------------------------------------------------------------
 
     cdef int _release(self) except -1:
-        cdef OpenSSLEngine engine = self.engine
-        if engine is not None and engine.ssl != NULL:
-            if engine.handshake_done and os.getpid() == self._pid:
-                # close_notify: the server can tell an end from a cut. Its own is not waited for.
-                if not engine.broken:
-                    engine.say_goodbye()
-                    self._send_pending()
-            engine.free()
+        say_goodbye(self.engine, self._socket, os.getpid() == self._pid)
         return SocketStream._release(self)
 
     cdef int _lost(self, int64_t code, str doing) except -1:
@@ -239,39 +204,19 @@ cdef class OpenSSLStream(SocketStream):
             if engine is not None:
                 engine.broken = True
             return SocketStream._lost(self, code, doing)
-        raise self._said_before_the_end(code)
+        raise self._closed_with(error_of_break(engine, self._socket, code))
 
-    cdef object _said_before_the_end(self, int64_t code):
-        """The error for a connection that broke: an alert that came before, or the break itself."""
-        cdef uint8_t part[SMALL]
-        cdef int64_t got = 0
-        if code != 0:
-            # A write that failed: what the server said may lie in the socket still.
-            got = mk_receive(self._socket, part, SMALL, False)
-            if got > 0:
-                self._take_in(part, <size_t>got)
-        if not self.engine.drained:
-            if self.engine.read(part, 1) == FAILED and self.engine.alert_received():
-                return self._failed(0, False)
-        return self._failed(code, True)
+    cdef object _failed(self):
+        """Close, and return the exception that says why the engine's last step failed."""
+        return self._closed_with(self.engine.failure(0, False))
 
-    cdef object _failed(self, int64_t system, bint ended):
-        """Close, and return the exception that says why; `ended`: by the system's negated error
-        number, 0 for the end of the stream."""
-        error = self.engine.failure(system, ended)
-        # The alert that tells the server why; it is not worth waiting for.
-        self._send_pending()
+    cdef object _closed_with(self, object error):
+        """Close because of `error`, which is returned."""
+        if os.getpid() == self._pid:
+            # The alert that tells the server why; it is not worth waiting for.
+            send_pending(self.engine, self._socket)
         self.close()
         return error
-
-    cdef int _send_pending(self) except -1:
-        cdef char *data = NULL
-        cdef long size
-        if self._socket != MK_NO_SOCKET and os.getpid() == self._pid:
-            size = self.engine.pending_data(&data)
-            if size > 0:
-                mk_send_last(self._socket, data, <size_t>size)
-        return 0
 
     # -- what was agreed ------------------------------------------------------------------------
 
