@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mongokey.topology import server_monitor
+from tests.monitors import FACES, monitors_face_fixture
+
+monitors_face = pytest.fixture(params=FACES)(monitors_face_fixture)
 
 
 @pytest.fixture

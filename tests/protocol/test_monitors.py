@@ -1,4 +1,5 @@
-"""The monitors of a client against scripted servers: one thread, and nobody is held up."""
+"""The monitors of a client against scripted servers: one thread, or none on an event loop, and
+nobody is held up."""
 
 from __future__ import annotations
 
@@ -21,9 +22,15 @@ from mongokey.connection import step_loop
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect, NetworkTimeout, ProtocolError
 from mongokey.handshake import ClientMetadata
-from mongokey.topology.monitors import Monitors
+from mongokey.topology.checks import WatchedServers
 from mongokey.topology.server_description import ServerDescription
 from mongokey.transport.names import SocketAddress, known_addresses
+from tests.monitors import (
+    make_monitors,
+    monitor_threads,
+    thread_of_monitors,
+    worker_threads,
+)
 from tests.servers.scripted import (
     Close,
     Delay,
@@ -35,6 +42,8 @@ from tests.servers.scripted import (
     in_turn,
     standalone,
 )
+
+pytestmark = pytest.mark.usefixtures("monitors_face")
 
 HOUR_NS = 3600 * 1_000_000_000
 SHORT = Timeout(300_000_000, "connectTimeoutMS")
@@ -82,9 +91,9 @@ def monitoring(
     heartbeat_ns: int = HOUR_NS,
     mode: str = "poll",
     connect_timeout: Timeout | None = None,
-) -> Iterator[tuple[Monitors, Reports]]:
+) -> Iterator[tuple[WatchedServers, Reports]]:
     reports = Reports()
-    monitors = Monitors(
+    monitors = make_monitors(
         settings(connect_timeout), reports.add, heartbeat_ns=heartbeat_ns, mode=mode
     )
     try:
@@ -354,7 +363,7 @@ def test_fifty_servers_have_one_thread_and_are_asked_side_by_side() -> None:
         reports.wait_for(lambda: len(reports.all) == 50)
         assert time.monotonic() - began < 10  # one after the other: 25 s
         assert threading.active_count() - before <= 1 + 50  # each scripted server has a thread more
-        assert own_threads() == ["mongokey-monitor"]
+        assert own_threads() == monitor_threads()
         assert all(each.is_server_type_known for each in reports.all)
 
 
@@ -376,7 +385,7 @@ def test_half_of_fifty_servers_are_silent_and_the_others_do_not_notice() -> None
         assert all(each.is_server_type_known for each in reports.all[:25])
         reports.wait_for(lambda: len(reports.all) >= 50)
         assert all(type(reports.of(each)[0].error) is NetworkTimeout for each in silent)
-        assert own_threads() == ["mongokey-monitor"]
+        assert own_threads() == monitor_threads()
 
 
 @needs_proc
@@ -399,7 +408,7 @@ def test_a_report_that_fails_stops_nothing(capsys: pytest.CaptureFixture[str]) -
         raise ValueError("a report went wrong")
 
     with ScriptedServer() as server:
-        monitors = Monitors(settings(), fail, heartbeat_ns=500_000_000, mode="poll")
+        monitors = make_monitors(settings(), fail, heartbeat_ns=500_000_000, mode="poll")
         try:
             monitors.watch(address_of(server))
             assert soon(lambda: len(seen) >= 2)
@@ -431,7 +440,7 @@ def test_jobs_are_done_now_and_then_until_they_are_cancelled(
         count = len(done)
         time.sleep(0.1)
         assert len(done) == count
-        assert set(done) == {"mongokey-monitor"}
+        assert set(done) == {thread_of_monitors()}
     assert "ValueError: once" in capsys.readouterr().err
 
 
@@ -451,10 +460,10 @@ def test_jobs_beside_are_done_in_order_by_one_thread_that_ends(
         assert monitors.run_beside(first)
         for number in range(100):
             assert monitors.run_beside(lambda number=number: done.append(number))
-        assert own_threads() == ["mongokey-background"]
+        assert own_threads() == worker_threads()
         gate.set()
+        assert soon(lambda: done == list(range(100)))
         assert soon(lambda: not own_threads())
-        assert done == list(range(100))
         # And once more, by another one.
         monitors.run_beside(lambda: done.append(-1))
         assert soon(lambda: done[-1] == -1)
@@ -488,7 +497,7 @@ def test_close_leaves_nothing_behind(phase: str) -> None:
         server = stack.enter_context(ScriptedServer(on=answers))  # type: ignore[arg-type]
         before = descriptors()
         reports = Reports()
-        monitors = Monitors(settings(), reports.add, heartbeat_ns=HOUR_NS, mode="poll")
+        monitors = make_monitors(settings(), reports.add, heartbeat_ns=HOUR_NS, mode="poll")
         if phase == "looking up":
             monitors.watch(("no-such-host.invalid", 27017))
         elif phase == "connecting":
@@ -511,7 +520,7 @@ def test_close_leaves_nothing_behind(phase: str) -> None:
 def test_monitors_that_nobody_refers_to_end() -> None:
     with ScriptedServer() as server:
         reports = Reports()
-        monitors = Monitors(settings(), reports.add, heartbeat_ns=HOUR_NS, mode="poll")
+        monitors = make_monitors(settings(), reports.add, heartbeat_ns=HOUR_NS, mode="poll")
         monitors.watch(address_of(server))
         monitors.call_every(10_000_000, lambda: None)
         reports.wait_for_one(address_of(server))
@@ -525,7 +534,7 @@ def test_monitors_that_nobody_refers_to_end() -> None:
 
 def test_a_mode_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="'auto', 'stream' or 'poll'"):
-        Monitors(settings(), print, heartbeat_ns=HOUR_NS, mode="push")
+        make_monitors(settings(), print, heartbeat_ns=HOUR_NS, mode="push")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

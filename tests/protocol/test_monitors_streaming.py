@@ -16,6 +16,7 @@ from bson import Int64, ObjectId
 from mongokey._support.deadline import Timeout
 from mongokey.errors import NetworkTimeout
 from mongokey.handshake.environment import in_function_service
+from tests.monitors import monitor_threads
 from tests.protocol.test_gevent import need_gevent
 from tests.protocol.test_monitors import (
     SHORT,
@@ -36,6 +37,8 @@ from tests.servers.scripted import (
     secondary,
     standalone,
 )
+
+pytestmark = pytest.mark.usefixtures("monitors_face")
 
 MORE_TO_COME = 2
 EXHAUST_ALLOWED = 1 << 16
@@ -99,7 +102,7 @@ def test_news_of_a_stream_is_reported_as_it_comes() -> None:
         assert asked[0].document["maxAwaitTimeMS"] == 3_600_000
         assert type(asked[0].document["maxAwaitTimeMS"]) is Int64
         assert "client" not in asked[0].document
-        assert own_threads() == ["mongokey-monitor"]
+        assert own_threads() == monitor_threads()
         # Both connections end with the watch.
         m.unwatch(address)
         assert server.wait_for(lambda: server.open == 0)

@@ -18,10 +18,13 @@ from mongokey.client_options import ClientOptions
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect, NetworkTimeout, TLSError
 from mongokey.handshake import ClientMetadata
-from mongokey.topology.monitors import Monitors
+from mongokey.topology.checks import WatchedServers
 from mongokey.transport.tls.context import ClientTLS
+from tests.monitors import make_monitors
 from tests.protocol.test_monitors import HOUR_NS, Reports, address_of, own_threads, soon
 from tests.servers.scripted import Close, Reply, ScriptedServer, standalone
+
+pytestmark = pytest.mark.usefixtures("monitors_face")
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +66,14 @@ def server_context(certificate: str, version: str = "TLSv1_3") -> ssl.SSLContext
 @contextmanager
 def monitoring(
     tls: ClientTLS | None, timeout_s: float = 20.0, heartbeat_ns: int = HOUR_NS
-) -> Iterator[tuple[Monitors, Reports]]:
+) -> Iterator[tuple[WatchedServers, Reports]]:
     reports = Reports()
     settings = ConnectionSettings(
         metadata=ClientMetadata(),
         connect_timeout=Timeout(round(timeout_s * 1e9), "connectTimeoutMS"),
         tls=tls,
     )
-    monitors = Monitors(settings, reports.add, heartbeat_ns=heartbeat_ns, mode="poll")
+    monitors = make_monitors(settings, reports.add, heartbeat_ns=heartbeat_ns, mode="poll")
     try:
         yield monitors, reports
     finally:
