@@ -575,6 +575,7 @@ def test_a_forked_child_starts_anew_and_the_parent_goes_on(phase: str) -> None:
             assert server.accepted == 2
 
 
+@pytest.mark.parametrize("monitors_face", ["thread"], indirect=True)
 def test_the_interpreter_ends_quietly_in_the_middle_of_everything() -> None:
     import subprocess
 

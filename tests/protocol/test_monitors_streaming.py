@@ -276,6 +276,7 @@ monitors.watch(("127.0.0.1", int(sys.argv[1])))
 """
 
 
+@pytest.mark.parametrize("monitors_face", ["thread"], indirect=True)
 def test_an_interrupt_reaches_the_program() -> None:
     program = (
         PROGRAM + "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('stopped')\n"
@@ -313,6 +314,7 @@ monitors.close()
 )
 
 
+@pytest.mark.parametrize("monitors_face", ["thread"], indirect=True)
 def test_greenlets_run_while_servers_are_monitored() -> None:
     need_gevent()
 

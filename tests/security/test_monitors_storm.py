@@ -19,8 +19,8 @@ from mongokey._support.deadline import Timeout
 from mongokey.client_options import ClientOptions
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.handshake import ClientMetadata
-from mongokey.topology.monitors import Monitors
 from mongokey.transport.tls.context import ClientTLS
+from tests.monitors import FACES, make_monitors, monitors_face_fixture
 from tests.protocol.test_monitors import soon
 from tests.servers.scripted import (
     Answer,
@@ -33,6 +33,8 @@ from tests.servers.scripted import (
     standalone,
 )
 
+monitors_face = pytest.fixture(params=FACES)(monitors_face_fixture)
+
 LASTS_S = 4.0
 
 
@@ -43,6 +45,7 @@ def opened() -> tuple[int, int]:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux counts them")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.usefixtures("monitors_face")
 def test_a_storm_leaves_nothing_behind(tmp_path: Path) -> None:
     seed = random.randrange(1 << 30)
     chance = random.Random(seed)
@@ -91,7 +94,9 @@ def test_a_storm_leaves_nothing_behind(tmp_path: Path) -> None:
         deadline = time.monotonic() + LASTS_S
         while time.monotonic() < deadline:
             mode = chance.choice(["stream", "poll"])
-            monitors = Monitors(settings(), lambda _: None, heartbeat_ns=500_000_000, mode=mode)
+            monitors = make_monitors(
+                settings(), lambda _: None, heartbeat_ns=500_000_000, mode=mode
+            )
             ends = time.monotonic() + chance.random()
             while time.monotonic() < ends:
                 methods = (
