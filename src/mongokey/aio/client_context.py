@@ -34,7 +34,8 @@ class AsyncClientContext(ClientContext):
         self.binding = LoopBinding(self.new_loop)
 
     def _monitors_class(self) -> Any:
-        return imported_once("mongokey.topology.aio_monitors").LoopMonitors
+        monitors = imported_once("mongokey.topology.aio_monitors").LoopMonitors
+        return partial(monitors, current_loop=partial(getattr, self.binding, "loop"))
 
     async def connect_for_pool(self, address: AddressLike, opening: Opening) -> Connection:
         """One more connection of the pool for `address`, logged in."""
@@ -55,7 +56,7 @@ class AsyncClientContext(ClientContext):
             executor.new_loop()  # type: ignore[attr-defined]
         monitors = self.__dict__.get("_monitors")
         if monitors is not None:
-            monitors.reset_after_fork()
+            monitors.reset_for_new_loop()
         maintenance = self.__dict__.get("_maintenance")
         if maintenance is not None:
             maintenance.reset_after_fork()
