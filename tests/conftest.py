@@ -6,6 +6,8 @@ knows fixtures only; how a server is run stands in `tests.servers`.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import secrets
 import signal
 from collections.abc import Iterator
@@ -30,6 +32,16 @@ def pytest_configure() -> None:
     # Ctrl-C would wait for ever.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Tests that are coroutine functions run in a loop of their own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.function):
+        return None
+    names = inspect.signature(pyfuncitem.function).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
 
 
 @pytest.fixture(scope="session")

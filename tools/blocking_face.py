@@ -60,7 +60,7 @@ TEXTS = {
     ),
 }
 
-WORD = re.compile(r"\b(?:([Aa])n (`?))?(Async\w+|__a\w+__)\b")
+WORD = re.compile(r"\b(?:([Aa])n (`?))?(Async\w+|StopAsyncIteration|__a\w+__)\b")
 IMPORT = re.compile(r"^( *)from (mongokey\.aio\.\w+) import ([\w, ]+)$", re.M)
 
 
