@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from mongokey._support.lazy import imported_once
+# All that operations need is imported with the client: none of them may hold the loop up.
+from mongokey.commands import bulk_write  # noqa: F401
+from mongokey.connection.establish_aio import open_connection
 from mongokey.execution.loop_binding import LoopBinding
 from mongokey.faces.client_context import ClientContext
 from mongokey.pool.aio import AsyncPool
+from mongokey.topology import aio_selection  # noqa: F401
+from mongokey.topology.aio_monitors import LoopMonitors
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -32,16 +36,16 @@ class AsyncClientContext(ClientContext):
         super().__init__(options)
         #: Which loop the client belongs to.
         self.binding = LoopBinding(self.new_loop)
+        # Now: certificates and the modules of TLS are read here.
+        self.settings()
 
     def _monitors_class(self) -> Any:
-        monitors = imported_once("mongokey.topology.aio_monitors").LoopMonitors
-        return partial(monitors, current_loop=partial(getattr, self.binding, "loop"))
+        return partial(LoopMonitors, current_loop=partial(getattr, self.binding, "loop"))
 
     async def connect_for_pool(self, address: AddressLike, opening: Opening) -> Connection:
         """One more connection of the pool for `address`, logged in."""
-        establish = imported_once("mongokey.connection.establish_aio")
         connection: Connection
-        connection, result = await establish.open_connection(
+        connection, result = await open_connection(
             address, self.settings(), partial(self._judge, address), opening=opening
         )
         if self.on_login is not None:

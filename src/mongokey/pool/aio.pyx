@@ -24,11 +24,6 @@ cdef class TaskWaiter(Waiter):
     cdef object loop
     cdef object future
 
-    def __cinit__(self):
-        self.loop = get_running_loop()
-        self.future = self.loop.create_future()
-        self.caller = PyThread_get_thread_ident()
-
     cdef int wake(self) except -1:
         self.woken = True
         wake_future(self.loop, self.future)
@@ -55,7 +50,11 @@ cdef class AsyncPool(Pool):
     """
 
     cdef Waiter make_waiter(self):
-        return TaskWaiter()
+        cdef TaskWaiter waiter = TaskWaiter.__new__(TaskWaiter)
+        waiter.loop = get_running_loop()
+        waiter.future = waiter.loop.create_future()
+        waiter.caller = PyThread_get_thread_ident()
+        return waiter
 
     cdef Connection take_now(self, int64_t now):
         return None if observed(self) else self._take_idle(now)

@@ -174,7 +174,7 @@ cdef class Pool(PoolState):
             connection = pop_idle(self)
             if connection is None:
                 return None
-            if expired(self, connection, now) or (
+            if expired(self, connection, now) or connection.stream.closed or (
                 now - connection.idle_since_ns > CHECK_AFTER_NS and connection.stream.stale()
             ):
                 self._drop(connection, "idle" if expired(self, connection, now) else "error")
