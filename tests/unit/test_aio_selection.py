@@ -4,6 +4,7 @@ tasks wait, and what they leave behind."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from typing import Any
@@ -223,3 +224,25 @@ def test_a_question_of_a_loop_that_is_gone_is_asked_again() -> None:
     asyncio.run(give_up())
     dns.may_answer.set()
     assert asyncio.run(select(deployment.topology)).address == A
+
+
+def test_a_loop_that_is_closed_before_dns_has_answered_says_nothing(
+    caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    dns = Dns()
+    deployment = Deployment(resolve_srv=dns)
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> None:
+        task = asyncio.ensure_future(select(deployment.topology))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.wait([task])
+
+    loop.run_until_complete(begin())
+    loop.close()
+    deployment.topology.question = None
+    gc.collect()
+    dns.may_answer.set()
+    assert [str(each.message) for each in recwarn] == []
+    assert caplog.records == []

@@ -53,8 +53,10 @@ async def open_topology(topology: Topology, deadline: Deadline | None = None) ->
         asked_in, question = topology.question or (None, None)
         if asked_in is not loop or question.done():
             question = loop.create_task(_ask(topology))
-            # All who wait may be cancelled.
+            # All who wait may be cancelled, and the loop be closed before DNS has answered.
             question.add_done_callback(_note_outcome)
+            if hasattr(question, "_log_destroy_pending"):
+                question._log_destroy_pending = False
             topology.question = (loop, question)
         done, _ = await asyncio.wait((question,), timeout=deadline.left_s)
         if not done:
