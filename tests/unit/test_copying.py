@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,17 +69,25 @@ REFUSAL = r"cannot pickle|no default __reduce__|an? \w*Stream is made by"
 OTHERS = [each for each in CLASSES if each not in {type(one) for one in MEANT}]
 
 
+def one_socket() -> int:
+    """The number of a connected socket."""
+    import socket
+
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    return ours.detach()
+
+
 def bare(kind: type) -> Any:
     """An instance that was not initialized."""
     arguments = {"Attempts": [], "_View": b"", "CodecContext": CodecOptions()}
     if kind.__name__ in arguments:
         return kind.__new__(kind, arguments[kind.__name__])
     if kind.__name__ in ("SocketStream", "OpenSSLStream", "SSLStream"):
-        import socket
-
-        ours, theirs = socket.socketpair()
-        theirs.close()
-        return kind.__new__(kind, ours.detach(), "peer")
+        return kind.__new__(kind, one_socket(), "peer")
+    if kind.__name__.endswith("LoopStream"):
+        closed = SimpleNamespace(is_running=lambda: False, is_closed=lambda: True)
+        return kind.__new__(kind, one_socket(), "peer", closed)
     return kind.__new__(kind)
 
 

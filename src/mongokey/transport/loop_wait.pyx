@@ -129,7 +129,7 @@ cdef class LoopWait:
 
     def cancel(self, msg=None):
         """Have the task that waits go on with `CancelledError`; False where it goes on already."""
-        if self.came or self._cancelled:
+        if self.came or self._cancelled or self.loop is None:
             return False
         self._cancelled, self._message = True, msg
         if self._wakeup is not None:
