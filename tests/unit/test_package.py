@@ -288,8 +288,8 @@ PURE = (
     *("sessions", "execution", "commands", "operations", "cursor", "collection"),
 )
 IMPURE_MODULES = {"asyncio", "select", "selectors", "socket", "ssl", "time"}
-# An ObjectId has the time in it; a user's provider of AWS keys may be a coroutine.
-IMPURE_EXCEPTIONS = {("bson.objectid", "time"), ("auth.aws.custom_provider", "asyncio")}
+# An ObjectId has the time in it.
+IMPURE_EXCEPTIONS = {("bson.objectid", "time")}
 
 
 def package_of(module: str) -> str:

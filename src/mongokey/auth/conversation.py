@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
+from mongokey._support.awaiting import in_private_loop
 from mongokey._support.server_errors import raise_command_error
 from mongokey._support.waiting import Cancelled, never, wait_for
 from mongokey.errors import NetworkTimeout
@@ -18,6 +19,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.awaiting import AwaitResult
     from mongokey._support.deadline import Deadline
 
 Document = dict[str, "Any"]
@@ -26,18 +28,20 @@ Document = dict[str, "Any"]
 class OffloadedCall(ABC):
     """A piece of a login that is done off the wire; it may take long.
 
-    A blocking driver calls `run`; an asyncio driver calls it in a thread. Afterwards the
-    conversation goes on with `Conversation.resume(work)`, which raises what went wrong. `what`
-    says in a few words what it is; it names no secret. `interactive` is True for work that has a
-    deadline of its own (a person who logs in by browser): the connection's then stands still.
-    `timed` is True for interactive work that timeoutMS bounds nevertheless, where the client has
-    one.
+    A blocking driver calls `run`; an asyncio driver calls it in a thread, and has coroutines of the
+    application's awaited in its loop (`await_result`). Afterwards the conversation goes on with
+    `Conversation.resume(work)`, which raises what went wrong. `what` says in a few words what it
+    is; it names no secret. `interactive` is True for work that has a deadline of its own (a person
+    who logs in by browser): the connection's then stands still. `timed` is True for interactive
+    work that timeoutMS bounds nevertheless, where the client has one.
     """
 
     what: str = "preparing the login"
     interactive: bool = False
     timed: bool = False
     error: Exception | None = None
+    # How a coroutine of the application's is awaited; who drives a login may set it before `run`.
+    await_result: AwaitResult = staticmethod(in_private_loop)
     # Whether nobody needs the work any more; who drives a login may set it before `run`.
     cancelled: Callable[[], bool] = staticmethod(never)
 

@@ -139,8 +139,12 @@ class Channel:
 
     @property
     def stream(self) -> Channel:
-        """What `missing_tls` asks how the connection ended."""
+        """What is asked how the connection ended (`missing_tls`) and who is there."""
         return self
+
+    def fileno(self) -> int:
+        """The socket's number, -1 once it is closed: who is at the other end is asked of it."""
+        return self.socket.fileno()
 
     def close(self) -> None:
         """Close the socket, saying goodbye where there is TLS; more than once is allowed."""

@@ -9,8 +9,11 @@ the connection is used for.
 from __future__ import annotations
 
 from asyncio import get_running_loop
+from contextvars import copy_context
 from functools import partial
 
+from mongokey._support.awaiting import InLoop
+from mongokey._support.callers import act_for, caller_number
 from mongokey._support.deadline import earliest
 from mongokey._support.tasks import in_thread
 from mongokey._support.waiting import Cancelled
@@ -28,7 +31,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
     from collections.abc import Callable, Generator
-    from typing import Any
+    from typing import Any, TypeVar
 
     from mongokey._support.address import AddressLike
     from mongokey._support.deadline import Deadline
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from mongokey.connection.step_loop import Serving, Task
     from mongokey.handshake import HelloReply
     from mongokey.transport.loop_stream import LoopStream
+
+    T = TypeVar("T")
 
 
 async def open_connection(
@@ -92,6 +97,7 @@ async def reauthenticate(connection: AsyncConnection, deadline: Deadline | None 
     if settings.limit is not None:
         deadline = earliest(settings.limit.start(), deadline)
     openings = settings.openings
+    loop = get_running_loop()
     given_up = False
     steps = reauthentication_steps(
         credential, connection.address, login.mechanism, login.saved_state, settings.server_api
@@ -116,9 +122,9 @@ async def reauthenticate(connection: AsyncConnection, deadline: Deadline | None 
                 except NetworkTimeout as error:
                     raise too_slow(error, step, settings) from error
             else:
-                deadline = await in_thread(
-                    partial(run_work, step, settings, deadline, is_over),
-                    f"mongokey: {step.what}",
+                work = partial(run_work, step, settings, deadline, is_over, InLoop(loop))
+                deadline = await _in_thread(
+                    partial(copy_context().run, work), f"mongokey: {step.what}"
                 )
     except BaseException as error:
         given_up = True
@@ -130,6 +136,14 @@ async def reauthenticate(connection: AsyncConnection, deadline: Deadline | None 
         # A login that is given up ends here and now: others may be waiting for its outcome.
         steps.close()
         openings.remove(connection.stream)
+
+
+async def _in_thread(function: Callable[[], T], name: str) -> T:
+    try:
+        return await in_thread(function, name)
+    except RuntimeError:
+        # The system has no thread left, or Python is ending.
+        raise AutoReconnect(f"no thread can be started ({name})") from None
 
 
 class _Establishing(AioStepLoop):
@@ -146,6 +160,9 @@ class _Establishing(AioStepLoop):
         self._made: tuple[AsyncConnection, LoginResult] | None = None
         self._task: Task | None = None
         self._given_up = False
+        # For whom it is done: the loop calls back for nobody.
+        self._caller = caller_number()
+        self._context = copy_context()
 
     async def drive(self, steps: Generator[Any, Any, Any]) -> tuple[AsyncConnection, LoginResult]:
         """Carry out all steps: the connection, and what the login came to."""
@@ -214,6 +231,13 @@ class _Establishing(AioStepLoop):
             words = "the connection was closed here while it was being made"
             self._go_on(self._task, AutoReconnect(f"{self._task.peer}: {words}"))
 
+    def _go_on(self, task: Task, error: BaseException | None = None) -> None:
+        before = act_for(self._caller)
+        try:
+            super()._go_on(task, error)
+        finally:
+            act_for(before)
+
     def _carry_out(self, task: Task, step: object) -> Serving:
         if isinstance(step, Command):
             try:
@@ -223,9 +247,17 @@ class _Establishing(AioStepLoop):
             return answer
         if isinstance(step, OffloadedCall):
             channel = self._channel(task)
+            work = partial(
+                run_work,
+                step,
+                self._settings,
+                channel.deadline,
+                self._is_over,
+                InLoop(self.loop),
+            )
+            # The application's context variables (a trace's id) are those of its callback too.
             channel.deadline = yield from self._beside(
-                task,
-                lambda: run_work(step, self._settings, channel.deadline, self._is_over),
+                task, partial(self._context.copy().run, work)
             )
             return None
         answer = yield from super()._carry_out(task, step)

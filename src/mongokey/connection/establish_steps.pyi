@@ -2,6 +2,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from mongokey._support.address import AddressLike
+from mongokey._support.awaiting import AwaitResult
 from mongokey._support.deadline import Deadline, Timeout
 from mongokey.auth.conversation import OffloadedCall
 from mongokey.auth.login import Command, LoginResult
@@ -38,6 +39,8 @@ def run_work(
     settings: ConnectionSettings,
     deadline: Deadline | None,
     cancelled: Callable[[], bool],
+    await_result: AwaitResult | None = None,
 ) -> Deadline | None:
     """Do `work`, which may wait, within the deadline; returns the deadline, later by what was done
-    interactively. It ends soon after `cancelled()` has become true."""
+    interactively. It ends soon after `cancelled()` has become true; `await_result` awaits a
+    coroutine of the application's, by default in a loop of its own."""

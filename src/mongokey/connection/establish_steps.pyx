@@ -88,11 +88,16 @@ def too_slow(error, Command step not None, ConnectionSettings settings not None)
     return NetworkTimeout(f"{error}, in the login{who}{how}", error.errors)
 
 
-def run_work(work, ConnectionSettings settings not None, Deadline deadline, cancelled):
+def run_work(
+    work, ConnectionSettings settings not None, Deadline deadline, cancelled, await_result=None
+):
     """Do `work` (an `OffloadedCall`), which may wait, within the deadline; returns the deadline,
-    later by what was done interactively. It ends soon after `cancelled()` has become true."""
+    later by what was done interactively. It ends soon after `cancelled()` has become true;
+    `await_result` awaits a coroutine of the application's."""
     cdef int64_t began_ns
     work.cancelled = cancelled
+    if await_result is not None:
+        work.await_result = await_result
     if not work.interactive:
         work.run(deadline)
         return deadline

@@ -118,7 +118,7 @@ class FetchKeys(AbandonableCall):
             with late_imports:
                 from mongokey.auth.aws.custom_provider import ask_provider
 
-            return ask_provider(state.provider)
+            return ask_provider(state.provider, self.await_result)
         with late_imports:
             from mongokey.auth.aws.sources import Search
 

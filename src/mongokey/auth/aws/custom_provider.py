@@ -8,14 +8,18 @@ objects it takes by their attributes.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from mongokey._support.lazy import late_imports
+from mongokey._support.awaiting import in_private_loop
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.aws.keys import AwsKeys
 from mongokey.auth.aws.problems import AwsProblem, clean
 from mongokey.auth.aws.times import parse_time
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from mongokey._support.awaiting import AwaitResult
 
 ORIGIN = "AWS_CREDENTIAL_PROVIDER"
 
@@ -28,8 +32,9 @@ _EXPIRES = ("expires", "Expiration", "expiry_time", "expiration", "_expiry_time"
 
 
 @keeps_secrets
-def ask_provider(provider: Any) -> AwsKeys:
+def ask_provider(provider: Any, await_result: AwaitResult = in_private_loop) -> AwsKeys:
     """Call the provider and read what it gives: `load()` of an object, or the callable itself.
+    `await_result` awaits what a coroutine function returned.
 
     Keys that say when they expire are kept for later logins; others are asked for each time.
     Raises AwsProblem.
@@ -38,7 +43,7 @@ def ask_provider(provider: Any) -> AwsKeys:
     try:
         result = load() if callable(load) else provider()
         if inspect.isawaitable(result):
-            result = _await(result)
+            result = await_result(result, None)
         # botocore's credentials fetch now, and then have an end.
         freeze = getattr(result, "get_frozen_credentials", None)
         frozen = freeze() if callable(freeze) else result
@@ -49,16 +54,6 @@ def ask_provider(provider: Any) -> AwsKeys:
             "it is called without arguments in a thread of its own",
         ) from error
     return _read(result, frozen)
-
-
-def _await(result: Awaitable[Any]) -> Any:
-    with late_imports:
-        import asyncio
-
-    async def wait() -> Any:
-        return await result
-
-    return asyncio.run(wait())
 
 
 def _read(result: Any, frozen: Any) -> AwsKeys:

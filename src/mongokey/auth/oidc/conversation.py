@@ -69,7 +69,7 @@ class FetchToken(OffloadedCall):
         timeout_s = whole.left_s if whole is self._deadline else whole.timeout.ns / 1e9
         context = provider.context(timeout_s, self._refresh_token, self._idp_info)
         self.outcome = self._store.fetch(
-            lambda: provider.ask(context),
+            lambda: provider.ask(context, self.await_result),
             since=self._since,
             whole=whole,
             deadline=self._deadline,

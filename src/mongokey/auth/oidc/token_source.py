@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mongokey._support.awaiting import in_private_loop
 from mongokey._support.deadline import Timeout
 from mongokey._support.hostnames import host_problem
 from mongokey._support.lazy import late_imports
@@ -23,6 +24,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.awaiting import AwaitResult
     from mongokey._support.deadline import Deadline
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth_oidc import OIDCCallbackContext, OIDCCallbackResult, OIDCIdPInfo
@@ -103,33 +105,26 @@ class Provider:
             idp_info=idp_info,
         )
 
-    def ask(self, context: OIDCCallbackContext) -> OIDCCallbackResult | Failure:
-        """Call the source, blocking, and check what it gives. Never raises.
+    def ask(
+        self, context: OIDCCallbackContext, await_result: AwaitResult = in_private_loop
+    ) -> OIDCCallbackResult | Failure:
+        """Call the source, blocking, and check what it gives. Never raises. `await_result` awaits
+        what a coroutine function returned.
 
         A callback's error keeps this frame, so nothing secret may be in a variable of it.
         """
         try:
-            return _checked(self._fetch(context), self.name)
+            return _checked(self._fetch(context, await_result), self.name)
         except _Wrong as wrong:
             return wrong.failure
         # Whatever it raises ends the call, and with it the waiting of others.
         except BaseException as error:
             return self._failed(error, context.timeout_seconds)
 
-    def _fetch(self, context: OIDCCallbackContext) -> Any:
+    def _fetch(self, context: OIDCCallbackContext, await_result: AwaitResult) -> Any:
         result = self.source.fetch(context)
         if hasattr(result, "__await__"):
-            # Late: only `async def fetch` needs it.
-            with late_imports:
-                import asyncio
-
-            async def wait() -> Any:
-                try:
-                    return await asyncio.wait_for(result, context.timeout_seconds)
-                except asyncio.TimeoutError:  # not the built-in one in Python 3.10
-                    raise TimeoutError("cancelled") from None
-
-            result = asyncio.run(wait())
+            result = await_result(result, context.timeout_seconds)
         return result
 
     def _failed(self, error: BaseException, timeout_s: float) -> Failure:
