@@ -3,26 +3,33 @@ and objects whose `__init__` never ran."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import gc
+import inspect
 import weakref
 from types import GenericAlias
 from typing import Any
 from unittest import mock
 
+import pymongo.asynchronous.collection
+import pymongo.asynchronous.command_cursor
+import pymongo.asynchronous.cursor
+import pymongo.asynchronous.database
 import pymongo.collection
 import pymongo.command_cursor
 import pymongo.cursor
 import pymongo.database
 import pytest
 
-from mongokey import MongoClient
+from mongokey import AsyncMongoClient, MongoClient
 from mongokey._support.not_yet import NOT_YET
+from mongokey.aio import AsyncCollection, AsyncCommandCursor, AsyncCursor, AsyncDatabase
 from mongokey.collection import Collection
 from mongokey.cursor import CommandCursor, Cursor
 from mongokey.database import Database
-from mongokey.faces.cursor_cores import BlockingCursorCore
+from mongokey.faces.cursor_cores import AwaitableCursorCore, BlockingCursorCore
 from mongokey.write_concern import WriteConcern
 
 CLASSES: list[tuple[Any, Any]] = [
@@ -31,19 +38,43 @@ CLASSES: list[tuple[Any, Any]] = [
     (Collection, pymongo.collection.Collection),
     (Cursor, pymongo.cursor.Cursor),
     (CommandCursor, pymongo.command_cursor.CommandCursor),
+    (AsyncMongoClient, pymongo.AsyncMongoClient),
+    (AsyncDatabase, pymongo.asynchronous.database.AsyncDatabase),
+    (AsyncCollection, pymongo.asynchronous.collection.AsyncCollection),
+    (AsyncCursor, pymongo.asynchronous.cursor.AsyncCursor),
+    (AsyncCommandCursor, pymongo.asynchronous.command_cursor.AsyncCommandCursor),
 ]
+# Those that have children by name.
+PARENTS: list[Any] = [
+    *(MongoClient, Database, Collection),
+    *(AsyncMongoClient, AsyncDatabase, AsyncCollection),
+]
+CURSORS: list[Any] = [Cursor, CommandCursor, AsyncCursor, AsyncCommandCursor]
+CLIENT = "mongodb://127.0.0.1:1/"
 OURS: list[Any] = [ours for ours, _ in CLASSES]
 
 
 def instance(cls: Any) -> Any:
-    client: Any = MongoClient("mongodb://127.0.0.1:1/")
+    name = cls.__name__
+    client: Any = (AsyncMongoClient if name.startswith("Async") else MongoClient)(CLIENT)
     return {
-        MongoClient: lambda: client,
-        Database: lambda: client["d"],
-        Collection: lambda: client["d"]["c"],
-        Cursor: lambda: client["d"]["c"].find(),
-        CommandCursor: lambda: CommandCursor._of([]),
-    }[cls]()
+        "MongoClient": lambda: client,
+        "Database": lambda: client["d"],
+        "Collection": lambda: client["d"]["c"],
+        "Cursor": lambda: client["d"]["c"].find(),
+        "CommandCursor": lambda: cls._of([]),
+    }[name.removeprefix("Async")]()
+
+
+def awaited(value: Any) -> Any:
+    """A result, whichever face it is of."""
+    if not inspect.isawaitable(value):
+        return value
+
+    async def wait() -> Any:
+        return await value
+
+    return asyncio.run(wait())
 
 
 @pytest.mark.parametrize(("ours", "pymongos"), CLASSES)
@@ -60,7 +91,7 @@ def test_every_public_name_of_pymongo_is_there_or_says_that_it_is_not(
         assert not hasattr(made, name)
 
 
-@pytest.mark.parametrize("ours", [MongoClient, Database, Collection])
+@pytest.mark.parametrize("ours", PARENTS)
 def test_what_is_said_to_be_missing_is_missing_and_can_be_a_name_all_the_same(ours: Any) -> None:
     pymongos = dict(CLASSES)[ours]
     made = instance(ours)
@@ -99,7 +130,7 @@ def test_weak_references_to_all_of_them(ours: Any) -> None:
     assert reference() is None
 
 
-@pytest.mark.parametrize("ours", [*OURS, BlockingCursorCore])
+@pytest.mark.parametrize("ours", [*OURS, BlockingCursorCore, AwaitableCursorCore])
 def test_an_object_whose_init_never_ran_raises_and_does_not_crash(ours: Any) -> None:
     for name in [each for each in dir(ours) if not each.startswith("__")]:
         made = ours.__new__(ours)
@@ -107,8 +138,7 @@ def test_an_object_whose_init_never_ran_raises_and_does_not_crash(ours: Any) -> 
             # A subclass that forgets super().__init__() gets an error, of whatever kind.
             with contextlib.suppress(Exception):
                 member = getattr(made, name)
-                if callable(member):
-                    member(*arguments)
+                awaited(member(*arguments) if callable(member) else member)
         repr(made)
 
 
@@ -127,9 +157,6 @@ def test_databases_and_collections_keep_their_client() -> None:
 
 # Ordinary classes: patched, subclassed and filled as Python's are
 
-CLIENT = "mongodb://127.0.0.1:1/"
-
-
 # A method of each that its core has, so that the class itself has none in its dict.
 OF_THE_CORE = [
     (Database, "command"),
@@ -137,6 +164,11 @@ OF_THE_CORE = [
     (Collection, "insert_one"),
     (Cursor, "to_list"),
     (CommandCursor, "to_list"),
+    (AsyncDatabase, "command"),
+    (AsyncCollection, "find_one"),
+    (AsyncCollection, "insert_one"),
+    (AsyncCursor, "to_list"),
+    (AsyncCommandCursor, "close"),
 ]
 
 
@@ -145,6 +177,10 @@ OF_PYTHON = {
     Database: "get_collection",
     Collection: "with_options",
     Cursor: "limit",
+    AsyncMongoClient: "close",
+    AsyncDatabase: "get_collection",
+    AsyncCollection: "with_options",
+    AsyncCursor: "limit",
 }
 
 
@@ -152,13 +188,13 @@ OF_PYTHON = {
 def test_classes_and_instances_can_be_patched(ours: Any, method: str) -> None:
     made = instance(ours)
     with mock.patch.object(ours, method, return_value="patched") as patched:
-        assert getattr(made, method)("a") == "patched"
+        assert awaited(getattr(made, method)("a")) == "patched"
         patched.assert_called_once_with("a")
     with mock.patch.object(made, method, return_value="mine"):
-        assert getattr(made, method)() == "mine"
+        assert awaited(getattr(made, method)()) == "mine"
         assert "patched" not in repr(getattr(instance(ours), method))
     assert method not in vars(made)
-    assert method not in vars(ours)  # the core's is found again
+    assert method not in vars(ours)  # the base's is found again
 
 
 @pytest.mark.parametrize("ours", OURS)
@@ -166,7 +202,7 @@ def test_mocks_of_a_class_have_its_methods_and_no_others(ours: Any) -> None:
     fake = mock.create_autospec(ours, instance=True)
     if ours in OF_PYTHON:
         with pytest.raises(TypeError, match="too many positional"):
-            getattr(fake, OF_PYTHON[ours])(1, 2, 3, 4, 5, 6, 7)
+            awaited(getattr(fake, OF_PYTHON[ours])(1, 2, 3, 4, 5, 6, 7))
     for each, name in OF_THE_CORE:
         assert each is not ours or callable(getattr(fake, name))
     assert isinstance(fake, ours)
@@ -181,7 +217,7 @@ def test_instances_take_attributes_of_their_own(ours: Any) -> None:
     assert made.note == "mine"
     assert vars(made)["note"] == "mine"
     del made.note
-    if ours in (Cursor, CommandCursor):
+    if ours in CURSORS:
         assert not hasattr(made, "note")
     else:
         assert made["note"] == made.note
@@ -271,7 +307,7 @@ def test_a_mixin_with_slots_of_its_own_cannot_come_beside_a_core() -> None:
     assert own(instance(Database), "c").full_name == "d.c"
 
 
-@pytest.mark.parametrize("ours", [MongoClient, Database, Collection])
+@pytest.mark.parametrize("ours", PARENTS)
 def test_an_attribute_error_inside_a_property_is_not_a_name(ours: Any) -> None:
     asked = []
 
