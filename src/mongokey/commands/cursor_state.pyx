@@ -21,7 +21,7 @@ cdef class CursorState:
     """The state of one cursor.
 
     One fetch at a time: while one is on its way (`fetching`), whoever else needs the next batch,
-    another thread or a signal handler or destructor that runs meanwhile, is refused. Each method
+    another thread, a task, or a signal handler or destructor that runs meanwhile, is refused. Each method
     leaves all fields in agreement before it calls what may run other people's code.
     """
 
@@ -49,9 +49,9 @@ cdef class CursorState:
     cdef int claim(self) except -1:
         if self.fetching:
             raise InvalidOperation(
-                "this cursor is fetching its next batch at this moment, in another thread or in "
-                "the code that a signal handler or destructor interrupted: a cursor is for one "
-                "user at a time"
+                "this cursor is fetching its next batch at this moment, in another thread or task "
+                "or in the code that a signal handler or destructor interrupted: a cursor is for "
+                "one user at a time"
             )
         self.fetching = True
         return 0
