@@ -37,6 +37,7 @@ CHAPTERS: dict[str, dict[str, str]] = {
         "srv_resolver": "what asks DNS",
         "localThresholdMS": "how much slower than the nearest server another may be",
         "serverSelectionTimeoutMS": "how long to look for a server that fits",
+        "failFast": "give up at once when no server can be had by waiting",
         "serverSelectionTryOnce": "has no effect: it is for drivers without threads",
         "heartbeatFrequencyMS": "time between two looks at a server, 500 at least",
         "serverMonitoringMode": "how servers are watched",

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mongokey.faces import client_count
 from tests.servers.secantus import SecantusServer
 
 pytest_plugins = ["tests.faces.plugin"]
@@ -28,6 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
+    # Tests make many clients of one server; the warning of it has tests of its own.
+    client_count.WARNED_OF = 0
     # A shell starts background jobs with Ctrl-C ignored, and Python leaves it so: the tests of
     # Ctrl-C would wait for ever.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

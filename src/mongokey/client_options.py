@@ -107,6 +107,7 @@ class ClientOptions(Frozen):
     load_balanced: bool | None
     srv_service_name: str
     srv_max_hosts: int
+    fail_fast: bool
     connect: bool | None
     server_selector: Any
     server_monitoring_mode: str
@@ -452,6 +453,7 @@ _FOLLOWING: Following = {
     "srvServiceName": (("srv_service_name", None),),
     "srvMaxHosts": (("srv_max_hosts", None),),
     "connect": (("connect", None),),
+    "failFast": (("fail_fast", None),),
     "server_selector": (("server_selector", None),),
     "serverMonitoringMode": (("server_monitoring_mode", None),),
     "event_listeners": (("event_listeners", tuple),),

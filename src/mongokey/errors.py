@@ -45,6 +45,7 @@ __all__ = [
     "InvalidOperation",
     "InvalidStringData",
     "InvalidURI",
+    "ManyClientsWarning",
     "MongoError",
     "NetworkTimeout",
     "NotPrimaryError",
@@ -315,6 +316,14 @@ class CollectionInvalid(MongoError):
 
 class DocumentTooLarge(InvalidDocument):
     """The document is larger than the server accepts."""
+
+
+class ManyClientsWarning(UserWarning):
+    """A process made its third client of one and the same deployment and user.
+
+    A client holds a pool and monitors: made anew for each request, it makes every request slow and
+    uses up the server's connections. Given once for each such deployment and user.
+    """
 
 
 class InsecureConnectionWarning(UserWarning):

@@ -162,7 +162,7 @@ def test_a_refusal_names_the_address():
         assert not isinstance(caught.value, NetworkTimeout)
         assert str(caught.value) == (
             f"cannot connect to {host}:{port}: connection to {host}:{port} refused "
-            "(is a server listening there?)"
+            "(is a server listening there?) [TCP-REFUSED]"
         )
         assert caught.value.details == {f"{host}:{port}": "refused"}
 
@@ -196,7 +196,7 @@ def test_a_host_that_does_not_answer_ends_in_the_deadline():
         assert message.startswith(
             f"cannot connect to {host}:{port}: connection to {host}:{port} timed out after 0.3"
         )
-        assert message.endswith(" s (connectTimeoutMS=300)")
+        assert message.endswith(" s (connectTimeoutMS=300) [TCP-TIMEOUT]")
 
 
 @LINUX
@@ -278,7 +278,7 @@ def test_when_all_fail_each_address_has_its_own_reason():
             f"cannot connect to db:27017: connection to 127.0.0.1:{refused} refused; "
             f"connection to [::1]:{silent} timed out after 0."
         )
-        assert message.endswith("(connectTimeoutMS=400)")
+        assert message.endswith("(connectTimeoutMS=400) [TCP-REFUSED]")
         assert set(caught.value.details) == {f"127.0.0.1:{refused}", f"[::1]:{silent}"}
 
 

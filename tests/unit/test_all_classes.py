@@ -55,6 +55,7 @@ ERRORS = [cls for cls in CLASSES if issubclass(cls, BaseException)]
 # Arguments of constructors, by the names of their parameters.
 ARGUMENTS: dict[str, Any] = {
     "advice": "do something",
+    "again": True,
     "attempts": [Attempt("SRV a.b.c", "127.0.0.1:53", "UDP", "NOERROR")],
     "code": 8000,
     "details": {"code": 8000, "errorLabels": ["FromDetails"], "nested": {"list": [1, None]}},
@@ -63,6 +64,7 @@ ARGUMENTS: dict[str, Any] = {
     "error_labels": ["Given"],
     "errors": {("h", 1): AutoReconnect("lost", ["reason"]), ("h", None): "text"},
     "failure": "text",
+    "found": [],
     "hint": Diagnosis("AUTH-CHANGED", CERTAIN, "text"),
     "diagnosis": Diagnosis("AUTH-CHANGED", CERTAIN, "text", ["seen"], "do this"),
     "kind": ConfigurationError,
@@ -77,8 +79,10 @@ ARGUMENTS: dict[str, Any] = {
     "primary": ("h", 1),
     "reason": "TLS-WORD",
     "results": {"nInserted": 3, "writeErrors": [{"index": 1, "code": 11000}]},
+    "said": "it failed",
     "settings": True,
     "text": "it failed",
+    "timed_out": True,
     "word": "WORD",
 }
 

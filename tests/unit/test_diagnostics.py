@@ -20,6 +20,7 @@ _AREAS = [
     "AUTH",
     "AWS",
     "DNS",
+    "ENV",
     "KRB",
     "LDAP",
     "LOGIN",
@@ -27,7 +28,9 @@ _AREAS = [
     "OPTION",
     "SECRET",
     "SRV",
+    "TCP",
     "TLS",
+    "TOPOLOGY",
     "URI",
     "USERINFO",
     "X509",
@@ -39,7 +42,7 @@ def codes_in_sources() -> set[str]:
     """The string constants of the package that have the form of a code, wherever they stand."""
     found = set()
     for path in SOURCES.rglob("*.py"):
-        if path.name == "codes.py":
+        if path.parent.name == "diagnostics":
             continue
         constants = [
             node.value

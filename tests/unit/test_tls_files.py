@@ -84,7 +84,7 @@ def test_a_key_of_another_certificate(authority, client):
 def test_the_leaf_must_come_first(authority, client):
     content = certificate_pem(authority.certificate) + certificate_pem(client.certificate)
     path = client.file(".order.pem", content + key_pem(client.key))
-    assert "number 2 in the file; it must come first" in refusal(path)
+    assert "number 2 in the file: it must come first" in refusal(path)
 
 
 def test_other_formats_are_told_with_the_line_that_converts(client):

@@ -45,6 +45,61 @@ def distinguished_name(name: x509.Name) -> str:
     )
 
 
+def load_certificate(der: bytes) -> x509.Certificate | None:
+    """A certificate (DER), None for what cannot be read."""
+    from cryptography import x509
+
+    try:
+        return x509.load_der_x509_certificate(der)
+    except ValueError:
+        return None
+
+
+def organization(certificate: x509.Certificate | None) -> list[tuple[str, str]]:
+    """O, OU and DC of a certificate's subject, by which servers know their cluster's members."""
+    from cryptography.x509.oid import NameOID
+
+    if certificate is None:
+        return []
+    kinds = {
+        NameOID.ORGANIZATION_NAME: "O",
+        NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
+        NameOID.DOMAIN_COMPONENT: "DC",
+    }
+    return sorted(
+        (kinds[each.oid], str(each.value)) for each in certificate.subject if each.oid in kinds
+    )
+
+
+def issuer_name(der: bytes) -> str:
+    """Who issued a certificate (DER); "" for one that cannot be read."""
+    from cryptography import x509
+
+    try:
+        return distinguished_name(x509.load_der_x509_certificate(der).issuer)
+    except Exception:
+        # cryptography's exceptions for what is odd have no common class.
+        return ""
+
+
+def in_words(der: bytes) -> str | None:
+    """Whose certificate (DER) that is, who issued it and when it holds; None for what cannot be
+    read."""
+    from cryptography import x509
+
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        return (
+            f"the certificate of {subject_name(certificate) or '(no subject)'}, issued by "
+            f"{distinguished_name(certificate.issuer)}, is valid from "
+            f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} to "
+            f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        )
+    except Exception:
+        # As above.
+        return None
+
+
 def host_names(der: bytes) -> list[str] | None:
     """The names and addresses that a server's certificate (DER) is made for, as they are checked:
     those of its subjectAltName, and its common names where that has no DNS name (RFC 6125, 6.4.4).
@@ -75,4 +130,12 @@ def host_names(der: bytes) -> list[str] | None:
     return names + addresses
 
 
-__all__ = ["distinguished_name", "host_names", "subject_name"]
+__all__ = [
+    "distinguished_name",
+    "host_names",
+    "in_words",
+    "issuer_name",
+    "load_certificate",
+    "organization",
+    "subject_name",
+]

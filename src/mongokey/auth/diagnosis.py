@@ -166,7 +166,7 @@ def _lives_outside(context: LoginContext) -> bool:
 
 def _is_unknown_there(code: Any, context: LoginContext) -> bool:
     """Whether the server's silence on the user's mechanisms says that it knows no such user."""
-    if not context.negotiated or context.offered is not None or code not in REFUSALS:
+    if not context.asked or context.offered is not None or code not in REFUSALS:
         return False
     # Proxies and other makers' servers leave it out for everybody.
     return not was_hosted(code, context.address[0])
@@ -281,8 +281,10 @@ def _edges(code: str, what: str, value: str | None, answer: Any) -> Diagnosis | 
 
 
 def _user_known(code: Any, context: LoginContext) -> Diagnosis | None:
-    if not context.negotiated or not context.offered or code != AUTHENTICATION_FAILED:
+    if not context.asked or not context.offered or code != AUTHENTICATION_FAILED:
         return None
+    if context.mechanism not in context.offered:
+        return None  # the rule about another mechanism says more
     return Diagnosis(
         "AUTH-PASSWORD-WRONG",
         LIKELY,
@@ -292,7 +294,7 @@ def _user_known(code: Any, context: LoginContext) -> Diagnosis | None:
 
 
 def _user_or_password(code: Any, context: LoginContext) -> Diagnosis | None:
-    known = context.negotiated and (context.offered is None or context.offered)
+    known = context.asked and (context.offered is None or context.offered)
     if known or code != AUTHENTICATION_FAILED or context.credential.password is None:
         return None
     if _lives_outside(context) or was_hosted(code, context.address[0]):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class LoginContext:
     """One login: an error has it as `login`.
 
-    `offered` is hello's saslSupportedMechs when the mechanism was negotiated, else None;
+    `asked` says whether hello asked which mechanisms the user has, as it does where one is to be
+    negotiated; `offered` is hello's saslSupportedMechs then, else None;
     `subject` that of the client certificate, None without one; `credential_description` is what the
     conversation adds, `diagnostic_context` what the mechanism's own rules for diagnoses look at
     (`Conversation` has methods of these names).
@@ -29,6 +30,7 @@ class LoginContext:
 
     __slots__ = (
         "address",
+        "asked",
         "credential",
         "credential_description",
         "diagnostic_context",
@@ -49,6 +51,7 @@ class LoginContext:
         self.address = address
         self.mechanism = mechanism
         self.hello = hello
+        self.asked = credential.mechanism is None
         self.offered: list[Any] | None = None
         self.subject: str | None = None
         self.credential_description: str | None = None

@@ -7,6 +7,7 @@ stands in a module of its own. Must not be imported by the library.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from ipaddress import ip_address
 from time import perf_counter
@@ -29,6 +30,9 @@ EXIT_CODES = """\b
 Exit codes: 0 all was right, 1 something was wrong, 2 wrong usage,
 3 a package that the command needs is not installed.
 """
+
+# The form of a diagnosis's code; no host name has it in capitals.
+CODE = re.compile(r"[A-Z0-9]+(-[A-Z0-9]+)+")
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -59,7 +63,8 @@ def demo(as_json: bool) -> None:
 
 
 @cli.command(epilog=EXIT_CODES)
-@click.argument("uri")
+@click.argument("uri", metavar="URI|CODE", required=False)
+@click.option("--list", "list_codes", is_flag=True, help="List the codes of all diagnoses.")
 @click.option("--all", "defaults", is_flag=True, help="List the options' defaults too.")
 @click.option("--resolve", is_flag=True, help="Look up the SRV and TXT records of mongodb+srv.")
 @click.option(
@@ -70,19 +75,30 @@ def demo(as_json: bool) -> None:
 )
 @_as_json
 def explain(
-    uri: str,
+    uri: str | None,
+    list_codes: bool,
     defaults: bool,
     resolve: bool,
     name_server: tuple[str, int] | None,
     as_json: bool,
 ) -> None:
-    """Say how the connection string URI is understood, without connecting.
+    """Say how the connection string URI is understood, or what the CODE of a diagnosis means.
+
+    Nothing is connected to.
 
     Shows hosts, who logs in and how, the authSource and where it comes from, the default
     database, the options, and what is most likely not meant so, with the string put right.
     Secrets are left out of what is printed; with URI "-" the string is read from standard input,
     so that it is not among the arguments that other users of the machine can see.
     """
+    if list_codes:
+        _list_codes(as_json)
+        return
+    if uri is None:
+        raise click.UsageError("give a URI, the code of a diagnosis, or --list")
+    if CODE.fullmatch(uri):
+        _explain_code(uri, as_json)
+        return
     from_shell = uri != "-"
     if not from_shell:
         uri = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
@@ -99,6 +115,65 @@ def explain(
         _print_json({"ok": True, **explanation.as_json()})
     else:
         output.show_explanation(output.make_console(), explanation)
+
+
+CHECK_EXIT_CODES = """\b
+Exit codes: 0 ok, 2 usage or string, 3 dns, 4 tcp, 5 tls, 6 login,
+7 authorization, 8 time-out (whatever the step), 9 no suitable server.
+"""
+
+
+@cli.command(
+    epilog=CHECK_EXIT_CODES,
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument(
+    "arguments", metavar="[URI|-] [--OPTION VALUE]...", nargs=-1, type=click.UNPROCESSED
+)
+@_as_json
+@click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.0, min_open=True, max=86400.0),
+    default=30.0,
+    show_default=True,
+    help="How long all of it may take.",
+)
+@click.option("--all-hosts", is_flag=True, help="Log in and read on every server with data.")
+@click.option(
+    "--name-server",
+    metavar="ADDRESS[:PORT]",
+    callback=lambda context, parameter, value: value and _read_name_server(value),
+    help="A DNS server to ask for everything, instead of the machine's.",
+)
+@click.pass_context
+def check(
+    context: click.Context,
+    arguments: tuple[str, ...],
+    as_json: bool,
+    timeout_s: float,
+    all_hosts: bool,
+    name_server: tuple[str, int] | None,
+) -> None:
+    """Log in step by step, and say why it fails.
+
+    The steps are string, dns, tcp, tls, hello, login, identity and read. The URI may also come from
+    standard input ("-") or from the variable MONGODB_URI, so that it is not among the arguments
+    that other users of the machine can see. Any option of a connection string can be given beside
+    it, as --tlsCAFile ca.pem. Secrets are left out of all that is printed.
+    """
+    from mongokey.cli.check_command import run_command
+
+    context.exit(
+        run_command(
+            list(arguments),
+            as_json=as_json,
+            timeout_s=timeout_s,
+            all_hosts=all_hosts,
+            name_server=name_server,
+        )
+    )
 
 
 def _read_name_server(text: str) -> tuple[str, int]:
@@ -143,6 +218,37 @@ def _fail_uri(error: MongoError, uri: str, from_shell: bool, as_json: bool) -> N
         click.echo(f"mongokey: {error}", err=True)
         output.show_mistakes(output.make_console(stderr=True), mistakes)
     sys.exit(FAILED)
+
+
+def _list_codes(as_json: bool) -> None:
+    from mongokey.diagnostics import AREAS, TABLE
+
+    if as_json:
+        _print_json({"ok": True, "codes": [each.as_dict() for each in TABLE.values()]})
+    else:
+        output.show_codes(output.make_console(), AREAS)
+
+
+def _explain_code(code: str, as_json: bool) -> None:
+    """The long form of a diagnosis."""
+    from difflib import get_close_matches
+
+    from mongokey.diagnostics import TABLE
+
+    entry = TABLE.get(code.upper())
+    if entry is None:
+        close = get_close_matches(code.upper(), TABLE, n=3)
+        meant = f"; did you mean {' or '.join(close)}?" if close else ""
+        message = f"there is no diagnosis {code}{meant} (mongokey explain --list shows all)"
+        if as_json:
+            _print_json({"ok": False, "error": "UnknownCode", "message": message})
+        else:
+            click.echo(f"mongokey: {message}", err=True)
+        sys.exit(FAILED)
+    if as_json:
+        _print_json({"ok": True, **entry.as_dict()})
+    else:
+        output.show_code(output.make_console(), entry)
 
 
 def _run_demo(*, quiet: bool) -> dict[str, Any]:

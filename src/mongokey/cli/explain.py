@@ -136,7 +136,7 @@ def explain(
         database=options.database,
         tls=options.tls is not None,
         tls_facts=_describe_tls(options),
-        options=_list_options(options, defaults),
+        options=shown_options(options, defaults),
         findings=list(options.findings),
         mistakes=find_mistakes(uri, from_shell=from_shell),
         dns=_describe_dns(string) if string is not None and resolve is not None else None,
@@ -182,7 +182,9 @@ def _describe(credential: MongoCredential) -> Login:
     )
 
 
-def _list_options(options: ClientOptions, defaults: bool) -> list[ShownOption]:
+def shown_options(options: ClientOptions, defaults: bool = False) -> list[ShownOption]:
+    """The options as people write them, and where each came from; with `defaults`, those that were
+    not given too. Secrets are hidden."""
     given = options.options
     shown = []
     for option in OPTIONS.values():

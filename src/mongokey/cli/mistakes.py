@@ -122,6 +122,18 @@ def find_mistakes(uri: str, *, from_shell: bool = False) -> list[Diagnosis]:
     return list(surest_first(m.replace(fix=fixed) if mends else m for m, mends in found))
 
 
+@keeps_secrets
+def mask(uri: str) -> str:
+    """What was given as a connection string, fit to be shown; never raises for a text."""
+    text = _strip(uri, lambda *_: None)
+    pieces = _split(text)
+    if pieces is not None:
+        return pieces.masked()
+    # Host names, or something in which a secret may stand anywhere.
+    plain = text.replace(",", "").replace(".", "").replace(":", "").replace("-", "")
+    return text if plain.isalnum() and text.isascii() else MASK
+
+
 _Note = Callable[..., None]
 
 
@@ -501,4 +513,4 @@ def _mask_property(pair: str) -> str:
     return f"{key}:{MASK if secret else value}"
 
 
-__all__ = ["MASK", "find_mistakes"]
+__all__ = ["MASK", "find_mistakes", "mask"]

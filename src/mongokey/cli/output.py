@@ -6,7 +6,7 @@ how a result came about.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mongokey.cli.explain import Explanation
     from mongokey.cli.explain_tls import TLSFacts
     from mongokey.diagnostics import Diagnosis
+    from mongokey.diagnostics.entry import Entry
 
 INDENT = "  "
 # Of a bundle of authorities so many are listed.
@@ -142,6 +143,29 @@ def _tls_lines(tls: TLSFacts) -> list[tuple[str, str]]:
     if tls.problem is not None:
         lines.append(("WRONG", tls.problem))
     return lines
+
+
+def show_code(console: Console, entry: Entry) -> None:
+    """The long form of one diagnosis."""
+    console.print(Text(entry.code, style="bold"))
+    console.print(f"{INDENT}{entry.means}")
+    console.print()
+    for name, text in (
+        ("sure", entry.sure),
+        ("seen", entry.seen),
+        ("do", entry.fix),
+        ("more", entry.docs),
+    ):
+        console.print(f"{INDENT}{name:<4}  {text}", style="green" if name == "do" else None)
+
+
+def show_codes(console: Console, areas: Mapping[str, Sequence[Entry]]) -> None:
+    """All codes, by area."""
+    width = max(len(each.code) for entries in areas.values() for each in entries)
+    for area, entries in areas.items():
+        _heading(console, area, "")
+        for each in entries:
+            console.print(f"{INDENT}{each.code:<{width}}  {each.means}")
 
 
 def show_mistakes(console: Console, mistakes: Sequence[Diagnosis]) -> None:

@@ -27,11 +27,12 @@ from mongokey.connection.steps import (
     StartTLS,
     StepCancelled,
 )
-from mongokey.errors import AutoReconnect, NetworkTimeout
+from mongokey.errors import AutoReconnect, ConnectionFailure, NetworkTimeout
 from mongokey.transport.connecting import (
     check_target,
     is_unix,
     raise_lost_race,
+    unresolved,
 )
 from mongokey.transport.happy_eyeballs import Race
 from mongokey.transport.names import SocketAddress, in_order, known_addresses, look_up, unix_address
@@ -387,11 +388,14 @@ class StepLoop:
             while task.answer is None:
                 yield
                 if task.answer is None and deadline is not None and deadline.passed():
-                    raise NetworkTimeout(f"{peer}: {deadline.timed_out('resolving the host name')}")
+                    late = deadline.timed_out("resolving the host name")
+                    raise unresolved(NetworkTimeout(f"{peer}: {late}"), address[0])
         finally:
             if task in waiting:
                 waiting.remove(task)
         found, task.answer = task.answer, None
+        if isinstance(found, ConnectionFailure):
+            raise unresolved(found, address[0])
         if isinstance(found, BaseException):
             raise found
         return found

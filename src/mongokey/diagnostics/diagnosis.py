@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mongokey._support.lazy import late_imports
 from mongokey._support.reprs import with_safe_repr
-from mongokey.diagnostics.codes import CODES
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -62,7 +62,13 @@ class Diagnosis:
         fill(self, "summary", summary)
         fill(self, "evidence", tuple(evidence))
         fill(self, "fix", fix)
-        fill(self, "docs", CODES.get(code, "") if docs is None else docs)
+        if docs is None:
+            # Late: a table with all texts, for who has something to diagnose.
+            with late_imports:
+                from mongokey.diagnostics.table import CODES
+
+            docs = CODES.get(code, "")
+        fill(self, "docs", docs)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a Diagnosis is immutable: {name} cannot be set")

@@ -16,6 +16,7 @@ from mongokey._support.lazy import imported_once, late_imports
 from mongokey.commands.housekeeping import kill_pending_cursors
 from mongokey.errors import InvalidOperation
 from mongokey.events.publisher import Publisher
+from mongokey.faces.client_count import note_client
 from mongokey.pool.blocking import BlockingPool
 from mongokey.topology.topology import Topology
 
@@ -56,6 +57,7 @@ class ClientContext:
         # Reentrant: a signal handler may use the client whose thread it interrupted.
         self._making = RLock()
         self._closed = False
+        note_client(options)
         call_after_fork(self)
 
     def reset_after_fork(self) -> None:
@@ -83,6 +85,7 @@ class ClientContext:
             local_threshold_s=options.local_threshold_ns / 1e9,
             server_selector=options.server_selector,
             overload_retargeting=options.enable_overload_retargeting,
+            fail_fast=options.fail_fast,
             on_opened=self.poll_srv,
             publisher=self.publisher,
         )

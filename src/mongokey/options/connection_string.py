@@ -14,6 +14,7 @@ from mongokey._support.address import DEFAULT_PORT, Address, format_address
 from mongokey._support.hostnames import host_problem
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import Secret, keeps_secrets, unguarded
+from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options import uri_errors
 from mongokey.options.escapes import BrokenEscape, unquote_plus
@@ -268,20 +269,20 @@ class ConnectionString:
             name, equals, value = pair.partition("=")
             option = LOOKUP.get(name.lower())
             if option is None or not option.sources & TXT:
-                raise ConfigurationError(
+                raise _bad_txt(
                     f"the TXT record of {self._fqdn} may only hold authSource, replicaSet and "
                     "loadBalanced"
                 )
             # Else a ';' would begin an option that was not looked at.
             if not equals or ";" in value:
-                raise ConfigurationError(
+                raise _bad_txt(
                     f"the TXT record of {self._fqdn} is malformed: it must be name=value pairs "
                     "with '&' between them"
                 )
         try:
             return read_options(txt, True, False, [], False)[0]
         except ConfigurationError as error:
-            raise ConfigurationError(f"the TXT record of {self._fqdn}: {error}") from error
+            raise _bad_txt(f"the TXT record of {self._fqdn}: {error}") from error
 
     def __str__(self) -> str:
         from urllib.parse import quote
@@ -309,6 +310,13 @@ class ConnectionString:
 
     def __reduce__(self) -> Any:
         raise TypeError("a ConnectionString holds a secret and cannot be pickled or copied")
+
+
+def _bad_txt(text: str) -> ConfigurationError:
+    failed = ConfigurationError(text)
+    fix = "have the record corrected; other options belong into the string"
+    failed.diagnoses = (Diagnosis("DNS-TXT-OPTION", CERTAIN, text, fix=fix),)
+    return failed
 
 
 _new = object.__new__

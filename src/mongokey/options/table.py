@@ -172,6 +172,7 @@ _TABLE: tuple[Option, ...] = (
     Option("srv_resolver", validators.resolver_or_none, sources=KEYWORD),
     Option("localThresholdMS", validators.milliseconds, 15, unit=MILLISECONDS),
     Option("serverSelectionTimeoutMS", validators.seconds, 30.0, unit=MS_KEPT_AS_S),
+    Option("failFast", validators.boolean, False),
     # For drivers without threads only: known, so that a shared string gives no warning.
     Option("serverSelectionTryOnce", validators.boolean),
     Option(

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from mongokey._support.address import AddressLike
     from mongokey._support.deadline import Deadline
     from mongokey.bson.objectid import ObjectId
+    from mongokey.diagnostics import Diagnosis
     from mongokey.handshake import HelloReply
     from mongokey.pool.pool import Pool
     from mongokey.topology.selected_servers import ServerCriteria
@@ -102,6 +103,7 @@ class Topology:
         local_threshold_s: float = 0.015,
         server_selector: ServerSelector | None = None,
         overload_retargeting: bool = False,
+        fail_fast: bool = False,
         on_opened: Callable[[], None] | None = None,
         publisher: Publisher | None = None,
     ) -> None:
@@ -117,6 +119,7 @@ class Topology:
         self._local_threshold_s = local_threshold_s
         self._server_selector = server_selector
         self._overload_retargeting = overload_retargeting
+        self._fail_fast = fail_fast
         self._on_opened = on_opened
         self._publisher = Publisher() if publisher is None else publisher
         self._pools: dict[AddressLike, Pool] = {}
@@ -145,7 +148,7 @@ class Topology:
         # When the last check of each server was over; servers that turned out to be no part of the
         # deployment, and why.
         self._checked_ns: dict[AddressLike, int] = {}
-        self._removed: dict[AddressLike, str] = {}
+        self._removed: dict[AddressLike, tuple[str, Diagnosis]] = {}
         # Servers that are new, and to be watched once listeners were told so.
         self._unwatched: deque[AddressLike] = deque()
 
@@ -433,22 +436,8 @@ class Topology:
 
     def _note_removal(self, new: TopologyDescription, server: ServerDescription) -> None:
         """Remember why a server that answered is not used, for the error of a selection."""
-        if new.get(server.address) is not None or server.hello is None:
-            return
-        wanted = new.replica_set_name or self._replica_set
-        called = server.replica_set_name
-        if wanted is not None and called != wanted:
-            is_called = f"is called {called!r}" if called else "is not in a set"
-            option = f"replicaSet={wanted!r}" if self._replica_set else f"the set {wanted!r}"
-            reason = f"the server {is_called}, not {option}"
-        elif server.me is not None and server.me != server.address:
-            reason = f"its set knows it as {format_address(server.me)}"
-        else:
-            reason = (
-                f"a {server.server_type_name} server, which is no part of a deployment of type "
-                f"{new.topology_type_name}"
-            )
-        self._removed[server.address] = reason
+        if new.get(server.address) is None and server.hello is not None:
+            self._removed[server.address] = _causes().why_removed(new, server, self._replica_set)
 
     def handle_application_error(
         self,
@@ -608,6 +597,8 @@ class Topology:
                 if pool is not None:
                     return pool
                 self._raise_if_hopeless(deadline.began_ns)
+                if self._fail_fast and self._is_incurable(deadline.began_ns):
+                    raise self._nothing_found(criteria, "failFast: waiting cannot mend that")
                 if deadline.passed():
                     raise self._nothing_found(criteria)
                 seen = self._changes
@@ -686,7 +677,9 @@ class Topology:
     ) -> Pool | None:
         description = self._description
         if not description.is_compatible:
-            raise ConfigurationError(description.compatibility_error or "")
+            incompatible = ConfigurationError(description.compatibility_error or "")
+            incompatible.diagnoses = _causes().version_causes(description)
+            raise incompatible
         preference = None if criteria is None else criteria.preference
         if criteria is not None and criteria.output_stage:
             version = description.common_wire_version
@@ -734,7 +727,20 @@ class Topology:
         failed.errors = failed.details = dict(errors)
         raise failed
 
-    def _nothing_found(self, criteria: ServerCriteria | None) -> ServerSelectionTimeoutError:
+    def _is_incurable(self, since_ns: int) -> bool:
+        """Whether every server was checked after `since_ns`, and each has failed for a reason that
+        waiting alone does not mend."""
+        servers = self._description.server_descriptions()
+        is_incurable = _causes().is_incurable
+        return bool(servers or self._removed) and all(
+            self._checked_ns.get(address, 0) >= since_ns
+            and (_is_permanent(each.error) or is_incurable(each))
+            for address, each in servers.items()
+        )
+
+    def _nothing_found(
+        self, criteria: ServerCriteria | None, at_once: str = ""
+    ) -> ServerSelectionTimeoutError:
         servers = self._description.server_descriptions()
         errors = {
             address: each.error for address, each in servers.items() if each.error is not None
@@ -744,7 +750,8 @@ class Topology:
             if criteria is None
             else f"for reads with the read preference {criteria.preference!r}"
         )
-        lines = [f"no server {wanted} was found within {self._selection_timeout}"]
+        within = f"({at_once})" if at_once else f"within {self._selection_timeout}"
+        lines = [f"no server {wanted} was found {within}"]
         silent = []
         for address, each in servers.items():
             told = self._state_of(each)
@@ -753,13 +760,23 @@ class Topology:
                 continue
             name = format_address(address)
             lines.append(told if told.startswith(name) else f"{name}: {told}")
-        lines += [f"{format_address(address)}: {why}" for address, why in self._removed.items()]
+        lines += [
+            f"{format_address(address)}: {why}" for address, (why, _) in self._removed.items()
+        ]
         if silent:
             lines.append(f"no answer yet from {', '.join(silent)}")
         if not servers and not self._removed:
             lines.append("the deployment has no servers")
+        causes = _causes().topology_causes(
+            self._description,
+            errors,
+            preference=None if criteria is None else criteria.preference,
+            removed={address: cause for address, (_, cause) in self._removed.items()},
+        )
+        lines += [f"[{each.code}, {each.confidence}] {each.text}" for each in causes]
         failed = ServerSelectionTimeoutError("; ".join(lines), errors=errors)
-        failed.diagnoses = _diagnoses_of(errors.values())
+        own = _diagnoses_of(errors.values())
+        failed.diagnoses = surest_first(dict.fromkeys((*causes, *own)))
         return failed
 
     def _state_of(self, server: ServerDescription) -> str | None:
@@ -857,6 +874,11 @@ def _chance() -> random.Random:
     # Late: the module costs more than a client.
     made: random.Random = imported_once("random").Random()
     return made
+
+
+def _causes() -> Any:
+    """What knows why no server does; late, as only failures need it."""
+    return imported_once("mongokey.topology.causes")
 
 
 def _shown(criteria: ServerCriteria | None) -> object:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from mongokey import __version__
 from mongokey._support.address import AddressLike, format_address
+from mongokey._support.lazy import imported_once
 from mongokey._support.reprs import with_safe_repr
 from mongokey.errors import NotPrimaryError
 from mongokey.handshake.reply import (
@@ -282,9 +283,12 @@ class _Update:
                 if server.replica_set_name is None
                 else f"is a member of set {server.replica_set_name!r}"
             )
+            error = _stale(f"the server {called}, not of replicaSet={self.set_name!r}")
+            causes = imported_once("mongokey.topology.causes")
+            error.diagnoses = (causes.set_name_cause(server, self.set_name),)
             self.servers[server.address] = ServerDescription(
                 server.address,
-                error=_stale(f"the server {called}, not of replicaSet={self.set_name!r}"),
+                error=error,
                 last_update_time=server.last_update_time,
             )
 

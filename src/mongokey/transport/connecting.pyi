@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from mongokey._support.deadline import Deadline
+from mongokey.errors import ConnectionFailure
 from mongokey.transport.happy_eyeballs import Race
 from mongokey.transport.stream import SocketStream
 
@@ -28,6 +29,9 @@ def connect(
     `cancelled()` is true. Raises `ConfigurationError` when
     `host` or `port` cannot be one.
     """
+
+def unresolved(error: ConnectionFailure, host: str) -> ConnectionFailure:
+    """`error` of a look-up of `host`, with its causes."""
 
 def look_for_gevent() -> None:
     """Wait as gevent does from now on, where it has patched `socket`."""

@@ -77,9 +77,18 @@ def connect(
     try:
         addresses = addresses_of(host, port, peer, deadline, resolver, cancelled)
     except ConnectionFailure as error:
-        error.resolving = True
-        raise
+        raise unresolved(error, host)
     return _run_race(addresses, peer, deadline, cancelled)
+
+
+def unresolved(error, str host not None):
+    """`error` of a look-up of `host`, with its causes."""
+    with late_imports:
+        from mongokey.transport.causes import name_causes
+
+    error.resolving = True
+    error.diagnoses = name_causes([host], str(error), timed_out=isinstance(error, NetworkTimeout))
+    return error
 
 
 cpdef look_for_gevent():
@@ -314,5 +323,13 @@ def raise_lost_race(race, list texts not None, str peer not None, int64_t now, D
     if race.lost:
         if all([reason == "refused" for reason in reasons.values()]):
             told += " (is a server listening there?)"
-        raise AutoReconnect(f"cannot connect to {peer}: {told}", reasons)
-    raise NetworkTimeout(f"cannot connect to {peer}: {told} ({deadline})", reasons)
+    else:
+        told += f" ({deadline})"
+    with late_imports:
+        from mongokey.transport.causes import causes_of_peer
+
+    found = causes_of_peer(peer, reasons)
+    kind = AutoReconnect if race.lost else NetworkTimeout
+    error = kind(f"cannot connect to {peer}: {told} [{found[0].code}]", reasons)
+    error.diagnoses = found
+    raise error

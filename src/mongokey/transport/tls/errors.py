@@ -88,6 +88,14 @@ ALERTS = {
     116: "CERTIFICATE_REQUIRED",
 }
 _NUMBERS = {name: number for number, name in ALERTS.items()}
+# Products that open TLS connections and issue certificates of their own for them.
+_INSPECTORS = (
+    *("zscaler", "netskope", "fortinet", "fortigate", "palo alto", "blue coat", "bluecoat"),
+    *("umbrella", "sophos", "forcepoint", "websense", "mcafee", "skyhigh", "check point"),
+    *("checkpoint", "kaspersky", "eset ssl", "avast", "avg technologies", "bitdefender"),
+    *("mitmproxy", "charles proxy", "fiddler", "portswigger", "watchguard", "barracuda"),
+    *("sonicwall", "untangle", "cato networks", "iboss", "contentkeeper", "lightspeed"),
+)
 # So many names of a certificate are listed in an error.
 _MOST_NAMES = 10
 
@@ -233,7 +241,8 @@ def _cause(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[Diagn
         )
         names = _names(facts.certificate) if code == "TLS-HOST-NAME" else ""
         summary = summary.format(host=host, trusted=_trusted(tls), names=names)
-        return Diagnosis(code, CERTAIN, summary, fix=fix), True
+        found = Diagnosis(code, CERTAIN, summary, _shown(facts.certificate), fix)
+        return _issued_by_proxy(found, facts) or found, True
     if facts.alert is not None:
         return _alert(facts, tls, host)
     if facts.handshake_done and facts.ended and not facts.data_received:
@@ -260,6 +269,37 @@ def _cause(facts: Facts, tls: ClientTLS | None, host: str | None) -> tuple[Diagn
             fix="it needs TLS 1.2 or newer, secure renegotiation and keys of 2048 bits",
         ), True
     return _failed("the handshake could not be completed"), False
+
+
+def _shown(certificate: bytes | None) -> list[str]:
+    """Who the server's certificate is of, who issued it, and until when, as evidence."""
+    if certificate is None:
+        return []
+    with late_imports:
+        from mongokey._support.certificates import in_words
+
+    words = in_words(certificate)
+    return [] if words is None else [words]
+
+
+def _issued_by_proxy(found: Diagnosis, facts: Facts) -> Diagnosis | None:
+    """The cause where the certificate's issuer is called as a product that looks into TLS."""
+    if found.code not in ("TLS-AUTHORITY-UNKNOWN", "TLS-SELF-SIGNED") or not facts.certificate:
+        return None
+    with late_imports:
+        from mongokey._support.certificates import issuer_name
+
+    issuer = issuer_name(facts.certificate)
+    if not any(name in issuer.lower() for name in _INSPECTORS):
+        return None
+    return Diagnosis(
+        "TLS-PROXY",
+        LIKELY,
+        f"the server's certificate was issued by {issuer}: a proxy that looks into TLS most likely "
+        "stands before the server, and its authority is not trusted",
+        found.evidence,
+        "give the proxy's root certificate as tlsCAFile, or have it let this host through as it is",
+    )
 
 
 def _failed(summary: str) -> Diagnosis:

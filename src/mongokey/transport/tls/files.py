@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from mongokey._support.certificates import subject_name
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import Secret
+from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.errors import ConfigurationError
 from mongokey.transport.tls.der import Malformed, revocation_list
 from mongokey.transport.tls.directories import hashed_files
@@ -119,9 +120,12 @@ def _read_pem(path: str, file: File, content: _Content, secret: Secret[str | Non
     if file.cut is not None:
         raise _unusable(KEY_FILE, path, _cut_short(file.cut))
     if not file.blocks:
-        raise _unusable(KEY_FILE, path, _foreign_format(content.data, client=True))
+        raise _unusable(
+            KEY_FILE, path, _foreign_format(content.data, client=True), _code_of(content.data)
+        )
     if not keys:
-        raise _unusable(KEY_FILE, path, _no_key(file))
+        code = "TLS-KEY-MISSING" if file.of(CERTIFICATES) else "TLS-FILE"
+        raise _unusable(KEY_FILE, path, _no_key(file), code)
     if not chain:
         text = (
             "it has a private key but no certificate: put both into one file, as in "
@@ -135,7 +139,9 @@ def _read_pem(path: str, file: File, content: _Content, secret: Secret[str | Non
 def _read_store(path: str, content: _Content, secret: Secret[str | None]) -> Identity:
     """PKCS#12, which has no other reading; other binary files lack one half or the other."""
     if b"\x02\x01\x03" not in content.data[:8]:
-        raise _unusable(KEY_FILE, path, _foreign_format(content.data, client=True))
+        raise _unusable(
+            KEY_FILE, path, _foreign_format(content.data, client=True), "TLS-KEY-FORMAT"
+        )
     convert = "or convert it with `openssl pkcs12 -in … -out client.pem -nodes`"
     try:
         key, leaf, others = pkcs12.load_key_and_certificates(content.data, _encoded(secret))
@@ -145,6 +151,7 @@ def _read_store(path: str, content: _Content, secret: Secret[str | None]) -> Ide
             KEY_FILE,
             path,
             f"it is PKCS#12 (.p12, .pfx) and cannot be opened: {why}, {convert}",
+            "TLS-KEY-FORMAT",
         ) from None
     if key is None or leaf is None:
         half = "private key" if key is None else "certificate that belongs to its key"
@@ -166,19 +173,22 @@ def _identity(path: str, chain: list[x509.Certificate], key: Any) -> Identity:
         raise _unusable(
             KEY_FILE,
             path,
-            f"its private key does not belong to its certificate (subject {subject!r}): they are "
-            "halves of two different pairs",
+            f"its private key does not belong to its certificate (subject {subject!r}), they are "
+            "halves of two different pairs: put the key behind it that the certificate was "
+            "requested with",
+            "TLS-KEY-OTHER",
         )
     if owners[0] != 1:
         raise _unusable(
             KEY_FILE,
             path,
-            f"the certificate that belongs to the private key is number {owners[0]} in the file; "
+            f"the certificate that belongs to the private key is number {owners[0]} in the file: "
             "it must come first, the certificates of authorities after it",
+            "TLS-KEY-ORDER",
         )
     problem = _date_problem(chain[0])
     if problem is not None:
-        raise _unusable(KEY_FILE, path, problem)
+        raise _unusable(KEY_FILE, path, problem, "TLS-KEY-DATES")
     return Identity(path, chain, key, subject)
 
 
@@ -368,8 +378,13 @@ def _no_key(file: File) -> str:
     return "it has no private key: append it, as in `cat client.crt client.key > client.pem`"
 
 
-def _unusable(option: str, path: str, why: str) -> ConfigurationError:
-    return ConfigurationError(f"{option}={path!r} cannot be used: {why}")
+def _unusable(option: str, path: str, why: str, code: str = "TLS-FILE") -> ConfigurationError:
+    text = f"{option}={path!r} cannot be used: {why}"
+    # What is to be done stands behind the colon.
+    summary, _, fix = text.rpartition(": ") if ": " in why else (text, "", "")
+    failed = ConfigurationError(f"{text} [{code}]")
+    failed.diagnoses = (Diagnosis(code, CERTAIN, summary, [f"{option}={path!r}"], fix),)
+    return failed
 
 
 def _read(path: str, option: str) -> _Content:
@@ -402,6 +417,11 @@ def _foreign_format(content: bytes, *, client: bool) -> str:
     else:
         return "it is not PEM: no line of it says -----BEGIN …-----"
     return f"it is {kind}, and PEM is needed: convert it with `{line}`"
+
+
+def _code_of(content: bytes) -> str:
+    """The code for a client's file without PEM blocks."""
+    return "TLS-KEY-FORMAT" if content.startswith((b"0", *_JKS)) else "TLS-FILE"
 
 
 def _der_format(content: bytes, *, client: bool) -> str:
@@ -437,7 +457,10 @@ def _load_key(path: str, block: Block, secret: Secret[str | None]) -> Any:
         )
     if encrypted and not secret.reveal():
         raise _unusable(
-            KEY_FILE, path, f"its private key is encrypted: give its password as {PASSWORD}"
+            KEY_FILE,
+            path,
+            f"its private key is encrypted: give its password as {PASSWORD}",
+            "TLS-KEY-ENCRYPTED",
         )
     try:
         return load_pem_private_key(block.text(), _encoded(secret) if encrypted else None)
@@ -452,7 +475,8 @@ def _load_key(path: str, block: Block, secret: Secret[str | None]) -> Any:
             else "its private key is damaged"
         )
         # From None: what cryptography says helps nobody, and may tell of the key.
-        raise _unusable(KEY_FILE, path, why) from None
+        code = "TLS-KEY-ENCRYPTED" if encrypted else "TLS-FILE"
+        raise _unusable(KEY_FILE, path, why, code) from None
 
 
 def _encoded(secret: Secret[str | None]) -> bytes | None:

@@ -159,6 +159,11 @@ class Revocation:
         self._answers: dict[tuple[bytes, bytes, int], _Answer] = {}
         self._silent: dict[str, float] = {}
 
+    @property
+    def silent(self) -> list[str]:
+        """The responders that did not answer, and are not asked for a while."""
+        return list(self._silent)
+
     def check(
         self,
         peer: str,

@@ -11,6 +11,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 
 from mongokey._support.lazy import late_imports
+from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.errors import ConfigurationError
 from mongokey.transport.tls.directories import hashed_files
 
@@ -84,12 +85,21 @@ def no_authorities() -> ConfigurationError:
         if sys.platform == "darwin"
         else "install the system's ca-certificates"
     )
+    with late_imports:
+        import ssl
+
     in_vain = unheeded()
-    return ConfigurationError(
-        "TLS: this machine has no certificate of any authority, so no server can be verified: "
-        + (f"{in_vain}: correct that, " if in_vain else f"{how}, ")
-        + f"or name a file with them (tlsCAFile=certifi.where(), {FILE})"
-    )
+    summary = "this machine has no certificate of any authority, so no server can be verified"
+    fix = f"{in_vain}: correct that, " if in_vain else f"{how}, "
+    fix += f"or name a file with them (tlsCAFile=certifi.where(), {FILE})"
+    failed = ConfigurationError(f"TLS: {summary}: {fix}")
+    paths = ssl.get_default_verify_paths()
+    looked = [
+        f"0 authorities in {paths.openssl_cafile} and {paths.openssl_capath}",
+        f"interpreter {sys.executable}",
+    ]
+    failed.diagnoses = (Diagnosis("TLS-NO-AUTHORITIES", CERTAIN, summary, looked, fix),)
+    return failed
 
 
 __all__ = ["SystemAuthorities", "no_authorities", "unheeded"]

@@ -1,0 +1,102 @@
+"""Step `string`: what was given is read and looked over, at no cost of network.
+
+Knows how options become facts and which findings of the lint are worth a warning. Must not show a
+secret: of a password only whether there is one, and its length.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+from mongokey._support.secrets import keeps_secrets
+from mongokey.cli.check.environment import look_at_interpreter
+from mongokey.cli.check.report import WARNED, Found, Step
+from mongokey.cli.check.state import State, StepFailed
+from mongokey.cli.explain import shown_options
+from mongokey.cli.mistakes import find_mistakes
+from mongokey.client_options import ClientOptions
+from mongokey.diagnostics import CERTAIN, Diagnosis
+from mongokey.errors import ConfigurationError, InvalidURI
+from mongokey.options.connection_string import host_in_uri
+
+# What is said of a string only where the login fails: it may be meant so.
+_LATER = frozenset({"AUTH-SOURCE-FROM-PATH", "AUTH-NO-CREDENTIAL", "OPTION-ALIAS"})
+
+
+@keeps_secrets
+def check_string(state: State, step: Step) -> None:
+    """Read the string and the options, and say what is not meant so."""
+    uri, keywords = state.given.reveal()
+    state.lint = tuple(find_mistakes(uri, from_shell=state.from_shell))
+    state.warn(*look_at_interpreter())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are among the findings
+            options = ClientOptions.build(uri, _resolve=lambda question: ((), None), **keywords)
+    except (ConfigurationError, TypeError, ValueError) as error:
+        # Raised anew: this one's frames have the string.
+        raise StepFailed(_causes(error, state)) from None
+    state.options = options
+    named = {each.code for each in state.lint}
+    found = [each for each in options.findings if each.code not in named]
+    worth = [each for each in (*state.lint, *found) if each.code not in _LATER]
+    state.warn(*worth)
+    if state.report.warnings:
+        step.status = WARNED
+    _tell(options, step)
+
+
+def _causes(error: Exception, state: State) -> list[Found]:
+    diagnoses = getattr(error, "diagnoses", ())
+    certain = [each for each in state.lint if each.confidence == CERTAIN]
+    rest = [each for each in state.lint if each.confidence != CERTAIN]
+    if not diagnoses and not certain:
+        code = "URI-INVALID" if isinstance(error, InvalidURI) else "OPTION-INVALID"
+        diagnoses = (Diagnosis(code, CERTAIN, str(error)),)
+    return [Found(each) for each in dict.fromkeys([*certain, *diagnoses, *rest])]
+
+
+def _tell(options: ClientOptions, step: Step) -> None:
+    string, credential, tls = options.connection_string, options.credential, options.tls
+    hosts = [host_in_uri(each) for each in options.hosts]
+    facts: dict[str, Any] = {
+        "hosts": hosts,
+        "srv": None if string is None else string.fqdn,
+        "user": None,
+        "database": options.database,
+        "tls": tls is not None,
+        "options": {each.name: [each.value, each.origin] for each in shown_options(options)},
+        "python": sys.executable,
+    }
+    where = f"mongodb+srv, {string.fqdn}" if facts["srv"] and string else ", ".join(hosts)
+    if credential is None:
+        login = "nobody logs in"
+    else:
+        facts["user"] = credential.shown_user
+        facts["password_length"] = None if credential.password is None else len(credential.password)
+        facts["mechanism"] = credential.mechanism
+        facts["source"] = credential.source
+        facts["source_origin"] = credential.source_origin
+        user = "no user given" if credential.username is None else f"user {facts['user']!r}"
+        given = facts["password_length"]
+        password = "no password" if given is None else f"a password of {given} characters"
+        login = (
+            f"{user}, {password}, {credential.mechanism or 'mechanism negotiated'}, "
+            f"authSource {credential.source!r} from {credential.source_origin}"
+        )
+    step.lines.append(f"{where}; {login}")
+    if tls is not None and tls.implied_by:
+        facts["tls_implied_by"] = tls.implied_by
+        step.lines.append(f"TLS is on, as {tls.implied_by} is given")
+    step.lines += [f"{name}={value} from {origin}" for name, (value, origin) in _plain(facts)]
+    step.facts.update(facts)
+
+
+def _plain(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    shown = [each for each in facts["options"].items() if each[0] not in ("username", "password")]
+    return sorted(shown)
+
+
+__all__ = ["check_string"]
