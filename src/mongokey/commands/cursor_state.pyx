@@ -21,8 +21,8 @@ cdef class CursorState:
     """The state of one cursor.
 
     One fetch at a time: while one is on its way (`fetching`), whoever else needs the next batch,
-    another thread, a task, or a signal handler or destructor that runs meanwhile, is refused. Each method
-    leaves all fields in agreement before it calls what may run other people's code.
+    another thread or task, or a signal handler or destructor that runs meanwhile, is refused. Each
+    method leaves all fields in agreement before it calls what may run other people's code.
     """
 
     def __cinit__(self, *args, **kwargs):
