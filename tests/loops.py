@@ -1,19 +1,23 @@
 """What tests of connections on asyncio loops share: loops that nothing may be left in.
 
-Knows asyncio's selector loops, uvloop, and how connections are configured.
+Knows asyncio's selector loops, uvloop, one that is like Windows' proactor, and how connections are
+configured.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
+
+import pytest
 
 from mongokey._support.deadline import Timeout
 from mongokey.auth.credential import MongoCredential
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.handshake import ClientMetadata
+from mongokey.transport import loop_readiness
 
 
 def settings(**options: Any) -> ConnectionSettings:
@@ -30,15 +34,66 @@ def ms(number: int, option: str = "connectTimeoutMS") -> Timeout:
     return Timeout(number * 1_000_000, option)
 
 
+class ProactorLike(asyncio.SelectorEventLoop):
+    """A loop without readers and writers, as Windows' proactor is: a receive of no bytes is over
+    when there is something to receive."""
+
+    def add_reader(self, *_: Any) -> None:
+        raise NotImplementedError
+
+    remove_reader = add_writer = remove_writer = add_reader  # type: ignore[assignment]
+
+    async def sock_recv(self, sock: Any, size: int) -> bytes:
+        assert size == 0
+        assert sock.gettimeout() == 0
+        loop: Any = self
+        ready = loop.create_future()
+        number = sock.fileno()
+        loop._add_reader(number, lambda: ready.done() or ready.set_result(None))
+        try:
+            await ready
+        finally:
+            loop._remove_reader(number)
+        return b""
+
+
+def uvloop_loop() -> Any:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+KINDS: dict[str, Callable[[], Any]] = {
+    "asyncio": asyncio.SelectorEventLoop,
+    "uvloop": uvloop_loop,
+    "proactor-like": ProactorLike,
+}
+_make: list[Callable[[], Any]] = [asyncio.SelectorEventLoop]
+
+
+@pytest.fixture(params=list(KINDS))
+def each_loop(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Have `run` make loops of each kind."""
+    _make.append(KINDS[request.param])
+    try:
+        yield request.param
+    finally:
+        _make.pop()
+
+
+def new_loop() -> Any:
+    """A loop of the kind that is tested."""
+    return _make[-1]()
+
+
 def registered() -> list[Any]:
-    """The sockets that the running loop watches, but for its own."""
+    """The sockets that the running loop watches, but for its own; uvloop does not tell."""
     loop: Any = asyncio.get_running_loop()
-    own = loop._ssock
-    return [
-        key
-        for key in loop._selector.get_map().values()
-        if key.fileobj != own.fileno() and key.fileobj is not own
-    ]
+    asked = list(loop_readiness._asked.get(loop, {}))
+    if not hasattr(loop, "_selector"):
+        return asked
+    watched = {key.fd for key in loop._selector.get_map().values()} - {loop._ssock.fileno()}
+    return asked + sorted(watched - set(asked))
 
 
 def run(main: Callable[[], Awaitable[None]]) -> None:
@@ -53,7 +108,16 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
         finally:
             gc.collect()
             await asyncio.sleep(0)
+        await asyncio.sleep(0)
         assert registered() == []
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left
 
-    asyncio.run(watched(), debug=True)
+    loop = new_loop()
+    loop.set_debug(True)
+    try:
+        loop.run_until_complete(watched())
+    finally:
+        loop.close()
+    gc.collect()
     assert told == []

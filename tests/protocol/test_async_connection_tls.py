@@ -15,8 +15,11 @@ from mongokey.client_options import ClientOptions
 from mongokey.connection.establish_aio import open_connection
 from mongokey.errors import AutoReconnect, MongoError, NetworkTimeout, ProtocolError, TLSError
 from mongokey.transport.tls.context import ClientTLS
-from tests.loops import logging_in, ms, registered, run, settings
+from tests.loops import each_loop, logging_in, ms, registered, run, settings
 from tests.servers.scripted import Close, Drip, Login, Reply, ScriptedServer, Silence
+
+pytestmark = pytest.mark.usefixtures("each_loop")
+__all__ = ["each_loop"]
 
 
 @pytest.fixture(scope="module")

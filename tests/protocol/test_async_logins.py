@@ -18,11 +18,14 @@ from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackRe
 from mongokey.connection.establish_aio import open_connection, reauthenticate
 from mongokey.connection.openings import Opening
 from mongokey.errors import AutoReconnect, NetworkTimeout
-from tests.loops import logging_in, ms, run, settings
+from tests.loops import each_loop, logging_in, ms, run, settings
 from tests.servers.scripted import Error, Hold, Login, Reply, ScriptedServer, Silence
 
 TRACE: contextvars.ContextVar[str] = contextvars.ContextVar("trace", default="none")
 DONE = Reply({"ok": 1, "conversationId": 1, "done": True, "payload": b""})
+
+pytestmark = pytest.mark.usefixtures("each_loop")
+__all__ = ["each_loop"]
 
 
 def oidc(callback: Any, **options: Any) -> Any:
@@ -144,23 +147,39 @@ def test_cancelling_one_login_leaves_the_call_to_the_others() -> None:
 
 
 def test_a_coroutine_callback_is_bounded_by_the_client_s_time() -> None:
+    cancelled: list[bool] = []
+
+    async def long() -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            cancelled.append(True)
+
     async def main() -> None:
         with pytest.raises((AuthenticationFailed, NetworkTimeout)):
-            await connect(
-                server,
-                oidc(Awaited(lambda: asyncio.sleep(30)), timeout=ms(300, "timeoutMS")),
-            )
+            await connect(server, oidc(Awaited(long), timeout=ms(300, "timeoutMS")))
+        while not cancelled:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
 
     with ScriptedServer(on={"saslStart": DONE}) as server:
         run(main)
 
 
 def test_the_pool_may_give_up_a_login_whose_callback_lasts() -> None:
+    """The callback goes on, as other logins may wait for it."""
+
     async def main() -> None:
+        ends = asyncio.Event()
         opening = Opening()
+        shared = oidc(Awaited(ends.wait))
         threading.Timer(0.2, opening.end).start()
         with pytest.raises(AutoReconnect, match="given up"):
-            await connect(server, oidc(Awaited(lambda: asyncio.sleep(2))), opening=opening)
+            await connect(server, shared, opening=opening)
+        other = asyncio.create_task(connect(server, shared))
+        await asyncio.sleep(0.1)
+        ends.set()
+        (await other).close()
 
     with ScriptedServer(on={"saslStart": DONE}) as server:
         run(main)

@@ -12,6 +12,12 @@ from asyncio import get_running_loop
 from contextvars import Context
 
 from mongokey.connection.step_loop import StepLoop, Task, guarded
+from mongokey.transport.loop_readiness import (
+    add_reader,
+    add_writer,
+    remove_reader,
+    remove_writer,
+)
 from mongokey.transport.polling import READ, WRITE, PolledSocket
 from mongokey.transport.stream import monotonic_ns
 
@@ -146,11 +152,10 @@ class _Watch:
     def want(self, events: int) -> None:
         """Have the task go on when the socket is ready for `events`."""
         if events & READ and not self._reads:
-            # In a context of its own: the loop would keep that of who happens to wait.
-            Context().run(self._steps.loop.add_reader, self._number, self._come, READ)
+            add_reader(self._steps.loop, self._number, self._come, READ)
             self._reads = True
         if events & WRITE and not self._writes:
-            Context().run(self._steps.loop.add_writer, self._number, self._come, WRITE)
+            add_writer(self._steps.loop, self._number, self._come, WRITE)
             self._writes = True
 
     def _come(self, event: int) -> None:
@@ -164,11 +169,11 @@ class _Watch:
         if self._reads and events & READ:
             self._reads = False
             if not loop.is_closed():
-                loop.remove_reader(self._number)
+                remove_reader(loop, self._number)
         if self._writes and events & WRITE:
             self._writes = False
             if not loop.is_closed():
-                loop.remove_writer(self._number)
+                remove_writer(loop, self._number)
 
     def forget(self, _number: int) -> None:
         """The socket is being closed."""

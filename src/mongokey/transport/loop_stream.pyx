@@ -32,6 +32,13 @@ from mongokey.transport.stream cimport (
     mk_socket,
 )
 
+from mongokey.transport.loop_readiness import (
+    add_reader,
+    add_writer,
+    remove_reader,
+    remove_writer,
+)
+
 cdef int64_t NEVER_NS = <int64_t>0x7FFF_FFFF_FFFF_FFFF
 
 # From this size on a copy into the kernel takes longer than winning the GIL back.
@@ -115,8 +122,7 @@ cdef class LoopStream(Stream):
     cdef int watch(self) except -1:
         if self.on_readable is None:
             self.on_readable = event_of(self, READABLE)
-        # In a context of its own: the loop would keep that of who happens to open a connection.
-        Context().run(self.loop.add_reader, self._socket, self.on_readable)
+        add_reader(self.loop, self._socket, self.on_readable)
         self.reads = True
         return 0
 
@@ -124,9 +130,9 @@ cdef class LoopStream(Stream):
         if wanted and not self.writes:
             if self.on_writable is None:
                 self.on_writable = event_of(self, WRITABLE)
-            Context().run(self.loop.add_writer, self._socket, self.on_writable)
+            add_writer(self.loop, self._socket, self.on_writable)
         elif self.writes and not wanted:
-            self.loop.remove_writer(self._socket)
+            remove_writer(self.loop, self._socket)
         self.writes = wanted
         return 0
 
@@ -187,9 +193,9 @@ cdef class LoopStream(Stream):
         if self.reads or self.writes:
             # A number that is registered must not be given back to the system.
             if not self.loop.is_closed():
-                self.loop.remove_reader(s)
+                remove_reader(self.loop, s)
                 if self.writes:
-                    self.loop.remove_writer(s)
+                    remove_writer(self.loop, s)
             self.reads = self.writes = False
         if self.timer is not None:
             self.timer.cancel()

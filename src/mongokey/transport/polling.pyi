@@ -26,6 +26,9 @@ class SocketFailed(Portable, Exception):
     def refused(self) -> bool:
         """Whether nobody listens there."""
 
+def is_ready(number: int, events: int) -> bool:
+    """Whether the socket of that number is, for READ or WRITE, or has failed; never waits."""
+
 class PolledSocket:
     """A socket that is yet to be connected, and never waits. It is closed when it is collected.
 

@@ -80,6 +80,15 @@ class SocketFailed(Portable, Exception):
         return self.code == -MK_ECONNREFUSED
 
 
+def is_ready(mk_socket number, short events):
+    """Whether the socket of that number is, for READ or WRITE, or has failed; never waits."""
+    cdef mk_pollfd one
+    one.fd = number
+    one.events = events
+    one.revents = 0
+    return mk_poll(&one, 1, 0) != 0
+
+
 cdef class PolledSocket:
     """A socket that is yet to be connected, and never waits. It is closed when it is collected."""
 
