@@ -166,7 +166,7 @@ cdef class SSLLoopStream(LoopStream):
         return 0
 
     cdef int _release(self) except -1:
-        if self._socket != MK_NO_SOCKET and os.getpid() == self._pid:
+        if self.engine is not None and self._socket != MK_NO_SOCKET and os.getpid() == self._pid:
             # close_notify, unless half a record is out; the server's own is not waited for.
             if not self.unsent and not self.engine.broken:
                 self.engine.say_goodbye()
