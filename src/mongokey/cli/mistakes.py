@@ -27,6 +27,8 @@ MASK = "***"
 _ROOT_USERS = frozenset({"root", "admin", "administrator", "mongoadmin", "superuser"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+# Access key ids of AWS: a half of a pair, of which little is shown.
+_KEY_ID = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{8,}")
 _PORT = re.compile(r":\d*$")
 
 
@@ -68,6 +70,8 @@ class _Text(NamedTuple):
         if self.userinfo is None:
             return None
         user, colon, _ = self.userinfo.partition(":")
+        if _KEY_ID.fullmatch(user):
+            user = f"{user[:4]}***"
         if self.odd_user and not (colon and uri_errors.is_mail_address(unquote_plus(user))):
             user = MASK
         return user + (colon and ":" + MASK)

@@ -67,7 +67,12 @@ def _tell(options: ClientOptions, step: Step) -> None:
         "user": None,
         "database": options.database,
         "tls": tls is not None,
-        "options": {each.name: [each.value, each.origin] for each in shown_options(options)},
+        "options": {
+            each.name: [each.value, each.origin]
+            for each in shown_options(options)
+            # The user is told as it may be shown.
+            if each.name not in ("username", "password")
+        },
         "python": sys.executable,
     }
     where = f"mongodb+srv, {string.fqdn}" if facts["srv"] and string else ", ".join(hosts)
@@ -95,8 +100,7 @@ def _tell(options: ClientOptions, step: Step) -> None:
 
 
 def _plain(facts: dict[str, Any]) -> list[tuple[str, Any]]:
-    shown = [each for each in facts["options"].items() if each[0] not in ("username", "password")]
-    return sorted(shown)
+    return sorted(facts["options"].items())
 
 
 __all__ = ["check_string"]
