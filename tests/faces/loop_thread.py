@@ -63,9 +63,10 @@ class _Call:
 class LoopThread:
     """A loop that starts with the first call and runs until `close`.
 
-    After that, each call has a loop of its own for as long as it takes: the way of programs that
-    call `asyncio.run` several times. `complaints` are what the loop's exception handler was told,
-    and the tasks that were left when the loop was closed.
+    After that, and when the calls of that time have ended, each call has a loop of its own for as
+    long as it takes: the way of programs that call `asyncio.run` several times. `complaints` are
+    what the loop's exception handler was told, and the tasks that were left when the loop was
+    closed.
     """
 
     def __init__(self, complaints: list[str]) -> None:
@@ -102,15 +103,15 @@ class LoopThread:
         All of it happens in the loop; what it raises is raised here. Ctrl-C in the thread that
         waits cancels it.
         """
-        if self._closed:
-            return self._call_alone(work)
-        loop = self.loop
         if threading.current_thread() is self._thread:
             raise RuntimeError("called from the loop itself: it would wait for itself")
         call: Any = _Call(work)
-        del work
-        self._calls.add(call)
+        self._calls.add(call)  # from here on the loop is not ended
         try:
+            if self._closed and self._loop is None:
+                return self._call_alone(work)
+            del work
+            loop = self.loop
             loop.call_soon_threadsafe(call.begin, loop)
             self._wait(loop, call)
             if call.error is not None:
@@ -120,6 +121,8 @@ class LoopThread:
             self._calls.discard(call)
             # Else the error, whose traceback has this frame, refers to itself.
             call = None
+            if self._closed:
+                self._end_when_idle()
 
     def _wait(self, loop: asyncio.AbstractEventLoop, call: _Call) -> None:
         try:
@@ -149,15 +152,17 @@ class LoopThread:
             alone.close()
 
     def close(self, patience_s: float = 1.0) -> None:
-        """End the loop when its calls have ended; tasks that do not end by then are complaints."""
+        """End the loop once its calls have ended; tasks that do not end by then are complaints."""
         self._closed = True
-        loop, thread = self._loop, self._thread
-        if loop is None or thread is None or self._pid != os.getpid():
-            return
-        deadline = time.monotonic() + ENDING_S
-        while self._calls and time.monotonic() < deadline:
-            time.sleep(0.001)
-        self._loop = self._thread = None
+        self._end_when_idle(patience_s)
+
+    def _end_when_idle(self, patience_s: float = 1.0) -> None:
+        """End the loop, unless somebody waits for it: then that one does."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            if self._calls or loop is None or thread is None or self._pid != os.getpid():
+                return
+            self._loop = self._thread = None
         asyncio.run_coroutine_threadsafe(_clear(self.complaints, patience_s), loop).result(
             patience_s + 2 * ENDING_S
         )

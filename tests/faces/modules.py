@@ -56,13 +56,7 @@ WATCHED = frozenset(
 )
 
 #: Groups that are not switched on yet.
-NOT_YET: tuple[str, ...] = (
-    "live/",
-    "protocol/",
-    "conformance/unified",
-    "conformance/test_o",
-    "security/",
-)
+NOT_YET: tuple[str, ...] = ("conformance/test_o",)
 
 
 def runs_on_both(path: str, test: str, *, chosen: bool) -> bool:

@@ -12,6 +12,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,24 @@ from mongokey.connection import establish
 from tests.faces import modules, watchdog, wrapper
 
 BLOCKING, ASYNCIO = "blocking", "asyncio"
+NONE = SimpleNamespace(params={})
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--face",
+        choices=[BLOCKING, ASYNCIO],
+        help="of the tests that run on both faces, run those of one; other tests are left out",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.getoption("--face")
+    if wanted is None:
+        return
+    kept = [item for item in items if getattr(item, "callspec", NONE).params.get("face") == wanted]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,8 +68,7 @@ def face(request: pytest.FixtureRequest) -> Iterator[str]:
     if name == BLOCKING:
         yield name
         return
-    made = getattr(importlib.import_module("mongokey"), "AsyncMongoClient", None)
-    with replaced(wrapper.client_class(made)) if made else nullcontext():
+    with replaced(wrapper.client_class(importlib.import_module("mongokey").AsyncMongoClient)):
         yield name
     gc.collect()
     assert not taken(), "the loop of a client that was garbage complained"
