@@ -26,7 +26,35 @@ CLIENTS = re.compile(
 CHOSEN: Mapping[str, str] = {}
 
 #: By "folder/module", or "folder/module::test", why it is about the blocking face alone.
-BLOCKING_ONLY: Mapping[str, str] = {}
+BLOCKING_ONLY: Mapping[str, str] = {
+    "live/test_asyncio_wrapper": "it tests the wrapper itself, with PyMongo's client",
+    "live/test_authentication_examples": "runs the text of a page of docs, in processes",
+    "live/test_demo": "a command line program, whose text is about blocking clients",
+    "live/test_oidc_docs": "runs the text of a page of docs, in processes",
+    "live/test_fleet": "about the fleet, by PyMongo's measure and a raw socket",
+    "live/test_fleet_faults": "about the fleet, by PyMongo's measure and a raw socket",
+    "live/test_pool::test_a_program_that_closes_nothing_ends_quietly": (
+        "a program of its own, whose text is about a blocking client"
+    ),
+    "protocol/test_asyncio_cancellation": "written for asyncio alone",
+    "protocol/test_asyncio_many_tasks": "written for asyncio alone",
+    "protocol/test_cursor_faults::test_what_a_setter_replaces_goes_when_the_new_value_is_there": (
+        "a destructor that runs in the loop cannot wait for what the loop has to do"
+    ),
+    "protocol/test_cursor_faults::test_a_destructor_of_a_document_may_use_its_cursor": (
+        "a destructor that runs in the loop cannot wait for what the loop has to do"
+    ),
+    "protocol/test_fork_during_imports": "programs of their own: threads import while others fork",
+    "protocol/test_frozen_clock": "a program of its own, whose text is about a blocking client",
+    "protocol/test_gevent": "gevent has greenlets and no event loop of asyncio's",
+    "protocol/test_housekeeping::test_a_client_that_is_garbage_leaves_no_cursor_socket_or_thread": (
+        "an asyncio client that was never closed says nothing to its servers any more, as PyMongo's"
+    ),
+    "protocol/test_interrupted_operations": (
+        "operations that interrupt one of their own thread: in a loop nothing does, a signal's"
+        " handler runs between two of its callbacks"
+    ),
+}
 
 #: Tests of logins: nothing in them may hold the loop up.
 WATCHED = frozenset(
@@ -56,7 +84,19 @@ WATCHED = frozenset(
 )
 
 #: Groups that are not switched on yet.
-NOT_YET: tuple[str, ...] = ("conformance/test_o",)
+NOT_YET: tuple[str, ...] = (
+    "live/",
+    "conformance/unified",
+    "conformance/test_oidc",
+    "conformance/test_initial",
+    "security/",
+    "protocol/test_login_f",
+    "protocol/test_login_t",
+    "protocol/test_other",
+    "protocol/test_plain",
+    "protocol/test_tls_sessions",
+    "protocol/test_unsolicited",
+)
 
 
 def runs_on_both(path: str, test: str, *, chosen: bool) -> bool:

@@ -8,6 +8,7 @@ asked of the object, in its loop. Must not know what the tests do.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -106,6 +107,17 @@ class WrappedClient(Wrapped):
         # Not in the loop: programs make their client before they run one.
         vars(self)["_inner"] = self.async_class(*args, **kwargs)
         loop_thread.end_with(self)
+        later = kwargs.get("connect") is False or "AWS_EXECUTION_ENV" in os.environ
+        if getattr(self._inner.options, "needs_dns", False) and not later:
+            # A constructor cannot await what DNS says: here the blocking one's waits for it.
+            try:
+                self._loop.call(self._inner.aconnect)
+            except BaseException:
+                self.close()
+                raise
+
+    def __class_getitem__(cls, document_class: Any) -> Any:
+        return cls
 
     @property
     def _root(self) -> WrappedClient:  # type: ignore[override]

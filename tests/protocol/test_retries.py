@@ -32,6 +32,7 @@ from tests.servers.scripted import (
     Close,
     Error,
     Reply,
+    Request,
     ScriptedServer,
     Silence,
     in_turn,
@@ -202,8 +203,13 @@ def test_a_second_attempt_that_never_began_shows_the_first_failure(server: Any) 
     for again in (Error(code=18, message="who are you"), Close()):
         with MongoClient(server.uri(serverSelectionTimeoutMS=500)) as client:
             client.admin.command("ping")
-            server.on["insert"] = Error(code=91, message="the first", labels=labels)
-            server.on["hello"] = again
+
+            def refuse(request: Request, again: Any = again) -> Any:
+                # Not before: a monitor that is told so first leaves no server for any attempt.
+                server.on["hello"] = again
+                return Error(code=91, message="the first", labels=labels)
+
+            server.on["insert"] = refuse
             with pytest.raises(NotPrimaryError, match="the first"):
                 collection(client).insert_one({})
             server.on.pop("hello")

@@ -536,7 +536,7 @@ def test_dns_waits_for_the_first_operation_where_a_client_connects_later(
 
 def test_a_client_that_connects_later_finds_its_hosts(resolver: Resolver) -> None:
     with mongokey.MongoClient(
-        "mongodb+srv://c.example.test/?serverSelectionTimeoutMS=1&tls=false",
+        "mongodb+srv://c.example.test/?serverSelectionTimeoutMS=300&tls=false",
         connect=False,
         srv_resolver=resolver,
     ) as client:
