@@ -40,14 +40,22 @@ def _finish(future: Future[None]) -> None:
         future.set_result(None)
 
 
-async def in_thread(function: Callable[[], _Result], name: str) -> _Result:
+class NoThread(RuntimeError):
+    """No thread can be started: the system has none left, or Python is ending."""
+
+
+async def in_thread(
+    function: Callable[[], _Result], name: str, future: Future[Any] | None = None
+) -> _Result:
     """What `function`, which may wait, returns or raises: called in a thread of its own, `name`d.
 
     Not in the loop's own few threads, all of which may be waiting for what this one does. Who is
-    cancelled does not wait for its end.
+    cancelled does not wait for its end, nor does who waits when somebody else ends `future`.
+    Raises `NoThread`.
     """
     loop = asyncio.get_running_loop()
-    future: Future[Any] = loop.create_future()
+    if future is None:
+        future = loop.create_future()
 
     def done(result: Any, error: BaseException | None) -> None:
         if future.done():
@@ -72,7 +80,10 @@ async def in_thread(function: Callable[[], _Result], name: str) -> _Result:
         except RuntimeError:
             return  # the loop is closed: nobody awaits it any more
 
-    threading.Thread(target=work, name=name, daemon=True).start()
+    try:
+        threading.Thread(target=work, name=name, daemon=True).start()
+    except RuntimeError as error:
+        raise NoThread(str(error)) from None
     found: _Result = await future
     return found
 

@@ -39,6 +39,7 @@ from mongokey.transport.names import SocketAddress, in_order, known_addresses, l
 from mongokey.transport.polling import (
     BUSY,
     CONNECTED,
+    IN_PROGRESS,
     READ,
     WRITE,
     PolledSocket,
@@ -102,6 +103,9 @@ class StepLoop:
     A subclass waits: it has `_go_on` called when a task's `socket` is ready or its `due_ns` has
     come, with `_woken_ns` the time of that.
     """
+
+    #: An attempt on the first address of the next `Connect`, which is under way; or None.
+    begun: PolledSocket | None = None
 
     def __init__(self) -> None:
         self._tasks: list[Task] = []
@@ -415,6 +419,9 @@ class StepLoop:
         """The socket of the first address that can be connected to (RFC 8305)."""
         race = Race(len(addresses))
         sockets = [PolledSocket() for _ in addresses]
+        begun, self.begun = self.begun, None
+        if begun is not None:
+            sockets[0] = begun
         running: list[PolledSocket] = []
         busy: set[int] = set()
         winner: PolledSocket | None = None
@@ -439,7 +446,9 @@ class StepLoop:
                     tried = [index]
                 for each in tried:
                     try:
-                        if each == index or each in busy:
+                        if each == 0 and begun is not None:
+                            answer, begun = IN_PROGRESS, None
+                        elif each == index or each in busy:
                             busy.discard(each)
                             answer = sockets[each].connect(addresses[each])
                             if answer == BUSY:

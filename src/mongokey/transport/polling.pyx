@@ -101,8 +101,9 @@ cdef class PolledSocket:
             mk_close(self._socket)
 
     def connect(self, SocketAddress to not None):
-        """Begin to connect: CONNECTED, IN_PROGRESS (wait until it can be written to, then
-        `finish`), or BUSY: a Unix socket's server has too many who wait, try again soon."""
+        """Begin to connect: CONNECTED (as at once to a server on this machine), IN_PROGRESS (wait
+        until it can be written to, then `finish`), or BUSY: a Unix socket's server has too many who
+        wait, try again soon."""
         cdef int rc
         self.close()
         rc = mk_open(mk_address_family(&to.at), &self._socket)
@@ -112,7 +113,9 @@ cdef class PolledSocket:
         rc = mk_connect_start(self._socket, &to.at)
         if rc == 1:
             self.events = POLLOUT
-            return IN_PROGRESS
+            if not self.look():
+                return IN_PROGRESS
+            rc = 0
         if rc == -MK_EAGAIN:
             self.close()
             return BUSY
