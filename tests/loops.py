@@ -34,6 +34,25 @@ def ms(number: int, option: str = "connectTimeoutMS") -> Timeout:
     return Timeout(number * 1_000_000, option)
 
 
+class Received(asyncio.Future):  # type: ignore[type-arg]
+    """A receive of no bytes; cancelling it forgets the socket at once, as CancelIoEx does."""
+
+    def __init__(self, loop: Any, number: int) -> None:
+        super().__init__(loop=loop)
+        self.forget: Callable[[], Any] = lambda: loop._remove_reader(number)
+        loop._add_reader(number, self.come)
+
+    def come(self) -> None:
+        self.forget()
+        if not self.done():
+            self.set_result(None)
+
+    def cancel(self, msg: Any = None) -> bool:
+        if not self.done():
+            self.forget()
+        return super().cancel(msg)
+
+
 class ProactorLike(asyncio.SelectorEventLoop):
     """A loop without readers and writers, as Windows' proactor is: a receive of no bytes is over
     when there is something to receive."""
@@ -46,14 +65,7 @@ class ProactorLike(asyncio.SelectorEventLoop):
     async def sock_recv(self, sock: Any, size: int) -> bytes:
         assert size == 0
         assert sock.gettimeout() == 0
-        loop: Any = self
-        ready = loop.create_future()
-        number = sock.fileno()
-        loop._add_reader(number, lambda: ready.done() or ready.set_result(None))
-        try:
-            await ready
-        finally:
-            loop._remove_reader(number)
+        await Received(self, sock.fileno())
         return b""
 
 
