@@ -93,6 +93,7 @@ def test_bson_alone_loads_no_driver() -> None:
     modules = {name for name in loaded_by("import mongokey.bson") if name.startswith("mongokey.")}
     assert {name for name in modules if not name.startswith("mongokey.bson")} <= {
         "mongokey._support",
+        "mongokey._support.cython_shared",
         "mongokey._support.lazy",
         "mongokey._support.portable",
         "mongokey._support.reprs",
