@@ -710,3 +710,38 @@ def test_errors_before_hello_that_load_may_cause_are_labelled(
         ready_pool(factory).check_out()
     for label in ("SystemOverloadedError", "RetryableError"):
         assert error.has_error_label(label) is labelled
+
+
+def test_who_makes_pools_is_told_when_there_is_something_to_fill(
+    factory: ConnectionFactory,
+) -> None:
+    told: list[int] = []
+    pool = BlockingPool(ADDRESS, factory, min_size=1, on_ready=lambda: told.append(1))
+    pool.ready()
+    pool.ready()
+    assert told == [1]
+    pool.clear()
+    pool.ready()
+    assert told == [1, 1]
+    without = BlockingPool(ADDRESS, factory, on_ready=lambda: told.append(2))
+    without.ready()
+    assert told == [1, 1]
+
+
+def test_clearing_in_two_parts_is_clearing(factory: ConnectionFactory) -> None:
+    pool = ready_pool(factory)
+    idle, used = pool.check_out(), pool.check_out()
+    pool.check_in(idle)
+    begun = pool.begin_clear(ValueError("why"), interrupt=True)
+    # Nobody gets a connection from here on; nothing is closed yet.
+    with pytest.raises(PoolClearedError, match="ValueError: why"):
+        pool.check_out()
+    assert not idle.closed
+    assert not used.closed
+    pool.finish_clear(begun)
+    assert idle.closed
+    assert used.closed
+    pool.check_in(used)
+    assert counts(pool) == (0, 0, 0, 0)
+    pool.close()
+    pool.finish_clear(pool.begin_clear())

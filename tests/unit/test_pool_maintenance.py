@@ -220,3 +220,27 @@ def test_a_forked_child_goes_on_with_what_it_was_to_do(background: FakeBackgroun
     background.pass_a_period()
     background.work_off()
     assert topology.pools[0].filled == 1
+
+
+def test_a_pool_that_becomes_ready_is_filled_at_once_even_while_others_are(
+    background: FakeBackground,
+) -> None:
+    late = FakePool()
+
+    class Early(FakePool):
+        def fill(self) -> None:
+            super().fill()
+            late.wanted = 1  # becomes ready now, after it was looked at
+            kept.fill_soon()
+
+    topology = FakeTopology(late, Early(wanted=1))
+    kept = PoolMaintenance(topology, background)
+    kept.fill_soon()
+    kept.fill_soon()
+    assert len(background.beside) == 1
+    background.work_off()
+    assert (late.filled, late.wanted) == (1, 0)
+    assert not background.beside
+    kept.stop()
+    kept.fill_soon()
+    assert not background.beside

@@ -845,3 +845,27 @@ def test_whether_there_are_servers_to_read_from_and_to_write_to() -> None:
     assert not found.has_writable_server()
     assert not found.has_readable_server()
     assert found.has_readable_server(Secondary())
+
+
+def test_a_pool_is_cleared_before_others_see_that_its_server_is_unknown() -> None:
+    deployment = replica_set()
+    topology = deployment.topology
+    pool = topology.pool(A)
+    assert pool is not None
+    assert not pool.paused
+    seen: list[bool] = []
+
+    def look() -> None:
+        with topology._lock:
+            seen.append(pool.paused)
+
+    other = threading.Thread(target=look)
+
+    def begin() -> None:
+        other.start()
+        time.sleep(0.05)
+
+    assert not topology.changed_since(topology._changes, begin)
+    topology.handle_application_error(pool, AutoReconnect("gone"), pool.generation, sent=True)
+    other.join()
+    assert seen == [True]

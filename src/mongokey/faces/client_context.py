@@ -224,11 +224,15 @@ class ClientContext:
             ),
             publisher=self.publisher,
             on_connect_failure=partial(self.on_connect_failure, address),
+            on_ready=self._fill_soon if pool_options.min_pool_size else None,
             load_balanced=bool(self.options.load_balanced),
         )
         if pool_options.min_pool_size or pool_options.max_idle_time_ns:
             self.maintenance().maintain()
         return pool
+
+    def _fill_soon(self) -> None:
+        self.maintenance().fill_soon()
 
     def maintenance(self) -> PoolMaintenance:
         """The client's maintenance, made when it is first needed."""

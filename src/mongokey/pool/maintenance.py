@@ -74,7 +74,7 @@ class PoolMaintenance:
 
     def reset_after_fork(self) -> None:
         """In a forked child: what was under way, or waited for its turn, was the parent's."""
-        self._fills = False
+        self._fills = self._fill_again = False
         self._tidies = False
         self._tidying_again: Cancellable | None = None
 
@@ -87,6 +87,16 @@ class PoolMaintenance:
         """Prune and fill pools from now on."""
         if self._pruning is None and not self._stopped:
             self._pruning = self._every_period(self._prune)
+
+    def fill_soon(self) -> None:
+        """Have pools filled, such as one that has just become ready. Never waits."""
+        if self._stopped:
+            return
+        self._fill_again = True
+        if not self._fills:
+            self._fills = True
+            if not self._background.run_beside(self._fill):
+                self._fills = False
 
     def wake(self, job: Callable[[], object] | None = None) -> bool:
         """Have `tidy` called soon, or `job` (see `_support.jobs`); safe in destructors.
@@ -127,10 +137,8 @@ class PoolMaintenance:
         for pool in topology.pools:
             pool.prune()
             wanted = wanted or pool.wants_connections()
-        if wanted and not self._fills:
-            self._fills = True
-            if not self._background.run_beside(self._fill):
-                self._fills = False
+        if wanted:
+            self.fill_soon()
 
     def _tidy_again(self) -> None:
         self.wake()
@@ -139,10 +147,13 @@ class PoolMaintenance:
 
     def _fill(self) -> JobSteps[None]:
         try:
-            topology = self._topology()
-            for pool in () if topology is None else topology.pools:
-                if pool.wants_connections():
-                    yield pool.fill()
+            # A pool may become ready while others are filled.
+            while self._fill_again and not self._stopped:
+                self._fill_again = False
+                topology = self._topology()
+                for pool in () if topology is None else topology.pools:
+                    if pool.wants_connections():
+                        yield pool.fill()
         finally:
             self._fills = False
 

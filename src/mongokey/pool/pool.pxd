@@ -24,6 +24,7 @@ cdef class Pool(PoolState):
     cdef Timeout wait_queue_timeout         # or None
     cdef object connect                     # (Opening) -> Connection, or a coroutine of one
     cdef object on_connect_failure          # (error, generation), or None
+    cdef object on_ready                    # (), or None
     cdef PublisherFlags publisher           # of events, or None
     # State.
     cdef list under_way                     # of PoolOpening: what is being made

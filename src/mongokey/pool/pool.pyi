@@ -22,6 +22,7 @@ class Pool(PoolState):
         wait_queue_timeout: Timeout | None = None,
         publisher: PublisherFlags | None = None,
         on_connect_failure: Callable[..., object] | None = None,
+        on_ready: Callable[[], object] | None = None,
         load_balanced: bool = False,
     ) -> None: ...
     @property
@@ -53,6 +54,17 @@ class Pool(PoolState):
         `PoolClearedError`. Behind a load balancer this is about the connections to `service_id`
         (None: all), nothing is paused, and who waits goes on waiting.
         """
+    def begin_clear(
+        self,
+        error: BaseException | None = None,
+        *,
+        service_id: Any = None,
+        interrupt: bool = False,
+    ) -> Any:
+        """The part of `clear` that nobody may come in between: from here on nobody gets a
+        connection. What is returned is for `finish_clear`, which tells and closes."""
+    def finish_clear(self, begun: Any) -> None:
+        """The rest of `clear`, that may call listeners."""
     def close(self, *, removed: bool = False) -> None:
         """Close the pool for good. Who waits, or comes later, gets `InvalidOperation`: the client
         is closed; or, if its server was `removed` from the deployment, `PoolClearedError`."""

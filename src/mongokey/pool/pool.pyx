@@ -86,7 +86,8 @@ cdef class Pool(PoolState):
     starts paused, and is `ready` once its server was checked; one that is `load_balanced` always
     is. `publisher`, if given, is told of the pool's events. `on_connect_failure(error, generation)`
     is called when a connection could not be made, before anybody is told; behind a load balancer
-    only after the server's hello, and then with `service_id=`.
+    only after the server's hello, and then with `service_id=`. `on_ready()` is called when the pool
+    has become ready and `fill` has something to do; it must not wait.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ cdef class Pool(PoolState):
         Timeout wait_queue_timeout=None,
         PublisherFlags publisher=None,
         on_connect_failure=None,
+        on_ready=None,
         bint load_balanced=False,
     ):
         if not isinstance(address, tuple):
@@ -118,6 +120,7 @@ cdef class Pool(PoolState):
         self.wait_queue_timeout = wait_queue_timeout
         self.publisher = publisher
         self.on_connect_failure = on_connect_failure
+        self.on_ready = on_ready
         self.under_way = []
         self.may_fill = load_balanced
         call_after_fork(self)
@@ -511,6 +514,8 @@ cdef class Pool(PoolState):
             (<object>self.publisher).pool_ready(self.address)
         # Only now: nobody is to see a connection made in the background before that event.
         self.may_fill = True
+        if self.min_size and self.on_ready is not None:
+            self.on_ready()
 
     def clear(self, error=None, *, service_id=None, bint interrupt=False):
         """Begin a new generation: close what is idle, let what is in use be closed when it comes
@@ -520,12 +525,16 @@ cdef class Pool(PoolState):
         `PoolClearedError`. Behind a load balancer this is about the connections to `service_id`
         (None: all), nothing is paused, and who waits goes on waiting.
         """
+        self.finish_clear(
+            self.begin_clear(error, service_id=service_id, interrupt=interrupt)
+        )
+
+    def begin_clear(self, error=None, *, service_id=None, bint interrupt=False):
+        """The part of `clear` that nobody may come in between: from here on nobody gets a
+        connection. What is returned is for `finish_clear`, which tells and closes."""
         cdef Cleared cleared
-        cdef Connection connection
-        cdef PoolOpening opening
-        cdef list under_way
         if self.closed:
-            return
+            return None
         if error is not None:
             why = f"{type(error).__name__}: {error}"
             if len(why) > LONGEST_CAUSE:
@@ -535,7 +544,16 @@ cdef class Pool(PoolState):
             self.cleared_by = "no error of its own"
         self.may_fill = self.load_balanced
         cleared = self.start_generation(service_id)
-        under_way = list(self.under_way) if interrupt else []
+        return cleared, service_id, interrupt, list(self.under_way) if interrupt else []
+
+    def finish_clear(self, begun):
+        """The rest of `clear`, that may call listeners."""
+        cdef Cleared cleared
+        cdef Connection connection
+        cdef PoolOpening opening
+        if begun is None:
+            return
+        cleared, service_id, interrupt, under_way = begun
         if not cleared.was_paused and observed(self):
             (<object>self.publisher).pool_cleared(self.address, service_id, interrupt)
         if cleared.waiters:

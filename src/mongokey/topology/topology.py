@@ -385,10 +385,16 @@ class Topology:
             # connection-monitoring-and-pooling.md. Before anybody can select the server: who does
             # must not find its pool paused.
             pool.ready()
-        self._carry_on(self._update(server))
-        if error is not None and pool is not None:
-            # server-monitoring.md: what hangs in the middle of an operation would hang for long.
-            pool.clear(error, interrupt=isinstance(error, NetworkTimeout))
+        begun = None
+        with self._lock:
+            closing = self._update(server)
+            if error is not None and pool is not None:
+                # server-monitoring.md: what hangs in the middle of an operation would hang for
+                # long.
+                begun = pool.begin_clear(error, interrupt=isinstance(error, NetworkTimeout))
+        self._carry_on(closing)
+        if pool is not None:
+            pool.finish_clear(begun)
 
     def _update(self, server: ServerDescription) -> list[Pool]:
         """Take in a server's new description; `_carry_on` is to follow, with what is returned."""
@@ -470,9 +476,10 @@ class Topology:
             )
             if effect.description is not None:
                 closing = self._update(effect.description)
+            # Under the same lock: who selects the server next does not find its old connections.
+            begun = pool.begin_clear(error, service_id=service_id) if effect.clears_pool else None
         self._carry_on(closing)
-        if effect.clears_pool:
-            pool.clear(error, service_id=service_id)
+        pool.finish_clear(begun)
         if self._monitors is not None:
             if effect.cancels_check:
                 self._monitors.cancel_check(address)

@@ -175,15 +175,23 @@ def _authenticated(stack: ExitStack, request: pytest.FixtureRequest) -> Deployme
 
 class FleetDeployment(Deployment):
     """Members of a fleet; `seeds` are those that clients are told of, the first of them the one
-    where a single one is asked for."""
+    where a single one is asked for, unless that is `single`."""
 
     fail_points = frozenset(fail_points.NAMES)
 
-    def __init__(self, name: str, fleet: Fleet, seeds: Sequence[int], **options: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        fleet: Fleet,
+        seeds: Sequence[int],
+        *,
+        single: int | None = None,
+        **options: Any,
+    ) -> None:
         direct_uri = fleet.uri(seeds=seeds[:1])
         super().__init__(name, fleet.uri(seeds=seeds, **options), direct_uri=direct_uri)
         self._fleet = fleet
-        self._single_uri = fleet.uri(seeds=seeds[:1], **options)
+        self._single_uri = fleet.uri(seeds=seeds[:1] if single is None else [single], **options)
 
     def uri(self, multiple: bool | None = None, *, direct: bool = False) -> str:
         if direct:
@@ -209,7 +217,9 @@ def _sharded(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
 def _load_balanced(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
     server: SecantusServer = request.getfixturevalue("open_secantus")
     fleet = stack.enter_context(Fleet(server, ["load_balancer", "mongos", "mongos"]))
-    return FleetDeployment("load-balanced", fleet, [0], loadBalanced=True)
+    # useMultipleMongoses: two ways to the same servers, of which one leads to one of them only.
+    single = fleet.add("load_balancer", services=1)
+    return FleetDeployment("load-balanced", fleet, [0], single=single, loadBalanced=True)
 
 
 def _set_of_three(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:

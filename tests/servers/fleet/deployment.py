@@ -118,16 +118,24 @@ class Deployment:
         role: str = "secondary",
         host: str | None = None,
         tags: str | Mapping[str, str] | None = None,
+        services: int | None = None,
     ) -> dict[str, Any]:
         """Add a member; a role of the set puts it into the configuration.
 
-        `host` replaces 127.0.0.1 as its name there. Gives its number and port.
+        `host` replaces 127.0.0.1 as its name there. A load balancer leads to so many `services`,
+        and all load balancers of a fleet share their fail points. Gives its number and port.
         """
         if role not in ROLES:
             raise ValueError(f"unknown role {role!r}; there are {', '.join(sorted(ROLES))}")
         number = next(self._numbers)
-        services = self._services if role == "load_balancer" else 0
+        if role != "load_balancer":
+            services = 0
+        elif services is None:
+            services = self._services
         member = Member(self, number, role, tls=self._tls, services=services)
+        for each in self.members.values():
+            if each.role == role == "load_balancer":
+                member.fail_points_of = each.fail_points_of
         self.members[number] = member
         if role not in OTHER_ROLES or role == "other":
             self.set.members[number] = MemberConfig(

@@ -159,9 +159,10 @@ class Fleet(ManagedServer):
         *,
         host: str | None = None,
         tags: Mapping[str, str] | None = None,
+        services: int | None = None,
     ) -> int:
-        """Add a member; gives its number."""
-        done = self.do("add", role=role, host=host, tags=tags)
+        """Add a member, a load balancer that leads to so many `services`; gives its number."""
+        done = self.do("add", role=role, host=host, tags=tags, services=services)
         self.ports.append(done["port"])
         return int(done["member"])
 

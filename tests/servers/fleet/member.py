@@ -71,6 +71,8 @@ class Member:
         self.cut_writes = 0
         self.fail_point: FailPoint | None = None
         self.write_fail_point: WriteFailPoint | None = None
+        #: Whose fail points hold here: another's, where both are ways to the same servers.
+        self.fail_points_of = self
         self.quiesce_ends: float | None = None
         #: The term in which this member believes to be the primary still, or None.
         self.unaware_term: int | None = None
@@ -220,23 +222,24 @@ class Member:
 
     def take_fail_point(self, name: str, app_name: str | None) -> FailPoint | None:
         """The fail point that holds for this command; counts it."""
-        point = self.fail_point
+        point = self.fail_points_of.fail_point
         if point is None or name == "configureFailPoint" or not point.take(name, app_name):
             return None
         return point
 
     def take_write_fail_point(self) -> WriteFailPoint | None:
         """The onPrimaryTransactionalWrite that holds for this write; counts it."""
-        point = self.write_fail_point
+        point = self.fail_points_of.write_fail_point
         return point if point is not None and point.take() else None
 
     def configure_fail_point(self, command: Mapping[str, Any]) -> None:
         """What `configureFailPoint` does; raises `BadFailPoint`."""
         point = parse_fail_point(command)
+        owner = self.fail_points_of
         if command["configureFailPoint"] == "failCommand":
-            self.fail_point = point if isinstance(point, FailPoint) else None
+            owner.fail_point = point if isinstance(point, FailPoint) else None
         else:
-            self.write_fail_point = point if isinstance(point, WriteFailPoint) else None
+            owner.write_fail_point = point if isinstance(point, WriteFailPoint) else None
 
     # Cursors
 
