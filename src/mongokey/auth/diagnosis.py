@@ -350,9 +350,10 @@ _RULES: tuple[Callable[[Any, LoginContext], Diagnosis | None], ...] = (
     _user_edges,
     _wrong_mechanism,
     _changed,
+    # By far the most frequent cause on servers of one's own, and it says what to do.
+    _path_became_source,
     _user_unknown,
     _user_known,
-    _path_became_source,
     _volume_was_there,
     service_rule,
     _certificate,

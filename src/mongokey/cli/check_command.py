@@ -18,6 +18,7 @@ from mongokey._support.secrets import keeps_secrets
 from mongokey.cli import output
 from mongokey.cli.check import run_check
 from mongokey.cli.check_output import Printer
+from mongokey.cli.exit_codes import FAILED
 from mongokey.options import validators
 from mongokey.options.table import KEYWORD, find, unknown_option
 
@@ -69,6 +70,13 @@ def run_command(
             fail_fast=fail_fast,
             listener=printer,
         )
+    except Exception:
+        # A fault of ours. It is not to go up through frames that have the arguments, and Python's
+        # own report shows no variables.
+        import traceback
+
+        click.echo(f"mongokey: an error of mongokey's own\n{traceback.format_exc()}", err=True)
+        return FAILED
     finally:
         if printer is not None:
             printer.stop()

@@ -62,8 +62,9 @@ _VERDICTS = {
 class Printer:
     """Prints a check as it goes on: a `Listener`."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, spinner: bool = True) -> None:
         self._console = console
+        self._spins = spinner and console.is_terminal
         self._waiting: Status | None = None
         self._missed: list[str] = []
         self._utf8 = (console.encoding or "").lower().startswith("utf")
@@ -75,7 +76,7 @@ class Printer:
 
     def began(self, name: str) -> None:
         """A spinner while a step waits."""
-        if self._console.is_terminal:
+        if self._spins:
             self._waiting = self._console.status(f"{name}: {_WAITS[name]}")
             self._waiting.start()
 
@@ -97,17 +98,20 @@ class Printer:
         sign, word, style = _MARKS[step.status]
         mark = sign if self._utf8 else f"{word:<6}"
         time = f"{step.milliseconds:.1f} ms" if step.status != SKIPPED else ""
-        shown = step.lines[: 8 if step.name in ("tcp", "hello", "tls", "dns") else 1]
+        # Of a login the first line says it all; the others name and time each of its steps.
+        shown = step.lines[: 1 if step.name == "login" else 8]
         if step.status == FAILED and not shown:
             shown = ["failed"]
-        for number, line in enumerate(shown):
+        indent = len(mark) + 10 + 12
+        lines = [piece for line in shown for piece in _wrapped(line, self._width - indent)]
+        for number, line in enumerate(lines):
             text = Text()
             if number == 0:
                 text.append(mark, style=style)
                 text.append(f" {step.name:<9}", style="bold" if step.status == FAILED else "")
                 text.append(f"{time:>10}  ", style="dim")
             else:
-                text.append(" " * (len(mark) + 10 + 12))
+                text.append(" " * indent)
             text.append(line, style="dim" if step.status == SKIPPED else "")
             self._console.print(text)
 
@@ -127,12 +131,12 @@ class Printer:
             console.print()
             self._part("seen", _seen(first), "")
             self._part("means", [_means(first)], "bold")
-            if first.diagnosis.fix:
-                self._part("do", [first.diagnosis.fix], "green")
+            if first.fix:
+                self._part("do", [first.fix], "green")
             for other in others[:1]:
                 text = _means(other)
-                if other.diagnosis.fix:
-                    text += f": {other.diagnosis.fix}"
+                if other.fix:
+                    text += f": {other.fix}"
                 self._part("else", [text], "")
             if others[1:]:
                 codes = ", ".join(each.diagnosis.code for each in others[1:])
@@ -159,14 +163,19 @@ class Printer:
         for line in found.diagnosis.evidence:
             points = line.endswith("^") and not line[:-1].strip()
             self._part("", [line], "bold red" if points else "dim", wrap=False)
-        if found.diagnosis.fix:
-            self._part("do", [found.diagnosis.fix], "green")
+        if found.fix:
+            self._part("do", [found.fix], "green")
+
+    @property
+    def _width(self) -> int:
+        """How wide prose may be."""
+        wide = min(self._console.width, _WIDEST) if self._console.is_terminal else _WIDEST
+        return max(wide, 60)
 
     def _part(self, name: str, lines: Sequence[str], style: str, *, wrap: bool = True) -> None:
-        width = min(self._console.width, _WIDEST) - 9 if self._console.is_terminal else _WIDEST - 9
         title = name
         for line in lines:
-            pieces = _wrapped(line, max(width, 40)) if wrap else [line]
+            pieces = _wrapped(line, self._width - 9) if wrap else [line]
             for piece in pieces or [""]:
                 text = Text(f"  {title:<6} ", style="bold" if title else "")
                 text.append(piece, style=style or "default")

@@ -25,4 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             file=sys.stderr,
         )
         raise SystemExit(NOT_INSTALLED) from None
-    cli.main(args=None if arguments is None else list(arguments), prog_name="mongokey")
+    given = [sys.argv[1:] if arguments is None else list(arguments)]
+    arguments = None
+    code: str | int | None = 0
+    try:
+        cli.main(args=given.pop(), prog_name="mongokey")
+    except SystemExit as ended:
+        code = ended.code
+    # Anew: the frames that the other came through have the arguments, secrets among them.
+    raise SystemExit(code)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mongokey._support.reprs import with_safe_repr
-from mongokey.diagnostics import Diagnosis
+from mongokey.diagnostics import TABLE, Diagnosis
 
 #: The steps in their order.
 STEPS = ("string", "dns", "tcp", "tls", "hello", "login", "identity", "read")
@@ -47,9 +47,16 @@ class Found:
         self.diagnosis = diagnosis
         self.facts = dict(facts or {})
 
+    @property
+    def fix(self) -> str:
+        """What to do: of this case, or else of its code."""
+        entry = TABLE.get(self.diagnosis.code)
+        return self.diagnosis.fix or ("" if entry is None else entry.fix)
+
     def as_json(self) -> dict[str, Any]:
         """The diagnosis with its evidence as an object: the facts, and `seen` in words."""
         plain = self.diagnosis.as_dict()
+        plain["fix"] = self.fix
         plain["evidence"] = {**self.facts, "seen": list(self.diagnosis.evidence)}
         return plain
 

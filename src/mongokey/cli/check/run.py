@@ -34,6 +34,8 @@ _STEPS: Mapping[str, Callable[[State, Step], None]] = {
     "read": check_read,
 }
 assert tuple(_STEPS) == STEPS
+# Steps whose lines, if they fail, do not tell that.
+_TOLD_BY_CODE = frozenset({"string", "login", "identity", "read"})
 
 
 @keeps_secrets
@@ -100,8 +102,8 @@ def _carry_out(state: State, step: Step) -> None:
     except StepFailed as failed:
         step.status = FAILED
         report.failed = step.name
-        if failed.found and step.name in ("string", "login", "identity", "read"):
-            step.lines.insert(0, failed.found[0].diagnosis.summary)
+        if failed.found and (not step.lines or step.name in _TOLD_BY_CODE):
+            step.lines.insert(0, f"failed: {failed.found[0].diagnosis.code}")
         report.timed_out = failed.timed_out
         order = surest_first(each.diagnosis for each in failed.found)
         report.found = sorted(failed.found, key=lambda each: order.index(each.diagnosis))

@@ -95,12 +95,18 @@ def _tell(options: ClientOptions, step: Step) -> None:
     if tls is not None and tls.implied_by:
         facts["tls_implied_by"] = tls.implied_by
         step.lines.append(f"TLS is on, as {tls.implied_by} is given")
-    step.lines += [f"{name}={value} from {origin}" for name, (value, origin) in _plain(facts)]
+    given = [f"{name}={_word(value)} ({origin})" for name, (value, origin) in _plain(facts)]
+    if given:
+        step.lines.append(f"options: {', '.join(given)}")
     step.facts.update(facts)
 
 
 def _plain(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     return sorted(facts["options"].items())
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 __all__ = ["check_string"]

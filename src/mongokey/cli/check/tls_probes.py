@@ -13,7 +13,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from mongokey._support.certificates import distinguished_name, host_names, subject_name
+from mongokey._support.certificates import distinguished_name, host_names, in_words, subject_name
 from mongokey._support.hosted_services import access_list_of
 from mongokey.cli.check.certificate_request import read_request
 from mongokey.cli.check.report import Found
@@ -276,16 +276,18 @@ def _show_chain(state: State, host: Host, diagnoses: list[Diagnosis]) -> list[Di
     der = _fetch_certificate(state, host)
     if der is None:
         return diagnoses
-    leaf = describe_chain([der])[0]
     names = host_names(der) or []
     seen = [
-        f"the certificate's subject is {leaf['subject']}, its issuer {leaf['issuer']}",
-        f"it is valid from {leaf['valid_from']} to {leaf['valid_until']}",
         f"this machine's clock says {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} "
         "UTC",
         f"it is made for {', '.join(names) or 'no name'}",
     ]
-    return [each.replace(evidence=(*each.evidence, *seen)) for each in diagnoses]
+    words = in_words(der)
+    if words is not None:
+        seen.insert(0, words)
+    return [
+        each.replace(evidence=tuple(dict.fromkeys((*each.evidence, *seen)))) for each in diagnoses
+    ]
 
 
 def _fetch_certificate(state: State, host: Host) -> bytes | None:

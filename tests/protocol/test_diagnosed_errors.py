@@ -1,0 +1,222 @@
+"""The library's own errors carry the causes of the table, from facts at hand: no probe, no wait.
+
+What `mongokey check` finds out by asking further stands in `test_check_*`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mongokey import MongoClient
+from mongokey._support import container
+from mongokey.errors import (
+    ConfigurationError,
+    ManyClientsWarning,
+    MongoError,
+    ServerSelectionTimeoutError,
+)
+from mongokey.faces import client_count
+from tests.servers.certificates import Authority, certificate_pem
+from tests.servers.child import free_port
+from tests.servers.scripted import (
+    ScriptedServer,
+    ghost,
+    primary,
+    secondary,
+    standalone,
+    too_old,
+)
+
+# Enough where an error comes at once, and never waited for.
+LONG_MS = 60_000
+
+
+@pytest.fixture(autouse=True)
+def no_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "MARKS", ())
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+
+
+def failure(uri: str, **options: Any) -> MongoError:
+    options.setdefault("serverSelectionTimeoutMS", 700)
+    with MongoClient(uri, **options) as client, pytest.raises(MongoError) as caught:
+        client.admin.command("ping")
+    return caught.value
+
+
+def causes(error: MongoError) -> dict[str, str]:
+    return {each.code: each.confidence for each in error.diagnoses}
+
+
+# ---------------------------------------------------------------- causes
+
+
+def test_a_refused_connection() -> None:
+    error = failure(f"mongodb://127.0.0.1:{free_port()}")
+    assert isinstance(error, ServerSelectionTimeoutError)
+    assert causes(error) == {"TCP-REFUSED": "certain"}
+    assert "[TCP-REFUSED]" in str(error)
+
+
+def test_a_host_without_an_address() -> None:
+    error = failure("mongodb://no-such-host.invalid:27017")
+    (cause,) = error.diagnoses
+    assert cause.code in ("DNS-HOST-UNKNOWN", "DNS-HOST-FAILED")
+    assert "no-such-host.invalid" in cause.summary
+
+
+def test_another_set_s_name() -> None:
+    with ScriptedServer(hello=primary()) as server:
+        for more in ("", "&directConnection=true"):
+            error = failure(f"mongodb://127.0.0.1:{server.port}/?replicaSet=rs1{more}")
+            assert causes(error) == {"TOPOLOGY-SET-NAME": "certain"}
+            assert error.diagnoses[0].fix == "write replicaSet=rs"
+
+
+def test_a_set_that_was_never_initiated() -> None:
+    with ScriptedServer(hello=ghost()) as server:
+        error = failure(f"mongodb://127.0.0.1:{server.port}")
+    assert causes(error) == {"TOPOLOGY-UNINITIATED": "certain"}
+    assert "[TOPOLOGY-UNINITIATED, certain]" in str(error)
+
+
+def test_members_that_cannot_be_reached() -> None:
+    hello = primary(hosts=["mongo-1.invalid:27017"], me="mongo-1.invalid:27017")
+    with ScriptedServer(hello=hello) as server:
+        error = failure(f"mongodb://127.0.0.1:{server.port}", serverSelectionTimeoutMS=1500)
+    assert {"TOPOLOGY-MEMBER-NAMES", "TOPOLOGY-MEMBERS-UNREACHABLE"} & set(causes(error)) or (
+        "DNS-HOST-UNKNOWN" in causes(error)
+    )
+
+
+def test_no_primary_and_a_server_that_is_too_old() -> None:
+    with ScriptedServer() as server:
+        me = f"127.0.0.1:{server.port}"
+        server.hello = secondary(hosts=[me], me=me)
+        assert causes(failure(f"mongodb://{me}")) == {"TOPOLOGY-NO-PRIMARY": "certain"}
+    with ScriptedServer(hello=too_old()) as server:
+        error = failure(f"mongodb://127.0.0.1:{server.port}")
+    assert isinstance(error, ConfigurationError)
+    assert causes(error) == {"TOPOLOGY-SERVER-OLD": "certain"}
+
+
+def test_a_key_file_without_a_key(tmp_path: Path) -> None:
+    pair = Authority(tmp_path).issue("client")
+    path = pair.file(".only.pem", certificate_pem(pair.certificate))
+    error = failure("mongodb://127.0.0.1:1", tlsCertificateKeyFile=path)
+    assert causes(error) == {"TLS-KEY-MISSING": "certain"}
+    assert "[TLS-KEY-MISSING]" in str(error)
+
+
+def test_nothing_more_is_asked_for_a_diagnosis(tmp_path: Path) -> None:
+    """The library connects as often as its monitors do, and greets in no other way."""
+    with ScriptedServer(hello=ghost()) as server:
+        failure(f"mongodb://127.0.0.1:{server.port}")
+        names = {each.name for each in server.requests}
+    assert names <= {"hello", "isMaster", "ismaster"}
+
+
+# ---------------------------------------------------------------- failFast
+
+
+@pytest.mark.parametrize("by", ["uri", "keyword"])
+def test_fail_fast_gives_up_at_once(by: str) -> None:
+    uri = f"mongodb://127.0.0.1:{free_port()},127.0.0.1:{free_port()}/"
+    options: dict[str, Any] = {"serverSelectionTimeoutMS": LONG_MS}
+    if by == "uri":
+        uri += "?failFast=true"
+    else:
+        options["failFast"] = True
+    began = time.monotonic()
+    error = failure(uri, **options)
+    assert time.monotonic() - began < LONG_MS / 2000
+    assert isinstance(error, ServerSelectionTimeoutError)
+    assert "failFast" in str(error)
+    assert causes(error) == {"TCP-REFUSED": "certain"}
+
+
+@pytest.mark.parametrize("hello", [ghost(), primary(), standalone()], ids=["ghost", "set", "none"])
+def test_fail_fast_of_what_waiting_does_not_mend(hello: dict[str, Any]) -> None:
+    with ScriptedServer(hello=hello) as server:
+        began = time.monotonic()
+        error = failure(
+            f"mongodb://127.0.0.1:{server.port}/?replicaSet=other&failFast=true",
+            serverSelectionTimeoutMS=LONG_MS,
+        )
+        assert time.monotonic() - began < LONG_MS / 2000
+    assert error.diagnoses[0].confidence == "certain"
+
+
+def test_fail_fast_waits_for_what_may_come() -> None:
+    """A set without a primary elects one; one server that may answer is enough to wait."""
+    with ScriptedServer() as server:
+        me = f"127.0.0.1:{server.port}"
+        server.hello = secondary(hosts=[me], me=me)
+        error = failure(f"mongodb://{me}/?failFast=true")
+    assert "failFast" not in str(error)
+    assert causes(error) == {"TOPOLOGY-NO-PRIMARY": "certain"}
+
+
+def test_fail_fast_finds_a_server_beside_one_that_is_down() -> None:
+    with ScriptedServer() as server:
+        me = f"127.0.0.1:{server.port}"
+        server.hello = primary(hosts=[me], me=me)
+        uri = f"mongodb://127.0.0.1:{free_port()},{me}/?failFast=true"
+        with MongoClient(uri, serverSelectionTimeoutMS=LONG_MS) as client:
+            assert client.admin.command("ping")["ok"]
+
+
+def test_without_fail_fast_a_server_is_waited_for() -> None:
+    error = failure(f"mongodb://127.0.0.1:{free_port()}", serverSelectionTimeoutMS=900)
+    assert "within serverSelectionTimeoutMS=900" in str(error)
+
+
+# ---------------------------------------------------------------- clients made again and again
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_count, "WARNED_OF", 3)
+    monkeypatch.setattr(client_count, "_made", {})
+
+
+@pytest.mark.usefixtures("counted")
+def test_the_third_client_of_one_string_warns_once() -> None:
+    """Row 25."""
+    port = free_port()
+    uri = f"mongodb://ada:secret-c4nary@127.0.0.1:{port}/"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(6):
+            MongoClient(uri).close()
+        for _ in range(2):
+            MongoClient(f"mongodb://bob:secret-c4nary@127.0.0.1:{port}/").close()
+    (only,) = [each for each in caught if each.category is ManyClientsWarning]
+    text = str(only.message)
+    assert "third client" in text
+    assert "[ENV-MANY-CLIENTS]" in text
+    assert "c4nary" not in text
+    assert only.filename == __file__
+
+
+def test_a_program_is_warned_of_its_third_client() -> None:
+    program = (
+        "from mongokey import MongoClient\n"
+        "for _ in range(4): MongoClient('mongodb://127.0.0.1:1/').close()\n"
+        "MongoClient('mongodb://127.0.0.1:2/').close()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{program}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("ManyClientsWarning") == 1
