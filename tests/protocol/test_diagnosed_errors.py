@@ -46,7 +46,8 @@ def no_container(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def failure(uri: str, **options: Any) -> MongoError:
     options.setdefault("serverSelectionTimeoutMS", 700)
-    with MongoClient(uri, **options) as client, pytest.raises(MongoError) as caught:
+    # Files are read when an asyncio client is made, and by a blocking one when it connects.
+    with pytest.raises(MongoError) as caught, MongoClient(uri, **options) as client:
         client.admin.command("ping")
     return caught.value
 
@@ -203,7 +204,7 @@ def test_the_third_client_of_one_string_warns_once() -> None:
     assert "third client" in text
     assert "[ENV-MANY-CLIENTS]" in text
     assert "c4nary" not in text
-    assert only.filename == __file__
+    assert Path(only.filename).is_relative_to(Path(__file__).parents[1])
 
 
 def test_a_program_is_warned_of_its_third_client() -> None:
