@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import gc
 import random
+import sys
 import threading
 import time
 import warnings
@@ -126,7 +127,28 @@ async def test_a_client_that_is_let_go_warns_once(secantus: SecantusServer) -> N
         del collection
         gc.collect()
     (warning,) = found
+    found.clear()  # it has the client, which is closed all the same
     assert warning.category is ResourceWarning
     assert "AsyncMongoClient" in str(warning.message)
     assert "never closed" in str(warning.message)
     assert "pencil" not in str(warning.message)
+
+
+async def test_a_client_that_is_let_go_closes_its_sockets_where_the_warning_is_an_error(
+    secantus: SecantusServer,
+) -> None:
+    client: AsyncMongoClient[Any] = AsyncMongoClient(secantus.uri("sha256"))
+    before = secantus.open_connections()
+    await client.admin.command("ping")
+    assert secantus.open_connections() > before
+    raised = []
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("error", ResourceWarning)
+        patch.setattr(sys, "unraisablehook", lambda found: raised.append(found.exc_type))
+        del client
+        gc.collect()
+    assert raised == [ResourceWarning]
+    deadline = time.monotonic() + 30
+    while secantus.open_connections() > before and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    assert secantus.open_connections() <= before

@@ -64,13 +64,14 @@ class AsyncClientBase(ClientBase["_Document"]):
         executor = self._executor
         if executor is None or executor.closed:
             return
-        if self._topology.opened:
+        used = self._topology.opened
+        # Sockets are closed; sessions and cursors are left to time out: nothing can be awaited.
+        self._context.stop()
+        self._topology.close()
+        if used:  # at last, as the warning may be an error
             warnings.warn(
                 f"{self!r} was never closed: await client.close(), or use `async with`",
                 ResourceWarning,
                 stacklevel=2,
                 source=self,
             )
-        # Sockets are closed; sessions and cursors are left to time out: nothing can be awaited.
-        self._context.stop()
-        self._topology.close()
