@@ -6,6 +6,7 @@ not know operations.
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 
 # All that operations need is imported with the client: none of them may hold the loop up.
@@ -19,6 +20,7 @@ from mongokey.topology.aio_monitors import LoopMonitors
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from mongokey._support.address import AddressLike
@@ -35,7 +37,7 @@ class AsyncClientContext(ClientContext):
     def __init__(self, options: ClientOptions) -> None:
         super().__init__(options)
         #: Which loop the client belongs to.
-        self.binding = LoopBinding(self.new_loop)
+        self.binding = LoopBinding(_weakly(self.new_loop))
         # Now: certificates and the modules of TLS are read here.
         self.settings()
 
@@ -53,7 +55,7 @@ class AsyncClientContext(ClientContext):
         return connection
 
     def new_loop(self) -> None:
-        """The loop that the client belonged to is gone, with all that its connections were at:
+        """The loop that the client belonged to is over, with all that its connections were at:
         everything is made anew in the next one."""
         executor, topology = self.executor(), self.topology()
         if executor is not None:
@@ -61,13 +63,22 @@ class AsyncClientContext(ClientContext):
         monitors = self.__dict__.get("_monitors")
         if monitors is not None:
             monitors.reset_for_new_loop()
-        maintenance = self.__dict__.get("_maintenance")
-        if maintenance is not None:
-            maintenance.reset_after_fork()
         if topology is not None:
             for pool in topology.pools:
-                pool.reset_after_fork()
+                pool.reset_for_new_loop()  # type: ignore[attr-defined]
             topology.reset_after_fork()
+
+
+def _weakly(method: Callable[[], object]) -> Callable[[], object]:
+    """`method`, as long as its object is there: whoever is asked for it must not keep that."""
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        found = reference()
+        if found is not None:
+            found()
+
+    return call
 
 
 __all__ = ["AsyncClientContext"]

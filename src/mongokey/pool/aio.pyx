@@ -10,12 +10,13 @@ from libc.stdint cimport int64_t
 
 from mongokey.connection.connection cimport Connection
 from mongokey.pool.pool cimport Pool, observed
-from mongokey.pool.state cimport Waiter
+from mongokey.pool.state cimport Waiter, refuse_all
 from mongokey.transport.stream cimport monotonic_ns
 
 from asyncio import get_running_loop
 
 from mongokey._support.tasks import wake as wake_future
+from mongokey.errors import InvalidOperation
 
 
 cdef class TaskWaiter(Waiter):
@@ -48,6 +49,21 @@ cdef class AsyncPool(Pool):
 
     It is used in the thread of the loop; connections may come back in any.
     """
+
+    def reset_for_new_loop(self):
+        """The loop of before is over. Its connections are closed when they come back, if they do;
+        a task that waits is told, should that loop go on after all."""
+        waiters, self.waiters = self.waiters, None
+        self.reset_after_fork()
+        if waiters:
+            refuse_all(
+                waiters,
+                InvalidOperation(
+                    f"{self._peer()}: while this task waited for a connection, the client was used "
+                    "in another event loop, as the one of this task did not run; a client is for "
+                    "one loop at a time"
+                ),
+            )
 
     cdef Waiter make_waiter(self):
         cdef TaskWaiter waiter = TaskWaiter.__new__(TaskWaiter)

@@ -69,6 +69,7 @@ class PoolMaintenance:
         self._tidy = tidy
         self._stopped = False
         self._pruning: Cancellable | None = None
+        self._tidying_again: Cancellable | None = None
         self.reset_after_fork()
         call_after_fork(self)
 
@@ -76,7 +77,9 @@ class PoolMaintenance:
         """In a forked child: what was under way, or waited for its turn, was the parent's."""
         self._fills = self._fill_again = False
         self._tidies = False
-        self._tidying_again: Cancellable | None = None
+        again, self._tidying_again = self._tidying_again, None
+        if again is not None:
+            again.cancel()
 
     def restart_after_fork(self) -> None:
         """In a forked child, once the pools are reset: go on, where pools are pruned."""
