@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -89,23 +90,52 @@ async def in_thread(
 
 
 class Turns:
-    """A lock that tasks of one loop hold, one after the other."""
+    """A lock that tasks hold, one after the other, in the order in which they come. It may be let
+    go of from any thread, and by a destructor, also when the loop of who waits is over."""
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+        self._held = False
+        self._waiting: deque[_WaitingTask] = deque()
 
     async def acquire(self, timeout: float | None = None) -> bool:
         """Have it; False if that took longer than `timeout`, in seconds."""
-        if timeout is None:
-            return await self._lock.acquire()
+        if not self._held:
+            self._held = True
+            return True
+        waiting = _WaitingTask()
+        self._waiting.append(waiting)
+        timer = None
+        if timeout is not None:
+            timer = waiting.loop.call_later(timeout, _finish, waiting.future)
         try:
-            return await asyncio.wait_for(self._lock.acquire(), timeout)
-        except (TimeoutError, asyncio.TimeoutError):
-            return False
+            await waiting.future
+        except BaseException:
+            if waiting.has_it:
+                self.release()
+            waiting.gone = True
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        waiting.gone = not waiting.has_it
+        return waiting.has_it
 
     def release(self) -> None:
         """Let the next one have it."""
-        self._lock.release()
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not (waiting.gone or waiting.loop.is_closed()):
+                waiting.has_it = True
+                wake(waiting.loop, waiting.future)
+                return
+        self._held = False
+
+
+class _WaitingTask:
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.future: Future[None] = self.loop.create_future()
+        self.has_it = self.gone = False
 
 
 async def sleep_unless(ended: Callable[[], bool], seconds: float) -> None:

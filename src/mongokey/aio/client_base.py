@@ -6,6 +6,7 @@ both faces do alike stands in `ClientBase`; PyMongo's names, in `mongokey.aio.mo
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 from mongokey.aio.client_context import AsyncClientContext
@@ -60,18 +61,17 @@ class AsyncClientBase(ClientBase["_Document"]):
         pool: Pool = await self._executor.selected_server()
         return pool
 
-    def __del__(self) -> None:
-        executor = self._executor
-        if executor is None or executor.closed:
-            return
-        used = self._topology.opened
-        # Sockets are closed; sessions and cursors are left to time out: nothing can be awaited.
-        self._context.stop()
-        self._topology.close()
-        if used:  # at last, as the warning may be an error
+    def _warn_unclosed(self) -> None:
+        # A program that ends is not told: its modules are gone, and the system closes sockets.
+        if self._topology.opened and not sys.is_finalizing():
             warnings.warn(
                 f"{self!r} was never closed: await client.close(), or use `async with`",
                 ResourceWarning,
-                stacklevel=2,
-                source=self,
+                stacklevel=3,
             )
+
+    def _has_background(self) -> bool:
+        context = self._context
+        assert isinstance(context, AsyncClientContext), "it is of the class named above"
+        loop = context.binding.loop
+        return loop is not None and loop.is_running()

@@ -37,7 +37,7 @@ class AsyncClientContext(ClientContext):
     def __init__(self, options: ClientOptions) -> None:
         super().__init__(options)
         #: Which loop the client belongs to.
-        self.binding = LoopBinding(_weakly(self.new_loop))
+        self.binding = LoopBinding(_weakly(self.new_loop), _weakly(self.loop_ends))
         # Now: certificates and the modules of TLS are read here.
         self.settings()
 
@@ -53,6 +53,15 @@ class AsyncClientContext(ClientContext):
         if self.on_login is not None:
             self.on_login(address, result)
         return connection
+
+    def loop_ends(self) -> None:
+        """The loop that the client belongs to is about to be closed, and nobody has closed the
+        client: no socket is to be left. What still runs there keeps what it uses."""
+        topology, monitors = self.topology(), self.__dict__.get("_monitors")
+        if monitors is not None:
+            monitors.pause()
+        for pool in () if topology is None else topology.pools:
+            pool.close_idle()  # type: ignore[attr-defined]
 
     def new_loop(self) -> None:
         """The loop that the client belonged to is over, with all that its connections were at:

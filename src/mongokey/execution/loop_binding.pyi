@@ -8,9 +8,15 @@ class LoopBinding:
     :param on_new_loop: called, without arguments, when a client that was used in a loop which is
         over is used in another: it must drop what belongs to the old one, without a word, and
         without touching that loop where it is closed
+    :param on_loop_end: called, without arguments, when the loop is about to be closed, by
+        `asyncio.run` and its kin: it should close what nobody uses, but the loop may still be used
     """
 
-    def __init__(self, on_new_loop: Callable[[], object]) -> None: ...
+    def __init__(
+        self,
+        on_new_loop: Callable[[], object],
+        on_loop_end: Callable[[], object] | None = None,
+    ) -> None: ...
     @property
     def loop(self) -> AbstractEventLoop | None:
         """The loop, None before the first operation, and in a forked child before its own."""

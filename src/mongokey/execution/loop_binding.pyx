@@ -8,8 +8,10 @@ know.
 
 import os
 import sys
+from weakref import WeakMethod
 
 from mongokey._support.fork import call_after_fork
+from mongokey._support.loop_end import LoopEnd
 from mongokey.errors import InvalidOperation
 
 # Frames in here are no place of the application's.
@@ -19,15 +21,27 @@ cdef str OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 cdef class LoopBinding:
     """The loop of one client."""
 
-    def __init__(self, on_new_loop not None):
+    def __init__(self, on_new_loop not None, on_loop_end=None):
         self.on_new_loop = on_new_loop
+        self.on_loop_end = on_loop_end
         call_after_fork(self)
 
     def reset_after_fork(self):
         """In a forked child: the loop is the parent's, and must not be touched: the two share what
         it waits by. All that belonged to it is reset by itself."""
-        self.loop = self.entered_at = None
+        self.loop = self.entered_at = self.ended = None
         self.has_remains = False
+        self._forget_end()
+
+    def _forget_end(self):
+        end, self.loop_end = self.loop_end, None
+        if end is not None:
+            end.forget()
+
+    def _loop_ends(self):
+        """The loop is about to be closed; it is used no more, unless by what ends there too."""
+        self.ended = self.loop
+        self.on_loop_end()
 
     cpdef int enter(self, object running) except -1:
         """Bind the client to `running`, if no other loop has it."""
@@ -39,7 +53,7 @@ cdef class LoopBinding:
             if bound is None and not self.has_remains:
                 # Nothing of Python's comes between the look and this: the first thread gets it.
                 self.loop = running
-                self.entered_at = place_of_caller()
+                self._entered(running)
                 return 0
             if bound is not None and bound.is_running() and not bound.is_closed():
                 if self.loop is bound:
@@ -49,8 +63,8 @@ cdef class LoopBinding:
                 continue  # another thread was faster
             # It is this loop's from here on: another thread's is refused.
             self.loop = running
-            self.entered_at = place_of_caller()
             self.has_remains = True
+            self._entered(running)
             try:
                 self.on_new_loop()
             except BaseException:
@@ -60,6 +74,15 @@ cdef class LoopBinding:
             self.has_remains = False
             return 0
 
+    cdef int _entered(self, object running) except -1:
+        self.entered_at = place_of_caller()
+        self._forget_end()
+        # A loop that has begun to end would complain of a generator that begins there.
+        if self.on_loop_end is not None and self.ended is not running:
+            self.ended = None
+            self.loop_end = LoopEnd(weak_method(self._loop_ends))
+        return 0
+
     def _taken(self):
         return InvalidOperation(
             "this client is used in two event loops that run at the same time. Its connections "
@@ -67,6 +90,18 @@ cdef class LoopBinding:
             "still running. Make a client for each loop, or have the work done in that loop by "
             "asyncio.run_coroutine_threadsafe(coroutine, loop)"
         )
+
+
+cdef object weak_method(object method):
+    """`method`, as long as its object is there."""
+    reference = WeakMethod(method)
+
+    def call():
+        found = reference()
+        if found is not None:
+            found()
+
+    return call
 
 
 cdef str place_of_caller():

@@ -6,9 +6,6 @@ It knows the blocking executor. What both faces do alike stands in `ClientBase`;
 
 from __future__ import annotations
 
-from functools import partial
-
-from mongokey.commands.housekeeping import kill_pending_cursors
 from mongokey.execution.blocking import BlockingExecutor
 from mongokey.faces.client_base import ClientBase
 
@@ -17,10 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, TypeVar
 
-    from mongokey._support.jobs import JobSteps
-    from mongokey.execution.execution import Executor
     from mongokey.pool.pool import Pool
-    from mongokey.topology.topology import Topology
     from mongokey.topology.topology_description import TopologyDescription
 
     _Document = TypeVar("_Document", bound=Mapping[str, Any])
@@ -45,25 +39,3 @@ class BlockingClientBase(ClientBase["_Document"]):
     def _pool(self) -> Pool:
         """The pool of a server that takes writes, found if need be."""
         return self._topology.select()
-
-    def __del__(self) -> None:
-        executor = self._executor
-        if executor is None or executor.closed:
-            return
-        # Sockets are closed; sessions are left to time out: a destructor must not wait. Cursors
-        # that were let go just before are killed, by a thread that may wait.
-        if executor.has_pending_cursors and self._context.maintenance().wake(
-            partial(_finish, executor, self._topology)
-        ):
-            self._context.stop()
-            return
-        self._context.stop()
-        self._topology.close()
-
-
-def _finish(executor: Executor, topology: Topology) -> JobSteps[None]:
-    """The end of a client that nobody refers to any more."""
-    try:
-        yield kill_pending_cursors(executor)
-    finally:
-        topology.close()

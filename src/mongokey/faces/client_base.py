@@ -7,11 +7,13 @@ connections are made and how, `ClientContext` knows.
 from __future__ import annotations
 
 import weakref
+from functools import partial
 
 from mongokey._support.address import format_address
 from mongokey._support.secrets import Secret
 from mongokey.client_options import ClientOptions
 from mongokey.commands import arguments
+from mongokey.commands.housekeeping import kill_pending_cursors
 from mongokey.commands.inherited_options import InheritedOptions
 from mongokey.errors import ConfigurationError
 from mongokey.faces.client_context import ClientContext
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from mongokey._support.address import AddressLike
+    from mongokey._support.jobs import JobSteps
     from mongokey.auth.login import LoginResult
     from mongokey.bson.codec_options import TypeRegistry
     from mongokey.driver_info import DriverInfo
@@ -131,6 +134,37 @@ class ClientBase(ClientCore["_Document"]):
         assert metadata is not None, "a client says what it is"
         metadata.append(driver_info)
 
+    # -- the end ------------------------------------------------------------------------------
+
+    def __del__(self) -> None:
+        executor = self._executor
+        if executor is None or executor.closed:
+            return
+        try:
+            self._warn_unclosed()
+        finally:
+            self._let_go(executor)
+
+    def _let_go(self, executor: Executor) -> None:
+        # Sockets are closed; sessions are left to time out: a destructor must not wait. Cursors
+        # that were let go just before are killed, by a thread or loop that may wait.
+        if (
+            executor.has_pending_cursors
+            and self._has_background()
+            and self._context.maintenance().wake(partial(_finish, executor, self._topology))
+        ):
+            self._context.stop()
+            return
+        self._context.stop()
+        self._topology.close()
+
+    def _warn_unclosed(self) -> None:
+        """The client is garbage, and was not closed."""
+
+    def _has_background(self) -> bool:
+        """Whether what is to be done beside the program will be."""
+        return True
+
     # -- the object ----------------------------------------------------------------------------
 
     def _identity(self) -> tuple[Any, ...]:
@@ -181,6 +215,14 @@ class ClientBase(ClientCore["_Document"]):
     def nodes(self) -> frozenset[AddressLike]:
         """The addresses of the servers that have answered. Does not wait, nor start to look."""
         return frozenset(each.address for each in self._topology.description.known_servers)
+
+
+def _finish(executor: Executor, topology: Topology) -> JobSteps[None]:
+    """The end of a client that nobody refers to any more."""
+    try:
+        yield kill_pending_cursors(executor)
+    finally:
+        topology.close()
 
 
 def _server_api_elements(api: ServerApiLike) -> bytes:

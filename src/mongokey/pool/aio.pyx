@@ -8,9 +8,10 @@ The steps to a connection are `pool.pool`'s. It must not know how a connection i
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t
 
+from mongokey.connection.async_connection cimport AsyncConnection
 from mongokey.connection.connection cimport Connection
 from mongokey.pool.pool cimport Pool, observed
-from mongokey.pool.state cimport Waiter, refuse_all
+from mongokey.pool.state cimport Waiter, pop_idle, refuse_all
 from mongokey.transport.stream cimport monotonic_ns
 
 from asyncio import get_running_loop
@@ -50,10 +51,23 @@ cdef class AsyncPool(Pool):
     It is used in the thread of the loop; connections may come back in any.
     """
 
+    def close_idle(self):
+        """Close what nobody uses; the pool stays as it is."""
+        cdef Connection connection = pop_idle(self)
+        while connection is not None:
+            self._drop(connection, "stale")
+            connection = pop_idle(self)
+
     def reset_for_new_loop(self):
         """The loop of before is over. Its connections are closed when they come back, if they do;
         a task that waits is told, should that loop go on after all."""
-        waiters, self.waiters = self.waiters, None
+        cdef Connection connection
+        waiters = self.waiters
+        for connection in list(self.opened):
+            if type(connection) is AsyncConnection and (
+                (<AsyncConnection>connection).loop_stream.loop.is_closed()
+            ):
+                connection.close()  # whoever uses it will never go on
         self.reset_after_fork()
         if waiters:
             refuse_all(

@@ -51,13 +51,17 @@ class LoopMonitors(WatchedServers):
         assert loop is not None, "it was looked at"
         return _LoopChecks(self, loop)
 
-    def reset_for_new_loop(self) -> None:
-        """The loop of before is over, whether it was closed or not: drop what is open there. All is
-        begun anew on the next one, once somebody asks."""
+    def pause(self) -> None:
+        """Close all connections, until somebody asks for something."""
         checks = self._checks
         self._prepare()
         if checks is not None:
             checks.close()
+
+    def reset_for_new_loop(self) -> None:
+        """The loop of before is over, whether it was closed or not: drop what is open there. All is
+        begun anew on the next one, once somebody asks."""
+        self.pause()
         self._beside.reset_for_new_loop()
 
     def reset_after_fork(self) -> None:
