@@ -216,7 +216,10 @@ class _UnderWay(Stream):
         self._work = work
 
     def close(self) -> None:
-        self._work.call(self._work.give_up)
+        if self._work.loop.is_closed():
+            self._work.close()  # nobody goes on there
+        else:
+            self._work.call(self._work.give_up)
 
 
 __all__ = ["Establishing", "connected_stream", "work_in_thread"]

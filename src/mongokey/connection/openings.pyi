@@ -24,6 +24,8 @@ class Opening(Openings):
     @property
     def hello(self) -> HelloReply | None:
         """What the server said, once it has."""
+    def abandon(self) -> None:
+        """End it, and have the client forget it: whoever makes it may never go on."""
     def begin(self, client: Openings) -> None:
         """It is one of those of `client`: it ends with them."""
     def greeted(self, hello: HelloReply) -> None:

@@ -84,6 +84,18 @@ cdef class Opening(Openings):
             self.client.remove(stream)
         return Openings.remove(self, stream)
 
+    def abandon(self):
+        """End it, and have the client forget it: whoever makes it may never go on."""
+        self.closed = True
+        while self._streams:
+            try:
+                stream = self._streams.pop()
+            except KeyError:
+                return
+            if self.client is not None:
+                self.client.remove(stream)
+            stream.close()
+
     def refuse(self):
         """The error of who goes on making it."""
         if self.client is not None and self.client.ended():

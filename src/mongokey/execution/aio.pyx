@@ -126,7 +126,10 @@ cdef class AsyncExecutor(Executor):
                         elif step == DONE:
                             return execution.result
                         elif step == SELECT_SERVER:
-                            execution.selected(<Pool?>await self._select(execution))
+                            pool = <AsyncPool?>await self._select(execution)
+                            # It may have taken long, and the client have another loop by now.
+                            self.enter()
+                            execution.selected(pool)
                         else:
                             await carry_out_rare(execution, step)
                 except MongoError as error:
@@ -135,6 +138,7 @@ cdef class AsyncExecutor(Executor):
                         raise
                     if raised is not None:
                         raise raised from error
+                    self.enter()
         finally:
             execution.end()
             self.spare = execution

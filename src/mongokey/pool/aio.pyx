@@ -63,6 +63,8 @@ cdef class AsyncPool(Pool):
         a task that waits is told, should that loop go on after all."""
         cdef Connection connection
         waiters = self.waiters
+        for opening in list(self.under_way):
+            opening.abandon()
         for connection in list(self.opened):
             if type(connection) is AsyncConnection and (
                 (<AsyncConnection>connection).loop_stream.loop.is_closed()
