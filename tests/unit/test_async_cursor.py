@@ -47,8 +47,8 @@ class AwaitedExecutor(ScriptedExecutor):
 class AwaitedDeployment(Deployment):
     """A `Deployment` whose steps can be held up."""
 
-    def __init__(self) -> None:
-        super().__init__(primary())
+    def __init__(self, **hello: Any) -> None:
+        super().__init__(primary(**hello))
         self.executor = AwaitedExecutor(self.topology, retry_reads=True, retry_writes=True)
         self.executor.deployment = self
         #: Step -> what is awaited there.
