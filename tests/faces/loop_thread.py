@@ -17,6 +17,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from mongokey._support import callers
+
 #: How long a call is waited for. No test waits that long when all is well.
 PATIENCE_S = 90.0
 #: How long what was cancelled may take to end.
@@ -35,10 +37,14 @@ class _Call:
         self.done = threading.Event()
         self.task: asyncio.Task[None] | None = None
         self.context = contextvars.copy_context()
+        # A refused password is told to a thread once, and to a task: here each call is another
+        # task, of the same caller.
+        self.caller = callers.caller_number()
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """In the loop: make it a task, in the context of whoever calls."""
         self.task = self.context.run(loop.create_task, self._carry_out())
+        callers._tasks[self.task] = self.caller
         self.task.add_done_callback(self._ended)
 
     async def _carry_out(self) -> None:

@@ -178,6 +178,7 @@ cdef class AsyncConnection(Connection):
         if self.state != RECEIVING and self.state != SENDING:
             # Nothing is to be read between messages: it is the end, or nobody asked for it.
             if self.state == IDLE and self.stream.stale():
+                self.stream.lost = True
                 self.close()
             return 0
         try:

@@ -32,6 +32,7 @@ from mongokey.transport.stream cimport (
     mk_socket,
 )
 
+from mongokey.errors import AutoReconnect
 from mongokey.transport.loop_readiness import (
     add_reader,
     add_writer,
@@ -44,6 +45,8 @@ cdef int64_t NEVER_NS = <int64_t>0x7FFF_FFFF_FFFF_FFFF
 # From this size on a copy into the kernel takes longer than winning the GIL back.
 cdef enum:
     BIG_WRITE = 65536
+    # So much is looked at of what came before a write failed.
+    LAST_WORDS = 64
 
 
 cdef class LoopStream(Stream):
@@ -162,6 +165,23 @@ cdef class LoopStream(Stream):
         return 0
 
     # -- ends -----------------------------------------------------------------------------------
+
+    cdef int _lost(self, int64_t code, str doing) except -1:
+        cdef uint8_t said[LAST_WORDS]
+        cdef int64_t got
+        # A server that greets in another protocol may be gone before anything could be sent.
+        if code != 0 and type(self) is LoopStream and self._socket != MK_NO_SOCKET:
+            got = mk_receive(self._socket, said, LAST_WORDS, False)
+            if got > 0:
+                self.last_words = (<const char *>said)[:got]
+        return Stream._lost(self, code, doing)
+
+    cdef int _refuse(self) except -1:
+        if self.lost:
+            raise AutoReconnect(
+                f"{self.peer}: the connection was closed by the server while nothing was sent"
+            )
+        return Stream._refuse(self)
 
     cpdef close(self):
         """Close the stream; more than once is allowed, and so is another thread's call: then the
