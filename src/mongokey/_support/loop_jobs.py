@@ -102,7 +102,8 @@ class Unmissed(Coroutine[Any, Any, None]):
         raise TypeError("it is for a task of its own")
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {getattr(self._function, '__qualname__', '')}>"
+        function = self.__dict__.get("_function")
+        return f"<{type(self).__name__} {getattr(function, '__qualname__', '')}>"
 
 
 class LoopJobs:

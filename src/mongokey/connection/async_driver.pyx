@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, nonecheck=True
 """Carries out the steps of one plain connection, and of a later login, in a task of an asyncio
 loop: the counterpart of `establish`'s blocking driver.
 

@@ -54,6 +54,8 @@ cdef class AsyncExecutor(Executor):
     cpdef int enter(self) except -1:
         loop = running_loop()
         if loop is not self.loop:
+            if self.binding is None:
+                raise TypeError("this executor was never initialized")
             self.binding.enter(loop)
             self.loop = loop
         return 0
