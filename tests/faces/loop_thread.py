@@ -14,15 +14,16 @@ import threading
 import time
 import traceback
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any
-
-from mongokey._support import callers
 
 #: How long a call is waited for. No test waits that long when all is well.
 PATIENCE_S = 90.0
 #: How long what was cancelled may take to end.
 ENDING_S = 10.0
+#: The name of the tasks that carry out calls.
+WORKER = "tests-worker"
 #: Another loop than asyncio's own: MONGOKEY_TEST_LOOP=uvloop.
 LOOP_MODULE = os.environ.get("MONGOKEY_TEST_LOOP", "asyncio")
 
@@ -35,19 +36,12 @@ class _Call:
         self.value: Any = None
         self.error: BaseException | None = None
         self.done = threading.Event()
-        self.task: asyncio.Task[None] | None = None
         self.context = contextvars.copy_context()
-        # A refused password is told to a thread once, and to a task: here each call is another
-        # task, of the same caller.
-        self.caller = callers.caller_number()
 
-    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """In the loop: make it a task, in the context of whoever calls."""
-        self.task = self.context.run(loop.create_task, self._carry_out())
-        callers._tasks[self.task] = self.caller
-        self.task.add_done_callback(self._ended)
-
-    async def _carry_out(self) -> None:
+    async def carry_out(self) -> None:
+        """Keeps what comes of it; raises nothing."""
+        for variable, value in self.context.items():
+            variable.set(value)
         try:
             value = self.work()
             if inspect.isawaitable(value):
@@ -56,14 +50,58 @@ class _Call:
         except BaseException as error:  # whoever called gets it
             self.error = error
         finally:
+            self.done.set()
             # Else an error, whose traceback has this frame, refers to itself.
             del self
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():  # before it began
-            self.error = asyncio.CancelledError()
-        self.task = None
-        self.done.set()
+
+class _Worker:
+    """The task that carries out the calls of one thread, one after the other: what a thread is to
+    a blocking client, a task is to one of asyncio's."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.call: _Call | None = None
+        self.calls: deque[_Call] = deque()
+        self._idle: asyncio.Future[None] | None = None
+
+    # In the loop.
+
+    def take(self, loop: asyncio.AbstractEventLoop, call: _Call) -> None:
+        """Carry out a call after those that came before."""
+        self.calls.append(call)
+        if self.task is None:
+            self.task = loop.create_task(self._serve(), name=WORKER)
+        elif self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    def cancel(self, call: _Call) -> None:
+        """Cancel a call that has begun, or have it done without."""
+        if self.call is call and self.task is not None:
+            self.task.cancel()
+        elif call in self.calls:
+            self.calls.remove(call)
+            call.error = asyncio.CancelledError()
+            call.done.set()
+
+    async def _serve(self) -> None:
+        task: Any = asyncio.current_task()
+        while True:
+            while not self.calls:
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
+            self.call = self.calls.popleft()
+            await self.call.carry_out()
+            self.call = None
+            while hasattr(task, "cancelling") and task.cancelling():  # Python 3.11
+                task.uncancel()
+
+    # In the thread.
+
+    @property
+    def busy(self) -> bool:
+        """Whether the thread has a call under way: a signal's handler makes another meanwhile."""
+        return self.call is not None or bool(self.calls)
 
 
 class LoopThread:
@@ -83,6 +121,7 @@ class LoopThread:
         self._lock = threading.Lock()
         self._closed = False
         self._calls: set[_Call] = set()
+        self._workers = threading.local()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -92,6 +131,7 @@ class LoopThread:
             # for its parent is the parent's too.
             self._lock = threading.Lock()
             self._loop, self._thread, self._calls = None, None, set()
+            self._workers = threading.local()
             self._pid = os.getpid()
         with self._lock:
             if self._loop is None:
@@ -118,8 +158,9 @@ class LoopThread:
                 return self._call_alone(work)
             del work
             loop = self.loop
-            loop.call_soon_threadsafe(call.begin, loop)
-            self._wait(loop, call)
+            worker = self._worker()
+            loop.call_soon_threadsafe(worker.take, loop, call)
+            self._wait(loop, worker, call)
             if call.error is not None:
                 raise call.error
             return call.value
@@ -130,25 +171,28 @@ class LoopThread:
             if self._closed:
                 self._end_when_idle()
 
-    def _wait(self, loop: asyncio.AbstractEventLoop, call: _Call) -> None:
+    def _worker(self) -> _Worker:
+        """The calling thread's, or another one while that is busy with a call of the thread's."""
+        worker: _Worker | None = getattr(self._workers, "worker", None)
+        if worker is None:
+            worker = self._workers.worker = _Worker()
+        return _Worker() if worker.busy else worker
+
+    def _wait(self, loop: asyncio.AbstractEventLoop, worker: _Worker, call: _Call) -> None:
         try:
             if call.done.wait(PATIENCE_S):
                 return
         except BaseException:
-            self._cancel(loop, call)
+            self._cancel(loop, worker, call)
             raise
-        where = _stack(call.task)
-        self._cancel(loop, call)
+        where = _stack(worker.task)
+        self._cancel(loop, worker, call)
         raise AssertionError(f"a call did not end within {PATIENCE_S:g} s:\n{where}")
 
-    def _cancel(self, loop: asyncio.AbstractEventLoop, call: _Call) -> None:
-        def cancel() -> None:
-            if call.task is not None:
-                call.task.cancel()
-
-        loop.call_soon_threadsafe(cancel)
+    def _cancel(self, loop: asyncio.AbstractEventLoop, worker: _Worker, call: _Call) -> None:
+        loop.call_soon_threadsafe(worker.cancel, call)
         if not call.done.wait(ENDING_S):
-            self.complaints.append(f"a cancelled call does not end:\n{_stack(call.task)}")
+            self.complaints.append(f"a cancelled call does not end:\n{_stack(worker.task)}")
 
     def _call_alone(self, work: Callable[[], Any]) -> Any:
         alone = LoopThread(self.complaints)
@@ -211,6 +255,11 @@ def _handler(complaints: list[str]) -> Callable[[asyncio.AbstractEventLoop, dict
 async def _clear(complaints: list[str], patience_s: float) -> None:
     """In the loop: wait until no other task is left; those that do not end are cancelled."""
     this = asyncio.current_task()
+    workers = [task for task in asyncio.all_tasks() if task.get_name() == WORKER]
+    for task in workers:
+        task.cancel()
+    if workers:
+        await asyncio.wait(workers, timeout=ENDING_S)
     deadline = time.monotonic() + patience_s
     while left := [task for task in asyncio.all_tasks() if task is not this]:
         if time.monotonic() > deadline:

@@ -12,14 +12,18 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
+from contextlib import AbstractContextManager
 from typing import Any
 
 #: How long one callback of the loop may compute.
 BUSY_NS = 5_000_000
-#: How long it may take, on a machine that does a lot besides.
-HELD_UP_NS = 300_000_000
+#: How long it may wait for something else than its turn on the machine: a sleep, a lock, a server.
+HELD_UP_S = 0.3
+#: So often a thread that runs a callback is looked at.
+LOOK_EVERY_S = 0.03
+#: A thread that computed less than this in between waits.
+IDLE_NS = 100_000
 
 
 class _Collections(threading.local):
@@ -36,34 +40,81 @@ class _Collections(threading.local):
             self.total_ns += now - self.began_ns
 
 
-@contextmanager
-def watched(thread_name: str) -> Iterator[list[str]]:
-    """What the loops of threads of that name are kept busy or held up by, within the `with`."""
-    found: list[str] = []
-    collections = _Collections()
-    run: Any = asyncio.events.Handle._run  # type: ignore[attr-defined]
+class _Watch:
+    """The callbacks that run now, by thread, and what was found of them."""
 
-    def timed(handle: Any) -> None:
-        if threading.current_thread().name != thread_name:
-            run(handle)
+    def __init__(self, thread_name: str) -> None:
+        self.thread_name = thread_name
+        self.found: list[str] = []
+        #: By the thread's identifier, the handle that runs, and since when it only waits.
+        self.running: dict[int, Any] = {}
+        self._collections = _Collections()
+        self._run: Any = asyncio.events.Handle._run  # type: ignore[attr-defined]
+        self._ended = threading.Event()
+        self._looker = threading.Thread(target=self._look, name="tests-watchdog", daemon=True)
+
+    def __enter__(self) -> list[str]:
+        watch = self
+
+        def timed(handle: Any) -> None:
+            watch.run(handle)
+
+        asyncio.events.Handle._run = timed  # type: ignore[attr-defined]
+        gc.callbacks.append(self._collections)
+        self._looker.start()
+        return self.found
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._looker.join()
+        gc.callbacks.remove(self._collections)
+        asyncio.events.Handle._run = self._run  # type: ignore[attr-defined]
+
+    def run(self, handle: Any) -> None:
+        """In the loop: one callback."""
+        thread = threading.current_thread()
+        if thread.name != self.thread_name or thread.ident is None:
+            self._run(handle)
             return
-        what, modules = repr(handle), len(sys.modules)
-        collected_ns = collections.total_ns
-        began_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
-        run(handle)
-        cpu_ns = time.thread_time_ns() - cpu_ns - (collections.total_ns - collected_ns)
-        whole_ns = time.monotonic_ns() - began_ns
-        if len(sys.modules) != modules:
-            return  # the first time only: modules are loaded when they are needed
-        if cpu_ns > BUSY_NS:
-            found.append(f"busy for {cpu_ns / 1e6:.1f} ms: {what}")
-        elif whole_ns > HELD_UP_NS:
-            found.append(f"held up for {whole_ns / 1e6:.0f} ms: {what}")
+        modules, collected_ns = len(sys.modules), self._collections.total_ns
+        cpu_ns = time.thread_time_ns()
+        self.running[thread.ident] = handle
+        try:
+            self._run(handle)
+        finally:
+            self.running.pop(thread.ident, None)
+        cpu_ns = time.thread_time_ns() - cpu_ns - (self._collections.total_ns - collected_ns)
+        # Modules are loaded when they are needed, the first time only.
+        if cpu_ns > BUSY_NS and len(sys.modules) == modules:
+            self.found.append(f"busy for {cpu_ns / 1e6:.1f} ms: {handle!r}")
 
-    asyncio.events.Handle._run = timed  # type: ignore[attr-defined]
-    gc.callbacks.append(collections)
+    def _look(self) -> None:
+        """Beside the loop: find callbacks whose thread does nothing, look after look. Where the
+        whole machine is busy this one is late as well, and what it did not see does not count."""
+        waits: dict[int, tuple[Any, int, int]] = {}
+        told: Any = None
+        while not self._ended.wait(LOOK_EVERY_S):
+            for ident, handle in list(self.running.items()):
+                cpu_ns = _cpu_ns(ident)
+                former, former_ns, times = waits.get(ident, (None, 0, 0))
+                same = former is handle and cpu_ns - former_ns < IDLE_NS
+                waits[ident] = (handle, cpu_ns, times + 1 if same else 0)
+                if waits[ident][2] * LOOK_EVERY_S > HELD_UP_S and told is not handle:
+                    told = handle
+                    frame = sys._current_frames().get(ident)
+                    where = "".join(traceback.format_stack(frame, limit=8)) if frame else ""
+                    self.found.append(f"held up for {HELD_UP_S:g} s: {handle!r}\n{where}")
+            for ident in set(waits) - set(self.running):
+                del waits[ident]
+
+
+def _cpu_ns(ident: int) -> int:
     try:
-        yield found
-    finally:
-        gc.callbacks.remove(collections)
-        asyncio.events.Handle._run = run  # type: ignore[attr-defined]
+        return time.clock_gettime_ns(time.pthread_getcpuclockid(ident))
+    except (AttributeError, OSError):  # not on this system, or the thread has ended
+        return time.monotonic_ns()
+
+
+def watched(thread_name: str) -> AbstractContextManager[list[str]]:
+    """What the loops of threads of that name are kept busy or held up by, within the `with`."""
+    return _Watch(thread_name)

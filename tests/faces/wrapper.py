@@ -108,7 +108,8 @@ class WrappedClient(Wrapped):
         vars(self)["_inner"] = self.async_class(*args, **kwargs)
         loop_thread.end_with(self)
         later = kwargs.get("connect") is False or "AWS_EXECUTION_ENV" in os.environ
-        if getattr(self._inner.options, "needs_dns", False) and not later:
+        options = getattr(self._inner, "options", None)
+        if getattr(options, "needs_dns", False) and not later:
             # A constructor cannot await what DNS says: here the blocking one's waits for it.
             try:
                 self._loop.call(self._inner.aconnect)

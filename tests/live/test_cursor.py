@@ -90,10 +90,10 @@ def test_sorts_by_one_key_by_several_and_by_mappings(numbers: Any) -> None:
 
 
 def test_projections_as_lists_and_mappings(numbers: Any) -> None:
-    assert numbers.find(projection=["n"])[1] == {"_id": 1, "n": 1}
-    assert numbers.find({}, {"_id": False, "m": True})[1] == {"m": 1}
-    assert numbers.find({}, [])[1] == {"_id": 1, "n": 1, "m": 1}
-    assert numbers.find({}, {"n": 0})[1] == {"_id": 1, "m": 1}
+    assert next(numbers.find(projection=["n"]).skip(1)) == {"_id": 1, "n": 1}
+    assert next(numbers.find({}, {"_id": False, "m": True}).skip(1)) == {"m": 1}
+    assert next(numbers.find({}, []).skip(1)) == {"_id": 1, "n": 1, "m": 1}
+    assert next(numbers.find({}, {"n": 0}).skip(1)) == {"_id": 1, "m": 1}
 
 
 def test_hints_by_name_and_by_keys(numbers: Any) -> None:

@@ -167,8 +167,9 @@ class Interloper:
 
 
 @pytest.mark.parametrize("idle_s", [0.0, 1.2])
-def test_what_came_while_the_connection_was_idle_answers_nothing(idle_s: float) -> None:
-    """Soon the reply is found to answer another request; later its bytes are seen beforehand."""
+def test_what_came_while_the_connection_was_idle_answers_nothing(idle_s: float, face: str) -> None:
+    """Soon the reply is found to answer another request; later its bytes are seen beforehand, as
+    an event loop sees them at once."""
     with (
         Interloper(lambda number: 0x12345678) as server,
         MongoClient("127.0.0.1", server.listener.getsockname()[1]) as client,
@@ -176,7 +177,7 @@ def test_what_came_while_the_connection_was_idle_answers_nothing(idle_s: float) 
         assert client.admin.command("ping") == RIGHT
         assert server.sent.wait(10)
         time.sleep(idle_s)
-        if idle_s == 0.0:
+        if idle_s == 0.0 and face == "blocking":
             with pytest.raises(ProtocolError, match="answers request 305419896"):
                 client.admin.command("ping")
         answer = client.admin.command("ping")

@@ -8,6 +8,9 @@ class OpenSSLLoopStream(LoopStream):
     """A TLS stream to a server, served by an asyncio loop; `openssl_stream_of` makes it."""
 
     @property
+    def resumed(self) -> bool:
+        """Whether the handshake was an abbreviated one."""
+    @property
     def engine(self) -> OpenSSLEngine: ...
 
 def openssl_stream_of(

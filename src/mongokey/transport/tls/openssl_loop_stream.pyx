@@ -39,6 +39,10 @@ cdef enum:
 cdef class OpenSSLLoopStream(LoopStream):
     """A TLS stream to a server; `openssl_stream_of` makes it."""
 
+    @property
+    def resumed(self):
+        return self.engine.resumed
+
     cdef Py_ssize_t put(self, const uint8_t *data, size_t size) except -1:
         cdef int part = <int>size if size < CHUNK else CHUNK
         cdef int rc

@@ -8,6 +8,9 @@ class SSLLoopStream(LoopStream):
     """A TLS stream to a server, served by an asyncio loop; `ssl_stream_of` makes it."""
 
     @property
+    def resumed(self) -> bool:
+        """Whether the handshake was an abbreviated one."""
+    @property
     def engine(self) -> SSLEngine: ...
 
 def ssl_stream_of(

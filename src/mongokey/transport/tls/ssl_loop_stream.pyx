@@ -42,6 +42,10 @@ cdef enum:
 cdef class SSLLoopStream(LoopStream):
     """A TLS stream to a server; `ssl_stream_of` makes it."""
 
+    @property
+    def resumed(self):
+        return self.engine.resumed
+
     cdef Py_ssize_t put(self, const uint8_t *data, size_t size) except -1:
         cdef Py_ssize_t taken
         if self.closed:
