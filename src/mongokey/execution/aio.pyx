@@ -49,7 +49,8 @@ cdef class AsyncExecutor(Executor):
     def new_loop(self):
         """The loop that it belonged to is gone: what waited in it does not go on."""
         self.loop = None
-        self.pending.lock = Turns()
+        if self.pending is not None:
+            self.pending.lock = Turns()
 
     cpdef int enter(self) except -1:
         loop = running_loop()
