@@ -204,8 +204,31 @@ class ConfigurationError(MongoError):
     """An option, or a combination of options, is not valid."""
 
 
-class InvalidURI(ConfigurationError):
+class CodedError(ConfigurationError):
+    """A `ConfigurationError` whose text is its one cause: `cause` is its code and confidence."""
+
+    cause: tuple[str, str] = ("OPTION-INVALID", "certain")
+
+    @property
+    def diagnoses(self) -> tuple[Diagnosis, ...]:
+        """The cause, made of the text when it is asked for, unless others were given."""
+        given: tuple[Diagnosis, ...] | None = self.__dict__.get("diagnoses")
+        if given is not None:
+            return given
+        from mongokey.diagnostics import Diagnosis
+
+        code, confidence = self.cause
+        return (Diagnosis(code, confidence, self._message),)
+
+    @diagnoses.setter
+    def diagnoses(self, diagnoses: tuple[Diagnosis, ...]) -> None:
+        self.__dict__["diagnoses"] = diagnoses
+
+
+class InvalidURI(CodedError):
     """The connection string cannot be understood."""
+
+    cause = ("URI-INVALID", "certain")
 
 
 class OperationFailure(MongoError):

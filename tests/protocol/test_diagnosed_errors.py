@@ -5,6 +5,8 @@ What `mongokey check` finds out by asking further stands in `test_check_*`.
 
 from __future__ import annotations
 
+import pickle
+import ssl
 import subprocess
 import sys
 import time
@@ -106,6 +108,47 @@ def test_no_primary_and_a_server_that_is_too_old() -> None:
         error = failure(f"mongodb://127.0.0.1:{server.port}")
     assert isinstance(error, ConfigurationError)
     assert causes(error) == {"TOPOLOGY-SERVER-OLD": "certain"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "options", "code", "confidence"),
+    [
+        ("mongodb://ada:p@ss@db", {}, "URI-UNESCAPED", "certain"),
+        ("mongodb://ada:p%zz@db", {}, "URI-UNESCAPED", "certain"),
+        ("'mongodb://db'", {}, "URI-QUOTED", "certain"),
+        ("MongoDB://db", {}, "URI-SCHEME-CASE", "certain"),
+        ("postgres://db", {}, "URI-INVALID", "certain"),
+        ("mongodb+srv://c.example.net:27017", {}, "SRV-PORT", "certain"),
+        ("mongodb://db", {"maxPoolSize": -1}, "OPTION-INVALID", "certain"),
+        ("mongodb://db", {"maxPoolSizes": 1}, "OPTION-UNKNOWN", "certain"),
+        ("mongodb://a:b@db/?authSource=$external", {}, "AUTH-EXTERNAL-MECHANISM", "certain"),
+    ],
+)
+def test_what_cannot_be_read_has_its_code(
+    uri: str, options: dict[str, Any], code: str, confidence: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        MongoClient(uri, **options)
+    assert causes(caught.value) == {code: confidence}
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert again.diagnoses == caught.value.diagnoses
+
+
+def test_a_certificate_without_a_key_identifier(tmp_path: Path) -> None:
+    """Row 29: Python 3.13's default context is strict; mongokey's own is not."""
+    authority = Authority(tmp_path)
+    pair = authority.issue("server", "127.0.0.1")
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(pair.pem)
+    strict = ssl.create_default_context(cafile=authority.certificate_file)
+    strict.verify_flags |= ssl.VERIFY_X509_STRICT
+    with ScriptedServer(tls=served) as server:
+        error = failure(f"mongodb://127.0.0.1:{server.port}", tls=True, ssl_context=strict)
+        assert causes(error) == {"TLS-KEY-IDENTIFIER": "certain"}
+        with MongoClient(
+            f"mongodb://127.0.0.1:{server.port}", tlsCAFile=authority.certificate_file
+        ) as client:
+            assert client.admin.command("ping")["ok"]
 
 
 def test_a_key_file_without_a_key(tmp_path: Path) -> None:

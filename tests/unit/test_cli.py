@@ -95,6 +95,19 @@ def test_entry_without_its_packages_says_what_to_install(package: str) -> None:
     )
 
 
+@pytest.mark.parametrize("package", ["click", "rich"])
+def test_check_without_its_packages_has_no_step_s_exit_code(package: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None;"
+        "from mongokey.cli.main import main; main(['check', 'mongodb://h'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == exit_codes.FAILED
+    assert "pip install 'mongokey[cli]'" in done.stderr
+
+
 def test_entry_does_not_hide_that_a_module_of_its_own_is_broken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

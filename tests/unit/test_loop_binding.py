@@ -95,6 +95,9 @@ def test_a_second_loop_that_runs_at_the_same_time_is_refused() -> None:
         assert f"{Path(__file__).name}, line " in text
         assert "in use" in text
         assert "a client for each loop" in text
+        (cause,) = caught.value.diagnoses
+        assert (cause.code, cause.confidence) == ("ENV-LOOP", "certain")
+        assert Path(__file__).name in cause.evidence[0]
         assert client.dropped == 0
     finally:
         leave.set()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from types import MappingProxyType
 
+from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -134,7 +135,7 @@ class Mechanism:
                 )
             return EXTERNAL, FROM_OPTION if auth_source else FROM_MECHANISM
         if auth_source == EXTERNAL and not self.takes_external:
-            raise ConfigurationError(
+            raise external_without_mechanism(
                 f"authSource={EXTERNAL} does not fit {self.name}: users of {EXTERNAL} log in with "
                 "authMechanism PLAIN, GSSAPI, MONGODB-X509, MONGODB-AWS or MONGODB-OIDC; set "
                 "authMechanism, or name the database that holds the user (often admin)"
@@ -182,6 +183,20 @@ class Mechanism:
         # An empty password is never sent: LDAP servers take it for an anonymous login (RFC 4513).
         if value == "":
             raise ConfigurationError(f"{option} is empty: {self.name} needs a value, or none given")
+
+
+def external_without_mechanism(text: str) -> ConfigurationError:
+    """The error for a source that only other mechanisms have."""
+    failed = ConfigurationError(text)
+    failed.diagnoses = (
+        Diagnosis(
+            "AUTH-EXTERNAL-MECHANISM",
+            CERTAIN,
+            text,
+            fix="set authMechanism, or name the database that holds the user",
+        ),
+    )
+    return failed
 
 
 def text(value: Any) -> str:

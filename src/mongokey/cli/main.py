@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from mongokey.cli.exit_codes import NOT_INSTALLED
+from mongokey.cli.exit_codes import FAILED, NOT_INSTALLED
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,12 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "pip install 'mongokey[cli]'",
             file=sys.stderr,
         )
-        raise SystemExit(NOT_INSTALLED) from None
-    given = [sys.argv[1:] if arguments is None else list(arguments)]
+        # The codes of `check` are of its steps: 3 is DNS there.
+        given = sys.argv[1:] if arguments is None else arguments
+        is_check = bool(given) and given[0] == "check"
+        raise SystemExit(FAILED if is_check else NOT_INSTALLED) from None
+    held = [sys.argv[1:] if arguments is None else list(arguments)]
     arguments = None
     code: str | int | None = 0
     try:
-        cli.main(args=given.pop(), prog_name="mongokey")
+        cli.main(args=held.pop(), prog_name="mongokey")
     except SystemExit as ended:
         code = ended.code
     # Anew: the frames that the other came through have the arguments, secrets among them.

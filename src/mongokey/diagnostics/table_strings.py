@@ -155,6 +155,14 @@ STRINGS: list[Entry] = [
             "uninstall bson and reinstall pymongo, for the interpreter that is named",
         ),
         (
+            "ENV-LOOP",
+            "an asyncio client is used in two event loops that run at the same time, as tests do "
+            "that share a client between loops; its connections belong to one of them",
+            _CERTAIN,
+            "the loop it was first used in, which still runs, and where that was",
+            "make a client for each loop (a fixture of the loop's scope)",
+        ),
+        (
             "ENV-MANY-CLIENTS",
             "a process made its third client of one and the same string: a client has a pool and "
             "monitors of its own, so one made for each request makes every request slow and uses "

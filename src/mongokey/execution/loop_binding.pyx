@@ -11,8 +11,8 @@ import sys
 from weakref import WeakMethod
 
 from mongokey._support.fork import call_after_fork
+from mongokey._support.lazy import late_imports
 from mongokey._support.loop_end import LoopEnd
-from mongokey.errors import InvalidOperation
 
 # Frames in here are no place of the application's.
 cdef str OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -84,12 +84,10 @@ cdef class LoopBinding:
         return 0
 
     def _taken(self):
-        return InvalidOperation(
-            "this client is used in two event loops that run at the same time. Its connections "
-            f"belong to the loop in which it was first used, at {self.entered_at}, and that one is "
-            "still running. Make a client for each loop, or have the work done in that loop by "
-            "asyncio.run_coroutine_threadsafe(coroutine, loop)"
-        )
+        with late_imports:
+            from mongokey.execution.loop_causes import used_in_two_loops
+
+        return used_in_two_loops(self.entered_at)
 
 
 cdef object weak_method(object method):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mongokey._support.hostnames import host_problem
 from mongokey.diagnostics import CERTAIN, LIKELY, POSSIBLE, Diagnosis
-from mongokey.errors import ConfigurationError, InvalidURI
+from mongokey.errors import CodedError, InvalidURI
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class InvalidHost(InvalidURI, ValueError):
     """A host or port cannot be understood. Also a ValueError, as PyMongo's callers expect."""
 
 
-class InvalidOption(ConfigurationError, ValueError):
+class InvalidOption(CodedError, ValueError):
     """The value of an option is out of its range or not one of its words.
 
     `kept` is what of a list of values could be read all the same, as a Secret, for those who only
@@ -43,12 +43,21 @@ class InvalidOption(ConfigurationError, ValueError):
     kept: Secret[Any] | None = None
 
 
-class InvalidOptionType(ConfigurationError, TypeError):
+class InvalidOptionType(CodedError, TypeError):
     """The value of an option has the wrong type."""
 
 
-class UnknownOption(ConfigurationError):
+class UnknownOption(CodedError):
     """There is no option of that name."""
+
+    cause = ("OPTION-UNKNOWN", CERTAIN)
+
+
+def _coded(code: str, text: str, confidence: str = CERTAIN) -> InvalidURI:
+    """An InvalidURI with a code of its own."""
+    error = InvalidURI(text)
+    error.cause = (code, confidence)
+    return error
 
 
 class Finding(Diagnosis):
@@ -111,11 +120,15 @@ def bad_scheme(uri: str) -> InvalidURI:
     if lower.startswith(("mongodb://", "mongodb+srv://")):
         around = uri[: len(uri) - len(bare)]
         if around:
-            return InvalidURI(
+            return _coded(
+                "URI-QUOTED",
                 f"the connection string begins with {_short(around)} instead of 'mongodb': remove "
-                "the quotes or blanks around it (.env files, YAML lists and shells keep them)"
+                "the quotes or blanks around it (.env files, YAML lists and shells keep them)",
             )
-        return InvalidURI("the scheme must be in lower case: 'mongodb://' or 'mongodb+srv://'")
+        return _coded(
+            "URI-SCHEME-CASE",
+            "the scheme must be in lower case: 'mongodb://' or 'mongodb+srv://'",
+        )
     start, sep, _ = bare.partition("://")
     shown = ""
     # Only letters: else it may be a user name and a password.
@@ -164,9 +177,11 @@ def bad_userinfo(scheme: str, rest: str, unsure: bool = False) -> InvalidURI:
     index = first_unescaped(userinfo)
     colon = userinfo.find(":")
     if index < 0:
-        return InvalidURI(
+        return _coded(
+            "URI-UNESCAPED",
             "the connection string cannot be read: a character of the user name or password is "
-            f"probably not escaped; {_KEYWORDS}"
+            f"probably not escaped; {_KEYWORDS}",
+            LIKELY,
         )
     char = userinfo[index]
     if 0 <= colon < index:
@@ -179,9 +194,11 @@ def bad_userinfo(scheme: str, rest: str, unsure: bool = False) -> InvalidURI:
         what = f"{char!r} ({place}) must be written as %{ord(char):02X}"
     if "/" in rest[: rest.rfind("@")]:
         what += " (or, if an '@' stands in the database's name, that one as %40)"
-    return InvalidURI(
+    return _coded(
+        "URI-UNESCAPED",
         f"{what}. In user names and passwords {' '.join(RESERVED)} have to be escaped, as "
-        f"urllib.parse.quote_plus does: {_masked(scheme, rest, at, unsure)} ; {_KEYWORDS}"
+        f"urllib.parse.quote_plus does: {_masked(scheme, rest, at, unsure)} ; {_KEYWORDS}",
+        LIKELY if unsure else CERTAIN,
     )
 
 
@@ -320,7 +337,9 @@ def srv_with_port(port: str) -> InvalidURI:
             " (pydantic's MongoDsn adds ':27017' by itself: give the client the string as you "
             "wrote it)"
         )
-    return InvalidURI(f"a mongodb+srv:// string has no port: remove it, DNS tells the ports{hint}")
+    return _coded(
+        "SRV-PORT", f"a mongodb+srv:// string has no port: remove it, DNS tells the ports{hint}"
+    )
 
 
 # ---------------------------------------------------------------- advice about secrets

@@ -7,13 +7,14 @@ diagnoses surer than a client's. Must not know mechanisms: their own modules say
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mongokey._support.certificates import load_certificate, organization
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.diagnosis import explain_command, find_diagnoses
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.auth.login import Command, Greeting, LoginResult, authenticate
+from mongokey.auth.registry import find_mechanism, negotiate, open_conversation
 from mongokey.cli.check.reach_step import greet_all
 from mongokey.cli.check.report import SKIPPED, WARNED, Found, Step
 from mongokey.cli.check.state import Host, State, StepFailed, milliseconds
@@ -27,6 +28,9 @@ from mongokey.errors import (
 )
 from mongokey.handshake.hello import api_fields
 from mongokey.transport.stream import monotonic_ns
+
+if TYPE_CHECKING:
+    from mongokey.auth.conversation import Conversation
 
 # The database of clients that are given none.
 DEFAULT_DATABASE = "test"
@@ -87,18 +91,37 @@ def _log_in(state: State, host: Host, step: Step) -> LoginResult:
     if settings.tls is not None and not settings.tls.without_certificate:
         subject = settings.tls.subject or ""
     known = subject if settings.tls is None or settings.tls.without_certificate else None
+    conversation = _open_conversation(state, host, known)
     greeting = Greeting(
         host.hello,
         options.credential,
         host.address,
         settings.server_api,
         subject or known,
-        None,
+        conversation,
         None,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is exposed is among the findings
-        return _drive(state, host, step, authenticate(greeting))
+        result = _drive(state, host, step, authenticate(greeting))
+    described = None if conversation is None else conversation.credential_description()
+    if described is not None:
+        step.facts["credential"] = described
+        step.lines.append(described)
+    return result
+
+
+def _open_conversation(state: State, host: Host, subject: str | None) -> Conversation | None:
+    """The conversation of a login, to be asked afterwards where its credential came from; None
+    where `authenticate` refuses to open one."""
+    assert state.options is not None
+    credential = state.options.credential
+    assert credential is not None
+    assert host.hello is not None
+    chosen = credential.mechanism or negotiate(host.hello.sasl_supported_mechs)
+    if host.hello.is_arbiter or (subject == "" and find_mechanism(chosen).certificate):
+        return None
+    return open_conversation(credential, chosen, host.address)
 
 
 def _drive(state: State, host: Host, step: Step, steps: Any) -> LoginResult:

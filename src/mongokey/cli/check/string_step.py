@@ -55,7 +55,11 @@ def _causes(error: Exception, state: State) -> list[Found]:
     if not diagnoses and not certain:
         code = "URI-INVALID" if isinstance(error, InvalidURI) else "OPTION-INVALID"
         diagnoses = (Diagnosis(code, CERTAIN, str(error)),)
-    return [Found(each) for each in dict.fromkeys([*certain, *diagnoses, *rest])]
+    # One of a code: the lint points at the place, the error says it in words.
+    found: dict[str, Found] = {}
+    for each in (*certain, *diagnoses, *rest):
+        found.setdefault(each.code, Found(each))
+    return list(found.values())
 
 
 def _tell(options: ClientOptions, step: Step) -> None:
