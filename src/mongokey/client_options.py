@@ -231,23 +231,13 @@ class ClientOptions(Frozen):
         """The CodecOptions of document_class, tz_aware, uuidRepresentation and the like."""
         made: CodecOptions[Any] | None = self._codec_options
         if made is None:
-            from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions
-
-            names = {
-                "document_class": "document_class",
-                "tz_aware": "tz_aware",
-                "uuidRepresentation": "uuid_representation",
-                "unicode_decode_error_handler": "unicode_decode_error_handler",
-                "tzinfo": "tzinfo",
-                "type_registry": "type_registry",
-                "datetime_conversion": "datetime_conversion",
-            }
+            module = imported_once("mongokey.bson.codec_options")
             given = {
-                parameter: self._options[name]
-                for name, parameter in names.items()
-                if self._options.get(name) is not None
+                _CODEC_OPTIONS[name]: value
+                for name, value in self._options.items()
+                if value is not None and name in _CODEC_OPTIONS
             }
-            made = CodecOptions(**given) if given else DEFAULT_CODEC_OPTIONS
+            made = module.CodecOptions(**given) if given else module.DEFAULT_CODEC_OPTIONS
             set_once(self, "_codec_options", made)
         return made
 
@@ -272,6 +262,18 @@ class ClientOptions(Frozen):
                 value = self.credential.shown_user
             shown.append(f"{name}={HIDDEN if OPTIONS[name].secret else repr(value)}")
         return f"ClientOptions({', '.join(shown)})"
+
+
+# Option -> the parameter of CodecOptions.
+_CODEC_OPTIONS = {
+    "document_class": "document_class",
+    "tz_aware": "tz_aware",
+    "uuidRepresentation": "uuid_representation",
+    "unicode_decode_error_handler": "unicode_decode_error_handler",
+    "tzinfo": "tzinfo",
+    "type_registry": "type_registry",
+    "datetime_conversion": "datetime_conversion",
+}
 
 
 def _connects_later(string: ConnectionString, named: Mapping[str, Any]) -> bool:

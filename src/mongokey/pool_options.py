@@ -35,6 +35,8 @@ _TLS_CHECKS = (
     "tlsDisableOCSPEndpointCheck",
     "tlsDisableCertificateRevocationCheck",
 )
+# Without any of these TLS is off.
+_TLS_DECIDING = frozenset(("tls", *_TLS_FILES, *_TLS_CHECKS))
 
 
 class Frozen:
@@ -192,6 +194,8 @@ def read_tls_options(options: Mapping[str, Any]) -> TLSOptions | None:
 
     Raises ConfigurationError when tls=false is given with an option that needs it.
     """
+    if options.keys().isdisjoint(_TLS_DECIDING):
+        return None
     implying = [name for name in _TLS_FILES if options.get(name)]
     # Asking for a check is asking for TLS; switching one off is not.
     implying += [name for name in _TLS_CHECKS if options.get(name) is False]

@@ -306,6 +306,40 @@ def test_a_requested_check_comes_after_half_a_second_at_the_earliest() -> None:
         assert len(reports.all) == 2
 
 
+def test_who_asks_before_the_first_check_is_over_gets_that_one_and_no_other() -> None:
+    with (
+        ScriptedServer(on={"hello": Delay(1.5, standalone())}) as server,
+        monitoring() as (
+            monitors,
+            reports,
+        ),
+    ):
+        address = address_of(server)
+        monitors.watch(address)
+        for _ in range(10):
+            monitors.request_check(address)
+            time.sleep(0.02)
+        assert reports.all == []
+        reports.wait_for_one(address)
+        time.sleep(0.8)
+        assert len(reports.all) == 1
+        # And from then on another one.
+        monitors.request_check(address)
+        reports.wait_for_one(address, 2)
+
+
+def test_a_first_check_that_was_given_up_is_asked_for_again() -> None:
+    server = ScriptedServer(on={"hello": in_turn(Silence(), Reply(standalone()))})
+    with server, monitoring() as (monitors, reports):
+        address = address_of(server)
+        monitors.watch(address)
+        assert soon(lambda: server.accepted == 1)
+        monitors.cancel_check(address)
+        time.sleep(0.05)
+        monitors.request_check(address)
+        assert reports.wait_for_one(address).is_server_type_known
+
+
 def test_a_check_that_is_given_up_ends_the_connection_and_another_begins() -> None:
     server = ScriptedServer(on={"hello": in_turn(Reply(standalone()), Silence())})
     with server, monitoring(heartbeat_ns=500_000_000) as (monitors, reports):

@@ -17,6 +17,11 @@ AddressLike = tuple[str, "int | None"]
 _LONGEST = 330
 
 
+# A program has few servers, whose addresses are written with each connection.
+_shown: dict[AddressLike, str] = {}
+_MOST_SHOWN = 256
+
+
 class Address(AddressLike):
     """``Address((host, port))``, or ``Address((path, None))`` of a Unix socket.
 
@@ -50,7 +55,12 @@ class Address(AddressLike):
 
 def format_address(address: AddressLike) -> str:
     """``host:port``, ``[ipv6]:port``, or the path of a Unix socket; of any such tuple."""
-    return Address.__str__(address)  # type: ignore[arg-type]
+    shown = _shown.get(address)
+    if shown is None:
+        shown = Address.__str__(address)  # type: ignore[arg-type]
+        if len(_shown) < _MOST_SHOWN:
+            _shown[address] = shown
+    return shown
 
 
 def parse_address(text: str) -> Address | None:

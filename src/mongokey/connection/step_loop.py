@@ -221,6 +221,10 @@ class StepLoop:
             except StopIteration:
                 return
             answer = failed = None
+            if type(step) is Now:
+                # Asked for at both ends of each check, and never waited for.
+                answer = monotonic_ns()
+                continue
             try:
                 answer = yield from self._carry_out(task, step)
             except Exception as error:
@@ -231,48 +235,36 @@ class StepLoop:
             task.due_ns = 0
 
     def _carry_out(self, task: Task, step: object) -> Serving:
-        kind = type(step)
-        if kind is Now:
-            return monotonic_ns()
-        if kind is Exchange:
-            assert isinstance(step, Exchange)
-            limit = None if step.limit is None else step.limit.start()
-            answer = yield from self._exchange(task, "admin", step.document, limit, step.exhaust)
-            return answer
-        if kind is NextReply:
-            assert isinstance(step, NextReply)
-            limit = None if step.limit is None else step.limit.start()
-            answer = yield from self._receive(task, limit, monotonic_ns())
-            return answer
-        if kind is Command:
-            assert isinstance(step, Command)
-            channel = self._channel(task)
-            answer = yield from self._exchange(
-                task, step.database, step.document, channel.deadline, False
-            )
-            return answer
-        if kind is Sleep:
-            assert isinstance(step, Sleep)
-            yield from self._sleep(task, step)
-            return None
-        if kind is Connect:
-            assert isinstance(step, Connect)
-            task.disconnect()
-            limit = None if step.limit is None else step.limit.start()
-            task.channel = yield from self._connect(task, step.address, limit)
-            return task.channel
-        if kind is StartTLS:
-            assert isinstance(step, StartTLS)
-            yield from self._start_tls(task, step)
-            return None
-        if kind is Disconnect:
-            task.disconnect()
-            return None
-        if kind is Beside:
-            assert isinstance(step, Beside)
-            answer = yield from self._beside(task, step.function)
-            return answer
-        raise TypeError(f"{step!r} is no step that a loop knows")
+        """What carries `step` out, as a generator."""
+        service = _SERVICES.get(type(step))
+        if service is None:
+            raise TypeError(f"{step!r} is no step that a loop knows")
+        return service(self, task, step)
+
+    def _carry_out_exchange(self, task: Task, step: Exchange) -> Serving:
+        limit = None if step.limit is None else step.limit.start()
+        return self._exchange(task, "admin", step.document, limit, step.exhaust)
+
+    def _carry_out_next_reply(self, task: Task, step: NextReply) -> Serving:
+        limit = None if step.limit is None else step.limit.start()
+        return self._receive(task, limit, monotonic_ns())
+
+    def _carry_out_command(self, task: Task, step: Command) -> Serving:
+        deadline = self._channel(task).deadline
+        return self._exchange(task, step.database, step.document, deadline, False)
+
+    def _carry_out_connect(self, task: Task, step: Connect) -> Serving:
+        task.disconnect()
+        limit = None if step.limit is None else step.limit.start()
+        task.channel = yield from self._connect(task, step.address, limit)
+        return task.channel
+
+    def _carry_out_disconnect(self, task: Task, step: Disconnect) -> Serving:
+        task.disconnect()
+        yield from ()
+
+    def _carry_out_beside(self, task: Task, step: Beside) -> Serving:
+        return self._beside(task, step.function)
 
     def _channel(self, task: Task) -> Channel:
         channel = task.channel
@@ -540,6 +532,19 @@ class StepLoop:
             # The system has no thread left, or Python is ending.
             error = AutoReconnect("no thread can be started to look a name up")
             self.call(lambda: done(error))
+
+
+# Step -> what carries it out.
+_SERVICES: dict[type, Callable[[StepLoop, Task, Any], Serving]] = {
+    Exchange: StepLoop._carry_out_exchange,
+    NextReply: StepLoop._carry_out_next_reply,
+    Command: StepLoop._carry_out_command,
+    Sleep: StepLoop._sleep,
+    Connect: StepLoop._carry_out_connect,
+    StartTLS: StepLoop._start_tls,
+    Disconnect: StepLoop._carry_out_disconnect,
+    Beside: StepLoop._carry_out_beside,
+}
 
 
 def _unanswered_greeting(tls: Any) -> str:

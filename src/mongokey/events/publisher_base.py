@@ -160,12 +160,16 @@ class PublisherBase(PublisherFlags):
                 # A filter's or a handler's.
                 print_error()
 
+    def _wants_info(self, component: str) -> bool:
+        return _logs is not None and _logs.is_on(component, _logs.INFO)
+
     def _log_info(self, component: str, message: str, fields: dict[str, Any]) -> None:
-        if _logs is not None and _logs.is_on(component, _logs.INFO):
-            try:
-                _logs.log(component, message, fields, _logs.INFO)
-            except Exception:
-                print_error()
+        """For who has asked `_wants_info`."""
+        assert _logs is not None
+        try:
+            _logs.log(component, message, fields, _logs.INFO)
+        except Exception:
+            print_error()
 
 
 @with_safe_repr

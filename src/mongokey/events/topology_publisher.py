@@ -192,17 +192,18 @@ class TopologyPublisher(PublisherBase):
     ) -> None:
         """There is none yet; called once for an operation, whatever the flag `selection` says, as
         this record is of level INFO."""
-        self._log_info(
-            "serverSelection",
-            "Waiting for suitable server to become available",
-            self._selection_fields(
-                selector,
-                operation,
-                operation_id,
-                description,
-                {"remainingTimeMS": remaining_ns // 1_000_000},
-            ),
-        )
+        if self._wants_info("serverSelection"):
+            self._log_info(
+                "serverSelection",
+                "Waiting for suitable server to become available",
+                self._selection_fields(
+                    selector,
+                    operation,
+                    operation_id,
+                    description,
+                    {"remainingTimeMS": remaining_ns // 1_000_000},
+                ),
+            )
 
     def selection_succeeded(
         self,

@@ -242,6 +242,8 @@ cdef object _minutes(value):
 
 cdef object _of_kind(dict document, str name, kind):
     value = document.get(name)
+    if value is None:
+        return None  # as it is of most servers, and `Mapping` is slow to say so
     return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 

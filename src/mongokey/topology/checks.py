@@ -88,8 +88,11 @@ class WatchedServers:
             checks.call(lambda: checks.unwatch(address))
 
     def request_check(self, address: AddressLike) -> None:
-        """Have a server checked soon: at once, but 500 ms after its last check at the earliest."""
-        self._do(lambda checks: checks.request_check(address))
+        """Have a server checked soon: at once, but 500 ms after its last check at the earliest.
+        Nothing where its first check is still to come, or under way."""
+        checks = self._checks
+        if checks is None or checks.ended or address in checks.checked:
+            self._do(lambda checks: checks.request_check(address))
 
     def cancel_check(self, address: AddressLike) -> None:
         """Give up the check under way and close the monitor's connections: an operation found that
@@ -141,6 +144,8 @@ class WatchedServers:
         checks.call(lambda: what(checks))
 
     def _start(self) -> Checks | None:
+        """Begin with all that is to be done; None where nothing more has to be said. Others may
+        have begun meanwhile: the checks, to be told."""
         try:
             self._unstarted.pop()
         except IndexError:
@@ -162,7 +167,7 @@ class WatchedServers:
             raise
         if self._closed:
             checks.close()
-        return checks
+        return None
 
     def _make_checks(self) -> Checks:
         """Checks that are yet to begin."""
@@ -231,6 +236,8 @@ class Checks:
         self._publisher = monitors._publisher
         self._loop = steps
         self._servers: dict[AddressLike, tuple[Task, list[Task]]] = {}
+        #: The servers whose first check is over; read from anywhere.
+        self.checked: set[AddressLike] = set()
         self._periodic: dict[PeriodicJob, Task] = {}
 
     # From anywhere.
@@ -289,6 +296,7 @@ class Checks:
     def unwatch(self, address: AddressLike) -> None:
         found = self._servers.pop(address, None)
         if found is not None:
+            self.checked.discard(address)
             task, measuring = found
             for each in (task, *measuring):
                 self._loop.stop(each)
@@ -301,6 +309,8 @@ class Checks:
     def cancel_check(self, address: AddressLike) -> None:
         found = self._servers.get(address)
         if found is not None:
+            # The next one is not at once.
+            self.checked.add(address)
             task, measuring = found
             for each in (task, *measuring):
                 self._loop.cancel(each)
@@ -316,6 +326,8 @@ class Checks:
 
     def _report(self, description: ServerDescription) -> None:
         if description.address in self._servers:
+            # Before who waits is told: a request from then on asks for another check.
+            self.checked.add(description.address)
             try:
                 self._on_check(description)
             except Exception:

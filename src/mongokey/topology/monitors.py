@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import sys
 import threading
-import weakref
 from collections import deque
 
 from mongokey._support.jobs import run_job
@@ -77,11 +76,16 @@ class _ThreadChecks(Checks):
         """Start the thread."""
         self.thread = threading.Thread(target=self._run, name="mongokey-monitor", daemon=True)
         _running.add(self)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except BaseException:
+            _running.discard(self)
+            raise
 
     def abandon(self) -> None:
         """In a forked child: there is no thread any more."""
         self._ended = True
+        _running.discard(self)
         super().abandon()
 
     def _run(self) -> None:
@@ -91,6 +95,7 @@ class _ThreadChecks(Checks):
             # After an error that nobody foresaw the next call starts another thread.
             self._ended = True
             self._unstarted.append(True)
+            _running.discard(self)
 
 
 class _Beside:
@@ -147,7 +152,8 @@ def _work_off(jobs: deque[Callable[[], object]], idle: list[bool]) -> None:
             return
 
 
-_running: weakref.WeakSet[_ThreadChecks] = weakref.WeakSet()
+# Those whose threads run, which hold them anyway.
+_running: set[_ThreadChecks] = set()
 
 
 @atexit.register

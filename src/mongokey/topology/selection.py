@@ -71,11 +71,11 @@ def candidates(
 ) -> Servers:
     """The servers that the topology's type, the mode, staleness and tags leave."""
     kind = topology.topology_type_name
-    servers = list(topology.server_descriptions().values())
     if preference is not None:
         _check_max_staleness(preference, topology, heartbeat_s)
     if kind == UNKNOWN:
         return []
+    servers = list(topology.server_descriptions().values())
     if kind in (SINGLE, LOAD_BALANCED):
         return [each for each in servers if each.is_server_type_known]
     if deprioritized:

@@ -189,10 +189,11 @@ class Topology:
 
     def any_pool(self) -> Pool | None:
         """The pool of a server that is known to answer, one that takes writes before others."""
-        for each in sorted(self._description.known_servers, key=lambda each: not each.is_writable):
-            if each.is_readable:
+        readable = self._description.readable_servers
+        for each in readable:
+            if each.is_writable:
                 return self._pools.get(each.address)
-        return None
+        return self._pools.get(readable[0].address) if readable else None
 
     # -- opening and closing ----------------------------------------------------------------------
 
