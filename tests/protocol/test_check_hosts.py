@@ -6,7 +6,10 @@ ports, and scripted members of sets; each cause is recognized by code and confid
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +28,9 @@ from tests.servers.dns import HOST, DNSServer, require
 from tests.servers.dns_script import ScriptedDNS, garbage, silent
 from tests.servers.scripted import (
     Close,
+    Error,
     Raw,
+    Reply,
     ScriptedServer,
     Silence,
     arbiter,
@@ -538,6 +543,66 @@ def test_the_time_runs_out_in_the_middle() -> None:
         document = check(f"mongodb://127.0.0.1:{server.port}", timeout=1.0)
         assert time.monotonic() - began < 10
     expect(document, "TCP-LOST", "possible", failed="read", exit=8)
+
+
+def test_what_a_server_says_does_not_steer_the_terminal() -> None:
+    evil = "\x1b[2J\x1b]0;title\x07\r\n\u202e\x9b31m"
+    answers = {
+        **ANSWERS,
+        "buildInfo": Reply({"ok": 1, "version": evil, "modules": [evil]}),
+        "find": Error(code=13, message=evil),
+    }
+    with ScriptedServer(on=answers) as server:
+        me = f"127.0.0.1:{server.port}"
+        server.hello = primary(hosts=[me], me=me, setName=evil, tags={evil: evil})
+        result = run(f"mongodb://{me}")
+        document = check(f"mongodb://{me}")
+    assert result.exit_code == 7
+    assert not set("\x1b\x07\r\u202e\x9b") & set(result.output)
+    assert evil in document["diagnoses"][0]["evidence"]["answer"]["errmsg"]
+
+
+def test_hellos_that_make_no_sense_end_in_a_report() -> None:
+    for hello in (
+        {"ok": 1, "maxWireVersion": "many"},
+        {"ok": 1, "isWritablePrimary": True, "setName": 7, "maxWireVersion": 21},
+        {"ok": 1, "setName": "rs", "hosts": ["/etc/passwd"], "secondary": True},
+        {"ok": 0, "errmsg": "no", "code": 13},
+        {"ok": 1, "saslSupportedMechs": 7, "isWritablePrimary": True, "maxWireVersion": 21},
+        {},
+    ):
+        with ScriptedServer(on={**ANSWERS, "hello": Reply(hello)}) as server:
+            document = check(f"mongodb://ada:secret@127.0.0.1:{server.port}/", timeout=5)
+            assert not document["ok"]
+            assert document["diagnoses"]
+            assert "secret" not in str(document)
+
+
+def test_an_argument_that_is_no_text_is_shown_all_the_same() -> None:
+    with ScriptedServer(on=ANSWERS) as server:
+        for uri in ("mongodb://HOST/\udc80", "mongodb://a\udc80:secret@HOST", "mongodb://\udc80"):
+            given = uri.replace("HOST", f"127.0.0.1:{server.port}")
+            for arguments in ([], ["--json"]):
+                result = run(given, *arguments)
+                assert result.exit_code == 2, result.output
+                assert "URI-INVALID" in result.output
+                assert "secret" not in result.output
+
+
+def test_ctrl_c_ends_a_check() -> None:
+    with ScriptedServer(on={"hello": Silence()}) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mongokey.cli", "check", f"mongodb://127.0.0.1:{server.port}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        assert server.wait_for(lambda: server.accepted > 0, 20)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
 
 
 def test_what_is_printed_of_a_failure() -> None:

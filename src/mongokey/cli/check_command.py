@@ -81,7 +81,8 @@ def run_command(
         if printer is not None:
             printer.stop()
     if printer is None:
-        click.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False, default=str))
+        # In ASCII: what a server or an argument says need not be text that can be written.
+        click.echo(json.dumps(report.as_json(), indent=2, default=str))
     else:
         printer.report(report)
     return report.exit

@@ -71,7 +71,7 @@ class Printer:
 
     def heading(self, string: str) -> None:
         """The string, masked, before anything is done."""
-        self._console.print(Text(f"mongokey check {string}", style="bold"))
+        self._console.print(Text(f"mongokey check {printable(string)}", style="bold"))
         self._console.print()
 
     def began(self, name: str) -> None:
@@ -149,7 +149,7 @@ class Printer:
             text = "All is well"
             identity = report.step("identity")
             if identity is not None and identity.lines:
-                text = f"All is well: {identity.lines[0]}"
+                text = printable(f"All is well: {identity.lines[0]}")
             return Text(f"{text}.", style="bold green")
         said = Text(f"{_VERDICTS[report.exit]} ", style="bold red")
         said.append(f"(step {report.failed}, exit code {report.exit}).", style="red")
@@ -175,7 +175,7 @@ class Printer:
     def _part(self, name: str, lines: Sequence[str], style: str, *, wrap: bool = True) -> None:
         title = name
         for line in lines:
-            pieces = _wrapped(line, self._width - 9) if wrap else [line]
+            pieces = _wrapped(line, self._width - 9) if wrap else [printable(line)]
             for piece in pieces or [""]:
                 text = Text(f"  {title:<6} ", style="bold" if title else "")
                 text.append(piece, style=style or "default")
@@ -183,8 +183,17 @@ class Printer:
                 title = ""
 
 
+def printable(text: str) -> str:
+    """A text without what a terminal would act on, or cannot write: servers say part of it."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode()
+        for each in text
+    )
+
+
 def _wrapped(line: str, width: int) -> list[str]:
     """A text in lines; what is one word, such as a string to be copied, stays one."""
+    line = printable(line)
     return textwrap.wrap(line, width, break_on_hyphens=False, break_long_words=False)
 
 
@@ -225,4 +234,4 @@ def _seen(found: Found) -> list[str]:
     return lines or ["nothing more than the error itself"]
 
 
-__all__ = ["Printer"]
+__all__ = ["Printer", "printable"]

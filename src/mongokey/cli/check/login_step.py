@@ -21,6 +21,7 @@ from mongokey.cli.check.state import Host, State, StepFailed, milliseconds
 from mongokey.diagnostics import CERTAIN, LIKELY, POSSIBLE, Diagnosis, surest_first
 from mongokey.errors import (
     AutoReconnect,
+    BSONError,
     ConfigurationError,
     MongoError,
     OperationFailure,
@@ -60,6 +61,9 @@ def check_login(state: State, step: Step) -> None:
     for host in state.chosen:
         try:
             host.login = _log_in(state, host, step)
+        except BSONError as error:
+            wrong = ConfigurationError(str(error))
+            raise StepFailed(_explain_login(state, host, wrong)) from None
         except MongoError as error:
             raise StepFailed(
                 _explain_login(state, host, error), timed_out=_timed_out(error)
@@ -389,6 +393,8 @@ def _command(
         return error.details or {"ok": 0, "errmsg": str(error)}
     except MongoError as error:
         return error
+    except BSONError as error:  # such as a name that is no text
+        return {"ok": 0, "errmsg": str(error)}
 
 
 def _raise_lost(state: State, host: Host, error: MongoError) -> None:

@@ -25,6 +25,7 @@ from mongokey.connection.settings import ConnectionSettings
 from mongokey.diagnostics import CERTAIN, LIKELY, Diagnosis, surest_first
 from mongokey.errors import (
     AutoReconnect,
+    BSONError,
     ConfigurationError,
     MongoError,
     NetworkTimeout,
@@ -296,7 +297,7 @@ def greet_all(state: State, hosts: list[Host]) -> None:
     def greet(host: Host) -> None:
         try:
             _greet(state, host)
-        except (MongoError, OSError) as error:
+        except (MongoError, BSONError, OSError) as error:
             host.error = error
             host.found = surest_first(getattr(error, "diagnoses", ()))
             host.timed_out = bool(getattr(error, "timeout", False))

@@ -29,6 +29,7 @@ _LATER = frozenset({"AUTH-SOURCE-FROM-PATH", "AUTH-NO-CREDENTIAL", "OPTION-ALIAS
 def check_string(state: State, step: Step) -> None:
     """Read the string and the options, and say what is not meant so."""
     uri, keywords = state.given.reveal()
+    _refuse_what_is_no_text(uri, *keywords.values())
     state.lint = tuple(find_mistakes(uri, from_shell=state.from_shell))
     state.warn(*look_at_interpreter())
     try:
@@ -46,6 +47,19 @@ def check_string(state: State, step: Step) -> None:
     if state.report.warnings:
         step.status = WARNED
     _tell(options, step)
+
+
+def _refuse_what_is_no_text(*given: object) -> None:
+    """A shell hands over bytes that are not UTF-8 as lone surrogates, which nothing can send."""
+    for each in given:
+        if isinstance(each, str) and any("\ud800" <= char <= "\udfff" for char in each):
+            cause = Diagnosis(
+                "URI-INVALID",
+                CERTAIN,
+                "the connection string, or an option, has bytes in it that are not UTF-8",
+                fix="write it in UTF-8, or percent-escape these bytes as UTF-8 has them",
+            )
+            raise StepFailed([Found(cause)])
 
 
 def _causes(error: Exception, state: State) -> list[Found]:
