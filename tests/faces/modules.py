@@ -50,9 +50,6 @@ BLOCKING_ONLY: Mapping[str, str] = {
     "protocol/test_fork_during_imports": "programs of their own: threads import while others fork",
     "protocol/test_frozen_clock": "a program of its own, whose text is about a blocking client",
     "protocol/test_gevent": "gevent has greenlets and no event loop of asyncio's",
-    "protocol/test_housekeeping::test_a_client_that_is_garbage_leaves_no_cursor_socket_or_thread": (
-        "an asyncio client that was never closed says nothing to its servers any more, as PyMongo's"
-    ),
     "protocol/test_interrupted_operations": (
         "operations that interrupt one of their own thread: in a loop nothing does, a signal's"
         " handler runs between two of its callbacks"

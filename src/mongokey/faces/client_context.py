@@ -100,7 +100,8 @@ class ClientContext:
         return options.hosts, options.replica_set_name, bool(options.load_balanced)
 
     def poll_srv(self) -> None:
-        """The servers are watched: if DNS named them, it is asked again now and then."""
+        """The servers are watched: if DNS named them, it is asked again now and then. Anew in a
+        forked child, and on another event loop."""
         options, topology = self.options, self.topology()
         string, question = options.connection_string, options.srv_question
         if question is None or string is None or topology is None or topology.monitors is None:
@@ -108,7 +109,10 @@ class ClientContext:
         with late_imports:
             from mongokey.dns.polling import SrvPolling, make_ask
 
-        polling = SrvPolling(
+        before: SrvPolling | None = self.__dict__.get("_polling")
+        if before is not None:
+            before.stop()
+        polling = self.__dict__["_polling"] = SrvPolling(
             make_ask(question, options.options.get("srv_resolver")),
             partial(_update_seeds, self.topology, question.max_hosts),
             partial(_may_be_sharded, self.topology),

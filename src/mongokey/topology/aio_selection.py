@@ -13,7 +13,7 @@ from mongokey.errors import ServerSelectionTimeoutError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from typing import Any, TypeVar
 
     from mongokey._support.address import AddressLike
@@ -58,8 +58,10 @@ async def open_topology(topology: Topology, deadline: Deadline | None = None) ->
             if hasattr(question, "_log_destroy_pending"):
                 question._log_destroy_pending = False
             topology.question = (loop, question)
-        done, _ = await asyncio.wait((question,), timeout=deadline.left_s)
-        if not done:
+        await _end_of(question, topology, deadline)
+        if topology.closed:
+            topology.open()  # raises
+        if not question.done():
             raise ServerSelectionTimeoutError(
                 f"no server found within {topology.selection_timeout}: DNS has not yet said what "
                 "the servers are"
@@ -69,6 +71,28 @@ async def open_topology(topology: Topology, deadline: Deadline | None = None) ->
             topology.open_with(answer)
     else:
         topology.open()
+
+
+async def _end_of(question: asyncio.Task[Any], topology: Topology, deadline: Deadline) -> None:
+    """Wait until DNS has answered, the client is closed, or the time is over."""
+    loop = asyncio.get_running_loop()
+    while not (question.done() or topology.closed or deadline.passed()):
+        future = loop.create_future()
+        watcher = partial(wake, loop, future)
+        answered = partial(_call, watcher)
+        question.add_done_callback(answered)
+        timer = loop.call_later(deadline.left_s, watcher)
+        try:
+            if not topology.changed_since(topology.changes, watcher):
+                await future
+        finally:
+            timer.cancel()
+            question.remove_done_callback(answered)
+            topology.forget_watcher(watcher)
+
+
+def _call(watcher: Callable[[], object], _: object) -> None:
+    watcher()
 
 
 async def _ask(topology: Topology) -> Any:

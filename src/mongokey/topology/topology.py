@@ -666,6 +666,11 @@ class Topology:
             result: _Result = end.value
             return result
 
+    @property
+    def changes(self) -> int:
+        """How many changes there were: for `changed_since`."""
+        return self._changes
+
     def changed_since(self, seen: int, watcher: Callable[[], object]) -> bool:
         """Whether there was a change since the count was `seen`; if not, `watcher`, which must not
         wait, is called at the next one, in whatever thread that comes to pass."""
