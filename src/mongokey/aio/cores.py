@@ -329,9 +329,11 @@ class AsyncCursorCore(AwaitableCursorCore["_Document"]):
         return None
 
     def _document_at(self, index: int) -> Any:
+        if index < 0:
+            raise IndexError("Cursor instances do not support negative indices")
         raise IndexError(
-            f"{type(self).__name__} does not support indexing, which would have to wait: await "
-            f"cursor.skip({index}).limit(1).next()"
+            f"{type(self).__name__} has no positions, which would have to be awaited: await "
+            f"cursor.skip({index + self._query.skip}).limit(1).next()"
         )
 
     async def to_list(self, length: int | None = None) -> list[_Document]:
