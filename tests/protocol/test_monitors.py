@@ -26,6 +26,8 @@ from mongokey.topology.checks import WatchedServers
 from mongokey.topology.server_description import ServerDescription
 from mongokey.transport.names import SocketAddress, known_addresses
 from tests.monitors import (
+    FACES,
+    Face,
     make_monitors,
     monitor_threads,
     thread_of_monitors,
@@ -45,6 +47,7 @@ from tests.servers.scripted import (
 
 pytestmark = pytest.mark.usefixtures("monitors_face")
 
+ON_LOOPS = [face for face in FACES if face != "thread"]
 HOUR_NS = 3600 * 1_000_000_000
 SHORT = Timeout(300_000_000, "connectTimeoutMS")
 
@@ -637,3 +640,21 @@ for _ in range(3):
             timeout=60,
         )
     assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("monitors_face", ON_LOOPS, indirect=True)
+@pytest.mark.parametrize("answered", [True, False])
+def test_what_came_while_the_loop_did_not_run_counts(monitors_face: Face, answered: bool) -> None:
+    late = Delay(0.2, Reply(standalone())) if answered else Silence()
+    server = ScriptedServer(on={"hello": in_turn(Reply(standalone()), late)})
+    limit = Timeout(700_000_000, "connectTimeoutMS")
+    with server, monitoring(heartbeat_ns=500_000_000, connect_timeout=limit) as (monitors, reports):
+        address = address_of(server)
+        monitors.watch(address)
+        reports.wait_for_one(address)
+        assert server.wait_for(lambda: server.count("hello") == 2)
+        # Somebody calls what blocks, or runs the loop only now and then.
+        monitors_face.loop.call_soon_threadsafe(time.sleep, 2.5)
+        found = reports.wait_for_one(address, 2)
+        assert found.is_server_type_known is answered
+        assert answered or isinstance(found.error, NetworkTimeout)

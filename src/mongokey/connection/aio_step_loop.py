@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 # A loop that reckons in milliseconds may call a little early: that is no reason to spin.
 _SHORTEST_S = 0.001
+# A loop that is so late did not run: then what has come meanwhile counts, and is looked for so long
+# before a deadline is said to have passed.
+_LATE_NS = 1_000_000_000
+_LOOK_S = 0.05
 
 
 class LoopTask(Task):
@@ -39,6 +43,8 @@ class LoopTask(Task):
         super().__init__(steps)
         self.timer: TimerHandle | None = None
         self.timer_at_ns = 0
+        #: The due time that was given another look, as the loop was late.
+        self.looked_again_ns = 0
 
 
 class AioStepLoop(StepLoop):
@@ -52,6 +58,7 @@ class AioStepLoop(StepLoop):
         super().__init__()
         self.loop = get_running_loop() if loop is None else loop
         self._pid = os.getpid()
+        self._came_ns = 0
 
     # -- from anywhere ----------------------------------------------------------------------------
 
@@ -87,9 +94,17 @@ class AioStepLoop(StepLoop):
     def _new_task(self, steps: Generator[Any, Any, Any]) -> Task:
         return LoopTask(steps)
 
+    def _socket_is_ready(self, task: LoopTask) -> None:
+        due = task.due_ns
+        if due and monotonic_ns() - due > _LATE_NS:
+            # It came while the loop did not run: in time, as far as anybody knows.
+            self._came_ns = due - 1
+        self._go_on(task)
+
     def _go_on(self, task: Task, error: BaseException | None = None) -> None:
         assert isinstance(task, LoopTask)
-        self._woken_ns = monotonic_ns()
+        self._woken_ns = self._came_ns or monotonic_ns()
+        self._came_ns = 0
         sockets = task.socket
         if isinstance(sockets, list):
             for each in sockets:
@@ -124,7 +139,11 @@ class AioStepLoop(StepLoop):
         due = task.due_ns
         if task.serving is None or due == 0:
             return
-        if due <= monotonic_ns():
+        late_ns = monotonic_ns() - due
+        if late_ns > _LATE_NS and task.socket is not None and task.looked_again_ns != due:
+            task.looked_again_ns = due
+            self._arm(task, due, _LOOK_S)
+        elif late_ns >= 0:
             self._go_on(task)
         else:
             self._arm(task, due, _SHORTEST_S)
@@ -160,7 +179,7 @@ class _Watch:
 
     def _come(self, event: int) -> None:
         if self._socket.events & event:
-            self._steps._go_on(self._task)
+            self._steps._socket_is_ready(self._task)
         else:
             self._remove(event)
 
