@@ -25,7 +25,8 @@ from mongokey.transport.stream cimport POLLIN, POLLOUT, mk_monotonic_ns
 from mongokey.errors import AutoReconnect, InvalidOperation, PoolClearedError, ProtocolError
 
 cdef enum:
-    # So much is received before others are served: they wait for no longer than a copy of it.
+    # So much is sent or received before others are served: they wait for no longer than a copy of
+    # it, and its encryption.
     MOST_AT_ONCE = 1048576
 
 
@@ -122,9 +123,9 @@ cdef class AsyncConnection(Connection):
     cdef bint _send_more(self) except -1:
         """Whether all of `out` is sent."""
         cdef LoopStream stream = self.loop_stream
-        cdef size_t taken
+        cdef size_t taken, total = 0
         while self.sent_size < self.out.size:
-            if stream.holds_output and not stream.flush():
+            if total >= MOST_AT_ONCE or (stream.holds_output and not stream.flush()):
                 return False
             taken = <size_t>stream.put(
                 self.out.data + self.sent_size, self.out.size - self.sent_size
@@ -132,6 +133,7 @@ cdef class AsyncConnection(Connection):
             if taken == 0:
                 return False
             self.sent_size += taken
+            total += taken
         if stream.holds_output and not stream.flush():
             return False
         self.sent()
