@@ -18,9 +18,12 @@ class LoopEnd:
     """Has `function` called, once, when the loop that runs now is about to end; not after
     `forget`, nor when this object is gone. `function` must not wait."""
 
+    # Until `__init__` is through.
+    _function: list[Callable[[], object]] | None = None
+
     def __init__(self, function: Callable[[], object]) -> None:
-        self._function: list[Callable[[], object]] = [function]
-        generator = _until_the_end(self._function)
+        kept = self._function = [function]
+        generator = _until_the_end(kept)
         # Without its finalizer, which the loop would have make a task when this object is gone.
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=hooks.firstiter, finalizer=None)
@@ -33,10 +36,11 @@ class LoopEnd:
 
     def forget(self) -> None:
         """Call nothing."""
-        self._function.clear()
+        if self._function is not None:
+            self._function.clear()
 
     def __del__(self) -> None:
-        self._function.clear()
+        self.forget()
 
 
 async def _until_the_end(function: list[Callable[[], object]]) -> AsyncGenerator[None, None]:

@@ -64,8 +64,8 @@ cdef class LoopBinding:
             # It is this loop's from here on: another thread's is refused.
             self.loop = running
             self.has_remains = True
-            self._entered(running)
             try:
+                self._entered(running)
                 self.on_new_loop()
             except BaseException:
                 # Such as a Ctrl-C: what is left is dropped by the next operation.
