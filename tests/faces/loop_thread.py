@@ -122,6 +122,8 @@ class LoopThread:
         self._closed = False
         self._calls: set[_Call] = set()
         self._workers = threading.local()
+        #: They outlive their threads: a task that waits may not just be gone.
+        self._all_workers: list[_Worker] = []
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -174,9 +176,13 @@ class LoopThread:
     def _worker(self) -> _Worker:
         """The calling thread's, or another one while that is busy with a call of the thread's."""
         worker: _Worker | None = getattr(self._workers, "worker", None)
-        if worker is None:
-            worker = self._workers.worker = _Worker()
-        return _Worker() if worker.busy else worker
+        if worker is None or worker.busy:
+            made = _Worker()
+            self._all_workers.append(made)
+            if worker is not None:
+                return made
+            worker = self._workers.worker = made
+        return worker
 
     def _wait(self, loop: asyncio.AbstractEventLoop, worker: _Worker, call: _Call) -> None:
         try:

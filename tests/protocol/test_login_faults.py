@@ -215,7 +215,7 @@ def test_the_client_recovers_from_a_broken_login(step: str, fault: str) -> None:
         assert client.admin.command("ping")["ok"] == 1
         assert client._pool().in_use == 0
         # The monitor has one, too.
-        assert server.wait_for(lambda: server.open == 2)
+        assert server.wait_for(lambda: server.open == 2), server.names()
 
 
 def test_random_replies_never_log_in() -> None:

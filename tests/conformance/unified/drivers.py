@@ -227,10 +227,7 @@ class AsyncioDriver(Driver):
         return hasattr(getattr(self.module(f"asynchronous.{home}"), class_name), name)
 
     def begin_discovery(self, client: Any) -> None:
-        if self.name == "pymongo":
-            client.aconnect()
-        else:
-            super().begin_discovery(client)
+        client.aconnect()
 
 
 #: The driver classes by the face that they test.
