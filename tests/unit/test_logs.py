@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mongokey import MongoClient
 from mongokey.bson import encode
 from mongokey.bson.binary import Binary
 from mongokey.bson.decimal128 import Decimal128
@@ -381,6 +382,27 @@ def test_that_one_waits_is_logged_at_level_info() -> None:
         logger.setLevel(logging.NOTSET)
         logger.removeHandler(handler)
     assert [each["remainingTimeMS"] for each in handler.data] == [1000]
+
+
+@pytest.mark.parametrize(
+    ("uri", "service"),
+    [
+        ("mongodb://c.cluster-x.eu-west-1.docdb.amazonaws.com", "Amazon DocumentDB"),
+        ("mongodb://C.DOCDB-ELASTIC.AMAZONAWS.COM", "Amazon DocumentDB"),
+        ("mongodb://acct.mongo.cosmos.azure.com:10255/?tls=true", "Azure Cosmos DB"),
+        ("mongodb://own.example,c.mongocluster.cosmos.azure.com", "Azure Cosmos DB"),
+        ("mongodb://cluster0-shard-00-00.abcde.mongodb.net", None),
+        ("mongodb://docdb.amazonaws.com.example", None),
+    ],
+)
+def test_a_client_of_an_imitation_is_logged_at_level_info(
+    records: Records, uri: str, service: str | None
+) -> None:
+    MongoClient(uri, connect=False)
+    found = [each for each in records.records if each.name == "mongokey.client"]
+    assert [each.levelno for each in found] == [logging.INFO] * (service is not None)
+    assert [json.loads(each.getMessage())["service"] for each in found] == [service][: len(found)]
+    assert all(service in each.getMessage() for each in found if service)
 
 
 def test_an_error_of_a_filter_goes_no_further(

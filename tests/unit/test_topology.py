@@ -847,6 +847,30 @@ def test_whether_there_are_servers_to_read_from_and_to_write_to() -> None:
     assert found.has_readable_server(Secondary())
 
 
+def test_an_error_while_a_check_is_taken_in_leaves_no_server_without_its_pool() -> None:
+    deployment = Deployment(A)
+    failures = [AutoReconnect("reset")]
+
+    def made(address: Any) -> BlockingPool:
+        def fails_meanwhile() -> None:
+            if failures:
+                fail(deployment, failures.pop())
+
+        return BlockingPool(address, lambda _: None, min_size=1, on_ready=fails_meanwhile)  # type: ignore[arg-type, return-value]
+
+    deployment.topology._make_pool = made  # type: ignore[assignment]
+    deployment.say(A, standalone())
+    assert not failures
+    pool = deployment.topology.select()
+    assert not pool.paused
+    assert pool.generation == 1
+    # Of a server that is unknown, or was never checked, it stays paused.
+    fail(deployment, AutoReconnect("reset"))
+    assert pool.paused
+    deployment.say(A, AutoReconnect("gone"))
+    assert pool.paused
+
+
 def test_a_pool_is_cleared_before_others_see_that_its_server_is_unknown() -> None:
     deployment = replica_set()
     topology = deployment.topology

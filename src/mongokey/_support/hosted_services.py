@@ -10,6 +10,7 @@ _ATLAS = (".mongodb.net", ".mongodbgov.net")
 _DOCUMENTDB = (".docdb.amazonaws.com", ".docdb.amazonaws.com.cn", ".docdb-elastic.amazonaws.com")
 _COSMOS_VCORE = (".mongocluster.cosmos.azure.com",)
 _COSMOS = (".documents.azure.com", ".mongo.cosmos.azure.com")
+_IMITATIONS = (*_DOCUMENTDB, *_COSMOS, *_COSMOS_VCORE)
 _ALL = (*_ATLAS, *_DOCUMENTDB, *_COSMOS, *_COSMOS_VCORE)
 
 
@@ -36,6 +37,13 @@ def is_cosmos_vcore(host: str) -> bool:
 def is_cosmos(host: str) -> bool:
     """Whether it is a Cosmos DB account that counts request units, not a vCore cluster."""
     return host.lower().endswith(_COSMOS)
+
+
+def imitation_of(host: str) -> str | None:
+    """The name of the service at `host`, if that is no MongoDB but only speaks like one."""
+    if not host.lower().endswith(_IMITATIONS):
+        return None
+    return "Amazon DocumentDB" if is_documentdb(host) else "Azure Cosmos DB"
 
 
 def access_list_of(host: str) -> str | None:

@@ -35,6 +35,16 @@ class Publisher(PoolPublisher, TopologyPublisher):
     its kin. Durations are nanoseconds.
     """
 
+    def client_of_imitation(self, host: str, service: str) -> None:
+        """A client was made for a server that is no MongoDB."""
+        self.start()
+        self._log_info(
+            "client",
+            f"{host} is {service}, which is not MongoDB but an imitation: some commands differ or "
+            f"are missing there",
+            {"serverHost": host, "service": service},
+        )
+
     def command(
         self,
         name: str,

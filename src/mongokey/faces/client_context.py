@@ -12,6 +12,7 @@ from threading import RLock
 
 from mongokey._support.deadline import Timeout, shortest
 from mongokey._support.fork import call_after_fork
+from mongokey._support.hosted_services import imitation_of
 from mongokey._support.lazy import imported_once, late_imports
 from mongokey.commands.housekeeping import kill_pending_cursors
 from mongokey.errors import InvalidOperation
@@ -54,11 +55,20 @@ class ClientContext:
         self.executor: Callable[[], Executor | None] = _nothing
         self.on_login: Callable[[AddressLike, LoginResult], Any] | None = None
         self._settings: ConnectionSettings | None = None
+        self._tell_of_imitations(options.hosts)
         # Reentrant: a signal handler may use the client whose thread it interrupted.
         self._making = RLock()
         self._closed = False
         note_client(options)
         call_after_fork(self)
+
+    def _tell_of_imitations(self, hosts: Sequence[AddressLike]) -> None:
+        """Log, once, that a server is no MongoDB, where its name says so."""
+        for host, _ in hosts:
+            service = imitation_of(host)
+            if service is not None:
+                self.publisher.client_of_imitation(host, service)
+                return
 
     def reset_after_fork(self) -> None:
         """In a forked child: who held the lock may be a thread of the parent's."""
@@ -97,6 +107,7 @@ class ClientContext:
         they are a load balancer)."""
         self.options = self.options.resolved()
         options = self.options
+        self._tell_of_imitations(options.hosts)
         return options.hosts, options.replica_set_name, bool(options.load_balanced)
 
     def poll_srv(self) -> None:

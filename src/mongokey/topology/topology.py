@@ -396,6 +396,22 @@ class Topology:
         self._carry_on(closing)
         if pool is not None:
             pool.finish_clear(begun)
+            if self._is_stranded(pool):
+                pool.ready()
+
+    def _is_stranded(self, pool: Pool) -> bool:
+        """Whether a pool is paused whose server is known: an operation's error cleared it after it
+        became ready and before this check's outcome was taken in, which would be for long."""
+        if not pool.paused:
+            return False
+        with self._lock:
+            server = self._description.get(pool.address)
+            return (
+                not self._closed
+                and self._pools.get(pool.address) is pool
+                and server is not None
+                and self._may_be_used(server)
+            )
 
     def _update(self, server: ServerDescription) -> list[Pool]:
         """Take in a server's new description; `_carry_on` is to follow, with what is returned."""
