@@ -28,7 +28,7 @@ def expected() -> set[str]:
     names = {SHARED}
     for path in PACKAGE.rglob("*"):
         name = path.relative_to(PACKAGE.parent).as_posix()
-        if path.suffix in (".py", ".pyi", ".pxd") or path.name == "py.typed":
+        if path.suffix in (".py", ".pyi", ".pxd") or path.name in ("py.typed", "schema.json"):
             names.add(name)
         elif path.suffix == ".pyx":
             names.add(name.removesuffix(".pyx"))
