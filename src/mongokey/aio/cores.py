@@ -7,6 +7,8 @@ blocking counterparts stand in `mongokey.faces`, most of them in C.
 
 from __future__ import annotations
 
+from asyncio import sleep
+
 from mongokey.commands.command import CursorCommand
 from mongokey.commands.housekeeping import close_cursor
 from mongokey.commands.plan import Documents
@@ -295,7 +297,17 @@ class AsyncCursorCore(AwaitableCursorCore["_Document"]):
         are no more for now."""
         self._claim()
         try:
-            while (operation := self._next_operation()) is not None:
+            while True:
+                if self._is_encoded:
+                    # A large batch is decoded in parts, so that other tasks have their turn.
+                    await sleep(0)
+                    self._decode_part()
+                    if self._has_document:
+                        break
+                    continue
+                operation = self._next_operation()
+                if operation is None:
+                    break
                 try:
                     result = await self._carry_out(operation)
                 except BaseException as error:
@@ -303,7 +315,7 @@ class AsyncCursorCore(AwaitableCursorCore["_Document"]):
                         break
                     await self._kill(self._to_be_killed())
                     raise
-                if self._take_in(result) or once:
+                if self._take_in(result) or (once and not self._is_encoded):
                     break
             return self._has_document
         finally:

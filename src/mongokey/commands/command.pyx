@@ -17,7 +17,7 @@ from mongokey.bson.bson_c cimport (
     mk_bson_iter,
 )
 from mongokey.bson.codec cimport context_of, read_array, read_document
-from mongokey.commands.crud cimport check_unanswered, decode_batch, raise_first_error
+from mongokey.commands.crud cimport check_unanswered, raise_first_error, read_batch
 from mongokey.commands.inherited_options cimport InheritedOptions, criteria_of
 from mongokey.execution.cursors cimport CursorBatch
 from mongokey.execution.operation cimport (
@@ -246,7 +246,7 @@ cdef class CursorCommand(Command):
             self._collection_of(reply)
         reply.has_cursor = True
         if cursor.batch != NULL:
-            result.documents = decode_batch(cursor.batch, cursor.batch_size, self.context)
+            read_batch(reply, result, self.context)
         else:
             result.documents = []
         return result

@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t
 
 from mongokey.bson.codec cimport CodecContext
+from mongokey.execution.cursors cimport CursorBatch
 from mongokey.execution.operation cimport CommandReply, Limits, Operation
 from mongokey.results cimport InsertOneResult
 
@@ -41,7 +42,8 @@ cdef class WriteOne(Operation):
     cdef dict extras
 
 
-cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext context)
+# Put a batch into the result of a command that opens a cursor, decoded or not.
+cdef int read_batch(CommandReply *reply, CursorBatch result, CodecContext context) except -1
 cdef dict decode_written(CommandReply *reply, CodecContext context)
 # What an unacknowledged write needs of the server, or None; and whether the server has it.
 cdef tuple unanswered_needs(dict statement, bint is_delete)

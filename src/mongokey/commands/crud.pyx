@@ -34,6 +34,7 @@ from mongokey.bson.codec cimport (
     write_document,
     write_element,
 )
+from mongokey.commands.encoded_batch cimport LARGE, encoded_batch
 from mongokey.execution.cursors cimport CursorBatch
 from mongokey.execution.operation cimport (
     COMMAND_RESERVE,
@@ -63,6 +64,15 @@ cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext con
     if documents is None:
         raise ProtocolError("the server's batch holds something that is not a document")
     return documents
+
+
+cdef int read_batch(CommandReply *reply, CursorBatch result, CodecContext context) except -1:
+    if reply.in_parts and reply.cursor.batch_size >= LARGE:
+        result.documents = []
+        result.encoded = encoded_batch(reply.cursor.batch, reply.cursor.batch_size, context)
+    else:
+        result.documents = decode_batch(reply.cursor.batch, reply.cursor.batch_size, context)
+    return 0
 
 
 cdef int read_cursor(CommandReply *reply) except -1:
@@ -111,9 +121,7 @@ cdef class Find(Operation):
         read_cursor(reply)
         if not self.first_only:
             result = CursorBatch.__new__(CursorBatch)
-            result.documents = decode_batch(
-                reply.cursor.batch, reply.cursor.batch_size, self.context
-            )
+            read_batch(reply, result, self.context)
             return result
         # Asked for a single batch, no server should leave a cursor open; one that does is killed.
         check(mk_bson_iter_init(&it, reply.cursor.batch, reply.cursor.batch_size))
@@ -125,7 +133,7 @@ cdef class Find(Operation):
 
 
 cdef class GetMore(Operation):
-    """The next batch of a cursor: a list of documents."""
+    """The next batch of a cursor: a list of documents, or an `EncodedBatch`."""
 
     cdef str command_name(self):
         return "getMore"
@@ -142,6 +150,8 @@ cdef class GetMore(Operation):
 
     cdef object read(self, CommandReply *reply):
         read_cursor(reply)
+        if reply.in_parts and reply.cursor.batch_size >= LARGE:
+            return encoded_batch(reply.cursor.batch, reply.cursor.batch_size, self.context)
         return decode_batch(reply.cursor.batch, reply.cursor.batch_size, self.context)
 
 

@@ -35,8 +35,8 @@ cdef class CursorState:
 
     @property
     def _has_more(self):
-        """Whether there is a batch to be fetched, besides the one at hand."""
-        return self.server_cursor is not None and not self.closed
+        """Whether there is more to be fetched or decoded, besides the documents at hand."""
+        return (self.encoded is not None or self.server_cursor is not None) and not self.closed
 
     def _take_batch(self):
         """The documents of the batch at hand, a list; they are no longer the cursor's."""
@@ -71,16 +71,40 @@ cdef class CursorState:
         return operation
 
     cdef int opened(self, CursorBatch batch) except -1:
+        cdef EncodedBatch encoded = batch.encoded
         self.server = batch.server
         self.server_cursor = batch.cursor
         if batch.cursor is not None:
             self.namespace = batch.cursor.namespace
-        return self._take(batch.documents)
+        return self._take(batch.documents, encoded)
 
-    cdef int received(self, list documents) except -1:
+    cdef int received(self, object documents) except -1:
         if self.server_cursor is not None and self.server_cursor.id == 0:
             self.server_cursor = None
-        return self._take(documents)
+        if type(documents) is EncodedBatch:
+            return self._take([], <EncodedBatch>documents)
+        return self._take(<list?>documents, None)
+
+    cdef int decode_part(self) except -1:
+        cdef EncodedBatch encoded = self.encoded
+        cdef list documents
+        if encoded is None:
+            return 0
+        try:
+            documents = encoded.next_part()
+        except BaseException:
+            # What comes after it cannot be told from what is missing.
+            self.encoded = None
+            self.defer_kill()
+            raise
+        if self.encoded is not encoded:
+            return 0  # closed by a type decoder
+        self.documents, self.index = documents, 0
+        self.size = min(len(documents), self.to_decode)
+        self.to_decode -= self.size
+        if self.to_decode == 0 or not encoded.parts:
+            self.encoded = None
+        return 0
 
     cdef bint failed(self, object error) except -1:
         cdef ServerCursor cursor = self.server_cursor
@@ -104,17 +128,27 @@ cdef class CursorState:
         # this returns, and not while the fields are being set.
         _documents, self.documents = self.documents, None
         self.index = self.size = 0
+        self.encoded = None
         return 0
 
-    cdef int _take(self, list documents) except -1:
-        """Make `documents` the batch at hand."""
+    cdef int _take(self, list documents, EncodedBatch encoded) except -1:
+        """Make `documents`, and after them what is `encoded`, the batch at hand."""
         cdef Py_ssize_t size = len(documents)
         self.drop_batch()
+        if encoded is not None:
+            size += encoded.count
         self.retrieved += size
         if self.most and self.retrieved >= self.most:
             size -= self.retrieved - self.most
+        size = max(size, 0)
         self.documents = documents
-        self.size = max(size, 0)
+        if encoded is None:
+            self.size = size
+        else:
+            self.size = min(size, len(documents))
+            self.to_decode = size - self.size
+            if self.to_decode:
+                self.encoded = encoded
         if self.closed or (self.most and self.retrieved >= self.most):
             self.defer_kill()
         if self.closed:  # while the batch was on its way

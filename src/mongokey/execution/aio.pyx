@@ -105,6 +105,8 @@ cdef class AsyncExecutor(Executor):
         self.enter()
         execution = self._take()
         execution.begin(self, operation, cursor)
+        # No other task should wait until a large batch is decoded.
+        execution.reply.in_parts = True
         try:
             while True:
                 try:

@@ -33,6 +33,7 @@ cdef class ServerCursor:
 cdef class CursorBatch:
     # The result of a command that opens a cursor.
     cdef list documents                     # the first batch
+    cdef object encoded                     # EncodedBatch: what is to be decoded of it, or None
     cdef ServerCursor cursor                # None if that was all
     cdef Pool server
 

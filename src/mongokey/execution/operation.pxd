@@ -50,6 +50,7 @@ ctypedef struct CommandReply:
     mk_command_reply fields
     int32_t max_wire_version                # of the server
     bint may_retry                          # an error worth it has the command sent once more
+    bint in_parts                           # a large batch may be left encoded: others have a turn
     # Set by `read`: the cursor that is open on the server after this reply, if its id is not 0.
     bint has_cursor
     mk_cursor_reply cursor

@@ -140,7 +140,7 @@ cdef class CursorCore(CursorState):
         cdef CursorCore cursor = cls.__new__(cls)
         cursor.started = True
         cursor.closed = False
-        cursor._take(documents)
+        cursor._take(documents, None)
         return cursor
 
     def _set_batch_size(self, batch_size):
@@ -154,7 +154,7 @@ cdef class CursorCore(CursorState):
 
     cdef Operation next_operation(self):
         cdef Operation operation
-        if self.index < self.size or self.closed:
+        if self.index < self.size or self.encoded is not None or self.closed:
             return None
         if self.started:
             return None if self.server_cursor is None else self.get_more()
@@ -178,7 +178,7 @@ cdef class CursorCore(CursorState):
             self.get_more_extras = self.query.extras_of_get_more()
             self.opened(<CursorBatch>result)
             return self.index < self.size
-        self.received(<list?>result)
+        self.received(result)
         # A tailable cursor has nothing now, and may have something later.
         return self.tailable or self.index < self.size
 
@@ -255,7 +255,9 @@ cdef class CursorCore(CursorState):
         """Whether there may be more documents. True does not promise that there are."""
         if self.closed:
             return False
-        return self.index < self.size or self.server_cursor is not None or not self.started
+        if self.index < self.size or self.encoded is not None:
+            return True
+        return self.server_cursor is not None or not self.started
 
     @property
     def cursor_id(self):
@@ -416,9 +418,19 @@ cdef class AwaitableCursorCore(CursorCore):
     def _start_over(self):
         self.start_over()
 
+    def _decode_part(self):
+        """Decode the next part of the batch at hand, if it has one."""
+        if self.index >= self.size:
+            self.decode_part()
+
     @property
     def _has_document(self):
         return self.index < self.size
+
+    @property
+    def _is_encoded(self):
+        """Whether documents of the batch at hand are yet to be decoded."""
+        return self.encoded is not None
 
     def _take_document(self):
         """The next document of the batch at hand."""

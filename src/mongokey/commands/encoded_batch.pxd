@@ -1,0 +1,23 @@
+# A large batch that is decoded in parts, for who must let others have their turn in between.
+from libc.stdint cimport uint8_t
+
+from mongokey.bson.codec cimport CodecContext
+
+cdef enum:
+    # So many bytes are decoded at a time, about a millisecond's work; who needs not much more
+    # than that need not wait for another turn.
+    PART = 131072
+    LARGE = 2 * PART
+
+
+cdef class EncodedBatch:
+    cdef CodecContext context
+    cdef list parts                         # bytes objects, the first one last: BSON arrays
+    cdef readonly Py_ssize_t count          # documents in all of them
+
+    # The documents of the next part, which there is.
+    cdef list next_part(self)
+
+
+# The documents of a `firstBatch` or `nextBatch` array, copied.
+cdef EncodedBatch encoded_batch(const uint8_t *batch, size_t size, CodecContext context)

@@ -1,0 +1,73 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""A large batch that is decoded in parts.
+
+Decoding the 16 MB that a server sends at most takes longer than the other tasks of an asyncio loop
+should wait. It knows the array of a batch; it must not know cursors, nor who has a turn when.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int32_t, uint8_t
+from libc.string cimport memcpy
+
+from mongokey._support.cdefs cimport mk_store_i32
+from mongokey.bson.bson_c cimport (
+    MK_BSON_DOCUMENT,
+    mk_bson_iter,
+    mk_bson_iter_init,
+    mk_bson_iter_next,
+)
+from mongokey.bson.codec cimport CodecContext, read_documents
+from mongokey.execution.operation cimport check
+
+from mongokey.errors import ProtocolError
+
+
+@cython.final
+cdef class EncodedBatch:
+    """The documents of a batch, not decoded yet."""
+
+    cdef list next_part(self):
+        cdef bytes part = self.parts.pop()
+        cdef list documents = read_documents(
+            <const uint8_t *>PyBytes_AS_STRING(part), <size_t>PyBytes_GET_SIZE(part), self.context
+        )
+        self.count -= len(documents)
+        return documents
+
+
+cdef EncodedBatch encoded_batch(const uint8_t *batch, size_t size, CodecContext context):
+    cdef EncodedBatch result = EncodedBatch.__new__(EncodedBatch)
+    cdef mk_bson_iter it
+    cdef const uint8_t *start = batch + 4
+    cdef const uint8_t *end = start
+    cdef list parts = []
+    check(mk_bson_iter_init(&it, batch, size))
+    while check(mk_bson_iter_next(&it)):
+        if it.type != MK_BSON_DOCUMENT:
+            raise ProtocolError("the server's batch holds something that is not a document")
+        result.count += 1
+        end = it.value + it.value_size
+        if end - start >= PART:
+            parts.append(_array(start, end))
+            start = end
+    if end != start:
+        parts.append(_array(start, end))
+    parts.reverse()
+    result.context = context
+    result.parts = parts
+    return result
+
+
+cdef bytes _array(const uint8_t *start, const uint8_t *end):
+    """A BSON array with the elements in start[0:end - start]."""
+    cdef Py_ssize_t size = end - start
+    cdef bytes made = PyBytes_FromStringAndSize(NULL, size + 5)
+    cdef char *data = PyBytes_AS_STRING(made)
+    mk_store_i32(data, <int32_t>(size + 5))
+    memcpy(data + 4, start, <size_t>size)
+    data[size + 4] = 0
+    return made
+
+
+__all__ = ["EncodedBatch"]
