@@ -139,7 +139,10 @@ _RULES = {"refused": _refused, "no way": _no_way, "silent": _silent, "other": _o
 
 
 def causes_of_peer(peer: str, reasons: Mapping[str, str]) -> tuple[Diagnosis, ...]:
-    """Why one host, ``host:port``, could not be connected to: `reasons` by its addresses."""
+    """Why one host, ``host:port`` or the path of a Unix socket, could not be connected to:
+    `reasons` by its addresses."""
+    if "/" in peer:
+        return connection_causes({(peer, None): reasons})
     host, _, port = peer.rpartition(":")
     return connection_causes({(host.strip("[]"), int(port)): reasons})
 
