@@ -28,12 +28,14 @@ from tests.live._aws import SECRET, show_no_secret
 from tests.pools import drop_connections
 from tests.servers.aws_cloud import AwsDeployment
 from tests.servers.certificates import Authority, Pair, make_name
+from tests.servers.child import free_port
 from tests.servers.kdc import REALM, KerberosDeployment
 from tests.servers.mechanism import MechanismServer, Refused
 from tests.servers.mechanism.aws import AwsKey, atlas_refusal
 from tests.servers.mechanism.gssapi import GssapiAcceptor
 from tests.servers.mechanism.oidc import OIDCAcceptor
 from tests.servers.mechanism.plain import LdapDirectory, PlainAcceptor
+from tests.servers.needs import need_program
 from tests.servers.oidc_deployment import AUDIENCE, OIDCDeployment
 from tests.servers.scripted import Error, Login, ScriptedServer
 from tests.servers.secantus import SecantusServer
@@ -350,23 +352,26 @@ def test_a_wrong_service_principal(kerberized: MechanismServer) -> None:
     assert "mongo@localhost" in first["summary"]
 
 
-def test_clocks_that_differ(kerberized: MechanismServer) -> None:
-    """Row 48: by the server's own clock, where it refuses the ticket."""
-    from datetime import datetime, timedelta, timezone
-
-    kerberized.hello = {
-        **kerberized.hello,
-        "localTime": datetime.now(timezone.utc) + timedelta(minutes=20),
-    }
-    document = by_ticket(kerberized, user=f"carl@{REALM}")
-    assert (document["failed"], document["exit"]) == ("login", 6)
+def test_a_clock_that_the_kdc_finds_wrong(
+    kerberized: MechanismServer, kerberos: KerberosDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 48."""
+    need_program("faketime", package="faketime")
+    monkeypatch.setenv("KRB5CCNAME", kerberos.ticket())
+    port = free_port()
+    kdc = kerberos.realm.another_kdc(port, faketime="+20m")
+    try:
+        config = kerberos.configure(kerberos.realm.folder / f"check-later-{port}.conf", port=port)
+        monkeypatch.setenv("KRB5_CONFIG", str(config))
+        document = by_ticket(kerberized)
+    finally:
+        kdc.stop()
+    expect(document, "KRB-CLOCK-SKEW", "certain", failed="login", exit=6)
 
 
 def test_a_kdc_that_is_not_there(
     kerberized: MechanismServer, kerberos: KerberosDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.servers.child import free_port
-
     config = kerberos.configure(kerberos.realm.folder / "check-down.conf", port=free_port())
     monkeypatch.setenv("KRB5CCNAME", kerberos.ticket())
     monkeypatch.setenv("KRB5_CONFIG", str(config))
@@ -444,6 +449,16 @@ def test_aws_credentials_that_are_nowhere(deployment: AwsDeployment) -> None:
     """Row 52: each source and why it had none."""
     first = expect(by_key(deployment), "AWS-NO-CREDENTIALS", "certain", failed="login", exit=6)
     assert "AWS_ACCESS_KEY_ID" in str(first) or "environment" in str(first)
+
+
+def test_where_aws_credentials_came_from_is_told_of_a_login_that_works(
+    deployment: AwsDeployment,
+) -> None:
+    deployment.environment.credentials_file({"mine": deployment.user})
+    deployment.environment.set(AWS_PROFILE="mine")
+    document = by_key(deployment)
+    assert document["ok"], document
+    assert "~/.aws/credentials, profile mine" in step(document, "login")["facts"]["credential"]
 
 
 def test_aws_credentials_that_have_expired(deployment: AwsDeployment) -> None:
