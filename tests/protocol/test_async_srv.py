@@ -94,7 +94,7 @@ class Watchdog:
 def test_names_are_asked_for_once_by_the_first_operations_in_a_thread(
     routers: list[ScriptedServer], runner: Runner
 ) -> None:
-    names = Names(named(*routers), takes_s=0.5)
+    names = Names(named(*routers), takes_s=2.0)
     client: AsyncMongoClient[Any] = AsyncMongoClient(URI, srv_resolver=names)
     assert names.asked == []
 
@@ -103,7 +103,7 @@ def test_names_are_asked_for_once_by_the_first_operations_in_a_thread(
         async with Watchdog() as dog:
             await asyncio.gather(*[client.admin.command("ping") for _ in range(20)])
         assert names.asked == ["mongokey-look-up"]
-        assert dog.longest_s < 0.4
+        assert dog.longest_s < 1.8
         assert {port for _, port in client.nodes} <= {each.port for each in routers}
         await client.close()
 
@@ -151,7 +151,7 @@ def test_who_is_cancelled_while_dns_is_asked_leaves_the_others_their_answer(
 def test_nobody_waits_for_a_dns_that_is_silent(
     routers: list[ScriptedServer], runner: Runner, end: str
 ) -> None:
-    names = Names(named(*routers), takes_s=1.5)
+    names = Names(named(*routers), takes_s=4.0)
     client: AsyncMongoClient[Any] = AsyncMongoClient(
         URI, srv_resolver=names, serverSelectionTimeoutMS=300 if end == "timeout" else 20_000
     )
@@ -166,7 +166,7 @@ def test_nobody_waits_for_a_dns_that_is_silent(
             await client.close()
         with pytest.raises(InvalidOperation if end == "close" else ServerSelectionTimeoutError):
             await task
-        assert time.monotonic() - began < 1.4
+        assert time.monotonic() - began < 3.8
         await client.close()
 
     runner.run(main)
@@ -182,7 +182,7 @@ def test_names_are_asked_for_again_now_and_then_and_the_loop_goes_on(
 ) -> None:
     monkeypatch.setattr(polling_module, "poll_interval_s", lambda ttl_s: 0.05)
     one, other = routers
-    names = Names(named(one), named(one), named(one, other), takes_s=0.3)
+    names = Names(named(one), named(one), named(one, other), takes_s=1.0)
     client: AsyncMongoClient[Any] = AsyncMongoClient(URI, srv_resolver=names)
 
     async def main() -> None:
@@ -190,13 +190,13 @@ def test_names_are_asked_for_again_now_and_then_and_the_loop_goes_on(
         async with Watchdog() as dog:
             assert await soon(lambda: {port for _, port in client.nodes} == {one.port, other.port})
         assert set(names.asked[1:]) == {"mongokey-background"}
-        assert dog.longest_s < 0.25
+        assert dog.longest_s < 0.95
         # One at a time, and only as long as the client is there.
         await client.close()
 
     runner.run(main)
     asked = len(names.asked)
-    time.sleep(0.5)
+    time.sleep(1.5)
     assert len(names.asked) <= asked + 1
 
 
@@ -210,8 +210,9 @@ def test_in_each_loop_there_is_one_who_asks(
     async def main() -> None:
         await ping(client)
         names.asked.clear()
-        await asyncio.sleep(1.1)
-        assert 2 <= len(names.asked) <= 6
+        began = time.monotonic()
+        assert await soon(lambda: len(names.asked) >= 4)
+        assert len(names.asked) <= (time.monotonic() - began) / 0.2 + 1
 
     for _ in range(4):
         runner.run(main)
