@@ -92,15 +92,7 @@ WATCHED = frozenset(
 )
 
 #: What nobody has looked at on asyncio yet, by how it begins.
-NOT_YET: tuple[str, ...] = (
-    "live/test_aws_errors",
-    "live/test_aws_refusals",
-    "live/test_aws_server",
-    "live/test_oidc_machine",
-    "live/test_oidc_server",
-    # A storm over TLS left a member with an open connection on a busy machine, once of two times.
-    "live/test_storm::test_an_application_with_tls",
-)
+NOT_YET: tuple[str, ...] = ()
 
 
 def runs_on_both(path: str, test: str, *, chosen: bool) -> bool:

@@ -75,7 +75,7 @@ def weather(driver: str, fleet: Fleet, user: str | None, **options: Any) -> None
         time.sleep(0.05)
     assert (threading.active_count(), sockets()) <= before
     assert fleet.wait_for(lambda: all(m["connections"] == 0 for m in fleet.status()["members"]))
-    assert not any(each["faults"] for each in fleet.status()["members"])
+    assert [fault for each in fleet.status()["members"] for fault in each["faults"]] == []
 
 
 @DRIVERS

@@ -444,6 +444,9 @@ class Member:
             await self._loop.connect_accepted_socket(
                 lambda: Connection(self, number), sock, ssl=self._tls
             )
+        except ConnectionError:
+            # A client may give a connection up while it is made, such as when its pool is cleared.
+            sock.close()
         except (OSError, ssl.SSLError) as error:
             self.note_fault(f"connection {number}: {type(error).__name__}: {error}")
             sock.close()
