@@ -60,6 +60,12 @@ BLOCKING_ONLY: Mapping[str, str] = {
         "operations that interrupt one of their own thread: in a loop nothing does, a signal's"
         " handler runs between two of its callbacks"
     ),
+    "protocol/test_first_logins::test_a_server_that_refuses_at_once_is_asked_as_seldom": (
+        "who tries on purpose is told by their thread; tasks in protocol/test_async_logins"
+    ),
+    "protocol/test_first_logins::test_a_refused_token_too": (
+        "who comes a moment later counts in milliseconds, which a wrapper's threads take longer for"
+    ),
     "security/test_secrets_frames": "looks at frames, among which the wrapper's have the arguments",
     "security/test_wiped_buffers": "programs of their own, whose memory is looked through",
 }
