@@ -62,15 +62,16 @@ cdef class AsyncExecutor(Executor):
         return 0
 
     cpdef object execute(self, Operation operation):
-        return self._run(operation, None)
+        return self._run(operation, None, None)
 
     cpdef object execute_for_cursor(self, Operation operation, ServerCursor cursor):
-        return self._run(operation, cursor)
+        return self._run(operation, cursor, None)
 
     cpdef object carry_out(self, object plan):
         return self._carry_out(plan)
 
     async def _carry_out(self, plan):
+        cdef OnIdle telling
         try:
             step = next(plan)
             while True:
@@ -78,7 +79,8 @@ cdef class AsyncExecutor(Executor):
                     if type(step) is Turn:
                         answer = await have_turn(<Turn>step)
                     else:
-                        answer = await self._run_on_idle(<OnIdle?>step)
+                        telling = <OnIdle?>step
+                        answer = await self._run(telling.operation, telling.cursor, telling)
                 except BaseException as error:
                     step = plan.throw(error)
                 else:
@@ -96,7 +98,8 @@ cdef class AsyncExecutor(Executor):
         self.spare = None
         return execution
 
-    async def _run(self, Operation operation, ServerCursor cursor):
+    async def _run(self, Operation operation, ServerCursor cursor, OnIdle on_idle):
+        """With `on_idle` it is for good order, and not for a caller: see there."""
         cdef Execution execution
         cdef AsyncConnection connection
         cdef Connection checked_out
@@ -107,6 +110,11 @@ cdef class AsyncExecutor(Executor):
         execution.begin(self, operation, cursor)
         # No other task should wait until a large batch is decoded.
         execution.reply.in_parts = True
+        if on_idle is not None:
+            if cursor is None:
+                execution.selected(on_idle.server)
+            execution.background = True
+            execution.deadline = on_idle.deadline
         try:
             while True:
                 try:
@@ -114,6 +122,11 @@ cdef class AsyncExecutor(Executor):
                         step = execution.advance()
                         if step == CHECK_OUT:
                             pool = <AsyncPool?>execution.server
+                            if on_idle is not None:
+                                checked_out = await pool.borrow_soon(on_idle.wait_s)
+                                execution.checked_out(checked_out, monotonic_ns())
+                                checked_out = None
+                                continue
                             if pool.paused and execution.cursor is not None:
                                 # No other server has the cursor.
                                 await wait_for_server(self.topology, pool)
@@ -147,47 +160,6 @@ cdef class AsyncExecutor(Executor):
         finally:
             execution.end()
             self.spare = execution
-
-    async def _run_on_idle(self, OnIdle asked):
-        """What is said to a server for good order, and not for a caller; see `OnIdle`."""
-        cdef Execution execution
-        cdef AsyncConnection connection
-        cdef int step
-        self.enter()
-        execution = Execution.__new__(Execution)
-        execution.begin(self, asked.operation, asked.cursor)
-        if asked.cursor is None:
-            execution.selected(asked.server)
-        execution.background = True
-        execution.deadline = asked.deadline
-        try:
-            while True:
-                try:
-                    while True:
-                        step = execution.advance()
-                        if step == CHECK_OUT:
-                            execution.checked_out(
-                                await (<AsyncPool?>execution.server).borrow_soon(asked.wait_s),
-                                monotonic_ns(),
-                            )
-                        elif step == EXCHANGE:
-                            connection = <AsyncConnection?>execution.connection
-                            waiting = connection.exchange(execution.deadline)
-                            if waiting is not None:
-                                await waiting
-                            execution.received(connection.reply.body, connection.reply.body_size)
-                        elif step == DONE:
-                            return execution.result
-                        else:
-                            await carry_out_rare(execution, step)
-                except MongoError as error:
-                    raised = execution.failed(error)
-                    if raised is error:
-                        raise
-                    if raised is not None:
-                        raise raised from error
-        finally:
-            execution.end()
 
     # -- servers --------------------------------------------------------------------------------
 
