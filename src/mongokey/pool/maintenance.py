@@ -50,8 +50,9 @@ _PERIOD_S = 1.0
 
 
 class PoolMaintenance:
-    """Prunes and fills the pools of `topology` once a second, from `maintain` on; and calls `tidy`
-    after each `wake`, then once a second for as long as that returns False: not all is done yet.
+    """Prunes and fills the pools of `topology` once a second, from `maintain` on, and fills them
+    soon after `fill_soon`; and calls `tidy` after each `wake`, then once a second for as long as
+    that returns False: not all is done yet.
 
     Pruning is done in the thread of `background`, as it never waits; filling and `tidy` beside it,
     one after the other. `tidy` and the pools' `fill` may return awaitables, where `background` has
