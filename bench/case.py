@@ -48,6 +48,14 @@ class Api:
         return importlib.import_module(self.bson_module)
 
     @property
+    def insert_request(self) -> Any:
+        return importlib.import_module(f"{self.module}.operations").InsertOne
+
+    @property
+    def update_request(self) -> Any:
+        return importlib.import_module(f"{self.module}.operations").UpdateOne
+
+    @property
     def parse_uri(self) -> Any:
         return importlib.import_module(f"{self.module}.uri_parser").parse_uri
 

@@ -110,6 +110,25 @@ def insert_many(api: Api, uri: str) -> Iterator[Operation]:
 
 
 @contextlib.contextmanager
+def bulk_mixed(api: Api, uri: str) -> Iterator[Operation]:
+    """Writes of two kinds: all of them are looked at before the first is sent."""
+    from bench.server import documents
+
+    made = documents(DOCUMENTS)
+    requests = [*map(api.insert_request, made), api.update_request({"n": 7}, {"$set": {"n": 8}})]
+
+    def prepare() -> None:
+        for document in made:
+            document.pop("_id", None)
+
+    with api.client(uri) as client:
+        write = client["bench"]["many"].bulk_write
+        operation = _repeat(lambda: write(requests, ordered=False))
+        operation.prepare, operation.per_slice = prepare, 1
+        yield operation
+
+
+@contextlib.contextmanager
 def _find_many(api: Api, uri: str, count: int) -> Iterator[Operation]:
     with api.client(uri) as client:
         collection = client["bench"][f"docs{count}"]
@@ -304,6 +323,14 @@ CASES = [
         insert_many,
         0.35,
         Seen({"insert": 1}, documents=DOCUMENTS),
+        floor="keep",
+    ),
+    Case(
+        "bulk_mixed",
+        "bulk_write, 10 000 inserts of 250 B, 1 update",
+        bulk_mixed,
+        0.35,
+        Seen({"insert": 1, "update": 1}, documents=DOCUMENTS),
         floor="keep",
     ),
     Case(

@@ -10,6 +10,8 @@ import pymongo
 import pytest
 
 from mongokey import MongoClient, WriteConcern
+from mongokey.bson.codec_options import CodecOptions, TypeEncoder, TypeRegistry
+from mongokey.commands import bulk_write as bulk_plans
 from mongokey.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -447,3 +449,52 @@ def test_a_bulk_without_answers_cannot_bypass_validation(
         with pytest.raises(OperationFailure, match="bypass_document_validation"):
             call()
     assert sent(server) == []
+
+
+class Counted:
+    """Encoded as its number; counts how often."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.times = 0
+
+
+class CountedEncoder(TypeEncoder):
+    python_type = Counted
+
+    def transform_python(self, value: Any) -> int:
+        value.times += 1
+        number: int = value.number
+        return number
+
+
+@pytest.mark.parametrize(("kept", "times"), [(48_000_000, 1), (2000, 2), (0, 2)])
+def test_a_mixed_bulk_is_encoded_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, kept: int, times: int
+) -> None:
+    """But for what is beyond the memory that is spent on it, in messages of any size."""
+    monkeypatch.setattr(bulk_plans, "_MOST_KEPT", kept)
+    values = [Counted(number) for number in range(50)]
+    requests: list[Any] = []
+    for value in values[:45]:
+        requests.append(InsertOne({"_id": value, "text": "x" * 40}))
+    requests += [UpdateOne({"_id": value}, UPDATE) for value in values[45:]]
+    requests += [DeleteOne({"_id": 7}), InsertOne(BIG)]
+    options = CodecOptions(type_registry=TypeRegistry([CountedEncoder()]))
+    hello = primary(maxBsonObjectSize=2000, maxWriteBatchSize=20)
+    with (
+        ScriptedServer(hello=hello, on=dict(store.on)) as server,
+        MongoClient(server.uri()) as client,
+    ):
+        collection = client["x"].get_collection("y", options)
+        with pytest.raises(BulkWriteError) as caught:
+            collection.bulk_write(requests, ordered=False)
+        # What the server does not take was encoded, and is told where it stands.
+        assert [each["index"] for each in caught.value.details["writeErrors"]] == [51]
+        assert caught.value.details["nInserted"] == 45
+    assert store.ids == [list(range(20)), list(range(20, 40)), list(range(40, 45))]
+    assert [name for name, _ in store.taken] == ["insert"] * 3 + ["update", "delete"]
+    updates = next(each for name, each in store.taken if name == "update")
+    assert [each["q"]["_id"] for each in updates] == list(range(45, 50))
+    assert max(value.times for value in values) == times
+    assert kept == 0 or min(value.times for value in values) == 1

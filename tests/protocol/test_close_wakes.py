@@ -16,9 +16,12 @@ import pytest
 from mongokey import MongoClient
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.connection import settings as connection_settings
+from mongokey.dns import Resolver
 from mongokey.errors import InvalidOperation
 from mongokey.transport.tls import context as tls_context
+from mongokey.transport.tls import ocsp
 from tests.pools import drop_connections
+from tests.protocol.test_ocsp import Responder, respond
 from tests.servers.certificates import Authority
 from tests.servers.scripted import Login, ScriptedServer, Silence, primary, secondary
 from tests.threads import in_threads
@@ -174,6 +177,48 @@ def test_a_person_who_does_not_log_in(threads: int) -> None:
         )
         closed_while(client, person.called.is_set, threads)
     person.go.set()
+
+
+def test_a_name_server_that_does_not_answer() -> None:
+    """Neither the thread that asks, nor those that wait for what it is told."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.settimeout(30)
+        resolver = Resolver(name_servers=["127.0.0.1"], port=silent.getsockname()[1])
+        client = MongoClient("mongodb+srv://db.example.test", srv_resolver=resolver, connect=False)
+        closed_while(client, lambda: bool(silent.recv(512)), 5)
+
+
+@pytest.mark.parametrize("bindings", [True, False])
+def test_an_ocsp_responder_that_does_not_answer(
+    tmp_path: Any, bindings: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has answered the monitor, and is asked again for each connection of the pool."""
+    whole = partial(tls_context.ClientTLS, bindings=bindings)
+    monkeypatch.setattr(tls_context, "ClientTLS", whole)
+    # Each is asked for as long as that.
+    monkeypatch.setattr(ocsp, "TIMEOUT_S", 60.0)
+    authority = Authority(tmp_path)
+    responder = Responder()
+    pair = authority.issue("server", "127.0.0.1", ocsp_url=responder.url)
+    go = threading.Event()
+
+    def answer() -> bytes | None:
+        if len(responder.requests) > 1:
+            go.wait(60)
+        return respond(authority, pair, until=None)
+
+    responder.answer = answer
+    right = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    right.load_cert_chain(pair.pem)
+    right.num_tickets = 0
+    right.options |= ssl.OP_NO_TICKET
+    with ScriptedServer(hello=primary(), tls=right) as server:
+        uri = server.uri(tls=True, tlsCAFile=authority.certificate_file)
+        client = MongoClient(uri, connectTimeoutMS=0)
+        closed_while(client, lambda: len(responder.requests) > 1, 3)
+        go.set()
+    responder.close()
 
 
 def test_a_client_that_is_closed_opens_nothing() -> None:

@@ -160,3 +160,50 @@ print([job.value["ok"] for job in jobs])
 """
     with ScriptedServer(on={"ping": Delay(0.1)}) as server:
         assert run(server, work, **limits).strip() == "[1.0, 1.0, 1.0, 1.0, 1.0]"
+
+
+# Programs that gevent patches when the driver is there already: a warning says so once.
+
+AFTER_IMPORT = """
+import mongokey
+mongokey.MongoClient
+from gevent import monkey
+monkey.patch_all()
+clients = [mongokey.MongoClient("{uri}", directConnection=True) for _ in range(2)]
+print([client.admin.command("ping")["ok"] for client in clients])
+"""
+AFTER_CLIENT = """
+import mongokey
+client = mongokey.MongoClient("{uri}", directConnection=True)
+from gevent import monkey
+monkey.patch_all()
+print([client.admin.command("ping")["ok"] for _ in range(2)])
+"""
+# `import mongokey` alone loads nothing that has a lock.
+BEFORE_USE = """
+import mongokey
+from gevent import monkey
+monkey.patch_all()
+client = mongokey.MongoClient("{uri}", directConnection=True)
+print([client.admin.command("ping")["ok"] for _ in range(2)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "warnings"), [(AFTER_IMPORT, 1), (AFTER_CLIENT, 1), (BEFORE_USE, 0)]
+)
+def test_a_program_is_warned_once_that_gevent_patches_too_late(program: str, warnings: int) -> None:
+    need_gevent()
+    with ScriptedServer() as server:
+        done = subprocess.run(
+            [sys.executable, "-W", "always", "-c", program.format(uri=server.uri())],
+            capture_output=True,
+            text=True,
+            timeout=FAR_S,
+            cwd=Path(__file__).parents[2],
+        )
+    assert (done.returncode, done.stdout) == (0, "[1.0, 1.0]\n"), done.stderr
+    said = [line for line in done.stderr.splitlines() if "after mongokey was imported" in line]
+    assert len(said) == warnings, done.stderr
+    # At the program's own line.
+    assert all(line.startswith("<string>:") for line in said)

@@ -15,9 +15,16 @@ from typing import Any
 import pytest
 
 from mongokey import MongoClient
-from mongokey.errors import InvalidOperation
+from mongokey.errors import AutoReconnect, InvalidOperation
+from mongokey.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
 from tests.pools import drop_connections
-from tests.servers.scripted import Hold, Login, Reply, ScriptedServer, in_turn
+from tests.servers.scripted import Close, Hold, Login, Reply, ScriptedServer, in_turn
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.skipif(
     not hasattr(signal, "pthread_kill"), reason="needs signals to threads"
@@ -296,3 +303,65 @@ def test_a_thread_without_signals_is_told_too(held: tuple[ScriptedServer, Hold])
         assert not thread.is_alive()
         assert_refused(told.outcomes, "maxPoolSize=1")
         assert outcome[0]["ok"] == 1
+
+
+class Nested(CommandListener):
+    """Pings in the middle of each `hold`, once so many threads are that far."""
+
+    def __init__(self, threads: int) -> None:
+        self.together = threading.Barrier(threads, timeout=FAR_S)
+        self.outcomes: list[Any] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name == "hold":
+            self.together.wait()
+            told = Told(self.client)
+            told()
+            self.outcomes += told.outcomes
+
+    def succeeded(self, event: CommandSucceededEvent) -> None: ...
+    def failed(self, event: CommandFailedEvent) -> None: ...
+
+    client: Any
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_that_have_all_connections_do_not_wait_for_each_other(threads: int) -> None:
+    """Each waits, in the middle of an operation, for a connection of the others: the last one that
+    comes is refused, and the others get what it gives back."""
+    nested = Nested(threads)
+    with ScriptedServer(on={"hold": {"ok": 1.0}}) as server:
+        uri = server.uri(maxPoolSize=threads, maxConnecting=threads)
+        with MongoClient(uri, event_listeners=[nested]) as client:
+            nested.client = client
+            in_threads(threads, lambda: client.admin.command("hold"), FAR_S)
+        assert len(nested.outcomes) == threads
+        refused = [each for each in nested.outcomes if each != 1.0]
+        assert_refused(refused, f"maxPoolSize={threads}")
+
+
+def test_who_has_interrupted_the_topology_s_change_does_not_wait_for_a_connection() -> None:
+    """Who has it notes first that it broke, and for that the change must be over."""
+    with ScriptedServer(on={"hold": Hold(answer=Close())}) as server:
+        hold = server.on["hold"]
+        assert isinstance(hold, Hold)
+        with MongoClient(server.uri(maxPoolSize=1)) as client:
+            errors: list[BaseException] = []
+
+            def operate() -> None:
+                try:
+                    client.admin.command("hold")
+                except AutoReconnect as error:
+                    errors.append(error)
+
+            holding = threading.Thread(target=operate)
+            holding.start()
+            assert server.wait_for(lambda: server.count("hold") == 1)
+            with client._topology._lock:
+                hold.event.set()
+                with pytest.raises(InvalidOperation, match="interrupted its own thread"):
+                    client.admin.command("ping")
+            holding.join(FAR_S)
+            assert len(errors) == 1
+            # Nobody is left in the queue.
+            assert client.admin.command("ping")["ok"] == 1.0

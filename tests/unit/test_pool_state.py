@@ -235,6 +235,32 @@ def test_a_thread_does_not_wait_for_itself() -> None:
     assert opening.ask(Caller(A, stops_thread=True).waiter) == "held by caller"
 
 
+def test_threads_that_hold_all_do_not_wait_for_each_other() -> None:
+    pool = ready_pool(max_size=2)
+    one, two = opened(pool, A), opened(pool, B)
+    waiting = Caller(A, stops_thread=True)
+    assert pool.ask(waiting.waiter) == "wait"
+    # A goes on only after B, so that B would wait for itself.
+    assert pool.ask(Caller(B, stops_thread=True).waiter) == "held by caller"
+    # C holds nothing that anybody waits for.
+    assert pool.ask(Caller(C, stops_thread=True).waiter) == "wait"
+    pool.give_back(two, 0)
+    assert waiting.woken == 1
+    pool.give_back(one, 0)
+
+
+def test_who_waits_for_a_thread_that_goes_on_waits() -> None:
+    pool = ready_pool(max_size=3)
+    opened(pool, A), opened(pool, B), opened(pool, C)
+    assert pool.ask(Caller(A, stops_thread=True).waiter) == "wait"
+    assert pool.ask(Caller(B, stops_thread=True).waiter) == "wait"
+    # On a loop, others of its thread go on meanwhile.
+    loops = ready_pool(max_size=2)
+    opened(loops, A), opened(loops, B)
+    assert loops.ask(Caller(A).waiter) == "wait"
+    assert loops.ask(Caller(B, stops_thread=True).waiter) == "wait"
+
+
 def test_who_interrupts_a_waiting_thread_goes_before_it() -> None:
     """A signal handler or a destructor: the wait under it goes on only after this one."""
     pool = ready_pool(max_size=1)

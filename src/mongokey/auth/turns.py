@@ -14,7 +14,7 @@ from mongokey._support.clock import monotonic_ns
 from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.shared_errors import own_copy
-from mongokey._support.waiting import wait_for
+from mongokey._support.waiting import OneTimeEvent, wait_for
 from mongokey.auth.conversation import OffloadedCall
 from mongokey.errors import NetworkTimeout
 
@@ -36,7 +36,8 @@ class Flight:
     __slots__ = ("answers_until_ns", "done", "ends_ns", "refusal", "thread", "told")
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        # A signal handler may wait for what its own thread waits for.
+        self.done = OneTimeEvent()
         self.thread = threading.get_ident()
         self.refusal: AuthenticationFailed | None = None
         self.answers_until_ns = self.ends_ns = 0

@@ -1,6 +1,13 @@
 # Bulks: many statements of one kind, and how they become messages.
+from mongokey._support.cdefs cimport mk_buffer
 from mongokey.bson.codec cimport CodecContext
 from mongokey.execution.operation cimport Limits, Operation
+
+
+cdef class EncodedStatements:
+    cdef mk_buffer bytes                    # the documents, one after the other
+    cdef size_t *ends                       # where each ends
+    cdef Py_ssize_t count                   # of the documents
 
 
 cdef class Batch(Operation):
@@ -9,6 +16,7 @@ cdef class Batch(Operation):
     cdef readonly bytes command                # b"insert", b"update" or b"delete"
     cdef bytes section                      # b"documents", b"updates" or b"deletes"
     cdef readonly list statements
+    cdef EncodedStatements encoded          # the first of them, encoded already; or None
     cdef list indexes                       # where each statement stands in the bulk; empty: there
     cdef bint ordered
     cdef dict extras
@@ -27,6 +35,7 @@ cdef class Batch(Operation):
     cdef tuple unsettled                    # (reply, n) of an attempt that is to be repeated
 
     cdef int begin(self) except -1
+    cdef int put_statement(self, mk_buffer *out, Py_ssize_t index, bint inserts) except -1
     cpdef int settle(self) except -1
     cdef Py_ssize_t _index(self, Py_ssize_t statement) except -1
     cdef int _note(self, dict answer, n) except -1

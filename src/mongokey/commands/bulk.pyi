@@ -5,10 +5,16 @@ from mongokey.commands.write_requests import Run
 from mongokey.execution.operation import Namespace, Operation
 
 def new_result() -> dict[str, Any]: ...
-def check_statements(statements: list[Any], inserts: bool, options: InheritedOptions) -> None: ...
+def encode_statements(run: Run, options: InheritedOptions, room: int) -> int:
+    """Encode the statements of `run`, and raise what that raises; as many of them as have room in
+    so many bytes are kept, in `run.encoded`. Returns how much room is left."""
+
 def unanswered_needs_of(
     groups: list[Run], bypass_document_validation: bool | None
 ) -> tuple[int, str, str] | None: ...
+
+class EncodedStatements:
+    """Statements of one `Run` that were encoded before anything was sent, the first of them."""
 
 class Batch(Operation):
     def __init__(

@@ -6,7 +6,9 @@ add up to one result, and what becomes of a statement that is too large to be se
 know arguments, nor how the batches of a bulk follow each other.
 """
 
+cimport cython
 from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
 
 from mongokey._support.cdefs cimport mk_buffer, mk_buffer_append, mk_buffer_free, mk_buffer_init
 from mongokey.bson.bson_c cimport mk_bson_bool
@@ -56,16 +58,39 @@ def new_result():
     }
 
 
-def check_statements(list statements not None, bint inserts, InheritedOptions options not None):
-    """Raise what encoding one of `statements` would raise."""
-    cdef mk_buffer scratch
-    mk_buffer_init(&scratch)
-    try:
-        for statement in statements:
-            scratch.size = 0
-            write_document(&scratch, statement, options.context, False, inserts)
-    finally:
-        mk_buffer_free(&scratch)
+@cython.final
+cdef class EncodedStatements:
+    """Statements of one `Run` that were encoded before anything was sent, the first of them."""
+
+    def __cinit__(self):
+        mk_buffer_init(&self.bytes)
+
+    def __dealloc__(self):
+        mk_buffer_free(&self.bytes)
+        free(self.ends)
+
+
+def encode_statements(run not None, InheritedOptions options not None, Py_ssize_t room):
+    """Encode the statements of `run`, and raise what that raises; as many of them as have room in
+    so many bytes are kept, in `run.encoded`. Returns how much room is left."""
+    cdef EncodedStatements encoded = EncodedStatements.__new__(EncodedStatements)
+    cdef list statements = run.statements
+    cdef bint inserts = run.command == "insert"
+    cdef bint kept = True
+    cdef Py_ssize_t index
+    encoded.ends = <size_t *>malloc(max(len(statements), 1) * sizeof(size_t))
+    if encoded.ends == NULL:
+        raise MemoryError
+    for index in range(len(statements)):
+        write_document(&encoded.bytes, statements[index], options.context, False, inserts)
+        kept = kept and encoded.bytes.size <= <size_t>max(room, 0)
+        if kept:
+            encoded.ends[index] = encoded.bytes.size
+            encoded.count = index + 1
+        else:
+            encoded.bytes.size = encoded.ends[encoded.count - 1] if encoded.count else 0
+    run.encoded = encoded
+    return room - <Py_ssize_t>encoded.bytes.size
 
 
 def unanswered_needs_of(list groups not None, bypass_document_validation):
@@ -118,6 +143,8 @@ cdef class Batch(Operation):
         self.command = run.command.encode()
         self.section = SECTIONS[run.command]
         self.statements = run.statements
+        # Not kept for longer than it is of use.
+        self.encoded, run.encoded = run.encoded, None
         self.indexes = run.indexes
         self.ordered = ordered
         self.extras = extras
@@ -170,7 +197,7 @@ cdef class Batch(Operation):
             )
         while index < total and index - self.start < limits.max_write_batch_size:
             before = out.size
-            write_document(out, self.statements[index], self.context, False, inserts)
+            self.put_statement(out, index, inserts)
             if out.size - before <= most:
                 if out.size <= limits.max_message_size:
                     index += 1
@@ -191,6 +218,16 @@ cdef class Batch(Operation):
         self.end = index
         end_section(out, section)
         return index > self.start
+
+    cdef int put_statement(self, mk_buffer *out, Py_ssize_t index, bint inserts) except -1:
+        cdef EncodedStatements encoded = self.encoded
+        cdef size_t start
+        if encoded is None or index >= encoded.count:
+            write_document(out, self.statements[index], self.context, False, inserts)
+            return 0
+        start = encoded.ends[index - 1] if index else 0
+        check(mk_buffer_append(out, encoded.bytes.data + start, encoded.ends[index] - start))
+        return 0
 
     cdef object read(self, CommandReply *reply):
         self.unsettled = None

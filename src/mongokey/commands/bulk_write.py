@@ -7,7 +7,7 @@ I/O. It knows what ends a bulk and what its outcome is. How a batch becomes mess
 from __future__ import annotations
 
 from mongokey.commands import arguments
-from mongokey.commands.bulk import Batch, check_statements, new_result, unanswered_needs_of
+from mongokey.commands.bulk import Batch, encode_statements, new_result, unanswered_needs_of
 from mongokey.commands.collection_operations import ensure_id, take_documents, write_options
 from mongokey.commands.write_requests import Run, runs
 from mongokey.errors import BulkWriteError, InvalidOperation, OperationFailure
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mongokey.commands.inherited_options import InheritedOptions
     from mongokey.commands.plan import Plan
     from mongokey.execution.operation import Namespace
+
+
+# So many bytes of a bulk are kept encoded; the rest is encoded once more when it is sent.
+_MOST_KEPT = 48_000_000
 
 
 def insert_many(
@@ -64,9 +68,10 @@ def bulk_write(
             for document in run.statements:
                 ensure_id(document)
     if len(groups) > 1:
-        # What cannot be encoded is found before the first is sent.
+        # What cannot be encoded is found before the first is sent, for which it is kept.
+        room = _MOST_KEPT
         for run in groups:
-            check_statements(run.statements, run.command == "insert", options)
+            room = encode_statements(run, options, room)
     result = yield from _carry_out(
         namespace, options, groups, ordered, bypass_document_validation, comment, let
     )

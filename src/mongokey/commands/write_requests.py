@@ -16,6 +16,8 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey.commands.bulk import EncodedStatements
+
 
 @with_safe_repr
 class _Request:
@@ -182,13 +184,15 @@ class Run:
     """Requests of one command that go together: their statements, and where they stood in the
     bulk (empty: just so)."""
 
-    __slots__ = ("command", "indexes", "multi", "statements")
+    __slots__ = ("command", "encoded", "indexes", "multi", "statements")
 
     def __init__(self, command: str) -> None:
         self.command = command
         self.statements: list[Any] = []
         self.indexes: list[int] = []
         self.multi = False
+        # The first of the statements, where they were encoded before anything was sent.
+        self.encoded: EncodedStatements | None = None
 
 
 def runs(requests: Sequence[Any], ordered: bool) -> list[Run]:

@@ -6,10 +6,10 @@ not know mechanisms: what a login shown_in_plaintext is told to it in words.
 
 from __future__ import annotations
 
-import sys
 import warnings
 
 from mongokey._support.lazy import late_imports
+from mongokey._support.warning_level import outside_level
 from mongokey.errors import AutoReconnect, InsecureConnectionWarning
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -42,7 +42,7 @@ class PlaintextSecretWarner:
             f"{self._mechanism} sends {self._what} over an unencrypted connection to {shown}: "
             "whoever is on the way can read it. Encrypt the connection with tls=true"
         )
-        warnings.warn(text, InsecureConnectionWarning, _stacklevel())
+        warnings.warn(text, InsecureConnectionWarning, outside_level())
         self._warned.add(address)
         with late_imports:
             import logging
@@ -78,19 +78,6 @@ def is_loopback(ip: str) -> bool:
     address = ipaddress.ip_address(ip)
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
-
-
-def _stacklevel() -> int:
-    """Where the warning points: at the first caller outside of the driver.
-
-    Counted as `warnings.warn` counts from `warn`; the driver's compiled code has no frames.
-    """
-    frame = sys._getframe(1)
-    level = 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("mongokey."):
-        frame = frame.f_back
-        level += 1
-    return level
 
 
 __all__ = ["PlaintextSecretWarner", "is_loopback", "peer_ip"]

@@ -13,6 +13,7 @@ from threading import RLock
 from mongokey._support.deadline import Timeout, shortest
 from mongokey._support.fork import call_after_fork
 from mongokey._support.hosted_services import imitation_of
+from mongokey._support.late_patches import warn_of_late_patches
 from mongokey._support.lazy import imported_once, late_imports
 from mongokey.commands.housekeeping import kill_pending_cursors
 from mongokey.errors import InvalidOperation
@@ -60,6 +61,7 @@ class ClientContext:
         self._making = RLock()
         self._closed = False
         note_client(options)
+        warn_of_late_patches()
         call_after_fork(self)
 
     def _tell_of_imitations(self, hosts: Sequence[AddressLike]) -> None:
@@ -239,6 +241,7 @@ class ClientContext:
             ),
             publisher=self.publisher,
             on_connect_failure=partial(self.on_connect_failure, address),
+            holds_lock=partial(_holds_lock, self.topology),
             on_ready=self._fill_soon if pool_options.min_pool_size else None,
             load_balanced=bool(self.options.load_balanced),
         )
@@ -315,6 +318,12 @@ def _may_be_sharded(topology: Callable[[], Topology | None]) -> bool:
     """Whether DNS is to be asked for the servers again. `topology` is a weak reference."""
     found = topology()
     return found is not None and found.follows_dns
+
+
+def _holds_lock(topology: Callable[[], Topology | None]) -> bool:
+    """Whether the calling thread is in the middle of a change of `topology`, a weak reference."""
+    found = topology()
+    return found is not None and found.holds_lock()
 
 
 def _nothing() -> None:

@@ -42,6 +42,7 @@ def _warn(options: ClientOptions) -> None:
         import warnings
 
         from mongokey._support.address import format_address
+        from mongokey._support.warning_level import outside_level
         from mongokey.diagnostics import LIKELY, Diagnosis
         from mongokey.errors import ManyClientsWarning
 
@@ -53,18 +54,7 @@ def _warn(options: ClientOptions) -> None:
         "own",
         fix="make one client when the process starts, and share it",
     )
-    warnings.warn(f"{found.text} [{found.code}]", ManyClientsWarning, _stacklevel())
-
-
-def _stacklevel() -> int:
-    """Where the warning points: at the first caller outside of the driver."""
-    import sys
-
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("mongokey."):
-        frame = frame.f_back
-        level += 1
-    return level
+    warnings.warn(f"{found.text} [{found.code}]", ManyClientsWarning, outside_level())
 
 
 __all__ = ["WARNED_OF", "note_client"]

@@ -23,6 +23,7 @@ cdef class Pool(PoolState):
     cdef readonly object description        # HelloReply of the latest handshake, or None
     cdef Timeout wait_queue_timeout         # or None
     cdef object connect                     # (Opening) -> Connection, or a coroutine of one
+    cdef object holds_lock                  # whether the calling thread has the topology's; or None
     cdef object on_connect_failure          # (error, generation), or None
     cdef object on_ready                    # (), or None
     cdef PublisherFlags publisher           # of events, or None

@@ -22,6 +22,7 @@ class Pool(PoolState):
         wait_queue_timeout: Timeout | None = None,
         publisher: PublisherFlags | None = None,
         on_connect_failure: Callable[..., object] | None = None,
+        holds_lock: Callable[[], bool] | None = None,
         on_ready: Callable[[], object] | None = None,
         load_balanced: bool = False,
     ) -> None: ...

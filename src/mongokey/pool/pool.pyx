@@ -59,6 +59,11 @@ cdef unsigned long NO_THREAD = <unsigned long>-1
 
 # Characters of another operation's error that a `PoolClearedError` shows.
 cdef Py_ssize_t LONGEST_CAUSE = 400
+# What can interrupt an operation, for errors.
+cdef str AMIDST = (
+    "(it began in a signal handler, in __del__, or in other code that runs in the middle of an "
+    "operation)"
+)
 
 
 cdef class PoolOpening(Opening):
@@ -86,8 +91,9 @@ cdef class Pool(PoolState):
     starts paused, and is `ready` once its server was checked; one that is `load_balanced` always
     is. `publisher`, if given, is told of the pool's events. `on_connect_failure(error, generation)`
     is called when a connection could not be made, before anybody is told; behind a load balancer
-    only after the server's hello, and then with `service_id=`. `on_ready()` is called when the pool
-    has become ready and `fill` has something to do; it must not wait.
+    only after the server's hello, and then with `service_id=`. `holds_lock()` says whether the
+    calling thread has a lock that others may need before they give a connection back. `on_ready()`
+    is called when the pool has become ready and `fill` has something to do; it must not wait.
     """
 
     def __init__(
@@ -102,6 +108,7 @@ cdef class Pool(PoolState):
         Timeout wait_queue_timeout=None,
         PublisherFlags publisher=None,
         on_connect_failure=None,
+        holds_lock=None,
         on_ready=None,
         bint load_balanced=False,
     ):
@@ -120,6 +127,7 @@ cdef class Pool(PoolState):
         self.wait_queue_timeout = wait_queue_timeout
         self.publisher = publisher
         self.on_connect_failure = on_connect_failure
+        self.holds_lock = holds_lock
         self.on_ready = on_ready
         self.under_way = []
         self.may_fill = load_balanced
@@ -235,6 +243,11 @@ cdef class Pool(PoolState):
             if todo == HELD_BY_CALLER:
                 raise InvalidOperation(self._held_by_caller())
             again = True
+            if waiter.stops_thread and self.holds_lock is not None and self.holds_lock():
+                connection = self.withdraw(waiter)
+                if connection is not None:
+                    return connection
+                raise InvalidOperation(self._lock_held_by_caller())
             if todo == WAIT_FOR_BORROWED:
                 # What housekeeping has comes back sooner than another can be opened.
                 waited = True
@@ -328,9 +341,15 @@ cdef class Pool(PoolState):
             limit = f"maxConnecting={self.max_connecting}"
         return (
             f"no connection to {self._peer()} can become free: this thread itself holds all that "
-            f"{limit} allows, for an operation that this one has interrupted (it began in a signal "
-            f"handler, in __del__, or in other code that runs in the middle of an operation); "
-            f"raise {limit.partition('=')[0]}, or do not use the client there"
+            f"{limit} allows, or others do that wait for it, for an operation that this one has "
+            f"interrupted {AMIDST}; raise {limit.partition('=')[0]}, or do not use the client there"
+        )
+
+    def _lock_held_by_caller(self):
+        return (
+            f"no connection to {self._peer()} can be waited for: this operation has interrupted "
+            f"its own thread while that took in what became of a server {AMIDST}, and who gives a "
+            f"connection back waits for that; do not use the client there"
         )
 
     def _users(self):

@@ -102,6 +102,7 @@ cdef class PoolState:
     cdef bint below_min_size(self) except -1
     cdef int forget(self) except -1
     cdef bint only_held_by(self, unsigned long caller) except -1
+    cdef bint waits(self, unsigned long thread) except -1
 
 
 # The connection that was used last, and may be too old; None: none is idle. It is nobody's until

@@ -138,22 +138,38 @@ cdef class PoolState:
         return refuse_all(waiters, error)
 
     cdef bint only_held_by(self, unsigned long caller) except -1:
-        """Whether all connections that are in use or being opened are those of `caller`, a thread:
-        for it to wait for one would be to wait for itself. Makes no object either."""
+        """Whether all connections that are in use or being opened are those of `caller`, a thread,
+        or of threads that wait in the queue, in the middle of what they have one for: for it to
+        wait would be to wait for itself, or for those that wait for it. Makes no object either."""
         cdef Py_ssize_t place
         cdef unsigned long holder
         cdef bint held = False
         for place in range(len(self.opened)):
+            held = held or (<Connection>self.opened[place]).held_by == caller
+        for place in range(len(self.opening)):
+            held = held or <unsigned long>self.opening[place] == caller
+        if not held:
+            return False
+        for place in range(len(self.opened)):
             holder = (<Connection>self.opened[place]).held_by
-            if holder == caller:
-                held = True
-            elif holder != 0:
+            if not (holder == caller or holder == 0 or self.waits(holder)):
                 return False
         for place in range(len(self.opening)):
-            if <unsigned long>self.opening[place] != caller:
+            holder = self.opening[place]
+            if holder != caller and not self.waits(holder):
                 return False
-            held = True
-        return held
+        return True
+
+    cdef bint waits(self, unsigned long thread) except -1:
+        """Whether `thread` stands still in the queue."""
+        cdef Waiter waiter
+        cdef Py_ssize_t place
+        if self.waiters is not None:
+            for place in range(len(self.waiters)):
+                waiter = self.waiters[place]
+                if waiter.caller == thread and waiter.stops_thread:
+                    return True
+        return False
 
     # -- opening --------------------------------------------------------------------------------
 

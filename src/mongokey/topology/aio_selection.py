@@ -6,6 +6,7 @@ It knows loops and timers. It must not know how servers are judged, nor what the
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
 from mongokey._support.tasks import in_thread, wake
@@ -101,6 +102,15 @@ async def _ask(topology: Topology) -> Any:
     return await in_thread(ask_dns, "mongokey-look-up")
 
 
+def give_up(loop: asyncio.AbstractEventLoop, question: asyncio.Task[Any]) -> None:
+    """Nobody needs the answer any more; called in any thread. The one that asks ends by itself."""
+    with suppress(RuntimeError):  # the loop is closed
+        if asyncio._get_running_loop() is loop:
+            question.cancel()
+        else:
+            loop.call_soon_threadsafe(question.cancel)
+
+
 def _note_outcome(question: asyncio.Task[Any]) -> None:
     """It is no error that nobody hears of."""
     if not question.cancelled():
@@ -130,4 +140,4 @@ async def drive(topology: Topology, steps: WaitingFor[_Result]) -> _Result:
         steps.close()
 
 
-__all__ = ["drive", "open_topology", "select"]
+__all__ = ["drive", "give_up", "open_topology", "select"]

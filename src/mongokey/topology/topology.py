@@ -17,6 +17,7 @@ from mongokey._support.deadline import Timeout
 from mongokey._support.lazy import imported_once
 from mongokey._support.server_codes import NOT_PRIMARY_OR_SECONDARY, NOT_WRITABLE_PRIMARY
 from mongokey._support.shared_errors import own_copy
+from mongokey._support.waiting import Cancelled, call_in_thread
 from mongokey.diagnostics import surest_first
 from mongokey.errors import (
     AutoReconnect,
@@ -154,6 +155,7 @@ class Topology:
 
     def reset_after_fork(self) -> None:
         """In a forked child: who held the lock, and the monitors' thread, were the parent's."""
+        self.question = None
         self.selected.change(())
         self._opened = False
         self._begin()
@@ -242,7 +244,7 @@ class Topology:
             if self._opened:
                 return
             if self._resolve_srv is not None:
-                seeds, replica_set, load_balanced = answer or self._resolve_srv()
+                seeds, replica_set, load_balanced = answer or self._ask_dns(self._resolve_srv)
                 if self._opened:
                     return  # a signal handler used the client meanwhile
                 self._seeds, self._replica_set = list(seeds), replica_set
@@ -267,6 +269,14 @@ class Topology:
             self._opening.release()
         if self._on_opened is not None:
             self._on_opened()
+
+    def _ask_dns(
+        self, resolve: Callable[[], tuple[Sequence[AddressLike], str | None, bool]]
+    ) -> tuple[Sequence[AddressLike], str | None, bool]:
+        try:
+            return call_in_thread(resolve, lambda: self._closed)
+        except Cancelled as error:
+            raise _closed() from error
 
     def _tell_opening(self) -> None:
         publisher = self._publisher
@@ -328,6 +338,8 @@ class Topology:
             self._monitors.close()
         for pool in self.pools:
             pool.close()
+        if self.question is not None:
+            imported_once("mongokey.topology.aio_selection").give_up(*self.question)
         publisher.deliver()
 
     def _tell_changed(self, old: TopologyDescription, new: TopologyDescription) -> None:
@@ -461,6 +473,12 @@ class Topology:
         """Remember why a server that answered is not used, for the error of a selection."""
         if new.get(server.address) is None and server.hello is not None:
             self._removed[server.address] = _causes().why_removed(new, server, self._replica_set)
+
+    def holds_lock(self) -> bool:
+        """Whether the calling thread is in the middle of a change: a signal handler or a destructor
+        must not wait then for who may be about to note another one."""
+        owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]
+        return owned
 
     def handle_application_error(
         self,

@@ -36,6 +36,7 @@ from mongokey.transport.stream cimport (
     mk_socket,
 )
 
+from mongokey._support.late_patches import warn_of_late_patches
 from mongokey._support.lazy import late_imports
 from mongokey._support.address import format_address
 from mongokey.errors import AutoReconnect, ConfigurationError, ConnectionFailure, NetworkTimeout
@@ -61,6 +62,7 @@ def connect(
     cancelled=None,
 ):
     """Connect to `host` and return a SocketStream."""
+    warn_of_late_patches()
     look_for_gevent()
     if timeout is not None:
         if deadline is not None:

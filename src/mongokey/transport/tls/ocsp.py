@@ -18,8 +18,9 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mongokey._support.clock import monotonic
+from mongokey._support.waiting import Cancelled, never
 from mongokey.diagnostics import CERTAIN, Diagnosis
-from mongokey.errors import TLSError
+from mongokey.errors import AutoReconnect, TLSError
 from mongokey.transport.tls.der import (
     INTEGER,
     OID,
@@ -34,6 +35,7 @@ from mongokey.transport.tls.responders import ask_responders
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from mongokey._support.deadline import Deadline
@@ -172,6 +174,7 @@ class Revocation:
         deadline: Deadline | None,
         *,
         stapling: bool,
+        cancelled: Callable[[], bool] | None = None,
     ) -> int | None:
         """Check a server's certificate.
 
@@ -179,6 +182,7 @@ class Revocation:
         :param staple: the OCSP response that came in the handshake, or None
         :param deadline: when the connection must be ready
         :param stapling: whether a staple was asked for; False where that is not possible
+        :param cancelled: whether the connection was given up; asked while responders are waited for
 
         Returns until when, in Unix time, the answer holds; None where nobody had to be asked.
         Raises `TLSError` for a revoked certificate, a staple that is missing though the
@@ -214,7 +218,12 @@ class Revocation:
             return self._accept(peer, asked, kept, "an OCSP response seen before")
         if not self.endpoints:
             return None
-        answer = self._ask(asked, deadline)
+        try:
+            answer = self._ask(asked, deadline, cancelled or never)
+        except Cancelled:
+            raise AutoReconnect(
+                f"{peer}: the connection was closed here while it was being made"
+            ) from None
         if answer is None:
             # Soft fail, until the responders are asked again.
             again = min((self._silent.get(url, 0.0) for url in asked.urls), default=0.0)
@@ -255,7 +264,9 @@ class Revocation:
             )
         return answer.until_s
 
-    def _ask(self, asked: _Questions, deadline: Deadline | None) -> _Answer | None:
+    def _ask(
+        self, asked: _Questions, deadline: Deadline | None, cancelled: Callable[[], bool]
+    ) -> _Answer | None:
         """Ask the responders side by side; the first conclusive answer, None without one."""
         now = monotonic()
         urls = [url for url in asked.urls if self._silent.get(url, 0.0) <= now]
@@ -271,6 +282,7 @@ class Revocation:
             asked.request.public_bytes(Encoding.DER),
             limit,
             lambda response: read_response(response, certificate, issuer),
+            cancelled,
         )
         if answer is None:
             if len(self._silent) >= _MOST_ANSWERS:

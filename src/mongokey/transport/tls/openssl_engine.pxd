@@ -50,6 +50,7 @@ cdef class OpenSSLEngine:
     cdef int64_t resumed_expires_s          # the same of the session that is offered
     cdef int64_t resumed_limit_ns
     cdef Deadline deadline                  # of the handshake; None: none
+    cdef object cancelled                   # whether it was given up: a callable, or None
     cdef list chain                         # verified, in DER, while the handshake lasts
     cdef object answered_until              # Unix time to which an answer about it holds, or None
     cdef object refusal                     # the error of a check inside the handshake

@@ -280,7 +280,12 @@ cdef class OpenSSLEngine:
         staple = self.stapled_response()
         if staple is not None or not self.chain or self.chain[0] not in revocation.unasked:
             self.answered_until = revocation.check(
-                self.peer, self.chain, staple, self.deadline, stapling=True
+                self.peer,
+                self.chain,
+                staple,
+                self.deadline,
+                stapling=True,
+                cancelled=self.cancelled,
             )
         return 0
 

@@ -79,6 +79,7 @@ cdef class OpenSSLStream(SocketStream):
         cdef uint8_t spare[SMALL]
         cdef int rc
         engine.begin_handshake(deadline)
+        engine.cancelled = self._is_closed
         expect_message(self)  # all of the handshake has one deadline
         watch(engine)
         try:
@@ -98,8 +99,12 @@ cdef class OpenSSLStream(SocketStream):
             raise
         finally:
             unwatch(engine)
+            engine.cancelled = None
         engine.end_handshake()
         return 0
+
+    def _is_closed(self):
+        return self.closed
 
     # -- bytes --------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from urllib.parse import urlsplit
 
 from mongokey._support.clock import monotonic
+from mongokey._support.waiting import Cancelled, never
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -23,10 +24,16 @@ if TYPE_CHECKING:
     Answer = TypeVar("Answer")
 
 _LARGEST_RESPONSE = 64 * 1024
+# So often who waits for an answer looks whether it is needed still.
+_LOOK_EVERY_S = 0.25
 
 
 def ask_responders(
-    urls: list[str], request: bytes, within_s: float, read: Callable[[bytes], Answer | None]
+    urls: list[str],
+    request: bytes,
+    within_s: float,
+    read: Callable[[bytes], Answer | None],
+    cancelled: Callable[[], bool] = never,
 ) -> Answer | None:
     """The first answer that `read` makes of a response, None if no responder gives one.
 
@@ -34,6 +41,9 @@ def ask_responders(
     :param request: the OCSP request in DER
     :param within_s: seconds after which no answer is waited for any more
     :param read: called in a thread with a response; whatever it raises is no answer
+    :param cancelled: whether nobody needs the answer any more
+
+    Raises `Cancelled` soon after `cancelled()` has become true.
     """
     inquiry = _Inquiry(request, monotonic() + within_s)
     answers: SimpleQueue[Answer | None] = SimpleQueue()
@@ -56,13 +66,19 @@ def ask_responders(
             with contextlib.suppress(RuntimeError):
                 threading.Thread(target=ask, args=(url,), daemon=True, name="mongokey-ocsp").start()
                 waiting += 1
-        for _ in range(waiting):
+        while waiting:
+            if cancelled():
+                raise Cancelled
+            left = inquiry.until - monotonic()
             try:
-                answer = answers.get(timeout=max(0.0, inquiry.until - monotonic()))
+                answer = answers.get(timeout=max(0.0, min(left, _LOOK_EVERY_S)))
             except Empty:
-                break
+                if left <= 0:
+                    break
+                continue
             if answer is not None:
                 return answer
+            waiting -= 1
         return None
     finally:
         inquiry.abandon()

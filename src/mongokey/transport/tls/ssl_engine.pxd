@@ -20,6 +20,7 @@ cdef class SSLEngine:
     cdef readonly str host                  # None: not to be checked
     cdef readonly str peer
     cdef readonly bytes first_received      # the first bytes of the server's; None: none yet
+    cdef object cancelled                   # () -> whether the handshake was given up; or None
     cdef bint approved                      # the server's certificate was checked for revocation
     cdef readonly bint handshake_done
     cdef bint drained                       # nothing is left to decrypt

@@ -102,7 +102,7 @@ cdef class SSLEngine:
         if self.tls.revocation is not None:
             self.broken = True
             answered = self.tls.revocation.check(
-                self.peer, chain, None, deadline, stapling=False
+                self.peer, chain, None, deadline, stapling=False, cancelled=self.cancelled
             )
             self.broken = False
         self.expires_s = self.tls.trust.until(chain, answered)

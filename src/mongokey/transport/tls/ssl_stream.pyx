@@ -101,12 +101,19 @@ cdef class SSLStream(SocketStream):
     cdef int _handshake(self, Deadline deadline) except -1:
         cdef Py_ssize_t rc
         expect_message(self)  # all of the handshake has one deadline
-        while True:
-            rc = self._attempt(HANDSHAKE, NULL, 0, deadline)
-            self._flush(self._limit_ns if deadline is None else deadline.at_ns, deadline)
-            if rc != WANTS_INPUT:
-                return 0
-            self._fill(deadline)
+        self.engine.cancelled = self._is_closed
+        try:
+            while True:
+                rc = self._attempt(HANDSHAKE, NULL, 0, deadline)
+                self._flush(self._limit_ns if deadline is None else deadline.at_ns, deadline)
+                if rc != WANTS_INPUT:
+                    return 0
+                self._fill(deadline)
+        finally:
+            self.engine.cancelled = None
+
+    def _is_closed(self):
+        return self.closed
 
     # -- bytes --------------------------------------------------------------------------------
 
