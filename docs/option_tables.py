@@ -25,6 +25,9 @@ CHAPTERS: dict[str, dict[str, str]] = {
         "authMechanismProperties": "the mechanism's own options",
         "authOIDCAllowedHosts": "hosts that an OIDC token may be sent to",
         "gssapiServiceName": "deprecated: `authMechanismProperties=SERVICE_NAME:...`",
+        "loginBackoffMS": "how long a secret that was refused is not tried again, the first time; "
+        "each refusal doubles it; 0: tried again at once",
+        "maxLoginBackoffMS": "how long at most",
     },
     "which-servers": {
         "replicaSet": "the name that the set must have",

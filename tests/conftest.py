@@ -11,6 +11,7 @@ import gc
 import inspect
 import secrets
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -75,3 +76,12 @@ def database_name(secantus: SecantusServer) -> Iterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     yield name
     secantus.drop_database(name)
+
+
+@pytest.fixture(autouse=True)
+def nothing_known_of_secrets() -> Iterator[None]:
+    """What one test's server refused is no answer to another test, whose server has its port."""
+    yield
+    shared_login = sys.modules.get("mongokey.auth.shared_login")
+    if shared_login is not None:
+        shared_login.forget_all()

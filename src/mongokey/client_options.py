@@ -112,6 +112,8 @@ class ClientOptions(Frozen):
     server_selector: Any
     server_monitoring_mode: str
     event_listeners: tuple[Any, ...]
+    login_backoff_ns: int
+    max_login_backoff_ns: int
     max_adaptive_retries: int
     enable_overload_retargeting: bool
     # Seconds, but for the one that says ms.
@@ -445,6 +447,10 @@ def _heartbeat(seconds: float | None) -> float:
     return seconds or default
 
 
+def _ms_to_ns(milliseconds: float) -> int:
+    return round(milliseconds * 1e6)
+
+
 # The attributes that follow from one option each, and how.
 _FOLLOWING: Following = {
     "retryWrites": (("retry_writes", None),),
@@ -472,8 +478,10 @@ _FOLLOWING: Following = {
     ),
     "localThresholdMS": (
         ("local_threshold_ms", None),
-        ("local_threshold_ns", lambda milliseconds: round(milliseconds * 1e6)),
+        ("local_threshold_ns", _ms_to_ns),
     ),
+    "loginBackoffMS": (("login_backoff_ns", _ms_to_ns),),
+    "maxLoginBackoffMS": (("max_login_backoff_ns", _ms_to_ns),),
     "timeoutMS": (("timeout", None), ("timeout_ns", nanoseconds)),
 }
 # Those that follow from several options, and in which order WriteConcern takes them.

@@ -124,6 +124,11 @@ class TLSOptions(Frozen):
         set_once(self, "implied_by", implied_by)
         set_once(self, "ssl_context", get("ssl_context"))
 
+    def identity(self) -> tuple[Any, ...]:
+        """What two clients must have in common to share what only holds for one setting of TLS. It
+        holds the key's password: to be digested, not kept."""
+        return tuple(getattr(self, name) for name in self.__slots__ if name != "implied_by")
+
     def __repr__(self) -> str:
         shown = [
             f"{name}={HIDDEN if name.endswith('password') else repr(value)}"

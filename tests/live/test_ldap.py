@@ -22,6 +22,7 @@ from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.plain import LdapDirectory, PlainAcceptor, escape
 from tests.servers.secantus import SecantusServer
 from tests.servers.slapd import LOCKED, MAX_FAILURES, USERS, Slapd
+from tests.threads import in_threads, outcomes
 
 pytestmark = [
     pytest.mark.live,
@@ -203,13 +204,45 @@ def test_whom_ldap_refuses_the_server_refuses_without_telling_why(
 
 def test_wrong_passwords_lock_an_account(slapd: Slapd, server: MechanismServer) -> None:
     for _ in range(MAX_FAILURES):
-        with connect(server, username="clumsy", password="wrong") as client:
+        # One that is not told to would ask once.
+        with connect(server, username="clumsy", password="wrong", loginBackoffMS=0) as client:
             with pytest.raises(AuthenticationFailed):
                 client.ldap.things.find_one()
     with connect(server, username="clumsy", password=USERS["clumsy"]) as client:
         with pytest.raises(AuthenticationFailed, match="a locked or expired account"):
             client.ldap.things.find_one()
     assert len(server.refusals) == MAX_FAILURES + 1
+
+
+def test_a_pool_with_a_wrong_password_locks_no_account(open_secantus: SecantusServer) -> None:
+    """Ten failures lock it; a hundred threads at once and twenty that try again are fewer."""
+    with Slapd({"ann": USERS["ann"]}, max_failures=10) as slapd:
+        acceptor = PlainAcceptor(LdapDirectory(slapd.url, slapd.base))
+        with MechanismServer(acceptor, backend=open_secantus) as server:
+            with connect(server, password="wrong", maxConnecting=50) as client:
+                errors = outcomes(100, client.ldap.things.find_one)
+                assert {type(each) for each in errors} == {AuthenticationFailed}
+                assert {tuple(words(each)) for each in errors} == {
+                    ("LDAP-REFUSED", "AUTH-EXTERNAL-USER")
+                }
+                assert 1 <= len(server.refusals) <= 3
+                ends = time.monotonic() + 0.5
+
+                def again() -> None:
+                    while time.monotonic() < ends:
+                        with pytest.raises(AuthenticationFailed):
+                            client.ldap.things.find_one()
+                        time.sleep(0.01)
+
+                in_threads(20, again)
+            # As of a web worker that is started again and again by its own health check.
+            for _ in range(20):
+                with connect(server, password="wrong") as client:
+                    with pytest.raises(AuthenticationFailed):
+                        client.ldap.things.find_one()
+            assert len(server.refusals) < 10
+            with connect(server) as client:
+                write_and_read(client)
 
 
 def test_a_line_break_after_the_password_is_told(server: MechanismServer) -> None:

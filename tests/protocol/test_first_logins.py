@@ -1,29 +1,31 @@
-"""A wrong password is tried once, by however many threads, pools and members; a right one is not
-slowed (auth.md speaks of no attempts; LDAP and Active Directory lock accounts that have too many).
+"""A wrong password is tried once, by however many threads, tasks, clients and members, and then
+seldom; a right one is not slowed (auth.md speaks of no attempts; LDAP and Active Directory lock
+accounts that have too many). What decides it has its tests in unit/test_shared_login.
 """
 
 from __future__ import annotations
 
-import gc
+import asyncio
 import os
 import signal
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import bson
 import pytest
 
-from mongokey import MongoClient
-from mongokey.auth import AuthenticationFailed, ServerProofError, build_credential, turns
+from mongokey import AsyncMongoClient, MongoClient
+from mongokey.auth import AuthenticationFailed, build_credential
 from mongokey.auth.login import login
-from mongokey.auth.turns import WaitForLogin
+from mongokey.auth.shared_login import LoginScope
+from mongokey.auth.turns import Backoff, WaitForLogin
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.connection.establish import open_connection
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.errors import AutoReconnect, MongoError, NetworkTimeout, OperationFailure
+from mongokey.monitoring import ConnectionPoolListener
 from tests.deadlines import within
 from tests.pools import drop_connections
 from tests.servers.login_server import LoginServer
@@ -97,13 +99,110 @@ def test_a_hundred_threads_try_a_wrong_password_once_or_twice(
         errors = outcomes(100, client["x"]["y"].find_one)
         assert {type(each) for each in errors} == {AuthenticationFailed}
         assert {each.code for each in errors} == {18}
+        assert {each.diagnoses[0].code for each in errors} == {"LDAP-REFUSED"}
         assert len({id(each) for each in errors}) == 100
         assert 1 <= directory.tried <= MOST
-        # Not for good: the next operation asks again, once.
+        # What comes later is answered from memory, and says so.
         before = directory.tried
+        with pytest.raises(AuthenticationFailed, match="answered from memory") as caught:
+            client["x"]["y"].find_one()
+        assert directory.tried == before
+        assert caught.value.diagnoses == errors[0].diagnoses
+    # Another client knows it too; one with another password asks.
+    with plain_client(ldap) as client, pytest.raises(AuthenticationFailed) as caught:
+        client["x"]["y"].find_one()
+    assert caught.value.answered_from_memory
+    assert directory.tried == before
+    with plain_client(ldap, "right") as client:
+        client["x"]["y"].find_one()
+
+
+def test_threads_that_try_again_and_again_are_answered_from_memory(
+    ldap: MechanismServer, directory: SlowDirectory
+) -> None:
+    """A tenth of the issue's 20 threads for 3 s with a first back-off of one."""
+    directory.seconds = 0.0
+    with plain_client(ldap, maxConnecting=20, loginBackoffMS=100) as client:
+        ends = time.monotonic() + 0.3
+        answers: list[AuthenticationFailed] = []
+
+        def work() -> None:
+            while time.monotonic() < ends:
+                with pytest.raises(AuthenticationFailed) as caught:
+                    client["x"]["y"].find_one()
+                answers.append(caught.value)
+                time.sleep(0.001)
+
+        in_threads(20, work)
+        assert 1 <= directory.tried <= 6
+        assert len(answers) > 20
+        assert any(each.answered_from_memory for each in answers)
+
+
+def test_a_password_that_was_put_right_is_accepted_after_the_back_off(
+    ldap: MechanismServer, directory: SlowDirectory
+) -> None:
+    directory.seconds = 0.0
+    with (
+        plain_client(ldap, "new", loginBackoffMS=60_000) as patient,
+        plain_client(ldap, "new", loginBackoffMS=50, maxConnecting=8) as client,
+    ):
         with pytest.raises(AuthenticationFailed):
             client["x"]["y"].find_one()
-        assert directory.tried == before + 1
+        directory.known.users = {"ann": "new"}
+        with pytest.raises(AuthenticationFailed) as caught:
+            patient["x"]["y"].find_one()
+        assert caught.value.answered_from_memory
+
+        errors: list[AuthenticationFailed] = []
+
+        def until_accepted() -> None:
+            ends = time.monotonic() + 30
+            while time.monotonic() < ends:
+                try:
+                    client["x"]["y"].find_one()
+                    return
+                except AuthenticationFailed as error:
+                    errors.append(error)
+                    time.sleep(0.01)
+            raise AssertionError("never accepted")
+
+        in_threads(8, until_accepted)
+        assert all(each.answered_from_memory for each in errors)
+        # Once refused, once tried; then those who need a connection of their own.
+        assert directory.tried <= 2 + 8
+        patient["x"]["y"].find_one()
+
+
+def test_a_back_off_of_nothing_tries_each_time(
+    ldap: MechanismServer, directory: SlowDirectory
+) -> None:
+    directory.seconds = 0.0
+    with plain_client(ldap, loginBackoffMS=0) as client:
+        for times in range(1, 4):
+            with pytest.raises(AuthenticationFailed):
+                client["x"]["y"].find_one()
+            assert directory.tried == times
+
+
+def test_what_is_answered_from_memory_clears_no_pool(
+    ldap: MechanismServer, directory: SlowDirectory
+) -> None:
+    """The server said nothing new: what is logged in stays, and the server known."""
+
+    class Cleared(ConnectionPoolListener):
+        count = 0
+
+        def pool_cleared(self, event: Any) -> None:
+            self.count += 1
+
+    events = Cleared()
+    with plain_client(ldap, event_listeners=[events]) as client:
+        for from_memory in (False, True, True):
+            with pytest.raises(AuthenticationFailed) as caught:
+                client["x"]["y"].find_one()
+            assert caught.value.answered_from_memory is from_memory
+            assert events.count == 1
 
 
 def test_scram_s_too() -> None:
@@ -145,20 +244,101 @@ def test_a_server_that_refuses_at_once_is_asked_as_seldom(max_connecting: int) -
             errors = one_after_another(100, client["x"]["y"].find_one)
             assert {type(each) for each in errors} == {AuthenticationFailed}
             assert len({id(each) for each in errors}) == 100
-            assert len({str(each) for each in errors}) == 1
-            tried = server.count("saslContinue")
-            assert 1 <= tried <= MOST
-            # The thread that made the client tries on purpose, as often as it likes.
-            for times in range(1, 4):
-                with pytest.raises(AuthenticationFailed):
+            assert len({str(each).partition("; answered from memory")[0] for each in errors}) == 1
+            assert 1 <= server.count("saslContinue") <= MOST
+
+
+def test_reauthentication_is_answered_from_memory_too() -> None:
+    """Error 391 on many connections whose user was removed: one of them asks."""
+    again = Error(code=391, code_name="ReauthenticationRequired")
+    with ScriptedServer(hello=primary(), login=Login(), on={"find": FOUND}) as server:
+        with MongoClient(server.uri(), maxPoolSize=4) as client:
+            everybody = threading.Barrier(4)
+
+            server.on["find"] = in_turn(*[meet_and_find(everybody)] * 4, again, again, again)
+            in_threads(4, client["x"]["y"].find_one)
+            server.on["saslStart"] = Error(code=18, code_name="AuthenticationFailed")
+            before = server.count("saslStart")
+            errors = []
+            for _ in range(3):
+                with pytest.raises(AuthenticationFailed) as caught:
                     client["x"]["y"].find_one()
-                assert server.count("saslContinue") == tried + times
+                errors.append(caught.value)
+            assert server.count("saslStart") == before + 1
+            assert [each.answered_from_memory for each in errors] == [False, True, True]
 
 
-def refuse(steps: Any) -> AuthenticationFailed:
-    with pytest.raises(AuthenticationFailed) as caught:
-        steps.send({"ok": 0.0, "code": 18, "errmsg": "Authentication failed."})
-    return caught.value
+def meet_and_find(everybody: threading.Barrier) -> Any:
+    def answer(request: Request) -> Any:
+        everybody.wait(30)
+        return Reply(FOUND)
+
+    return answer
+
+
+async def on_loop(server: ScriptedServer, tasks: int, **options: Any) -> list[Any]:
+    async with AsyncMongoClient(server.uri(password="wrong"), **options) as client:
+        return await asyncio.gather(
+            *(client["x"]["y"].find_one() for _ in range(tasks)), return_exceptions=True
+        )
+
+
+def test_tasks_of_several_loops_and_threads_share_one_try() -> None:
+    def late(request: Request) -> None:
+        time.sleep(0.2)
+
+    on: Any = {"find": FOUND, "saslContinue": late}
+    with ScriptedServer(hello=primary(), login=Login(), on=on) as server:
+
+        def blocking() -> list[Any]:
+            with MongoClient(server.uri(password="wrong"), maxConnecting=20) as client:
+                return outcomes(20, client["x"]["y"].find_one)
+
+        works = iter([blocking, *[lambda: asyncio.run(on_loop(server, 20, maxConnecting=20))] * 2])
+        found = [each for part in in_threads(3, lambda: next(works)()) for each in part]
+        assert len(found) == 60
+        assert {type(each) for each in found} == {AuthenticationFailed}
+        assert all(each.diagnoses for each in found)
+        assert 1 <= server.count("saslContinue") <= MOST
+
+
+async def test_a_task_that_tries_and_is_cancelled_leaves_its_turn_to_another() -> None:
+    on: Any = {"find": FOUND, "saslContinue": in_turn(Silence(), None)}
+    with ScriptedServer(hello=primary(), login=Login(), on=on) as server:
+        async with (
+            AsyncMongoClient(server.uri()) as one,
+            AsyncMongoClient(server.uri()) as other,
+        ):
+            first = asyncio.ensure_future(one["x"]["y"].find_one())
+            while server.count("saslContinue") < 1:
+                await asyncio.sleep(0.005)
+            second = asyncio.ensure_future(other["x"]["y"].find_one())
+            while other.options.credential.state.shared.turns.busy is False:
+                await asyncio.sleep(0.005)
+            first.cancel()
+            assert await asyncio.wait_for(second, 20) == {"_id": 1}
+            with pytest.raises(asyncio.CancelledError):
+                await first
+
+
+def test_a_client_that_is_closed_in_its_try_leaves_its_turn_to_another() -> None:
+    on: Any = {"find": FOUND, "saslContinue": in_turn(Silence(), None)}
+    with ScriptedServer(hello=primary(), login=Login(), on=on) as server:
+        one, other = MongoClient(server.uri()), MongoClient(server.uri())
+
+        def fail() -> None:
+            with pytest.raises(MongoError):
+                one["x"]["y"].find_one()
+
+        thread = threading.Thread(target=fail)
+        thread.start()
+        assert server.wait_for(lambda: server.count("saslContinue") == 1, 20)
+        closer = threading.Thread(target=one.close)
+        closer.start()
+        assert other["x"]["y"].find_one() == {"_id": 1}
+        for each in (thread, closer):
+            each.join(30)
+        other.close()
 
 
 def in_thread(work: Any) -> Any:
@@ -166,103 +346,10 @@ def in_thread(work: Any) -> Any:
     return found
 
 
-def next_step(credential: Any) -> Any:
-    """A login's step after hello, or what it raised; in a thread of its own."""
-
-    def work() -> Any:
-        return steps_of(credential)[1]
-
-    return in_thread(work)
-
-
-def test_a_thread_that_was_told_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_RUSH_NS", 60_000_000_000)
-    credential = build_credential("PLAIN", "ann", "wrong")
-
-    def told_twice() -> Any:
-        with pytest.raises(AuthenticationFailed):
-            steps_of(credential)
-        return steps_of(credential)[1]
-
-    steps, _ = steps_of(credential)
-    refuse(steps)
-    assert "saslStart" in in_thread(told_twice).document
-
-
-def test_a_thread_that_comes_later_than_the_rush_tries_itself(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(turns, "_RUSH_NS", 20_000_000)
-    credential = build_credential("PLAIN", "ann", "wrong")
-    steps, _ = steps_of(credential)
-    refuse(steps)
-    time.sleep(0.05)
-    assert "saslStart" in next_step(credential).document
-
-
-def test_a_rush_without_end_is_answered_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_RUSH_NS", 10_000_000_000)
-    monkeypatch.setattr(turns, "_LONGEST_RUSH_NS", 100_000_000)
-    credential = build_credential("PLAIN", "ann", "wrong")
-    steps, _ = steps_of(credential)
-    refuse(steps)
-    ends = time.monotonic() + 20
-    while isinstance(found := next_step(credential), AuthenticationFailed):
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-    assert "saslStart" in found.document
-
-
-def test_one_success_and_nobody_is_refused_for_what_was_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(turns, "_RUSH_NS", 60_000_000_000)
-    credential = build_credential("PLAIN", "ann", "right now")
-    steps, _ = steps_of(credential)
-    refuse(steps)
-    again, _ = steps_of(credential)
-    with pytest.raises(StopIteration):
-        again.send({"ok": 1.0, "conversationId": 1, "done": True, "payload": b""})
-    assert "saslStart" in next_step(credential).document
-
-
-def test_a_server_that_proves_nothing_refuses_nobody_else(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(turns, "_RUSH_NS", 60_000_000_000)
-    credential = build_credential("PLAIN", "ann", "pw")
-    steps, _ = steps_of(credential)
-    with pytest.raises(ServerProofError):
-        steps.send({"ok": 1.0, "conversationId": 1, "done": "perhaps", "payload": b""})
-    assert "saslStart" in next_step(credential).document
-
-
-def test_a_kept_refusal_keeps_no_frames_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_RUSH_NS", 60_000_000_000)
-
-    class Local:
-        pass
-
-    credential = build_credential("PLAIN", "ann", "wrong")
-
-    def fail() -> Any:
-        local = Local()
-        steps, _ = steps_of(credential)
-        with pytest.raises(AuthenticationFailed):
-            steps.send({"ok": 0.0, "code": 18, "errmsg": "Authentication failed."})
-        return weakref.ref(local)
-
-    local = fail()
-    gc.collect()
-    assert local() is None
-    assert isinstance(next_step(credential), AuthenticationFailed)
-
-
-def test_a_token_that_was_refused_is_fetched_anew_by_the_next_thread(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(turns, "_RUSH_NS", 60_000_000_000)
+def test_a_token_that_was_refused_is_fetched_anew_by_the_next_thread() -> None:
     credential = build_credential("MONGODB-OIDC", None, None, properties={"OIDC_CALLBACK": Token()})
+    assert credential is not None
+    LoginScope(("h:1",), None, Backoff(60_000_000_000, 60_000_000_000)).share(credential)
     server = LoginServer({})
 
     def first_step() -> Any:

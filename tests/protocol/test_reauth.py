@@ -137,7 +137,7 @@ def test_a_refused_login_is_raised_and_the_next_operation_connects_anew(
     server: ScriptedServer,
 ) -> None:
     ask_once(server, "find")
-    with connect(server) as client:
+    with connect(server, loginBackoffMS=0) as client:
         client.admin.command("ping")
         server.on["saslStart"] = Error(code=18, code_name="AuthenticationFailed")
         with pytest.raises(AuthenticationFailed, match=r"login to .* failed") as caught:
@@ -190,7 +190,7 @@ def test_it_is_logged_in_with_what_the_connection_logged_in_with(server: Scripte
     server.login = Login(mechanisms=("SCRAM-SHA-1", "SCRAM-SHA-256"))
     with connect(server) as client:
         client.admin.command("ping")
-        state(client).mechanism = "SCRAM-SHA-1"
+        state(client).shared.mechanism = "SCRAM-SHA-1"
         ask_once(server, "find")
         client["x"]["y"].find_one()
         assert server.commands("saslStart")[-1]["mechanism"] == "SCRAM-SHA-256"

@@ -32,7 +32,7 @@ SCHEMAS = Path("/etc/ldap/schema")
 #: Where distributions keep slapd's modules.
 MODULES = ("/usr/lib/ldap", "/usr/lib64/openldap", "/usr/lib/openldap", "/usr/libexec/openldap")
 START_TIMEOUT = 20.0
-#: So many wrong passwords lock an account.
+#: So many wrong passwords lock an account, where a server is not told otherwise.
 MAX_FAILURES = 3
 
 #: Name -> password. Names are as a user types them; slapd's form is `Slapd`'s to write.
@@ -82,7 +82,7 @@ objectClass: pwdPolicy
 cn: default
 pwdAttribute: userPassword
 pwdLockout: TRUE
-pwdMaxFailure: {MAX_FAILURES}
+pwdMaxFailure: {{failures}}
 
 dn: {PEOPLE}
 objectClass: organizationalUnit
@@ -101,8 +101,11 @@ class Slapd(ManagedServer):
     base = PEOPLE
     host_name = "slapd.test"
 
-    def __init__(self, users: Mapping[str, str] = USERS) -> None:
+    def __init__(
+        self, users: Mapping[str, str] = USERS, *, max_failures: int = MAX_FAILURES
+    ) -> None:
         self.users = users
+        self.max_failures = max_failures
         self.port = 0
         self.secure_port = 0
         self._program = need_program("slapd", package="slapd")
@@ -173,7 +176,10 @@ class Slapd(ManagedServer):
                 key=pair.key_file,
             )
         )
-        entries = [_ENTRIES, *(_person(name, word) for name, word in self.users.items())]
+        entries = [
+            _ENTRIES.format(failures=self.max_failures),
+            *(_person(name, word) for name, word in self.users.items()),
+        ]
         done = subprocess.run(
             [self._adder, "-f", str(configuration)],
             input="\n".join(entries).encode(),

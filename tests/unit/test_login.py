@@ -343,7 +343,7 @@ class TestFailures:
             return {"ok": 0.0, "errmsg": "shutting down", "code": 91}
 
         credential = build_credential(None, "both", "pw")
-        credential.state.mechanism = "SCRAM-SHA-1"
+        credential.state.shared.mechanism = "SCRAM-SHA-1"
         with pytest.raises(NotPrimaryError):
             drive(login(credential, None, ADDRESS), answer)
         assert credential.state.mechanism == "SCRAM-SHA-1"

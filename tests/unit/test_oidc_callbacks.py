@@ -375,7 +375,7 @@ class TestHints:
 
     def test_no_password_is_spoken_of(self) -> None:
         credential = machine(Callback(jwt(sub="me")))
-        credential.state.logged_in = True
+        credential.state.shared.logged_in = True
         with pytest.raises(AuthenticationFailed) as caught:
             log_in(credential, Server(), ("cluster.abc.mongodb.net", 27017))
         codes = [each.code for each in caught.value.diagnoses]

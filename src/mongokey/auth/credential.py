@@ -13,12 +13,15 @@ from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import HIDDEN, Secret, keeps_secrets
 from mongokey.auth.mechanism import FROM_DEFAULT
 from mongokey.auth.registry import DEFAULT, find_rules
-from mongokey.auth.turns import LoginTurns
+from mongokey.auth.shared_login import SharedLogin
+from mongokey.auth.turns import NO_BACKOFF
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any, NoReturn, TypeVar
+
+    from mongokey.auth.turns import LoginTurns
 
     _T = TypeVar("_T")
 
@@ -54,23 +57,37 @@ class MechanismProperties(Mapping[str, "Any"]):
 class CredentialState:
     """What the connections of one client share about their credential; thread-safe.
 
-    `mechanism` is what the first negotiation ended with, None before it and after a failed
-    login. `logged_in` says whether this credential ever logged in; `reauthentications` counts
-    the logins that servers asked for on connections that were logged in before (error 391);
-    `turns` says whose login may go on.
+    `shared` is what all clients of the process with the same secret at the same deployment have in
+    common; nobody else has it until `LoginScope.share` says who those are. `backoff` is for how
+    long this client is answered from memory once the secret was refused; `reauthentications` counts
+    the logins that servers asked for on connections that were logged in before (error 391).
     """
 
-    __slots__ = ("_caches", "logged_in", "mechanism", "reauthentications", "turns")
+    __slots__ = ("_caches", "backoff", "reauthentications", "shared")
 
     def __init__(self) -> None:
-        self.mechanism: str | None = None
-        self.logged_in = False
+        self.shared = SharedLogin()
+        self.backoff = NO_BACKOFF
         self.reauthentications = 0
-        self.turns = LoginTurns()
         self._caches: dict[str, Any] = {}
 
+    @property
+    def mechanism(self) -> str | None:
+        """What the last negotiation ended with, None before it and after a failed login."""
+        return self.shared.mechanism
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether this secret was ever accepted."""
+        return self.shared.logged_in
+
+    @property
+    def turns(self) -> LoginTurns:
+        """Whose login may go on."""
+        return self.shared.turns
+
     def cache(self, name: str, make: Callable[[], _T]) -> _T:
-        """The mechanism's cache called `name`, made at its first use."""
+        """The mechanism's cache called `name` of this client alone, made at its first use."""
         found: _T | None = self._caches.get(name)
         if found is None:
             # Of two threads that get here, both end up with the same one.

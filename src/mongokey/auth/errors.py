@@ -26,9 +26,17 @@ class AuthenticationFailed(OperationFailure):
     answer is not repeated behind it. `login` says as attributes who tried to log in where and how,
     `diagnoses` what most likely is wrong, the surest first; None and () when a conversation was
     used alone. A pickle takes them along without the credential's secrets.
+
+    `answered_from_memory` is True when no server was asked: it had refused the same secret
+    `refused_ago_s` seconds before, and is asked again by a login that begins `retry_in_s` seconds
+    later or after that. Both are None where the server refused this very login, or one that this
+    one waited for.
     """
 
     login: LoginContext | None
+    answered_from_memory: bool = False
+    refused_ago_s: float | None = None
+    retry_in_s: float | None = None
 
     def __init__(
         self,

@@ -1,6 +1,4 @@
 # The steps of a login, and what it comes to.
-from libc.stdint cimport int64_t
-
 from mongokey.handshake.reply cimport HelloReply
 
 
@@ -26,4 +24,3 @@ cdef class Greeting:
     # The conversation that speculated, None where none did; and what the server answered it.
     cdef readonly object conversation
     cdef readonly object reply
-    cdef int64_t began_ns               # when this login began, monotonic

@@ -6,8 +6,6 @@ remembered between logins (auth.md, "Authentication Handshake"). Must not know s
 or any mechanism by name.
 """
 
-from libc.stdint cimport int64_t
-
 from mongokey.handshake.reply cimport HelloReply
 
 from mongokey._support.address import format_address
@@ -20,13 +18,10 @@ from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
 from mongokey.auth.login_context import LoginContext
 from mongokey.auth.mechanism import FIRST_STEP, WHOLE_LOGIN
 from mongokey.auth.registry import PREFERRED, find_mechanism, negotiate, open_conversation
-from mongokey.auth.turns import WaitForLogin
+from mongokey.auth.refusals import from_memory, refuses_secret
+from mongokey.auth.turns import Refusal, WaitForLogin
 from mongokey.errors import ConfigurationError, NotPrimaryError, OperationFailure
 from mongokey.handshake.hello import api_fields, hello_command
-
-
-cdef extern from "mongokey/clock.h" nogil:
-    int64_t mk_monotonic_ns()
 
 
 cdef class Command:
@@ -77,7 +72,6 @@ cdef class Greeting:
         self.subject = subject
         self.conversation = conversation
         self.reply = reply
-        self.began_ns = mk_monotonic_ns()
 
 
 def login(
@@ -138,20 +132,19 @@ def greet(
     as in `login`, but the server's version is not looked at.
     """
     cdef HelloReply hello
-    cdef Greeting greeting
-    cdef int64_t began_ns = mk_monotonic_ns()
     cdef bint began
     conversation = speculated = question = None
     if credential is not None:
         mechanism = credential.mechanism
         if mechanism is None:
             # A hundred connections of one user: what the first one ended with comes first.
-            mechanism = credential.state.mechanism or PREFERRED
+            mechanism = credential.state.shared.mechanism or PREFERRED
             question = f"{credential.source}.{credential.username}"
         speculates = find_mechanism(mechanism).speculates
         if speculates == FIRST_STEP or (
-            # Nor while another login of a user who never logged in is under way: one is enough.
-            speculates == WHOLE_LOGIN and to_be_used and not credential.state.turns.busy
+            # Nor while another login of a user who never logged in is under way, or the last one's
+            # refusal is the answer: one is enough.
+            speculates == WHOLE_LOGIN and to_be_used and _may_log_in(credential.state)
         ):
             conversation = _open(credential, mechanism, address, subject)
             speculated = conversation.speculative()
@@ -182,9 +175,7 @@ def greet(
     # Imitations of MongoDB send an empty answer, or only that it is ok, or an error.
     if reply is not None and (not reply or not reply.get("ok", True) or tuple(reply) == ("ok",)):
         reply = None
-    greeting = Greeting(hello, credential, address, server_api, subject, conversation, reply)
-    greeting.began_ns = began_ns
-    return greeting
+    return Greeting(hello, credential, address, server_api, subject, conversation, reply)
 
 
 def authenticate(Greeting greeting not None):
@@ -201,7 +192,6 @@ def authenticate(Greeting greeting not None):
         return LoginResult(hello, None, 1, False)
 
     conversation, reply = greeting.conversation, greeting.reply
-    state = credential.state
     chosen = credential.mechanism
     if chosen is None:
         chosen = negotiate(hello.sasl_supported_mechs)
@@ -209,9 +199,10 @@ def authenticate(Greeting greeting not None):
         # Nothing was speculated, or for a mechanism that this user will not log in with.
         conversation, reply = _open(credential, chosen, address, greeting.subject), None
     commands = yield from _converse(conversation, reply, greeting)
+    shared = credential.state.shared
     if credential.mechanism is None:
-        state.mechanism = chosen
-    state.logged_in = True
+        shared.mechanism = chosen
+    shared.logged_in = True
     speculative = reply is not None
     saved_state = conversation.saved_state()
     return LoginResult(hello, conversation.mechanism, 1 + commands, speculative, saved_state)
@@ -231,13 +222,20 @@ def reauthenticate(
     (`LoginResult.saved_state`), and the generator returns the new one's. Driven and failing as
     `login`.
     """
-    chosen = mechanism or credential.mechanism or credential.state.mechanism or negotiate(None)
+    chosen = mechanism or credential.mechanism or credential.state.shared.mechanism
+    if chosen is None:
+        chosen = negotiate(None)
     conversation = open_conversation(credential, chosen, address)
     conversation.restore(saved_state)
     greeting = Greeting(None, credential, address, server_api, None, None, None)
     yield from _converse(conversation, None, greeting)
     credential.state.reauthentications += 1
     return conversation.saved_state()
+
+
+cdef bint _may_log_in(state) except -1:
+    turns = state.shared.turns
+    return not turns.busy and turns.remembered(state.backoff) is None
 
 
 cdef object _open(credential, mechanism, address, subject):
@@ -252,7 +250,8 @@ cdef object _open(credential, mechanism, address, subject):
 def _converse(conversation, speculative_reply, Greeting greeting):
     """Hold the conversation; returns how many commands it took. Explains its failures.
 
-    Until the credential has logged in once, the steps that try its secret wait for their turn.
+    Until the secret was accepted once, the steps that try it wait for their turn; and what was
+    refused is not tried again before its back-off has passed.
     """
     cdef int commands = 0
     cdef str database = conversation.source
@@ -260,8 +259,10 @@ def _converse(conversation, speculative_reply, Greeting greeting):
     always = api_fields(greeting.server_api)
     credential = greeting.credential
     assert credential is not None, "somebody logs in"
-    turns = credential.state.turns
+    shared = credential.state.shared
+    turns = shared.turns
     turn = None
+    seen = turns.refusals
     try:
         step = conversation.start(speculative_reply)
         while step is not None:
@@ -272,7 +273,8 @@ def _converse(conversation, speculative_reply, Greeting greeting):
                 turns.leave(turn)
                 turn = None
             elif turn is None and not turns.proven:
-                turn = yield from _take_turn(turns, greeting.began_ns)
+                turn = yield from _take_turn(turns, credential)
+                seen = turns.refusals
             if isinstance(step, dict):
                 if always:
                     step.update(always)
@@ -288,23 +290,21 @@ def _converse(conversation, speculative_reply, Greeting greeting):
                 yield step
                 step = conversation.resume(step)
         if turn is not None or not turns.proven:
-            turns.succeeded(turn)
+            shared.succeeded(turn)
     except NotPrimaryError:
         # The server is going down or changing its role: not the credential's fault.
         raise
     except _RefusedBefore as other:
         raise own_copy(other.error) from other.error.__cause__
     except OperationFailure as error:
-        credential.state.mechanism = None
         context = _context(conversation, greeting, credential)
         context.diagnostic_context = conversation.diagnostic_context()
         refusal = _explained(error, context)
         # Of a login that came to no answer in time the next one may have one.
-        if not isinstance(refusal, LoginTimeout):
-            # What comes from elsewhere than the user (a token, an AWS role) may be another one in
-            # the next login; and what a server could not prove is its own fault.
-            keep = credential.password is not None and type(refusal) is AuthenticationFailed
-            turns.refused(turn, refusal, keep=keep)
+        if isinstance(refusal, LoginTimeout):
+            shared.mechanism = None
+        else:
+            shared.refused(turn, refusal, seen, secret=refuses_secret(refusal))
         # A cause that is given on purpose (a callback's own error) stays to be seen.
         raise refusal from error.__cause__
     except ConfigurationError as error:
@@ -330,19 +330,21 @@ cdef object _context(conversation, Greeting greeting, credential):
 
 
 class _RefusedBefore(Portable, Exception):
-    """The login that this one waited for was refused."""
+    """The login that this one waited for, or one before it, was refused."""
 
     def __init__(self, error):
         super().__init__()
         self.error = error
 
 
-def _take_turn(turns, began_ns):
+def _take_turn(turns, credential):
     """Wait until this login may go on; the turn it has then, None where it needs none."""
     while True:
-        flight, own = turns.begin(began_ns)
+        flight, own = turns.begin(credential.state.backoff)
         if own or flight is None:
             return flight
+        if isinstance(flight, Refusal):
+            raise _RefusedBefore(from_memory(flight, credential))
         if flight.refusal is None:
             work = WaitForLogin(flight)
             yield work
@@ -351,7 +353,6 @@ def _take_turn(turns, began_ns):
             if work.own:
                 return None
         if flight.refusal is not None:
-            turns.tell()
             raise _RefusedBefore(flight.refusal)
 
 

@@ -58,7 +58,7 @@ cdef dict OPTIONS = {"skipEmptyExchange": True}
 
 
 cdef class ScramState:
-    """What logins of one credential by one mechanism share: keys, and the name as it is sent."""
+    """What logins with one secret by one mechanism share: keys, and the name as it is sent."""
 
     def __cinit__(self):
         self.keys = KeyCache()
@@ -85,7 +85,7 @@ cdef class ScramSteps:
         self.credential = credential
         self.max_iterations = max_iterations
         self.test_nonce = _nonce
-        self.state = credential.state.cache(mechanism, ScramState)
+        self.state = credential.state.shared.cache(mechanism, ScramState)
 
     def speculative(self):
         cdef dict command = self._client_first()

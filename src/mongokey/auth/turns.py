@@ -1,15 +1,15 @@
-"""Lets the first login of a credential go alone, so that a wrong password is tried once.
+"""Who of a secret's logins may go on, so that a wrong password is tried once and then seldom.
 
-Knows threads and forks: one login is in flight until the credential has logged in, the others wait
-for its outcome, and a refusal is theirs too, also that of threads which come a moment later. Must
-not know mechanisms, commands or servers.
+Knows threads, forks and the clock: one login is in flight until the secret has been accepted, the
+others wait for its outcome; a refused secret is answered from memory until its back-off has passed,
+and then tried by one login. Must not know mechanisms, commands or servers.
 """
 
 from __future__ import annotations
 
 import threading
+from os import urandom
 
-from mongokey._support.callers import caller_number
 from mongokey._support.clock import monotonic_ns
 from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
@@ -23,25 +23,58 @@ if TYPE_CHECKING:
     from mongokey._support.deadline import Deadline
     from mongokey.auth.errors import AuthenticationFailed
 
-# Threads that start together come one after another. Who begins so soon after a refusal, or after
-# it was last told, is one of them; and nobody is who begins later than the second time.
-_RUSH_NS = 100_000_000
-_LONGEST_RUSH_NS = 1_000_000_000
+# So much of a back-off is left to chance: processes that were refused together do not come back
+# together.
+_JITTER = 0.2
+# Beyond this a doubling changes nothing, whatever the limit is.
+_MOST_DOUBLINGS = 62
+
+
+class Backoff:
+    """For how long a refused secret is not tried again: `first_ns`, doubled by each refusal that
+    follows, at most `longest_ns`, less up to a fifth by chance. A `first_ns` of 0 is never."""
+
+    __slots__ = ("first_ns", "longest_ns")
+
+    def __init__(self, first_ns: int, longest_ns: int) -> None:
+        self.first_ns = first_ns
+        self.longest_ns = longest_ns
+
+    def after(self, refusal: Refusal) -> int:
+        """Nanoseconds between `refusal` and the next try."""
+        doublings = min(refusal.count - 1, _MOST_DOUBLINGS)
+        whole = min(self.first_ns << doublings, self.longest_ns)
+        return int(whole * (1 - _JITTER * refusal.chance))
+
+
+#: For logins that are no client's: who drives one decides what is tried when.
+NO_BACKOFF = Backoff(0, 0)
+
+
+class Refusal:
+    """That a secret was refused: the error, when (monotonic), the how manieth time in a row, and
+    what chance adds to its back-off (0 to 1). The error is without traceback and cause, whose
+    frames would live on, and holds no credential."""
+
+    __slots__ = ("at_ns", "chance", "count", "error")
+
+    def __init__(self, error: AuthenticationFailed, at_ns: int, count: int) -> None:
+        self.error = error
+        self.at_ns = at_ns
+        self.count = count
+        self.chance = int.from_bytes(urandom(2), "big") / 65535
 
 
 class Flight:
-    """A login that others wait for. `refusal` is the error it ended with when it was refused: then
-    it answers also logins that begin until `answers_until_ns`, in threads not yet `told`."""
+    """A login that others wait for. `refusal` is the error it ended with when it was refused."""
 
-    __slots__ = ("answers_until_ns", "done", "ends_ns", "refusal", "thread", "told")
+    __slots__ = ("done", "refusal", "thread")
 
     def __init__(self) -> None:
         # A signal handler may wait for what its own thread waits for.
         self.done = OneTimeEvent()
         self.thread = threading.get_ident()
         self.refusal: AuthenticationFailed | None = None
-        self.answers_until_ns = self.ends_ns = 0
-        self.told: set[int] = set()
 
 
 class WaitForLogin(OffloadedCall):
@@ -73,85 +106,84 @@ class WaitForLogin(OffloadedCall):
 
 @with_safe_repr
 class LoginTurns:
-    """Who of a credential's logins may go on: all of them once one has succeeded (`proven`), else
-    one at a time. A refusal ends that again.
+    """Who of a secret's logins may go on: all of them once one has succeeded (`proven`), else one
+    at a time, and none while the back-off of its last `refusal` lasts. `refusals` counts those that
+    it was told of."""
 
-    A refusal is kept for a moment, for threads that began together with the one that was refused
-    but later. It is not for a thread that was told of it already, nor for the one that made the
-    credential: these try again on purpose.
-    """
+    __slots__ = ("__weakref__", "_flight", "_lock", "proven", "refusal", "refusals")
 
-    __slots__ = ("__weakref__", "_flight", "_lock", "_maker", "_refused", "proven")
-
-    def __init__(self) -> None:
+    def __init__(self, refusal: Refusal | None = None) -> None:
         self.proven = False
-        self._maker = caller_number()
+        self.refusal = refusal
+        self.refusals = 0
         self.reset_after_fork()
         call_after_fork(self)
 
     def reset_after_fork(self) -> None:
-        """In a forked child: whose login was in flight was a thread of the parent."""
+        """In a forked child: whose login was in flight was a thread of the parent. What the server
+        said holds there too."""
         self._lock = threading.RLock()
         self._flight: Flight | None = None
-        self._refused: Flight | None = None
 
     @property
     def busy(self) -> bool:
         """Whether a login is in flight that others wait for."""
         return self._flight is not None
 
-    def begin(self, began_ns: int) -> tuple[Flight | None, bool]:
-        """(the login in flight, whether that is the caller's); (None, False) where all may go on.
+    def remembered(self, backoff: Backoff) -> Refusal | None:
+        """The refusal that is the answer to a login that begins now; None when it may be tried."""
+        refusal = self.refusal
+        if refusal is None or monotonic_ns() >= refusal.at_ns + backoff.after(refusal):
+            return None
+        return refusal
 
-        Who gets True ends it with `succeeded`, `refused` or `leave`. A flight that has a `refusal`
-        already is over: it is the answer to the caller's login too, which began at `began_ns`
-        (monotonic nanoseconds).
+    def begin(self, backoff: Backoff) -> tuple[Flight | Refusal | None, bool]:
+        """(the login in flight, whether that is the caller's); (None, False) where all may go on,
+        (a `Refusal`, False) where the caller is refused from memory.
+
+        Who gets True ends it with `succeeded`, `refused` or `leave`.
         """
         with self._lock:
             if self.proven:
                 return None, False
             if self._flight is not None:
                 return self._flight, False
-            refused = self._refused
-            if refused is not None:
-                if began_ns > refused.answers_until_ns:
-                    self._refused = None
-                elif caller_number() not in refused.told:
-                    return refused, False
+            refusal = self.remembered(backoff)
+            if refusal is not None:
+                return refusal, False
             self._flight = Flight()
             return self._flight, True
 
     def succeeded(self, flight: Flight | None) -> None:
         """A login succeeded; `flight` is its turn, if it had one."""
-        self.proven = True
-        self._refused = None
+        with self._lock:
+            self.proven = True
+            self.refusal = None
         self.leave(flight)
 
-    def refused(
-        self, flight: Flight | None, error: AuthenticationFailed, *, keep: bool = False
-    ) -> None:
-        """A login was refused, and so are those that wait for it; with `keep`, those that come a
-        moment later too, which suits a secret that does not change by itself."""
+    def refused(self, flight: Flight | None, error: AuthenticationFailed) -> None:
+        """A login was refused, and so are those that wait for it."""
         self.proven = False
         if flight is not None:
             flight.refusal = error
-        kept: Flight | None = None
-        if keep:
-            kept = Flight()
-            # Without the traceback, whose frames would live on.
-            kept.refusal = own_copy(error)
-            now = monotonic_ns()
-            kept.answers_until_ns, kept.ends_ns = now + _RUSH_NS, now + _LONGEST_RUSH_NS
-            kept.told = {self._maker, caller_number()}
-        self._refused = kept
         self.leave(flight)
 
-    def tell(self) -> None:
-        """The calling thread is told of the last refusal now; what it begins later is a new try."""
-        refused = self._refused
-        if refused is not None:
-            refused.told.add(caller_number())
-            refused.answers_until_ns = min(monotonic_ns() + _RUSH_NS, refused.ends_ns)
+    def remember(self, error: AuthenticationFailed, seen: int) -> Refusal:
+        """The secret was refused, to a login that began when there were `seen` refusals: logins
+        that begin from now on are answered with `error`. To be told before `refused`."""
+        kept = own_copy(error)
+        kept.__traceback__ = kept.__cause__ = kept.__context__ = None
+        if kept.login is not None:
+            kept.login = kept.login.without_secrets()
+        with self._lock:
+            before = self.refusal
+            count = 0 if before is None else before.count
+            # Logins that ran side by side are one try.
+            if count == 0 or seen == self.refusals:
+                count += 1
+            self.refusals += 1
+            self.refusal = refusal = Refusal(kept, monotonic_ns(), count)
+        return refusal
 
     def leave(self, flight: Flight | None) -> None:
         """A login ended without an answer, or gives its turn up: the next one may try."""
@@ -166,4 +198,4 @@ class LoginTurns:
         return f"<LoginTurns proven={self.proven} busy={self.busy}>"
 
 
-__all__ = ["Flight", "LoginTurns", "WaitForLogin"]
+__all__ = ["NO_BACKOFF", "Backoff", "Flight", "LoginTurns", "Refusal", "WaitForLogin"]

@@ -11,7 +11,6 @@ from contextvars import copy_context
 from functools import partial
 
 from mongokey._support.awaiting import InLoop
-from mongokey._support.callers import act_for, caller_number
 from mongokey._support.tasks import NoThread, in_thread
 from mongokey.auth.conversation import OffloadedCall
 from mongokey.auth.login import Command
@@ -89,8 +88,6 @@ class Establishing(AioStepLoop):
         self._made: Any = None
         self._task: Task | None = None
         self._given_up = False
-        # For whom it is done: the loop calls back for nobody.
-        self._caller = caller_number()
         self._context = copy_context()
 
     async def drive(self, steps: Generator[Any, Any, Any]) -> Any:
@@ -165,13 +162,6 @@ class Establishing(AioStepLoop):
         if self._task is not None:
             words = "the connection was closed here while it was being made"
             self._go_on(self._task, AutoReconnect(f"{self._task.peer}: {words}"))
-
-    def _go_on(self, task: Task, error: BaseException | None = None) -> None:
-        before = act_for(self._caller)
-        try:
-            super()._go_on(task, error)
-        finally:
-            act_for(before)
 
     def _carry_out(self, task: Task, step: object) -> Serving:
         if isinstance(step, Command):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mongokey._support.address import AddressLike
     from mongokey.auth.login import LoginResult
+    from mongokey.auth.shared_login import LoginScope
     from mongokey.bson.objectid import ObjectId
     from mongokey.client_options import ClientOptions
     from mongokey.connection.connection import Connection
@@ -149,6 +150,9 @@ class ClientContext:
         tls = None
         if pool_options.tls is not None:
             tls = imported_once("mongokey.transport.tls.context").ClientTLS(pool_options.tls)
+        credential = self.options.credential
+        if credential is not None:
+            self.login_scope().share(credential)
         metadata = imported_once("mongokey.handshake.metadata").ClientMetadata(
             pool_options.appname, pool_options.driver
         )
@@ -156,7 +160,7 @@ class ClientContext:
             "mongokey.connection.settings"
         ).ConnectionSettings(
             metadata=metadata,
-            credential=self.options.credential,
+            credential=credential,
             connect_timeout=Timeout.from_seconds(pool_options.connect_timeout, "connectTimeoutMS"),
             socket_timeout=Timeout.from_seconds(pool_options.socket_timeout, "socketTimeoutMS"),
             tls=tls,
@@ -167,6 +171,30 @@ class ClientContext:
         if self._closed:
             settings.openings.end()
         return settings
+
+    def login_scope(self) -> LoginScope:
+        """With which other clients of the process this one shares what it knows of its secret."""
+        found: LoginScope | None = self.__dict__.get("_login_scope")
+        if found is None:
+            shared_login = imported_once("mongokey.auth.shared_login")
+            turns = imported_once("mongokey.auth.turns")
+            options = self.options
+            string, tls = options.connection_string, options.pool_options.tls
+            name = None if string is None else string.fqdn
+            made = shared_login.LoginScope(
+                # Of an SRV name the hosts may change.
+                (
+                    [name, options.srv_service_name] if name is not None else None,
+                    sorted(map(str, options.hosts)) if name is None else None,
+                    options.replica_set_name if name is None else None,
+                    options.options.get("srv_resolver"),
+                ),
+                None if tls is None else tls.identity(),
+                turns.Backoff(options.login_backoff_ns, options.max_login_backoff_ns),
+            )
+            # In one step: whoever makes one at the same time gets the same.
+            found = self.__dict__.setdefault("_login_scope", made)
+        return found
 
     def make_monitors(self, on_check: Callable[[ServerDescription], None]) -> Monitors:
         """What checks the servers, and has work done beside the program; it does not keep the
@@ -216,8 +244,11 @@ class ClientContext:
         service_id: ObjectId | None = None,
     ) -> None:
         """A connection of the pool for `address` could not be made."""
-        if isinstance(error, imported_once("mongokey.auth.errors").LoginTimeout):
+        errors = imported_once("mongokey.auth.errors")
+        if isinstance(error, errors.LoginTimeout):
             return  # not the server took so long, but what a login needs besides
+        if isinstance(error, errors.AuthenticationFailed) and error.answered_from_memory:
+            return  # nothing new: what the server said was handled then
         topology = self.topology()
         pool = None if topology is None else topology.pool(address)
         if topology is not None and pool is not None:
@@ -289,6 +320,9 @@ class ClientContext:
         monitors = self.__dict__.get("_monitors")
         if monitors is not None:
             monitors.close()
+        scope = self.__dict__.get("_login_scope")
+        if scope is not None:
+            scope.close()
 
 
 def _weakly(

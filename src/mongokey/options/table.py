@@ -160,6 +160,9 @@ _TABLE: tuple[Option, ...] = (
     ),
     Option("authOIDCAllowedHosts", validators.list_of_strings, sources=KEYWORD),
     Option("gssapiServiceName", validators.string, key="gssapiservicename"),
+    # Ours: no specification has them.
+    Option("loginBackoffMS", validators.milliseconds, 1000, unit=MILLISECONDS),
+    Option("maxLoginBackoffMS", validators.milliseconds, 60_000, unit=MILLISECONDS),
     # ------------------------------------------------ which servers
     # Its rule is looked at where loadBalanced is given.
     Option("replicaSet", validators.filled_string_or_none, sources=URI | KEYWORD | TXT),

@@ -60,7 +60,7 @@ class _OpenWork(AbandonableCall):
             credential.mechanism_properties.get("CANONICALIZE_HOST_NAME", canonical_host.NONE),
             username,
             credential.password,
-            credential.state.cache("GSSAPI", PasswordTickets),
+            credential.state.shared.cache("GSSAPI", PasswordTickets),
             self._evidence,
         )
         self.token = self.context.step(b"")

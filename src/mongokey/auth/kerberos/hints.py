@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 # Kerberos allows five minutes (krb5.conf, clockskew); hello's answer may be some seconds old.
 _LARGEST_SKEW_S = 270
 
+#: The causes by which a KDC refuses the secret (`refusals.refuses_secret`): each try counts there.
+SECRET_REFUSED = frozenset(
+    {error_codes.CLIENT_LOCKED, error_codes.PASSWORD_EXPIRED, error_codes.PASSWORD_WRONG}
+)
+
 
 def find_hints(code: Any, context: LoginContext) -> Iterator[Diagnosis]:
     """The causes that only GSSAPI has (`registry.HINTS`)."""

@@ -1,0 +1,302 @@
+"""What the clients of one process know together about a secret: its keys, its mechanism, a refusal.
+
+Knows what makes two logins the same (mechanism, source, user, secret, mechanism properties,
+deployment, TLS settings), and keeps that only as a digest under a key of this process. Must not
+know what a mechanism keeps here, nor how it logs in.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from weakref import WeakSet, WeakValueDictionary, ref
+
+from mongokey._support.clock import monotonic_ns
+from mongokey._support.fork import run_after_fork
+from mongokey._support.lazy import late_imports
+from mongokey._support.reprs import with_safe_repr
+from mongokey._support.secrets import keeps_secrets
+from mongokey.auth.turns import NO_BACKOFF, Backoff, Flight, LoginTurns, Refusal
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    from mongokey.auth.credential import MongoCredential
+    from mongokey.auth.errors import AuthenticationFailed
+
+    _T = TypeVar("_T")
+
+# A refusal outlives the clients that were refused (a program that makes a client for each try
+# locks an account as well), until it was not repeated for so long, and so many are kept.
+_FORGET_NS = 600_000_000_000
+_MOST_REFUSALS = 256
+
+_DIGEST_BYTES = 32
+
+
+@with_safe_repr
+class SharedLogin:
+    """What is known about one secret at one deployment; thread-safe, and a forked child may use it.
+
+    `mechanism` is what the last negotiation ended with, None before it and after a failed login;
+    `logged_in` says whether this secret was ever accepted; `turns` says whose login may go on.
+    `key` is the digest it is known by, None for one that is no other client's.
+    """
+
+    __slots__ = ("__weakref__", "_caches", "key", "logged_in", "mechanism", "turns", "users")
+
+    def __init__(self, key: bytes | None = None, refusal: Refusal | None = None) -> None:
+        self.key = key
+        self.mechanism: str | None = None
+        self.logged_in = False
+        self.turns = LoginTurns(refusal)
+        #: The clients that use it (their `LoginScope`s).
+        self.users: WeakSet[LoginScope] = WeakSet()
+        self._caches: dict[str, Any] = {}
+
+    def cache(self, name: str, make: Callable[[], _T]) -> _T:
+        """The mechanism's cache called `name`, made at its first use."""
+        found: _T | None = self._caches.get(name)
+        if found is None:
+            # Of two threads that get here, both end up with the same one.
+            found = self._caches.setdefault(name, make())
+        return found
+
+    def succeeded(self, turn: Flight | None) -> None:
+        """A login with the secret succeeded; `turn` is its turn, if it had one."""
+        self.turns.succeeded(turn)
+        if self.key is not None:
+            _refusals.pop(self.key, None)
+
+    def refused(
+        self,
+        turn: Flight | None,
+        error: AuthenticationFailed,
+        seen: int,
+        *,
+        secret: bool,
+    ) -> None:
+        """A login that began when there were `seen` refusals was refused. `secret`: for its secret,
+        which will not change by itself, so that the same login is answered from memory."""
+        self.mechanism = None
+        if secret:
+            refusal = self.turns.remember(error, seen)
+            if self.key is not None:
+                _keep_refusal(self.key, refusal)
+        self.turns.refused(turn, error)
+
+    def wipe(self) -> None:
+        """Let go of everything derived from the secret; keys are wiped with their last user."""
+        self._caches.clear()
+        self.mechanism = None
+
+    def __repr__(self) -> str:
+        return f"<SharedLogin mechanism={self.mechanism!r} logged_in={self.logged_in}>"
+
+
+@with_safe_repr
+class LoginScope:
+    """Where the logins of one client go, which decides with whom it shares what it knows.
+
+    :param deployment: what names the deployment: sorted seeds or the SRV name, replica set
+    :param tls: every setting of TLS, None without TLS; an object counts as itself
+    :param backoff: for how long a refused secret is answered from memory
+    """
+
+    __slots__ = ("__weakref__", "_closed", "_where", "backoff")
+
+    @keeps_secrets
+    def __init__(
+        self,
+        deployment: Iterable[object],
+        tls: Iterable[object] | None = None,
+        backoff: Backoff = NO_BACKOFF,
+    ) -> None:
+        self._where = _digest(("deployment", list(deployment), None if tls is None else list(tls)))
+        self.backoff = backoff
+        self._closed = False
+
+    def share(self, credential: MongoCredential, certificate: object = None) -> SharedLogin:
+        """Have `credential` share what the process knows of its secret at this deployment, from its
+        next login on.
+
+        `certificate` is what tells apart client certificates that were read from one place at
+        different times (a digest of them), where they are the secret.
+        """
+        state = credential.state
+        shared = _find(_digest_of(credential, self._where, certificate))
+        state.shared, state.backoff = shared, self.backoff
+        if not self._closed:
+            shared.users.add(self)
+        return shared
+
+    def close(self) -> None:
+        """The client is closed: what no other client uses is wiped."""
+        self._closed = True
+        for shared in list(_logins.values()):
+            if self in shared.users:
+                shared.users.discard(self)
+                if not shared.users:
+                    shared.wipe()
+
+    def __repr__(self) -> str:
+        return f"<LoginScope closed={self._closed}>"
+
+
+# What the process knows. A `SharedLogin` lives as long as a credential has it.
+_logins: WeakValueDictionary[bytes, SharedLogin] = WeakValueDictionary()
+_refusals: dict[bytes, Refusal] = {}
+# Reentrant: a signal handler may connect while its own thread holds it.
+_lock = threading.RLock()
+
+
+def _find(key: bytes) -> SharedLogin:
+    with _lock:
+        found = _logins.get(key)
+        if found is None:
+            refusal = _refusals.get(key)
+            if refusal is not None and monotonic_ns() - refusal.at_ns > _FORGET_NS:
+                refusal = None
+            found = _logins.setdefault(key, SharedLogin(key, refusal))
+        return found
+
+
+def _keep_refusal(key: bytes, refusal: Refusal) -> None:
+    with _lock:
+        _refusals.pop(key, None)
+        _refusals[key] = refusal
+        while len(_refusals) > _MOST_REFUSALS:
+            _refusals.pop(next(iter(_refusals)), None)
+
+
+@run_after_fork
+def _reset_after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+def forget_all() -> None:
+    """Wipe what the process knows of all secrets, refusals too: at its end, and between tests."""
+    _refusals.clear()
+    for shared in list(_logins.values()):
+        shared.wipe()
+    _logins.clear()
+
+
+atexit.register(forget_all)
+
+
+# -- what makes two logins the same ---------------------------------------------------------------
+
+_digest_key: bytes | None = None
+
+
+@keeps_secrets
+def _digest_of(credential: MongoCredential, where: bytes, certificate: object) -> bytes:
+    properties = credential.mechanism_properties
+    return _digest(
+        (
+            "login",
+            where,
+            credential.mechanism,
+            credential.source,
+            credential.username,
+            credential.password,
+            {name: properties[name] for name in sorted(properties)},
+            certificate,
+        )
+    )
+
+
+@keeps_secrets
+def _digest(value: object) -> bytes:
+    """A digest that only this process can compute, so that one which is found in its memory does
+    not say what was digested, not even to somebody who guesses."""
+    global _digest_key
+    key = _digest_key
+    if key is None:
+        with late_imports:
+            from os import urandom
+
+        with _lock:
+            if _digest_key is None:
+                _digest_key = urandom(32)
+            key = _digest_key
+    hasher = _blake2b()(key=key, digest_size=_DIGEST_BYTES)
+    _feed(hasher.update, value)
+    made: bytes = hasher.digest()
+    return made
+
+
+def _blake2b() -> Any:
+    """hashlib's blake2b, from where hashlib takes it: loading OpenSSL's digests with it would cost
+    a process that needs none of them 10 ms."""
+    with late_imports:
+        try:
+            from _blake2 import blake2b
+        except ImportError:  # not CPython
+            from hashlib import blake2b
+    return blake2b
+
+
+def _feed(update: Callable[[bytes], object], value: object) -> None:
+    """Feed `value` so that no two different ones give the same bytes: each part with its type and
+    length."""
+    if isinstance(value, Mapping):
+        _feed(update, ("mapping", *[part for item in value.items() for part in item]))
+        return
+    if isinstance(value, list | tuple):
+        update(b"l%d;" % len(value))
+        for part in value:
+            _feed(update, part)
+        return
+    if value is None:
+        kind, data = b"n", b""
+    elif isinstance(value, bool):
+        kind, data = b"b", b"1" if value else b"0"
+    elif isinstance(value, int | float):
+        kind, data = b"i", repr(value).encode()
+    elif isinstance(value, str):
+        kind, data = b"s", value.encode("utf-8", "surrogatepass")
+    elif isinstance(value, bytes | bytearray):
+        kind, data = b"y", bytes(value)
+    else:
+        kind, data = b"o", b"%d" % _number_of(value)
+    update(b"%s%d:" % (kind, len(data)))
+    update(data)
+
+
+# Objects by what they are, not by what they are equal to: id -> (a reference, a number of its own),
+# as the interpreter gives the id of an object that has gone to another one.
+_numbers: dict[int, tuple[Callable[[], object], int]] = {}
+_last_number = 0
+
+
+def _number_of(value: object) -> int:
+    global _last_number
+    with _lock:
+        known = _numbers.get(id(value))
+        if known is not None and known[0]() is value:
+            return known[1]
+        _last_number += 1
+        number = _last_number
+        try:
+            reference = ref(value, _forget_number(id(value), number))
+        except TypeError:
+            return number  # it cannot be recognised later, so it shares with nobody
+        _numbers[id(value)] = (reference, number)
+        return number
+
+
+def _forget_number(identity: int, number: int) -> Callable[[object], None]:
+    def forget(_: object) -> None:
+        known = _numbers.get(identity)
+        if known is not None and known[1] == number:
+            _numbers.pop(identity, None)
+
+    return forget
+
+
+__all__ = ["LoginScope", "SharedLogin", "forget_all"]
