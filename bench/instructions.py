@@ -46,6 +46,7 @@ RUNS = {
     "find_many": (2, 6),
     "new_connection": (20, 70),
     "cold_login": (4, 12),
+    "second_client": (20, 70),
     "new_client": (20, 70),
     "parse_uri": (200, 1200),
     "get_collection": (2000, 12000),

@@ -1,7 +1,7 @@
 """How long MONGODB-AWS keeps credentials: fetched once, refreshed in time, dropped when refused.
 
 Each test counts what the sources were asked for (auth.md, "Caching Credentials"; the prose of
-tests/mongodb-aws.md, "Cached Credentials", with our cache, which is a client's own). How to
+tests/mongodb-aws.md, "Cached Credentials", with our cache, which is the process's). How to
 look into the cache is nobody's business: what a place hands out is what tells.
 """
 
@@ -137,6 +137,59 @@ def test_a_web_identity_is_exchanged_once(deployment: AwsDeployment) -> None:
     assert deployment.sts_calls() == ["AssumeRoleWithWebIdentity"]
 
 
+def test_twenty_clients_one_after_the_other_make_one_call_of_sts(
+    deployment: AwsDeployment,
+) -> None:
+    """As of a Lambda function, or a test suite, that makes a client for each call."""
+    path = deployment.environment.write("token", deployment.issuer.token())
+    deployment.environment.set(AWS_WEB_IDENTITY_TOKEN_FILE=str(path), AWS_ROLE_ARN=ROLE)
+    for _ in range(20):
+        with connect(deployment) as client:
+            client.admin.command("ping")
+    assert deployment.server.logins == 20
+    assert deployment.sts_calls() == ["AssumeRoleWithWebIdentity"]
+
+
+def test_four_clients_at_once_ask_the_container_s_agent_once(deployment: AwsDeployment) -> None:
+    agent = Container(deployment, 3600)
+
+    def work() -> None:
+        with connect(deployment) as client:
+            client["aws"]["cache"].find_one()
+
+    in_threads(4, work)
+    assert deployment.server.logins == 4
+    assert fetched(agent) == 1
+
+
+def test_another_environment_is_asked_by_itself(deployment: AwsDeployment) -> None:
+    agent = Container(deployment, 3600)
+    with connect(deployment) as first:
+        use(first)
+        other = Container(deployment, 3600)  # now the environment names this one
+        assert other.full_uri != agent.full_uri
+        with connect(deployment) as second:
+            use(second)
+        assert (fetched(agent), fetched(other)) == (1, 1)
+        use(first)
+    assert (fetched(agent), fetched(other)) == (1, 1)
+
+
+def test_keys_that_one_client_found_refused_are_fetched_anew_for_all(
+    deployment: AwsDeployment,
+) -> None:
+    agent = Container(deployment, 3600)
+    with connect(deployment) as one, connect(deployment) as other:
+        use(one)
+        use(other)
+        assert fetched(agent) == 1
+        deployment.acceptor.refuse()
+        with pytest.raises(OperationFailure):
+            use(one)
+        use(other)
+        assert fetched(agent) == 2
+
+
 def test_a_process_runs_once(deployment: AwsDeployment) -> None:
     command = deployment.environment.process(deployment.session())
     deployment.environment.config_file({"default": {"credential_process": command}})
@@ -170,15 +223,6 @@ def test_a_credential_provider_that_says_when_its_credentials_expire_is_asked_on
         for _ in range(3):
             use(client)
     assert len(calls) == 1
-
-
-def test_every_client_has_credentials_of_its_own(deployment: AwsDeployment) -> None:
-    imds = deployment.imds()
-    for _ in range(2):
-        with connect(deployment) as client:
-            use(client)
-    assert fetched(imds) == 2
-    assert len(set(deployment.acceptor.signed)) == 2
 
 
 # Refreshed five minutes before they expire
@@ -418,7 +462,8 @@ def test_keys_of_the_program_s_own_are_tried_again_after_a_refusal(
     deployment: AwsDeployment,
 ) -> None:
     key = deployment.user
-    with connect(deployment, username=key.access_key, password=key.secret_key) as client:
+    login = {"username": key.access_key, "password": key.secret_key}
+    with connect(deployment, **login, loginBackoffMS=0) as client:
         use(client)
         deployment.acceptor.refuse()
         with pytest.raises(OperationFailure):

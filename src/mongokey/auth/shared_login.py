@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _FORGET_NS = 600_000_000_000
 _MOST_REFUSALS = 256
 
+# So many environments' keys are kept: a process has one, and tests a few.
+_MOST_IDENTITIES = 16
+
 _DIGEST_BYTES = 32
 
 
@@ -145,9 +148,25 @@ class LoginScope:
         return f"<LoginScope closed={self._closed}>"
 
 
+def shared_cache(name: str, identity: object, make: Callable[[], _T]) -> _T:
+    """What `make` gave for the `identity` that is given now, for all clients of the process and
+    also when none is left: for what belongs to the machine or its environment, whatever deployment
+    it is shown to. Of `identity` a digest is kept; of each name the last few identities."""
+    key = _digest(identity)
+    with _lock:
+        kept = _kept.setdefault(name, {})
+        found: _T | None = kept.get(key)
+        if found is None:
+            while len(kept) >= _MOST_IDENTITIES:
+                kept.pop(next(iter(kept)), None)
+            found = kept.setdefault(key, make())
+        return found
+
+
 # What the process knows. A `SharedLogin` lives as long as a credential has it.
 _logins: WeakValueDictionary[bytes, SharedLogin] = WeakValueDictionary()
 _refusals: dict[bytes, Refusal] = {}
+_kept: dict[str, dict[bytes, Any]] = {}
 # Reentrant: a signal handler may connect while its own thread holds it.
 _lock = threading.RLock()
 
@@ -180,6 +199,7 @@ def _reset_after_fork() -> None:
 def forget_all() -> None:
     """Wipe what the process knows of all secrets, refusals too: at its end, and between tests."""
     _refusals.clear()
+    _kept.clear()
     for shared in list(_logins.values()):
         shared.wipe()
     _logins.clear()
@@ -299,4 +319,4 @@ def _forget_number(identity: int, number: int) -> Callable[[object], None]:
     return forget
 
 
-__all__ = ["LoginScope", "SharedLogin", "forget_all"]
+__all__ = ["LoginScope", "SharedLogin", "forget_all", "shared_cache"]

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from mongokey._support.lazy import late_imports
 from mongokey._support.reprs import with_safe_repr
 from mongokey.auth import sasl
+from mongokey.auth.aws.environment import chain_store
 from mongokey.auth.aws.keys import AwsKeys, KeyStore, mask
 from mongokey.auth.aws.problems import AwsProblem
 from mongokey.auth.conversation import AbandonableCall, Conversation, Document, OffloadedCall, Step
@@ -52,10 +53,12 @@ def utc_now() -> datetime:
 
 @with_safe_repr
 class AwsState:
-    """What the logins of one client share.
+    """What logins share: those of one client that asks boto3's chain, or of all clients that were
+    given the same keys or the same provider.
 
-    `ready` says that boto3 is imported, `store` keeps fetched keys, `given` are those that the
-    user gave, and `signer` is the last one used.
+    `ready` says that boto3 is imported, `store` keeps fetched keys (those of the chain for all
+    clients that see the same environment), `given` are those that the user gave, and `signer` is
+    the last one used.
     """
 
     __slots__ = ("given", "provider", "ready", "signer", "store")
@@ -63,7 +66,8 @@ class AwsState:
     def __init__(self, credential: MongoCredential) -> None:
         properties = credential.mechanism_properties
         self.provider = properties.get("AWS_CREDENTIAL_PROVIDER")
-        self.store = KeyStore()
+        chain = self.provider is None and credential.username is None
+        self.store = chain_store() if chain else KeyStore()
         self.ready = False
         self.signer: Signer | None = None
         self.given: AwsKeys | None = None
@@ -153,7 +157,7 @@ class AwsConversation(Conversation):
         self.source = credential.source
         self._now = now
         self._nonce = _nonce if _nonce is not None else os.urandom(NONCE_BYTES)
-        self._state: AwsState = credential.state.cache(MECHANISM, lambda: AwsState(credential))
+        self._state = _state_of(credential)
         self._keys: AwsKeys | None = None
         self._signed = False
         self._evidence = Evidence()
@@ -279,6 +283,14 @@ class AwsConversation(Conversation):
         if keys is not None:
             self._evidence.describe(keys, given=keys is self._state.given)
         return self._evidence
+
+
+def _state_of(credential: MongoCredential) -> AwsState:
+    state = credential.state
+    # What the chain finds hangs on the environment, which may be another one for a later client.
+    chain = credential.username is None and not credential.mechanism_properties
+    cache = state.cache if chain else state.shared.cache
+    return cache(MECHANISM, lambda: AwsState(credential))
 
 
 class Evidence:

@@ -22,6 +22,7 @@ from botocore.session import Session
 
 from mongokey._support.deadline import Deadline
 from mongokey._support.secrets import keeps_secrets
+from mongokey.auth.aws.environment import aws_environment
 from mongokey.auth.aws.keys import AwsKeys
 from mongokey.auth.aws.problems import AwsProblem, clean
 from mongokey.auth.aws.times import parse_time
@@ -138,20 +139,12 @@ def watch_files(paths: Iterable[str]) -> Callable[[], bool]:
     """A function to ask again and again: are the files, and the environment, as they are now?"""
     names = [os.path.expanduser(os.path.expandvars(path)) for path in paths]
     before = [_stat(name) for name in names]
-    environment = _aws_environment()
+    environment = aws_environment()
 
     def unchanged() -> bool:
-        return environment == _aws_environment() and before == [_stat(name) for name in names]
+        return environment == aws_environment() and before == [_stat(name) for name in names]
 
     return unchanged
-
-
-def _aws_environment() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("AWS_") or name in ("HOME", "USERPROFILE", "BOTO_CONFIG")
-    }
 
 
 def _stat(path: str) -> tuple[int, int, int] | None:
