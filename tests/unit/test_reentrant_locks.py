@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.deadline import Timeout
 from mongokey._support.waiting import OneTimeEvent
+from mongokey.auth.credential import build_credential
 from mongokey.auth.errors import AuthenticationFailed
-from mongokey.auth.turns import Flight, LoginTurns, WaitForLogin
+from mongokey.auth.shared_login import LoginScope, SharedLogin, shared_cache
+from mongokey.auth.turns import NO_BACKOFF, Flight, LoginTurns, WaitForLogin
 from mongokey.errors import (
     AutoReconnect,
     InvalidOperation,
@@ -74,9 +75,9 @@ def interrupted_at_each_line(work: Callable[[], Any], handler: Callable[[], Any]
 
 def test_a_first_login_can_be_waited_for_in_the_middle_of_any_wait_for_it() -> None:
     turns = LoginTurns()
-    flight, own = turns.begin(monotonic_ns())
+    flight, own = turns.begin(NO_BACKOFF)
     assert own
-    assert flight is not None
+    assert isinstance(flight, Flight)
 
     def wait(seconds: float) -> None:
         waiting = WaitForLogin(flight)
@@ -94,16 +95,30 @@ def wait_briefly(flight: Flight) -> None:
 
 
 def test_logins_may_begin_and_end_in_the_middle_of_each_other() -> None:
-    turns = LoginTurns()
+    shared = SharedLogin(b"key")
     refused = AuthenticationFailed("no", 18)
 
     def login() -> None:
-        flight, own = turns.begin(monotonic_ns())
+        seen = shared.turns.refusals
+        flight, own = shared.turns.begin(NO_BACKOFF)
         if own:
-            turns.refused(flight, refused, keep=True)
-            turns.tell()
+            assert isinstance(flight, Flight)
+            shared.refused(flight, refused, seen, secret=True)
 
     assert interrupted_at_each_line(login, login) > 10
+
+
+def test_clients_may_begin_and_end_in_the_middle_of_each_other() -> None:
+    def client() -> None:
+        scope = LoginScope(("h:1",), (object(),))
+        credential = build_credential("PLAIN", "ann", "pw")
+        assert credential is not None
+        shared = scope.share(credential)
+        shared_cache("keys of somewhere", "here", dict)
+        shared.succeeded(None)
+        scope.close()
+
+    assert interrupted_at_each_line(client, client) > 10
 
 
 def test_an_event_may_be_set_and_waited_for_in_the_middle_of_either() -> None:
@@ -160,7 +175,7 @@ def test_a_first_login_may_begin_within_another_s_beginning() -> None:
 
     def call() -> bool:
         with turns._lock:
-            return turns.begin(monotonic_ns())[1]
+            return turns.begin(NO_BACKOFF)[1]
 
     assert in_a_thread(call) == [True]
 
