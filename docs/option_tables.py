@@ -23,6 +23,10 @@ CHAPTERS: dict[str, dict[str, str]] = {
         "authSource": "the database that knows the user",
         "authMechanism": "how to log in; left out, SCRAM is negotiated with the server",
         "authMechanismProperties": "the mechanism's own options",
+        "credentials": "what gives the secret, asked when a connection needs it; an option of "
+        "mongokey's own ([guide](credentials.md))",
+        "credentialsFile": "the file, or folder, that has the secret (`from_file`); mongokey's own",
+        "credentialsEnv": "the environment variable that has it (`from_env`); mongokey's own",
         "authOIDCAllowedHosts": "hosts that an OIDC token may be sent to",
         "gssapiServiceName": "deprecated: `authMechanismProperties=SERVICE_NAME:...`",
         "loginBackoffMS": "how long a secret that was refused is not tried again, the first time; "

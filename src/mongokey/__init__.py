@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import mongokey.collection
     import mongokey.command_cursor
     import mongokey.connection
+    import mongokey.credentials
     import mongokey.cursor
     import mongokey.database
     import mongokey.dns
@@ -104,6 +105,7 @@ _SUBMODULES = (
     "command_cursor",
     "commands",
     "connection",
+    "credentials",
     "cursor",
     "database",
     "diagnostics",

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey.auth.credential import MongoCredential
+    from mongokey.auth.provided import ProvidedCredential
     from mongokey.bson.codec_options import CodecOptions
     from mongokey.pool_options import Following
 
@@ -95,6 +96,8 @@ class ClientOptions(Frozen):
     database: str | None
     collection: str | None
     credential: MongoCredential | None
+    # The same where its secret comes from a provider (`credentials` and its kin), else None.
+    provided: ProvidedCredential | None
     tls: TLSOptions | None
     pool_options: PoolOptions
     read_preference: _ServerMode
@@ -418,8 +421,13 @@ def _fill(
             "proxyHost: this version of mongokey cannot connect through a SOCKS5 proxy, and "
             "will not connect past it: remove the proxy options"
         )
-    tls = read_tls_options(options) if options else None
     credential = _credential(string, options, origins)
+    provided = None
+    if credential is not None and not options.keys().isdisjoint(_PROVIDERS):
+        provided = credential
+    tls = read_tls_options(options) if options else None
+    if provided is not None and provided.mechanism == "MONGODB-X509":
+        tls = _tls_for_certificate(options, tls)
     attributes = _DEFAULTS.copy()
     if options:
         take_options(attributes, options, _FOLLOWING)
@@ -436,6 +444,7 @@ def _fill(
         attributes["database"] = string._database
         attributes["collection"] = string._collection
     attributes["credential"] = credential
+    attributes["provided"] = provided
     attributes["tls"] = tls
     attributes["pool_options"] = PoolOptions(options, tls, credential)
     attributes["origins"] = MappingProxyType(origins)
@@ -527,7 +536,10 @@ def _credential(
             # `user:@host` gives no password, as in PyMongo.
             password = string.password or None
     mechanism = options.get("authMechanism")
-    if username is None and password is None and mechanism is None:
+    provider = None
+    if not options.keys().isdisjoint(_PROVIDERS):
+        provider = _provider(options, password is not None)
+    if username is None and password is None and mechanism is None and provider is None:
         return None
     properties = options.get("authMechanismProperties")
     allowed = options.get("authOIDCAllowedHosts")
@@ -539,6 +551,16 @@ def _credential(
         registry = imported_once("mongokey.auth.registry")
         if mechanism != registry.DEFAULT and registry.find_rules(mechanism).external:
             source = None
+    if provider is not None:
+        provided: ProvidedCredential = imported_once("mongokey.auth.provided").ProvidedCredential(
+            provider,
+            mechanism,
+            username,
+            string.database if string is not None else None,
+            source,
+            properties,
+        )
+        return provided
     found: MongoCredential | None = imported_once("mongokey.auth.credential").build_credential(
         mechanism,
         username,
@@ -548,6 +570,47 @@ def _credential(
         properties,
     )
     return found
+
+
+# The options that say where the secret comes from, of which one is given at most.
+_PROVIDERS = ("credentials", "credentialsFile", "credentialsEnv")
+
+
+def _provider(options: Mapping[str, Any], has_password: bool) -> Any:
+    given = [name for name in _PROVIDERS if options.get(name) is not None]
+    if not given:
+        return None
+    name = given[0]
+    if len(given) > 1:
+        raise ConfigurationError(
+            f"{name} and {given[1]} cannot be given together: both say where the secret comes from"
+        )
+    if has_password:
+        raise ConfigurationError(
+            f"a password and {name} cannot be given together: the secret comes from one or the "
+            "other; leave the password out"
+        )
+    value = options[name]
+    if name == "credentials":
+        return value
+    ready = imported_once("mongokey.credentials")
+    return ready.from_file(value) if name == "credentialsFile" else ready.from_env(value)
+
+
+def _tls_for_certificate(options: Mapping[str, Any], tls: TLSOptions | None) -> TLSOptions:
+    """The TLS that shows the certificate a provider gives."""
+    if options.get("tls") is False:
+        raise ConfigurationError(
+            "tls=false, but the certificate of authMechanism=MONGODB-X509 only goes with TLS: set "
+            "tls=true or remove it"
+        )
+    for name in ("tlsCertificateKeyFile", "ssl_context"):
+        if options.get(name) is not None:
+            raise ConfigurationError(
+                f"credentials and {name} cannot be given together: both say which certificate "
+                "the client shows"
+            )
+    return tls if tls is not None else TLSOptions(options, "authMechanism")
 
 
 def _read_preference(options: Mapping[str, Any], value: Values) -> _ServerMode:

@@ -127,7 +127,20 @@ class TLSOptions(Frozen):
     def identity(self) -> tuple[Any, ...]:
         """What two clients must have in common to share what only holds for one setting of TLS. It
         holds the key's password: to be digested, not kept."""
-        return tuple(getattr(self, name) for name in self.__slots__ if name != "implied_by")
+        values = (getattr(self, name) for name in self.__slots__ if name != "implied_by")
+        # PEM in place of a path is words to be shown, all alike.
+        return tuple(
+            each.content.reveal() if hasattr(each, "content") else each for each in values
+        )
+
+    def with_identity(self, pem: str, password: str | None) -> TLSOptions:
+        """The same with another certificate and key."""
+        same = object.__new__(TLSOptions)
+        for name in self.__slots__:
+            set_once(same, name, getattr(self, name))
+        set_once(same, "certificate_key_file", pem)
+        set_once(same, "certificate_key_file_password", password)
+        return same
 
     def __repr__(self) -> str:
         shown = [

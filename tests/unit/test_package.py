@@ -219,7 +219,7 @@ LAYERS: list[set[str]] = [
     {"errors", "bson.errors"},
     {"bson"},
     {"_support.server_errors"},
-    {"auth_oidc"},  # what an application's callback gets and gives
+    {"auth_oidc", "credentials"},  # what an application's callbacks get and give
     {"read_concern", "write_concern", "read_preferences", "results"},
     {"wire"},
     {"transport"},

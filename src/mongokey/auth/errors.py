@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mongokey.auth.login_context import LoginContext
 
-__all__ = ["AuthenticationFailed", "LoginTimeout", "ServerProofError"]
+__all__ = ["AuthenticationFailed", "LoginTimeout", "ProviderFailed", "ServerProofError"]
 
 
 class AuthenticationFailed(OperationFailure):
@@ -69,6 +69,13 @@ class ServerProofError(AuthenticationFailed):
 
     A server without the proof may be an impostor: nothing was sent to it but a SCRAM proof,
     which does not reveal the password.
+    """
+
+
+class ProviderFailed(AuthenticationFailed):
+    """What is to give the secret of a login (``credentials=``) failed; `__cause__` is its error.
+
+    The server had no part in it: connections that are open stay, and so does the client.
     """
 
 

@@ -20,5 +20,6 @@ cdef class AsyncDriver:
     cdef int ended                          # the steps have
 
     cdef int close(self) except -1
+    cdef int leave(self) except -1
     cdef AsyncConnection connect_now(self, Connect step)
     cdef AsyncConnection connection_of(self, LoopStream stream, Connect step)

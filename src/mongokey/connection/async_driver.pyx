@@ -57,17 +57,19 @@ cdef class AsyncDriver:
         """Carry out all steps, and return what they come to. The connection is closed after any
         error, and when the caller is cancelled."""
         cdef AsyncConnection connection
-        answer = None
+        answer = step = None
         try:
             while True:
-                step = mk_step_of(steps, answer, &self.ended)
-                if self.ended:
-                    return step
-                answer = None
+                if step is None:
+                    step = mk_step_of(steps, answer, &self.ended)
+                    if self.ended:
+                        return step
+                following = answer = None
                 try:
                     if type(step) is Command:
                         answer = await self.exchange(<Command>step)
                     elif type(step) is Connect:
+                        self.leave()
                         answer = self.connect_now(<Connect>step)
                         if answer is None:
                             answer = await self.connect_slowly(step)
@@ -76,10 +78,10 @@ cdef class AsyncDriver:
                     else:
                         await self.do_work(step)
                 except (AutoReconnect, ProtocolError) as error:
-                    # They may know better why it broke.
+                    # They may know better why it broke, or what to try instead.
                     self.close()
-                    steps.throw(error)
-                    raise
+                    following = steps.throw(error)
+                step = following
         except BaseException:
             self.given_up = True
             self.close()
@@ -96,6 +98,14 @@ cdef class AsyncDriver:
             self.connection.close()
         return 0
 
+    cdef int leave(self) except -1:
+        """Another connection is made instead."""
+        if self.connection is not None:
+            self.connection.close()
+            self.openings.remove(self.connection.stream)
+            self.connection = None
+        return 0
+
     def is_over(self):
         """Whether nothing more is wanted of it."""
         return self.given_up or self.openings.ended()
@@ -110,8 +120,7 @@ cdef class AsyncDriver:
         cdef list found
         host, port = step.address
         check_target(host, port)
-        if step.limit is not None:
-            self.deadline = step.limit.start()
+        self.deadline = step.begin()
         peer = format_address(step.address)
         if is_unix(host):
             to = unix_address(host)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mongokey._support.address import AddressLike
     from mongokey._support.deadline import Deadline
     from mongokey.handshake import HelloReply
+    from mongokey.transport.tls.context import ClientTLS
     from mongokey.transport.tls.openssl_engine import OpenSSLEngine
     from mongokey.transport.tls.ssl_engine import SSLEngine
 
@@ -47,6 +48,7 @@ class Channel:
         "more_to_come",
         "peer",
         "socket",
+        "tls",
     )
 
     def __init__(
@@ -58,6 +60,8 @@ class Channel:
         self.deadline = deadline
         self.exchange = MessageExchange(self.peer)
         self.engine: OpenSSLEngine | SSLEngine | None = None
+        # What made the engine.
+        self.tls: ClientTLS | None = None
         # Another thread has the engine, which asks whether a certificate was revoked.
         self.engine_in_use = False
         self.hello: HelloReply | None = None

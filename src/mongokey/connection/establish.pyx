@@ -16,9 +16,8 @@ from mongokey.connection.steps cimport Connect, StartTLS
 from mongokey.transport.stream cimport Stream
 
 from mongokey._support.waiting import Cancelled
-from mongokey.auth.login import reauthenticate as reauthentication_steps
 from mongokey.connection.connection import Connection
-from mongokey.connection.establish_steps import establish, run_work, too_slow
+from mongokey.connection.establish_steps import establish, log_in_again, run_work, too_slow
 from mongokey.errors import AutoReconnect, NetworkTimeout, ProtocolError
 from mongokey.transport.connecting import connect
 
@@ -99,13 +98,7 @@ def reauthenticate(connections.Connection connection not None, Deadline deadline
     assert settings.credential is not None, "nobody was logged in"
     if settings.limit is not None:
         deadline = earliest(settings.limit.start(), deadline)
-    steps = reauthentication_steps(
-        settings.credential,
-        connection.address,
-        login.mechanism,
-        login.saved_state,
-        settings.server_api,
-    )
+    steps = log_in_again(settings, connection.address, login)
     driver = BlockingDriver.__new__(BlockingDriver)
     driver.settings, driver.openings = settings, settings.openings
     driver.connection, driver.deadline = connection, deadline
@@ -134,15 +127,16 @@ cdef class BlockingDriver:
 
     cdef object drive(self, object steps):
         """Carry out all steps, and return what they come to."""
-        cdef object step
+        cdef object step = None
         cdef object answer = None
         cdef int ended = 0
         try:
             while True:
-                step = mk_next_step(steps, answer, &ended)
-                if ended:
-                    return step
-                answer = None
+                if step is None:
+                    step = mk_next_step(steps, answer, &ended)
+                    if ended:
+                        return step
+                following = answer = None
                 try:
                     if type(step) is Command:
                         answer = self.exchange(<Command>step)
@@ -155,10 +149,10 @@ cdef class BlockingDriver:
                             step, self.settings, self.deadline, self.openings.is_closed
                         )
                 except (AutoReconnect, ProtocolError) as error:
-                    # They may know better why it broke.
+                    # They may know better why it broke, or what to try instead.
                     self.close()
-                    steps.throw(error)
-                    raise
+                    following = steps.throw(error)
+                step = following
         except BaseException:
             # A login that is given up ends here and now, whoever still holds the error's traceback:
             # others may be waiting for its outcome.
@@ -166,8 +160,11 @@ cdef class BlockingDriver:
             raise
 
     cdef object open_socket(self, Connect step):
-        if step.limit is not None:
-            self.deadline = step.limit.start()
+        if self.stream is not None:
+            # Made anew, with another secret or certificate.
+            self.close()
+            self.forget()
+        self.deadline = step.begin()
         host, port = step.address
         self.made = self.stream = connect(
             host, port, deadline=self.deadline, cancelled=self.openings.is_closed

@@ -13,9 +13,8 @@ from asyncio import get_running_loop
 from mongokey._support.deadline import earliest
 from mongokey._support.lazy import imported_once
 from mongokey._support.waiting import Cancelled
-from mongokey.auth.login import reauthenticate as reauthentication_steps
 from mongokey.connection.async_driver import AsyncDriver
-from mongokey.connection.establish_steps import establish
+from mongokey.connection.establish_steps import establish, log_in_again
 from mongokey.errors import AutoReconnect, ProtocolError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -88,14 +87,11 @@ async def reauthenticate(connection: AsyncConnection, deadline: Deadline | None 
     settings, login = connection.settings, connection.login
     assert settings is not None, "only a connection of open_connection's can be logged in again"
     assert login is not None, "nobody was logged in"
-    credential = settings.credential
-    assert credential is not None, "nobody was logged in"
+    assert settings.credential is not None, "nobody was logged in"
     if settings.limit is not None:
         deadline = earliest(settings.limit.start(), deadline)
     openings = settings.openings
-    steps = reauthentication_steps(
-        credential, connection.address, login.mechanism, login.saved_state, settings.server_api
-    )
+    steps = log_in_again(settings, connection.address, login)
     driver = AsyncDriver(get_running_loop(), settings, openings)
     driver.go_on_with(connection, deadline)
     try:

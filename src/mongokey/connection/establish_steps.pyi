@@ -7,8 +7,9 @@ from mongokey._support.deadline import Deadline, Timeout
 from mongokey.auth.conversation import OffloadedCall
 from mongokey.auth.login import Command, LoginResult
 from mongokey.connection.openings import Opening
+from mongokey.connection.rotation import Current
 from mongokey.connection.settings import ConnectionSettings
-from mongokey.connection.steps import OpenConnection
+from mongokey.connection.steps import Connect, OpenConnection
 from mongokey.errors import NetworkTimeout
 from mongokey.handshake import HelloReply
 
@@ -30,6 +31,24 @@ def establish(
     asks for one). The other arguments are those of `establish.open_connection`, and so is what it
     raises; who drives it closes the connection when a step fails, before it throws that in.
     """
+
+def attempt(
+    step: Connect,
+    settings: ConnectionSettings,
+    log_in: bool,
+    judge: Callable[[HelloReply], object] | None,
+    to_be_used: bool,
+    opening: Opening | None,
+    current: Current | None = None,
+) -> Generator[object, Any, tuple[OpenConnection, LoginResult | None]]:
+    """One attempt of `establish`, by `step`; `current` gets its secret and its certificate, where
+    these may change."""
+
+def log_in_again(
+    settings: ConnectionSettings, address: AddressLike, login: LoginResult
+) -> Generator[object, Any, Any]:
+    """The steps of a later login on a connection whose login was `login`; they return its saved
+    state."""
 
 def too_slow(error: NetworkTimeout, step: Command, settings: ConnectionSettings) -> NetworkTimeout:
     """`error`, saying also which login the server did not answer: others may keep it waiting."""

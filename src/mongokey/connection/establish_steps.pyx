@@ -15,8 +15,15 @@ from mongokey.connection.steps cimport Connect, StartTLS
 from mongokey.transport.stream cimport monotonic_ns
 
 from mongokey._support.lazy import late_imports
-from mongokey.auth.login import authenticate, greet
-from mongokey.errors import AutoReconnect, ConfigurationError, NetworkTimeout, ProtocolError
+from mongokey.auth.errors import AuthenticationFailed
+from mongokey.auth.login import authenticate, greet, reauthenticate
+from mongokey.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    NetworkTimeout,
+    ProtocolError,
+    TLSError,
+)
 
 
 def establish(
@@ -30,26 +37,77 @@ def establish(
     Opening opening=None,
 ):
     """Connect to `address`, do the TLS handshake, say hello and, if `log_in`, log in."""
+    step = Connect(address, limit)
+    if settings.secrets is None and settings.tls_watch is None:
+        return attempt(step, settings, log_in, judge, to_be_used, opening)
+    return establish_with_current(step, settings, log_in, judge, to_be_used, opening)
+
+
+def establish_with_current(
+    Connect step, ConnectionSettings settings, log_in, judge, to_be_used, Opening opening
+):
+    """As `attempt`, with the secret and the TLS files of now; once more with others where these
+    are refused."""
+    with late_imports:
+        from mongokey.connection.rotation import Current
+
+    current = Current(settings, step.address, log_in)
+    try:
+        while True:
+            try:
+                return (
+                    yield from attempt(
+                        step, settings, log_in, judge, to_be_used, opening, current
+                    )
+                )
+            except (TLSError, AuthenticationFailed) as error:
+                if not current.may_try_again(error):
+                    explained = current.explain(error)
+                    if explained is error:
+                        raise
+                    raise explained from error.__cause__
+                current.again(error)
+    finally:
+        current.forget()
+
+
+def attempt(
+    Connect step not None,
+    ConnectionSettings settings not None,
+    bint log_in,
+    judge,
+    bint to_be_used,
+    Opening opening,
+    current=None,
+):
+    """Make one connection by `step`; `current` gets its secret and its certificate, where these may
+    change."""
     cdef Greeting greeting
+    cdef object address = step.address
+    cdef object credential = settings.credential
+    cdef object tls = settings.tls
     connection = result = None
     # Warns before a login shows a secret; hello may carry it already.
     exposure = settings.plaintext_warner if log_in else None
     try:
-        connection = yield Connect(address, limit)
-        if settings.tls is not None:
+        connection = yield step
+        if current is not None:
+            yield from current.prepare()
+            credential, tls = current.credential, current.tls
+        if tls is not None:
             host, port = address
             if port is None:
                 raise ConfigurationError(f"TLS is not used over Unix sockets: {host}")
-            yield StartTLS(settings.tls, host)
+            yield StartTLS(tls, host)
         if exposure is not None and to_be_used:
             exposure.warn(connection.stream, address)
         greeting = yield from greet(
-            settings.credential if log_in else None,
+            credential if log_in else None,
             settings.metadata,
             address,
             server_api=settings.server_api,
             load_balanced=settings.load_balanced and log_in,
-            subject=subject(settings) if log_in else None,
+            subject=subject(tls) if log_in else None,
             to_be_used=to_be_used,
         )
         connection.accept_hello(greeting.hello)
@@ -110,11 +168,28 @@ def run_work(
     return None if deadline is None else deadline.extended(monotonic_ns() - began_ns)
 
 
-cdef object subject(ConnectionSettings settings):
+def log_in_again(ConnectionSettings settings not None, address, login):
+    """The steps of a later login on a connection whose login was `login` (a `LoginResult`); they
+    return its saved state."""
+    if settings.secrets is None:
+        credential = settings.credential
+    else:
+        with late_imports:
+            from mongokey.connection.rotation import current_secret
+
+        credential = (yield from current_secret(settings.secrets, address)).credential
+    return (
+        yield from reauthenticate(
+            credential, address, login.mechanism, login.saved_state, settings.server_api
+        )
+    )
+
+
+cdef object subject(tls):
     """Who the client's certificate says it is; "" when no certificate can be sent."""
-    if settings.tls is None or settings.tls.without_certificate:
+    if tls is None or tls.without_certificate:
         return ""
-    return settings.tls.subject
+    return tls.subject
 
 
-__all__ = ["establish", "run_work", "too_slow"]
+__all__ = ["attempt", "establish", "log_in_again", "run_work", "too_slow"]

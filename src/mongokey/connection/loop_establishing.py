@@ -146,7 +146,7 @@ class Establishing(AioStepLoop):
         assert self._task is not None
         if channel.socket.watcher is not None:
             channel.socket.watcher.hand_over()
-        tls, engine = self._settings.tls, channel.engine
+        tls, engine = channel.tls, channel.engine
         stream: LoopStream
         if engine is None:
             stream = stream_of(channel.socket, channel.peer, self.loop)

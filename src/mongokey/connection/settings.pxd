@@ -5,11 +5,15 @@ from mongokey.connection.openings cimport Openings
 
 cdef class ConnectionSettings:
     cdef public object metadata             # ClientMetadata
-    cdef public object credential           # MongoCredential
+    cdef public object credential           # MongoCredential, or ProvidedCredential
+    # Where the secret of a ProvidedCredential comes from (ProvidedSecrets); None without one.
+    cdef public object secrets
     cdef public Timeout socket_timeout
     # connectTimeoutMS, which is what bounds a monitor's connections and exchanges.
     cdef public Timeout connect_timeout
     cdef public object tls                  # ClientTLS
+    # Says whether the files changed that `tls` was made of (WatchedTLS); None where there are none.
+    cdef public object tls_watch
     cdef public object server_api
     cdef public bint load_balanced
     # timeoutMS, which bounds also what logins wait for besides the server.

@@ -30,6 +30,8 @@ cdef class ConnectionSettings:
         server_api=None,
         bint load_balanced=False,
         Timeout timeout=None,
+        secrets=None,
+        tls_watch=None,
     ):
         self.metadata = metadata
         self.credential = credential
@@ -37,7 +39,9 @@ cdef class ConnectionSettings:
         # What bounds the making of a connection.
         self.limit = shortest(connect_timeout, timeout)
         self.socket_timeout = socket_timeout
+        self.secrets = secrets
         self.tls = tls
+        self.tls_watch = tls_watch
         self.server_api = server_api
         self.load_balanced = load_balanced
         # timeoutMS, which bounds also what logins wait for besides the server.

@@ -14,6 +14,7 @@ import threading
 from mongokey._support.address import format_address
 from mongokey._support.lazy import late_imports
 from mongokey._support.shared_errors import own_copy
+from mongokey.auth.conversation import OffloadedCall
 from mongokey.auth.login import Command
 from mongokey.connection.channel import ANSWER, SENDING, Channel
 from mongokey.connection.steps import (
@@ -237,6 +238,10 @@ class StepLoop:
     def _carry_out(self, task: Task, step: object) -> Serving:
         """What carries `step` out, as a generator."""
         service = _SERVICES.get(type(step))
+        if service is None and isinstance(step, OffloadedCall):
+            # A provider is asked for the certificate that a monitor's connection needs too.
+            deadline = self._channel(task).deadline
+            return self._beside(task, lambda: step.run(deadline))
         if service is None:
             raise TypeError(f"{step!r} is no step that a loop knows")
         return service(self, task, step)
@@ -255,8 +260,7 @@ class StepLoop:
 
     def _carry_out_connect(self, task: Task, step: Connect) -> Serving:
         task.disconnect()
-        limit = None if step.limit is None else step.limit.start()
-        task.channel = yield from self._connect(task, step.address, limit)
+        task.channel = yield from self._connect(task, step.address, step.begin())
         return task.channel
 
     def _carry_out_disconnect(self, task: Task, step: Disconnect) -> Serving:
@@ -465,6 +469,7 @@ class StepLoop:
     def _start_tls(self, task: Task, step: StartTLS) -> Serving:
         channel = self._channel(task)
         deadline = channel.deadline
+        channel.tls = step.tls
         engine = channel.engine = step.tls.make_engine(step.host, channel.peer)
         try:
             done = engine.do_handshake(deadline)

@@ -1,10 +1,13 @@
 # The steps that connections are made and used in.
-from mongokey._support.deadline cimport Timeout
+from mongokey._support.deadline cimport Deadline, Timeout
 
 
 cdef class Connect:
     cdef readonly object address            # an Address: (host, port or None)
     cdef readonly Timeout limit
+    cdef readonly Deadline deadline         # since it was carried out first; None: no limit, or not
+
+    cpdef Deadline begin(self)
 
 
 cdef class StartTLS:

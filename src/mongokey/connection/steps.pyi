@@ -2,7 +2,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, Protocol, TypeAlias
 
 from mongokey._support.address import AddressLike
-from mongokey._support.deadline import Timeout
+from mongokey._support.deadline import Deadline, Timeout
 from mongokey._support.portable import Portable
 from mongokey.connection.missing_tls import BrokenConnection
 from mongokey.handshake import HelloReply
@@ -29,10 +29,16 @@ Steps: TypeAlias = Generator[object, Any, Any]
 
 class Connect:
     """Open a connection to `address` within `limit` (None: no limit), which bounds all that is
-    done on it without a limit of its own; answered with the `OpenConnection`."""
+    done on it without a limit of its own; answered with the `OpenConnection`.
+
+    The same step once more closes that connection and makes another, in what is left of its time.
+    """
 
     address: AddressLike
     limit: Timeout | None
+    deadline: Deadline | None
+    def begin(self) -> Deadline | None:
+        """The deadline, which begins at the first call; None for no limit."""
     def __init__(self, address: AddressLike, limit: Timeout | None) -> None: ...
 
 class StartTLS:

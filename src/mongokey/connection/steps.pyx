@@ -6,7 +6,7 @@ loop that serves many connections (`step_loop`), or by a test that opens no sock
 has one connection at a time. This module knows names only: no socket, no clock.
 """
 
-from mongokey._support.deadline cimport Timeout
+from mongokey._support.deadline cimport Deadline, Timeout
 
 from mongokey._support.portable import Portable
 
@@ -17,6 +17,12 @@ cdef class Connect:
     def __init__(self, address, Timeout limit):
         self.address = address
         self.limit = limit
+
+    cpdef Deadline begin(self):
+        """The deadline of the connection: one that is made anew has what is left of the first."""
+        if self.deadline is None and self.limit is not None:
+            self.deadline = self.limit.start()
+        return self.deadline
 
 
 cdef class StartTLS:

@@ -72,6 +72,21 @@ LOGINS: list[Entry] = [
             "use another mechanism, or authenticationMechanisms on the server",
         ),
         (
+            "AUTH-PROVIDER-FAILED",
+            "what is to give the secret (`credentials=`) raised an error, or gave nothing in time",
+            _CERTAIN,
+            "the provider's own error, which is the login error's `__cause__`",
+            "call the provider by itself",
+        ),
+        (
+            "AUTH-PROVIDER-REFUSED",
+            "the secret was refused, and its provider (`credentials=`), asked again, gave the "
+            "same, or another that was refused too",
+            _CERTAIN,
+            "whether the secret was changed",
+            "correct the secret where the provider has it from, or the user on the server",
+        ),
+        (
             "AUTH-CHANGED",
             "the same credential logged in before in this process: user or password was changed "
             "on the server since",

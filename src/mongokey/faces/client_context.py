@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mongokey.pool.pool import Pool
     from mongokey.topology.monitors import Monitors
     from mongokey.topology.server_description import ServerDescription
+    from mongokey.transport.tls.watch import WatchedTLS
 
 
 class ClientContext:
@@ -57,6 +58,7 @@ class ClientContext:
         self.executor: Callable[[], Executor | None] = _nothing
         self.on_login: Callable[[AddressLike, LoginResult], Any] | None = None
         self._settings: ConnectionSettings | None = None
+        self._tls_watch: WatchedTLS | None = None
         self._tell_of_imitations(options.hosts)
         # Reentrant: a signal handler may use the client whose thread it interrupted.
         self._making = RLock()
@@ -147,11 +149,18 @@ class ClientContext:
     def _make_settings(self) -> ConnectionSettings:
         self.publisher.start()
         pool_options = self.options.pool_options
-        tls = None
-        if pool_options.tls is not None:
-            tls = imported_once("mongokey.transport.tls.context").ClientTLS(pool_options.tls)
+        tls = watch = secrets = None
         credential = self.options.credential
-        if credential is not None:
+        if self.options.provided is not None:
+            secrets = imported_once("mongokey.auth.provided").ProvidedSecrets(credential)
+        if pool_options.tls is not None:
+            imported_once("mongokey.transport.tls.context").warn_of_no_checks(pool_options.tls)
+            module = imported_once("mongokey.transport.tls.watch")
+            watch = self._tls_watch = module.WatchedTLS(pool_options.tls)
+            tls = watch.current()
+            if secrets is None and not module.names_files(pool_options.tls):
+                watch = None  # it stays as it is
+        if credential is not None and secrets is None:
             self.login_scope().share(credential)
         metadata = imported_once("mongokey.handshake.metadata").ClientMetadata(
             pool_options.appname, pool_options.driver
@@ -167,6 +176,8 @@ class ClientContext:
             server_api=pool_options.server_api,
             load_balanced=bool(self.options.load_balanced),
             timeout=Timeout.from_seconds(self.options.timeout, "timeoutMS"),
+            secrets=secrets,
+            tls_watch=watch,
         )
         if self._closed:
             settings.openings.end()
@@ -245,10 +256,12 @@ class ClientContext:
     ) -> None:
         """A connection of the pool for `address` could not be made."""
         errors = imported_once("mongokey.auth.errors")
-        if isinstance(error, errors.LoginTimeout):
-            return  # not the server took so long, but what a login needs besides
+        if isinstance(error, errors.LoginTimeout | errors.ProviderFailed):
+            return  # not the server took so long, or failed, but what a login needs besides
         if isinstance(error, errors.AuthenticationFailed) and error.answered_from_memory:
             return  # nothing new: what the server said was handled then
+        if self.options.provided is not None and type(error) is errors.AuthenticationFailed:
+            return  # a secret was changed: what is logged in stays so
         topology = self.topology()
         pool = None if topology is None else topology.pool(address)
         if topology is not None and pool is not None:
@@ -314,6 +327,8 @@ class ClientContext:
         self._closed = True
         if self._settings is not None:
             self._settings.openings.end()
+        if self._tls_watch is not None:
+            self._tls_watch.close()
         maintenance = self.__dict__.get("_maintenance")
         if maintenance is not None:
             maintenance.stop()

@@ -158,6 +158,10 @@ _TABLE: tuple[Option, ...] = (
         fatal=True,
         advise=validators.escaped_commas,
     ),
+    # Ours: where the secret comes from (mongokey.credentials).
+    Option("credentials", validators.provider, sources=KEYWORD, secret=True),
+    Option("credentialsFile", validators.filled_string_or_none, fatal=True),
+    Option("credentialsEnv", validators.filled_string_or_none, fatal=True),
     Option("authOIDCAllowedHosts", validators.list_of_strings, sources=KEYWORD),
     Option("gssapiServiceName", validators.string, key="gssapiservicename"),
     # Ours: no specification has them.

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from mongokey._support.lazy import imported_once
-from mongokey._support.secrets import Secret
+from mongokey._support.lazy import imported_once, late_imports
+from mongokey._support.secrets import Secret, keeps_secrets
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options.escapes import unquote_plus
 from mongokey.options.uri_errors import InvalidOption, InvalidOptionType
@@ -184,13 +184,39 @@ def filled_string_or_none(name: str, value: Any) -> str | None:
 
 
 def path_or_none(name: str, value: Any) -> str | None:
-    """A file's path, str or os.PathLike; whether it exists is seen when it is opened."""
+    """A file's path, str or os.PathLike (whether it exists is seen when it is opened); or PEM, str
+    or bytes, which becomes a `Pem`."""
+    if isinstance(value, bytes) or (isinstance(value, str) and _PEM in value):
+        return _pem(name, value)
     if value is None or isinstance(value, str):
         return filled_string_or_none(name, value)
     path = getattr(type(value), "__fspath__", None)
     if path is None:
         raise _wrong_type(name, "a path", value)
     return string(name, path(value))
+
+
+def provider(name: str, value: Any) -> Any:
+    """What gives a login's secret (`mongokey.credentials`): a callable, or an object with `fetch`.
+    None for not given."""
+    if value is None or callable(value) or callable(getattr(value, "fetch", None)):
+        return value
+    raise _wrong_type(
+        name, "a callable that takes a Request, or an object with such a method `fetch`", value
+    )
+
+
+_PEM = "-----BEGIN "
+
+
+@keeps_secrets
+def _pem(name: str, value: str | bytes) -> str:
+    with late_imports:
+        from mongokey.transport.tls.pem import Pem
+
+    if isinstance(value, bytes) and _PEM.encode() not in value:
+        raise _wrong_type(name, "a path, or PEM", value)
+    return Pem(value)
 
 
 def secret_or_none(name: str, value: Any) -> str | None:

@@ -44,16 +44,24 @@ def ask_provider(provider: Any, await_result: AwaitResult = in_private_loop) -> 
         result = load() if callable(load) else provider()
         if inspect.isawaitable(result):
             result = await_result(result, None)
-        # botocore's credentials fetch now, and then have an end.
-        freeze = getattr(result, "get_frozen_credentials", None)
-        frozen = freeze() if callable(freeze) else result
+        return read_keys(result)
+    except AwsProblem:
+        raise
     except (Exception, SystemExit) as error:
         raise AwsProblem(
             "AWS-PROVIDER-FAILED",
             f"{ORIGIN} raised {type(error).__name__}: {clean(error)}",
             "it is called without arguments in a thread of its own",
         ) from error
-    return _read(result, frozen)
+
+
+@keeps_secrets
+def read_keys(result: Any) -> AwsKeys:
+    """The keys in what a provider gave. Raises AwsProblem, and what botocore's credentials raise
+    that cannot be fetched."""
+    # botocore's credentials fetch now, and then have an end.
+    freeze = getattr(result, "get_frozen_credentials", None)
+    return _read(result, freeze() if callable(freeze) else result)
 
 
 def _read(result: Any, frozen: Any) -> AwsKeys:

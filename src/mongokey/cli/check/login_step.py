@@ -98,7 +98,7 @@ def _log_in(state: State, host: Host, step: Step) -> LoginResult:
     conversation = _open_conversation(state, host, known)
     greeting = Greeting(
         host.hello,
-        options.credential,
+        state.credential(host),
         host.address,
         settings.server_api,
         subject or known,
@@ -119,7 +119,7 @@ def _open_conversation(state: State, host: Host, subject: str | None) -> Convers
     """The conversation of a login, to be asked afterwards where its credential came from; None
     where `authenticate` refuses to open one."""
     assert state.options is not None
-    credential = state.options.credential
+    credential = state.credential(host)
     assert credential is not None
     assert host.hello is not None
     chosen = credential.mechanism or negotiate(host.hello.sasl_supported_mechs)

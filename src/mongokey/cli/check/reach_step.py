@@ -334,7 +334,7 @@ def _greet(state: State, host: Host) -> None:
         raise
     host.connection = connection
     try:
-        reply = connection.command("admin", _hello(state, options.credential), deadline)
+        reply = connection.command("admin", _hello(state, state.credential(host)), deadline)
         if not reply.get("ok"):
             code = reply.get("code")
             text = explain_hello(reply, options.credential, host.address)

@@ -20,7 +20,9 @@ from mongokey.diagnostics import Diagnosis
 from mongokey.transport.stream import monotonic_ns
 
 if TYPE_CHECKING:
+    from mongokey.auth.credential import MongoCredential
     from mongokey.auth.login import LoginResult
+    from mongokey.auth.provided import ProvidedSecrets
     from mongokey.client_options import ClientOptions
     from mongokey.connection.connection import Connection
     from mongokey.connection.settings import ConnectionSettings
@@ -129,6 +131,7 @@ class State:
         # What was found about the string before anything was asked; the corrected strings too.
         self.lint: tuple[Diagnosis, ...] = ()
         self.roles: list[str] = []
+        self._secrets: ProvidedSecrets | None = None
         self.report: Report
 
     def limit(self, most_s: float | None = None) -> Deadline:
@@ -140,6 +143,18 @@ class State:
         if most_s is not None:
             found = earliest(Timeout(round(most_s * 1e9)).start(), found) or found
         return found
+
+    def credential(self, host: Host) -> MongoCredential | None:
+        """Who logs in to `host`; asks the provider of the secret, if there is one."""
+        options = self.options
+        assert options is not None
+        if options.provided is None:
+            return options.credential
+        if self._secrets is None:
+            from mongokey.auth.provided import ProvidedSecrets
+
+            self._secrets = ProvidedSecrets(options.provided)
+        return self._secrets.fetch(host.address, None, self.limit()).credential
 
     def probe(self) -> Deadline:
         """The deadline of a probe."""

@@ -101,26 +101,21 @@ class ClientTLS:
 
     :param options: the client's TLSOptions; an `ssl_context` in them is used as it is
     :param bindings: False to keep to Python's ssl module, as for a context of one's own
+    :param warned: True where `warn_of_no_checks` was called already
 
     Raises `ConfigurationError`, naming the file and what is wrong with it. `engine` is
     ``"openssl"`` or ``"ssl"``; `subject` the client certificate's, as a MONGODB-X509 user is
     called, None where there is no certificate or it cannot be known.
     """
 
-    def __init__(self, options: TLSOptions, *, bindings: bool = True) -> None:
+    def __init__(self, options: TLSOptions, *, bindings: bool = True, warned: bool = False) -> None:
+        if not warned:
+            warn_of_no_checks(options)
         self.options = options
         self.identity: Identity | None = None
         self.revocation: Any = None
         self.sessions = Sessions()
         self._context: Any = None
-        if options.allow_invalid_certificates or options.allow_invalid_hostnames:
-            what = "certificates" if options.allow_invalid_certificates else "host names"
-            warnings.warn(
-                f"TLS does not check {what}: whoever is between can read and change everything. "
-                "For tests only",
-                UserWarning,
-                stacklevel=2,
-            )
         own = options.ssl_context is not None
         files: ClientFiles | None = None
         if not own and (options.certificate_key_file or options.ca_file or options.crl_file):
@@ -241,6 +236,18 @@ class ClientTLS:
         return wrap_tls(stream, self._context, host, deadline=deadline, tls=self)
 
 
+def warn_of_no_checks(options: TLSOptions) -> None:
+    """Tell a client's maker that its TLS checks less than everything."""
+    if options.allow_invalid_certificates or options.allow_invalid_hostnames:
+        what = "certificates" if options.allow_invalid_certificates else "host names"
+        warnings.warn(
+            f"TLS does not check {what}: whoever is between can read and change everything. "
+            "For tests only",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def make_context(options: TLSOptions, files: ClientFiles | None = None) -> ssl.SSLContext:
     """A context of Python's ssl for `options` and their `files`: TLS 1.2 or newer, chain and host
     name checked unless the options turn that off. Raises `ConfigurationError` naming the file that
@@ -326,4 +333,4 @@ def _load_trusted(context: ssl.SSLContext, trusted: Trusted) -> None:
         raise explain_trusted(trusted) from None
 
 
-__all__ = ["ClientTLS", "make_context"]
+__all__ = ["ClientTLS", "make_context", "warn_of_no_checks"]

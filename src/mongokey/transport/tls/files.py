@@ -30,7 +30,7 @@ from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.errors import ConfigurationError
 from mongokey.transport.tls.der import Malformed, revocation_list
 from mongokey.transport.tls.directories import hashed_files
-from mongokey.transport.tls.pem import CERTIFICATES, LISTS, Block, File, as_file, text_of
+from mongokey.transport.tls.pem import CERTIFICATES, LISTS, Block, File, Pem, as_file, text_of
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -388,6 +388,8 @@ def _unusable(option: str, path: str, why: str, code: str = "TLS-FILE") -> Confi
 
 
 def _read(path: str, option: str) -> _Content:
+    if isinstance(path, Pem):
+        return _Content(path.content.reveal())
     try:
         with open(path, "rb") as file:
             content = _Content(file.read(_LARGEST + 1))

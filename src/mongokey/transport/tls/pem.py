@@ -15,11 +15,13 @@ import re
 
 from mongokey._support.lazy import late_imports
 from mongokey._support.reprs import with_safe_repr
+from mongokey._support.secrets import Secret
 from mongokey.transport.tls.der import Malformed, first_element
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
 CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 LISTS = ("X509 CRL",)
@@ -31,6 +33,25 @@ _LABEL = re.compile(r"[A-Z0-9][A-Z0-9 #]{0,63}")
 # RFC 1421, section 4.6: how an encrypted key of the old form begins.
 _ENCRYPTION = re.compile(r"\s*Proc-Type:\s*4,\s*ENCRYPTED\s+DEK-Info:\s*([A-Z0-9-]+,[0-9A-Fa-f]+)")
 _LITERAL_ENDS = re.compile(r"\\r|\\n")
+
+
+class Pem(str):
+    """PEM that was given in place of a file's path. As text it is words that can be shown where a
+    path would be, in errors and options; `content` is what was given."""
+
+    __slots__ = ("content",)
+
+    content: Secret[bytes]
+
+    def __new__(cls, content: str | bytes) -> Pem:
+        made = super().__new__(cls, "<PEM text>")
+        if isinstance(content, str):
+            content = content.encode("utf-8", "surrogatepass")
+        made.content = Secret(content)
+        return made
+
+    def __reduce__(self) -> Any:
+        raise TypeError("PEM may be a private key and cannot be pickled or copied")
 
 
 @with_safe_repr
