@@ -146,6 +146,7 @@ _KINDS = {
     ),
     validators.datetime_conversion: "name or number",
     validators.callable_or_none: "callable",
+    validators.provider: "callable, or object with `fetch`",
     validators.resolver_or_none: "`mongokey.dns.Resolver` or `dns.resolver.Resolver`",
     validators.listeners: "list",
     validators.anything: "object",

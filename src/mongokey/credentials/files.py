@@ -67,11 +67,11 @@ def _read_folder(path: str) -> dict[str, str]:
         data = os.path.join(path, _DATA)
         version = os.path.realpath(data) if os.path.lexists(data) else path
         try:
-            found = {
-                each.name: text_of(_read(each.path), each.path)
-                for each in os.scandir(version)
-                if each.is_file() and not each.name.startswith("..")
-            }
+            found = {}
+            for name in os.listdir(version):
+                each = os.path.join(version, name)
+                if not name.startswith("..") and not os.path.isdir(each):
+                    found[name] = text_of(_read(each), each)
         except FileNotFoundError:
             if not left:
                 raise

@@ -31,8 +31,8 @@ _TRIES = 3
 
 
 class SharedTLS:
-    """The `ClientTLS` of the process: one for each material and options, counted by the clients that
-    have it, and forgotten with the last.
+    """The `ClientTLS` of the process: one for each material and options, counted by the clients
+    that have it, and forgotten with the last.
 
     Sessions are shared with it: those that have the same certificate, the same authorities and the
     same checks may resume each other's.
@@ -79,9 +79,10 @@ class SharedTLS:
     def leave(self, tls: ClientTLS, user: WatchedTLS) -> None:
         """`user` is closed, or has another one now."""
         with self._making:
-            key, users = self._users.get(tls, (None, ()))
-            if key is None or user not in users:
+            found = self._users.get(tls)
+            if found is None or user not in found[1]:
                 return
+            key, users = found
             users.discard(user)
             if not users:
                 self._made.pop(key, None)
@@ -89,7 +90,8 @@ class SharedTLS:
 
     def count(self, tls: ClientTLS) -> int:
         """How many clients have it."""
-        return len(self._users.get(tls, (None, ()))[1])
+        found = self._users.get(tls)
+        return 0 if found is None else len(found[1])
 
 
 shared_tls = SharedTLS()
@@ -178,7 +180,8 @@ def _stamp(path: str) -> Any:
         found = os.stat(path)
         inside: tuple[Any, ...] = ()
         if not os.path.isfile(path):
-            inside = tuple(sorted((e.name, e.stat().st_mtime_ns) for e in os.scandir(path)))
+            names = sorted(os.listdir(path))
+            inside = tuple((e, os.stat(os.path.join(path, e)).st_mtime_ns) for e in names)
     except (OSError, ValueError):
         return None
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev, inside
