@@ -422,11 +422,13 @@ def _fill(
             "will not connect past it: remove the proxy options"
         )
     credential = _credential(string, options, origins)
-    provided = None
-    if credential is not None and not options.keys().isdisjoint(_PROVIDERS):
-        provided = credential
+    provided: ProvidedCredential | None = None
+    if not options.keys().isdisjoint(_PROVIDERS):
+        module = imported_once("mongokey.auth.provided")
+        if isinstance(credential, module.ProvidedCredential):
+            provided = credential
     tls = read_tls_options(options) if options else None
-    if provided is not None and provided.mechanism == "MONGODB-X509":
+    if provided is not None and provided.is_certificate:
         tls = _tls_for_certificate(options, tls)
     attributes = _DEFAULTS.copy()
     if options:

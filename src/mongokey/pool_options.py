@@ -129,9 +129,7 @@ class TLSOptions(Frozen):
         holds the key's password: to be digested, not kept."""
         values = (getattr(self, name) for name in self.__slots__ if name != "implied_by")
         # PEM in place of a path is words to be shown, all alike.
-        return tuple(
-            each.content.reveal() if hasattr(each, "content") else each for each in values
-        )
+        return tuple(each.content.reveal() if hasattr(each, "content") else each for each in values)
 
     def with_identity(self, pem: str, password: str | None) -> TLSOptions:
         """The same with another certificate and key."""

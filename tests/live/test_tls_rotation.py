@@ -159,6 +159,23 @@ def test_a_half_that_is_written_leaves_the_other_in_use_and_is_told_of(
         assert watch.problem is None
 
 
+def test_another_certificate_is_tried_at_once_after_one_that_was_refused(
+    face: str, server: SecantusServer, authority: Authority, tmp_path: Path
+) -> None:
+    path = tmp_path / "client.pem"
+    path.write_bytes(issue(authority, "nobody"))
+    given = options(authority, tlsCertificateKeyFile=str(path), loginBackoffMS=60_000)
+    with MongoClient(server.host, server.port, **given) as client:
+        with pytest.raises(AuthenticationFailed) as failed:
+            who(client)
+        assert not failed.value.answered_from_memory
+        with pytest.raises(AuthenticationFailed) as failed:
+            who(client)
+        assert failed.value.answered_from_memory
+        path.write_bytes(issue(authority, "ada"))
+        assert who(client) == ADA
+
+
 def test_files_are_read_again_once_when_a_handshake_fails(
     face: str, server: SecantusServer, authority: Authority, tmp_path: Path
 ) -> None:

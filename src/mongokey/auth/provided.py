@@ -40,10 +40,6 @@ _AWS, _X509, _OIDC = "MONGODB-AWS", "MONGODB-X509", "MONGODB-OIDC"
 
 NEW, EXPIRED, REFUSED = "new", "expired", "refused"
 
-# A server's codes that may mean that the secret was changed: AuthenticationFailed, and the one that
-# hosted clusters give for all their refusals.
-REFUSALS = frozenset((18, 8000))
-
 # A provider that gave the refused secret once more is not asked again about it so soon, however
 # many connections are refused.
 _UNCHANGED_NS = 1_000_000_000
@@ -99,6 +95,11 @@ class ProvidedCredential(MongoCredential):
         fill(self, "mechanism_properties", MechanismProperties(cleaned, secret))
         fill(self, "source_origin", origin)
         fill(self, "state", CredentialState())
+
+    @property
+    def is_certificate(self) -> bool:
+        """Whether the secret is the client certificate of TLS."""
+        return find_rules(self.mechanism).certificate
 
     @property
     def provider_name(self) -> str:
@@ -438,16 +439,6 @@ class ProvidedSecrets:
         return failed
 
 
-def is_refusal(error: AuthenticationFailed) -> bool:
-    """Whether another secret may be what the login that ended with `error` needs."""
-    if type(error) is not AuthenticationFailed:
-        return False
-    # What a KDC refuses, no server has seen.
-    return error.code in REFUSALS or (
-        error.code is None and error.login is not None and error.login.mechanism == "GSSAPI"
-    )
-
-
 def with_provider_fact(
     error: AuthenticationFailed, name: str, *, changed: bool, cause: BaseException | None = None
 ) -> AuthenticationFailed:
@@ -514,7 +505,6 @@ __all__ = [
     "Held",
     "ProvidedCredential",
     "ProvidedSecrets",
-    "is_refusal",
     "provider_name",
     "with_provider_fact",
 ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from mongokey._support.shared_errors import own_copy
 from mongokey.auth.errors import AuthenticationFailed
-from mongokey.auth.provided import AskProvider, is_refusal, with_provider_fact
+from mongokey.auth.provided import AskProvider, with_provider_fact
+from mongokey.auth.refusals import refuses_secret
 from mongokey.errors import TLSError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -38,7 +39,7 @@ class Current:
         self._address = address
         secrets = settings.secrets
         # A monitor does not log in, but has to show a certificate.
-        if not log_in and secrets is not None and secrets.template.mechanism != "MONGODB-X509":
+        if not log_in and secrets is not None and not secrets.template.is_certificate:
             secrets = None
         self.secrets: ProvidedSecrets | None = secrets
         self.credential: MongoCredential | None = settings.credential
@@ -90,7 +91,7 @@ class Current:
             again = watch is not None and watch.changed_since(self.tls)
             if held is None or held.identity is None:
                 return again
-        elif not (isinstance(error, AuthenticationFailed) and is_refusal(error)):
+        elif not (isinstance(error, AuthenticationFailed) and refuses_secret(error)):
             return False
         return secrets is not None and held is not None and not secrets.known_unchanged(held)
 
@@ -114,7 +115,7 @@ class Current:
             return told
         if self.secrets is None or self.held is None or not isinstance(error, AuthenticationFailed):
             return error
-        if not is_refusal(error):
+        if not refuses_secret(error):
             return error
         if self.refused is not None and self.held is not self.refused:
             return with_provider_fact(error, self.secrets.name, changed=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey._support.address import AddressLike
+    from mongokey.auth.credential import MongoCredential
     from mongokey.auth.login import LoginResult
     from mongokey.auth.shared_login import LoginScope
     from mongokey.bson.objectid import ObjectId
@@ -152,11 +153,15 @@ class ClientContext:
         tls = watch = secrets = None
         credential = self.options.credential
         if self.options.provided is not None:
-            secrets = imported_once("mongokey.auth.provided").ProvidedSecrets(credential)
+            secrets = imported_once("mongokey.auth.provided").ProvidedSecrets(
+                credential, self.login_scope().share
+            )
         if pool_options.tls is not None:
             imported_once("mongokey.transport.tls.context").warn_of_no_checks(pool_options.tls)
             module = imported_once("mongokey.transport.tls.watch")
-            watch = self._tls_watch = module.WatchedTLS(pool_options.tls)
+            watch = self._tls_watch = module.WatchedTLS(
+                pool_options.tls, partial(_certificate_changed, self.login_scope(), credential)
+            )
             tls = watch.current()
             if secrets is None and not module.names_files(pool_options.tls):
                 watch = None  # it stays as it is
@@ -373,6 +378,16 @@ def _holds_lock(topology: Callable[[], Topology | None]) -> bool:
     """Whether the calling thread is in the middle of a change of `topology`, a weak reference."""
     found = topology()
     return found is not None and found.holds_lock()
+
+
+def _certificate_changed(
+    scope: LoginScope, credential: MongoCredential | None, certificate: object
+) -> None:
+    """Where the client's certificate is the secret, what was known of the last one is not known of
+    this one."""
+    rules = imported_once("mongokey.auth.registry").find_rules
+    if credential is not None and rules(credential.mechanism).certificate:
+        scope.share(credential, certificate)
 
 
 def _nothing() -> None:

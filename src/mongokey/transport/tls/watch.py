@@ -19,6 +19,7 @@ from mongokey.transport.tls.pem import Pem
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from mongokey.client_options import TLSOptions
@@ -104,10 +105,16 @@ class WatchedTLS:
     `current` is for each new connection and costs a `stat` of each file. What cannot be used, as a
     half that was written before the other, leaves what there was in use, and `problem` says why.
     Raises `ConfigurationError` where it cannot be used from the start.
+
+    :param on_change: called with a digest of the client's certificate and key when their file holds
+        others than before
     """
 
-    def __init__(self, options: TLSOptions) -> None:
+    def __init__(
+        self, options: TLSOptions, on_change: Callable[[bytes], object] | None = None
+    ) -> None:
         self.options = options
+        self._on_change = on_change
         self.problem: ConfigurationError | None = None
         self._stamps = _stamps(options)
         self._tls = shared_tls.find(options, self)
@@ -154,8 +161,12 @@ class WatchedTLS:
             return
         before, self._tls = self._tls, tls
         self._stamps, self.problem = stamps, None
-        if before is not tls:
-            shared_tls.leave(before, self)
+        if before is tls:
+            return
+        shared_tls.leave(before, self)
+        certificate = self.options.certificate_key_file
+        if self._on_change is not None and certificate is not None:
+            self._on_change(_hash(repr(_digest(certificate)).encode()))
 
 
 def names_files(options: TLSOptions) -> bool:
