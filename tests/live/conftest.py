@@ -68,7 +68,7 @@ def watched(relay: Relay, secantus: SecantusServer, database_name: str) -> Itera
 def eventually() -> Callable[..., bool]:
     """Waits until a condition holds: ``assert eventually(lambda: ...)``."""
 
-    def wait(condition: Callable[[], bool], timeout: float = 5.0) -> bool:
+    def wait(condition: Callable[[], bool], timeout: float = 30.0) -> bool:
         deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:

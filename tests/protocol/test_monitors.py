@@ -110,7 +110,7 @@ def own_threads() -> list[str]:
     return [each.name for each in threading.enumerate() if each.name.startswith("mongokey-")]
 
 
-def soon(condition: Callable[[], bool], timeout: float = 10.0) -> bool:
+def soon(condition: Callable[[], bool], timeout: float = 30.0) -> bool:
     """Whether `condition` holds within that time, in seconds."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from typing import Any
 
@@ -278,9 +279,9 @@ monitors.watch(("127.0.0.1", int(sys.argv[1])))
 
 @pytest.mark.parametrize("monitors_face", ["thread"], indirect=True)
 def test_an_interrupt_reaches_the_program() -> None:
-    program = (
-        PROGRAM + "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('stopped')\n"
-    )
+    # The first report may come before `watch` returns.
+    steps = textwrap.indent(PROGRAM + "time.sleep(60)\n", "    ")
+    program = f"try:\n{steps}except KeyboardInterrupt:\n    print('stopped')\n"
     with ScriptedServer() as server:
         child = subprocess.Popen(
             [sys.executable, "-c", program, str(server.port)], stdout=subprocess.PIPE, text=True

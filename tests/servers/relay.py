@@ -122,7 +122,7 @@ class Relay(ManagedServer):
         with self._lock:
             return [each for each in self.seen if each.name == name]
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 5.0) -> bool:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 30.0) -> bool:
         """Wait until `condition` holds; False if it does not in time."""
         deadline = time.monotonic() + timeout
         while not condition():

@@ -273,7 +273,7 @@ class Fleet(ManagedServer):
         """The last commands of a member, but hello."""
         return list(self.do("log", member=member, since=since))
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 10.0) -> bool:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 30.0) -> bool:
         """Wait until `condition` holds; False if it does not in time."""
         deadline = time.monotonic() + timeout
         while not condition():

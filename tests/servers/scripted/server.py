@@ -225,7 +225,7 @@ class ScriptedServer(ManagedServer):
         with self._lock:
             return sum(name is None or each.name == name for each in self._chosen(used))
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 5.0) -> bool:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 30.0) -> bool:
         """Wait until `condition` holds, asking it whenever something happened here."""
         deadline = time.monotonic() + timeout
         while not condition():
