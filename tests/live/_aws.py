@@ -58,8 +58,8 @@ def failure(deployment: AwsDeployment, uri: str | None = None, **options: Any) -
 
 
 def refused(deployment: AwsDeployment, code: int | None = 18, **options: Any) -> str:
-    """The text of a refused login."""
-    error = failure(deployment, **options)
+    """The text of a refused login, which was sent."""
+    error = failure(deployment, loginBackoffMS=0, **options)
     assert isinstance(error, AuthenticationFailed)
     assert error.code == code
     print(error)

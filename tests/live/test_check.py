@@ -98,6 +98,12 @@ def test_a_wrong_password(secantus: SecantusServer) -> None:
     assert evidence["offered"] == ["SCRAM-SHA-256", "SCRAM-SHA-1"]
     assert evidence["answer"]["code"] == 18
     assert evidence["host"] == f"127.0.0.1:{secantus.port}"
+    # Each run asks, whatever was refused in this process before.
+    with MongoClient(uri) as client, pytest.raises(AuthenticationFailed):
+        client.admin.command("ping")
+    document = check(uri)
+    expect(document, "AUTH-PASSWORD-WRONG", "likely", failed="login", exit=6)
+    assert "memory" not in json.dumps(document)
     # With a named mechanism too: hello is asked all the same.
     document = check(uri, "--authMechanism", "SCRAM-SHA-1")
     expect(document, "AUTH-PASSWORD-WRONG", "likely", failed="login", exit=6)

@@ -205,7 +205,10 @@ def test_a_broken_reply_to_the_monitor_is_a_clean_error_and_nobody_logs_in(fault
 @pytest.mark.parametrize("step", STEPS)
 def test_the_client_recovers_from_a_broken_login(step: str, fault: str) -> None:
     """The first connection works, the second one's login breaks, the third one works again."""
-    with ScriptedServer(login=Login(**LONG)) as server, MongoClient(server.uri(**ONCE)) as client:
+    with (
+        ScriptedServer(login=Login(**LONG)) as server,
+        MongoClient(server.uri(**ONCE), loginBackoffMS=0) as client,
+    ):
         assert client.admin.command("ping")["ok"] == 1
         drop_connections(client)
         server.on[step] = BROKEN[fault]

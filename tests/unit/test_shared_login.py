@@ -14,9 +14,13 @@ import pytest
 from mongokey.auth import AuthenticationFailed, build_credential, shared_login, turns
 from mongokey.auth.credential import MongoCredential
 from mongokey.auth.login import login
+from mongokey.auth.login_context import LoginContext
+from mongokey.auth.refusals import refuses_secret
 from mongokey.auth.shared_login import LoginScope, SharedLogin
 from mongokey.auth.turns import Backoff, LoginTurns, Refusal
+from mongokey.auth_oidc import OIDCCallback
 from mongokey.client_options import ClientOptions
+from mongokey.diagnostics import LIKELY, Diagnosis
 from mongokey.pool_options import TLSOptions
 from tests.servers.login_server import LoginServer
 
@@ -568,3 +572,51 @@ def test_turns_alone() -> None:
     _, own = found.begin(BACKOFF)
     assert own
     assert isinstance(SharedLogin().turns, LoginTurns)
+
+
+def failed(credential: MongoCredential, codes: list[str], details: Any) -> AuthenticationFailed:
+    error = AuthenticationFailed("no", 18 if details else None, details)
+    mechanism = credential.mechanism or "SCRAM-SHA-1"
+    error.login = LoginContext(credential, ("h", 1), mechanism, None)
+    error.diagnoses = tuple(Diagnosis(code, LIKELY, "because") for code in codes)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "codes", "details", "counts"),
+    [
+        ("GSSAPI", ["KRB-PASSWORD-WRONG"], None, True),
+        ("GSSAPI", ["KRB-CLIENT-LOCKED"], None, True),
+        ("GSSAPI", ["KRB-KDC-UNREACHABLE"], None, False),
+        # The KDC took the password; the server has another key.
+        ("GSSAPI", ["KRB-KEY-MISMATCH"], NO, False),
+        ("MONGODB-AWS", ["AWS-STS-REFUSED"], NO, True),
+        ("MONGODB-AWS", ["AWS-STS-THROTTLED"], NO, False),
+        ("MONGODB-AWS", ["AWS-CLOCK-SKEW", "AWS-STS-REFUSED"], NO, False),
+        ("MONGODB-AWS", ["AWS-IDENTITY-UNKNOWN"], NO, False),
+        ("SCRAM-SHA-256", [], NO, True),
+        ("SCRAM-SHA-256", [], None, False),
+        ("MONGODB-X509", [], NO, True),
+        ("MONGODB-OIDC", [], NO, False),
+    ],
+)
+def test_who_has_the_last_word(
+    mechanism: str, codes: list[str], details: Any, counts: bool
+) -> None:
+    properties = {"OIDC_CALLBACK": Callback()} if mechanism == "MONGODB-OIDC" else None
+    own = mechanism in ("MONGODB-X509", "MONGODB-OIDC")
+    user = None if own else "ann@X" if mechanism == "GSSAPI" else "AKIAIOSFODNN7EXAMPLE"
+    credential = build_credential(mechanism, user, None if own else "pw", properties=properties)
+    assert credential is not None
+    assert refuses_secret(failed(credential, codes, details)) is counts
+
+
+def test_keys_that_are_fetched_are_no_secret_that_stays() -> None:
+    credential = build_credential("MONGODB-AWS", None, None)
+    assert credential is not None
+    assert not refuses_secret(failed(credential, ["AWS-STS-REFUSED"], NO))
+
+
+class Callback(OIDCCallback):
+    def fetch(self, context: Any) -> Any:
+        raise AssertionError("nobody asks")

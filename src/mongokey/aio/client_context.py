@@ -46,6 +46,7 @@ class AsyncClientContext(ClientContext):
 
     async def connect_for_pool(self, address: AddressLike, opening: Opening) -> Connection:
         """One more connection of the pool for `address`, logged in."""
+        self.answer_from_memory()
         connection: Connection
         connection, result = await open_connection(
             address, self.settings(), partial(self._judge, address), opening=opening

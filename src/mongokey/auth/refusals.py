@@ -45,10 +45,14 @@ def refuses_secret(error: AuthenticationFailed) -> bool:
     if context.credential.password is None and not find_mechanism(context.mechanism).certificate:
         return False
     codes = {each.code for each in error.diagnoses}
-    if error.details is None:  # no server said it
-        hints = find_hints_module(context.mechanism)
-        return not codes.isdisjoint(getattr(hints, "SECRET_REFUSED", ()))
-    if error.code not in LOGIN_REFUSED_CODES or not codes.isdisjoint(_NOT_THE_SECRET):
+    hints = find_hints_module(context.mechanism)
+    own = getattr(hints, "SECRET_REFUSED", None)
+    if own is not None:
+        # Somebody else than the server has the last word (a KDC, STS).
+        return not codes.isdisjoint(own) and codes.isdisjoint(getattr(hints, "NOT_THE_SECRET", ()))
+    if error.details is None or error.code not in LOGIN_REFUSED_CODES:
+        return False
+    if not codes.isdisjoint(_NOT_THE_SECRET):
         return False
     return _TRANSIENT(str(error.details.get("errmsg", ""))) is None
 

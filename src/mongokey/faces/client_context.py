@@ -233,6 +233,7 @@ class ClientContext:
 
     def connect_for_pool(self, address: AddressLike, opening: Opening) -> Any:
         """One more connection of the pool for `address`, logged in."""
+        self.answer_from_memory()
         # Late: handshake and login are loaded by the first connection.
         establish = imported_once("mongokey.connection.establish")
         connection: Connection
@@ -242,6 +243,21 @@ class ClientContext:
         if self.on_login is not None:
             self.on_login(address, result)
         return connection
+
+    def answer_from_memory(self) -> None:
+        """Raise what the server said of the client's secret, while that holds: a connection that
+        will not be logged in need not be made."""
+        credential = self.options.credential
+        if credential is None:
+            return
+        state = credential.state
+        turns = state.shared.turns
+        # Where somebody tries it at this moment, the connection is made and waits for that.
+        if turns.refusal is None or turns.proven or turns.busy:
+            return
+        refusal = turns.remembered(state.backoff)
+        if refusal is not None:
+            raise imported_once("mongokey.auth.refusals").from_memory(refusal, credential)
 
     def _judge(self, address: AddressLike, hello: HelloReply) -> None:
         """Raise what is against logging in to the server that said `hello`."""

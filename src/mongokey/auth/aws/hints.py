@@ -40,6 +40,20 @@ _STS_STATUS = re.compile(r"sts call has response ([0-9]{3})")
 _THROTTLED = ("429", "503")
 
 
+#: The causes by which AWS refuses keys that nobody renews, and those which pass by themselves
+#: (`refusals.refuses_secret`).
+SECRET_REFUSED = frozenset(
+    {
+        "AWS-STS-REFUSED",
+        "AWS-TOKEN-MISSING",
+        "AWS-TOKEN-FOREIGN",
+        "AWS-TOKEN-EXPIRED",
+        "AWS-KEY-ODD",
+    }
+)
+NOT_THE_SECRET = frozenset({"AWS-STS-THROTTLED", "AWS-CLOCK-SKEW"})
+
+
 def find_hints(code: Any, context: LoginContext) -> Iterator[Diagnosis]:
     """The causes that only this mechanism has."""
     seen: Evidence | None = context.diagnostic_context
