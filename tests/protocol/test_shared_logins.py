@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ssl
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mongokey import AsyncMongoClient, MongoClient
-from mongokey.auth import scram
+from mongokey.auth import AuthenticationFailed, scram
 from mongokey.errors import OperationFailure
-from tests.servers.scripted import Login, ScriptedServer, primary
+from tests.servers.certificates import Authority
+from tests.servers.scripted import Error, Login, ScriptedServer, primary
 from tests.threads import in_threads
 
 SALT = bytes(range(28))
@@ -145,3 +149,68 @@ def test_a_client_in_use_keeps_its_keys_when_the_other_closes(
             with MongoClient(server.uri()) as other:
                 ping(other)
         assert derivations.count == 1
+
+
+def test_a_client_certificate_that_was_replaced_is_tried_at_once(tmp_path: Path) -> None:
+    """The path is the same, and so are user and TLS settings: the secret is what the file holds."""
+    authority = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.issue("server", "127.0.0.1").pem)
+    used = tmp_path / "client.pem"
+    first, second = (Path(authority.issue(name, "127.0.0.1").pem) for name in ("one", "two"))
+    used.write_bytes(first.read_bytes())
+    refusal = Error(code=18, code_name="AuthenticationFailed")
+    on: Any = {"authenticate": refusal}
+    with ScriptedServer(hello=primary(), on=on, tls=context) as server:
+        with MongoClient(
+            server.uri(),
+            authMechanism="MONGODB-X509",
+            tls=True,
+            tlsCAFile=authority.certificate_file,
+            tlsCertificateKeyFile=str(used),
+        ) as client:
+            for from_memory in (False, True):
+                with pytest.raises(AuthenticationFailed) as caught:
+                    ping(client)
+                assert caught.value.answered_from_memory is from_memory
+            replacement = tmp_path / "next.pem"
+            replacement.write_bytes(second.read_bytes())
+            replacement.replace(used)
+            with pytest.raises(AuthenticationFailed) as caught:
+                ping(client)
+            assert not caught.value.answered_from_memory
+
+
+def tls_options(authority: Authority, **more: Any) -> dict[str, Any]:
+    return {"tls": True, "tlsCAFile": authority.certificate_file, **more}
+
+
+def test_the_second_client_resumes_the_first_one_s_tls(tmp_path: Path) -> None:
+    """And one with other settings of TLS does not, nor does it know a key of it."""
+    authority = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.issue("server", "127.0.0.1").pem)
+
+    def full_handshakes() -> int:
+        found = context.session_stats()
+        return found["accept_good"] - found["hits"]
+
+    with ScriptedServer(hello=primary(), login=Login(salt=SALT), tls=context) as server:
+        same = tls_options(authority)
+        other = tls_options(authority, tlsAllowInvalidHostnames=True)
+        with (
+            MongoClient(server.uri(), **same) as one,
+            MongoClient(server.uri(), **same) as two,
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # of checks that are switched off
+            ping(one)
+            before = full_handshakes()
+            ping(two)
+            assert full_handshakes() == before
+            with MongoClient(server.uri(), **other) as three:
+                ping(three)
+                assert full_handshakes() > before
+                states = [each.options.credential.state.shared for each in (one, two, three)]
+            assert states[0] is states[1]
+            assert states[2] is not states[0]

@@ -248,8 +248,8 @@ class ClientContext:
         """Raise what the server said of the client's secret, while that holds: a connection that
         will not be logged in need not be made."""
         credential = self.options.credential
-        if credential is None:
-            return
+        if credential is None or credential.password is None:
+            return  # a provider's secret, or a certificate, may be another one by now
         state = credential.state
         turns = state.shared.turns
         # Where somebody tries it at this moment, the connection is made and waits for that.
