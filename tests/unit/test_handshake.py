@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mongokey.bson.int64 import Int64
+from mongokey.bson.objectid import ObjectId
 from mongokey.errors import ConfigurationError, MongoError, ProtocolError
 from mongokey.handshake import HelloReply, hello_command
 from mongokey.handshake.reply import (
@@ -17,6 +18,7 @@ from mongokey.handshake.reply import (
 )
 from tests.servers.login_server import HELLO
 
+VERSION = {"processId": ObjectId(), "counter": 6}
 FULL = {
     **HELLO,
     "hosts": ["A.example.com:27017", "b.example.com:27018"],
@@ -24,7 +26,7 @@ FULL = {
     "setName": "rs0",
     "primary": "A.example.com:27017",
     "me": "b.example.com:27018",
-    "topologyVersion": {"processId": "x", "counter": 6},
+    "topologyVersion": VERSION,
     "compression": ["zstd", "zlib"],
     "saslSupportedMechs": ["SCRAM-SHA-256", "SOMETHING-ELSE"],
     "speculativeAuthenticate": {"conversationId": 1},
@@ -71,7 +73,7 @@ def test_a_full_answer_is_read():
     assert hello.compression == ("zstd", "zlib")
     assert hello.sasl_supported_mechs == ["SCRAM-SHA-256", "SOMETHING-ELSE"]
     assert hello.speculative_authenticate == {"conversationId": 1}
-    assert hello.topology_version == {"processId": "x", "counter": 6}
+    assert hello.topology_version == VERSION
     assert (hello.min_wire_version, hello.max_wire_version) == (0, 21)
     assert hello.logical_session_timeout_minutes == 30
     assert hello.connection_id == 7
@@ -180,6 +182,12 @@ def test_wire_versions_may_be_numbers_of_any_kind():
     assert HelloReply({"maxWireVersion": 1 << 40}).max_wire_version == (1 << 31) - 1
 
 
+@pytest.mark.parametrize("name", ["hosts", "passives", "arbiters"])
+def test_a_server_cannot_have_a_client_connect_to_any_number_of_hosts(name):
+    hosts = [f"host{number}:1" for number in range(10_000)]
+    assert len(getattr(HelloReply({**FULL, name: hosts}), name)) == 256
+
+
 @pytest.mark.parametrize("name", ["me", "primary", "hosts", "passives", "arbiters"])
 @pytest.mark.parametrize(
     "path",
@@ -215,6 +223,12 @@ def test_an_address_that_is_none_counts_as_not_said(text):
         ("saslSupportedMechs", "sasl_supported_mechs", "SCRAM-SHA-1", None),
         ("speculativeAuthenticate", "speculative_authenticate", [], None),
         ("topologyVersion", "topology_version", 7, None),
+        ("topologyVersion", "topology_version", {}, None),
+        ("topologyVersion", "topology_version", {**VERSION, "processId": "x"}, None),
+        ("topologyVersion", "topology_version", {**VERSION, "counter": "x"}, None),
+        ("topologyVersion", "topology_version", {**VERSION, "counter": True}, None),
+        # It is sent back with each hello that waits.
+        ("topologyVersion", "topology_version", {**VERSION, "filler": "x" * 9999}, VERSION),
         ("connectionId", "connection_id", "7", None),
         ("connectionId", "connection_id", True, None),
         ("connectionId", "connection_id", Int64(7), 7),

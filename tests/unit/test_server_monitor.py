@@ -6,10 +6,10 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from bson import ObjectId
 
 from mongokey._support.deadline import Timeout
 from mongokey.auth.login import Command
+from mongokey.bson import ObjectId
 from mongokey.bson.int64 import Int64
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.connection.steps import (

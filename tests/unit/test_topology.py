@@ -483,6 +483,17 @@ def test_a_step_down_is_checked_at_once_and_keeps_the_pool() -> None:
     assert deployment.monitors.requested == [A]
 
 
+@pytest.mark.parametrize("odd", [7, "x", True, [1], {}, {"processId": 1, "counter": "x"}])
+def test_a_step_down_whose_version_of_the_topology_is_none(odd: Any) -> None:
+    deployment = replica_set()
+    document = {"ok": 0, "code": 10107, "errmsg": "not primary", "topologyVersion": odd}
+    fail(deployment, NotPrimaryError("no", document))
+    assert deployment.topology.primary() is None
+    server = deployment.topology.description.get(A)
+    assert server is not None
+    assert server.topology_version is None
+
+
 def test_a_server_that_shuts_down_loses_its_connections() -> None:
     deployment = replica_set()
     before = generation(deployment)

@@ -11,9 +11,10 @@ from types import GeneratorType
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
     from typing import Any, TypeVar
 
+    _Item = TypeVar("_Item")
     _Result = TypeVar("_Result")
     JobSteps = Generator[Any, Any, _Result]
 
@@ -25,6 +26,18 @@ class Blocking:
 
     def __init__(self, function: Callable[[], object]) -> None:
         self.function = function
+
+
+def call_for_each(function: Callable[[_Item], object], items: Iterable[_Item]) -> None:
+    """Call `function` for each of `items`, whatever it raises; the first error is raised then."""
+    first: BaseException | None = None
+    for item in items:
+        try:
+            function(item)
+        except BaseException as error:
+            first = first or error
+    if first is not None:
+        raise first
 
 
 def run_job(job: Callable[[], object]) -> None:
@@ -53,4 +66,4 @@ def run_steps(steps: JobSteps[_Result]) -> _Result:
         return result
 
 
-__all__ = ["Blocking", "run_job", "run_steps"]
+__all__ = ["Blocking", "call_for_each", "run_job", "run_steps"]

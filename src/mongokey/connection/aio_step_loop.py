@@ -7,11 +7,12 @@ know steps (`step_loop` does), nor what they are for.
 from __future__ import annotations
 
 import os
+import sys
 from asyncio import _get_running_loop as running_loop
 from asyncio import get_running_loop
 from contextvars import Context
 
-from mongokey.connection.step_loop import StepLoop, Task, guarded
+from mongokey.connection.step_loop import StepLoop, Task, guarded, report_error
 from mongokey.transport.loop_readiness import (
     add_reader,
     add_writer,
@@ -91,6 +92,14 @@ class AioStepLoop(StepLoop):
 
     # -- in its thread ----------------------------------------------------------------------------
 
+    def interrupted(self) -> None:
+        """What is to end the program ends the loop, from a callback of its own."""
+        error = sys.exc_info()[1]
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self.loop.call_soon(_end_loop, error)
+        else:
+            report_error()
+
     def _new_task(self, steps: Generator[Any, Any, Any]) -> Task:
         return LoopTask(steps)
 
@@ -153,6 +162,10 @@ class AioStepLoop(StepLoop):
         if isinstance(task, LoopTask) and task.timer is not None:
             task.timer.cancel()
             task.timer = None
+
+
+def _end_loop(error: BaseException) -> None:
+    raise error
 
 
 class _Watch:

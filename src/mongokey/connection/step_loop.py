@@ -122,6 +122,11 @@ class StepLoop:
         """Have all connections closed, soon, and nothing carried out any more."""
         raise NotImplementedError
 
+    def interrupted(self) -> None:
+        """While what the program's own code raised is handled, in the middle of steps: these go on.
+        It is shown; a thread of ours has nobody else to tell, and no Ctrl-C comes there."""
+        report_error()
+
     def _end_all(self) -> None:
         self._closed = True
         tasks, self._tasks = self._tasks, []

@@ -43,13 +43,20 @@ class EventQueue:
 
     def deliver(self) -> None:
         # Who comes while it is held has deferred before, and is served by the one who holds it.
+        interruption: BaseException | None = None
         while self.waiting and self._delivering.acquire(blocking=False):
             try:
                 while self.waiting:
                     method, args = self.waiting.popleft()
-                    method(*args)
+                    try:
+                        method(*args)
+                    except BaseException as error:
+                        # Such as a Ctrl-C that came in a listener: all are told first.
+                        interruption = interruption or error
             finally:
                 self._delivering.release()
+        if interruption is not None:
+            raise interruption
 
 
 class PublisherBase(PublisherFlags):

@@ -22,6 +22,10 @@ RS_OTHER: str
 RS_GHOST: str
 LOAD_BALANCER: str
 
+def topology_version_of(value: object) -> dict[str, Any] | None:
+    """A topologyVersion in a server's answer, of its two fields alone, as it is kept and sent back;
+    None for what is none."""
+
 class HelloReply:
     def __init__(self, document: Mapping[str, Any]) -> None: ...
     @property

@@ -23,6 +23,8 @@ cdef enum:
     _MOST_BSON_SIZE = 67108864
     _MOST_MESSAGE_SIZE = 134217728
     _MOST_WRITE_BATCH_SIZE = 1000000
+    # Members that are believed to be there: a set has 50 at most, and each is connected to.
+    _MOST_MEMBERS = 256
     # No command fits into fewer bytes.
     _LEAST_SIZE = 512
 
@@ -114,12 +116,16 @@ cdef class HelloReply:
         if isinstance(names, list):
             self.compression = tuple([each for each in names if isinstance(each, str)])
         # Not checked any further: auth.md lets unknown mechanisms stand in it.
-        self.sasl_supported_mechs = _of_kind(d, "saslSupportedMechs", list)
-        self.speculative_authenticate = _of_kind(d, "speculativeAuthenticate", Mapping)
-        self.topology_version = _of_kind(d, "topologyVersion", Mapping)
+        value = d.get("saslSupportedMechs")
+        self.sasl_supported_mechs = value if isinstance(value, list) else None
+        value = d.get("speculativeAuthenticate")
+        self.speculative_authenticate = value if _is_document(value) else None
+        self.topology_version = topology_version_of(d.get("topologyVersion"))
         # An int, as servers number connections, though some proxies send a double.
-        self.connection_id = _of_kind(d, "connectionId", (int, float))
-        self.service_id = _of_kind(d, "serviceId", ObjectId)
+        value = d.get("connectionId")
+        self.connection_id = value if type(value) is int or _is_number(value) else None
+        value = d.get("serviceId")
+        self.service_id = value if isinstance(value, ObjectId) else None
 
     @property
     def is_writable(self):
@@ -240,20 +246,39 @@ cdef object _minutes(value):
     return whole if whole is not None and 0 <= whole <= 2147483647 else None
 
 
-cdef object _of_kind(dict document, str name, kind):
-    value = document.get(name)
-    if value is None:
-        return None  # as it is of most servers, and `Mapping` is slow to say so
-    return value if isinstance(value, kind) and not isinstance(value, bool) else None
+cdef bint _is_document(value) except -1:
+    # Asked first, as `Mapping` is slow to say so.
+    return type(value) is dict or (value is not None and isinstance(value, Mapping))
+
+
+cdef bint _is_number(value) except -1:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def topology_version_of(value):
+    """A topologyVersion in a server's answer, of its two fields alone, as it is kept and sent back;
+    None for what is none."""
+    if value is None or not _is_document(value):
+        return None
+    process, counter = value.get("processId"), value.get("counter")
+    if not isinstance(process, ObjectId) or not isinstance(counter, int):
+        return None
+    return None if isinstance(counter, bool) else {"processId": process, "counter": counter}
 
 
 cdef tuple _addresses(dict document, str name):
+    cdef list found
     values = document.get(name)
-    if not isinstance(values, list):
+    if values is None or not isinstance(values, list):
         return ()
-    return tuple([
-        address for value in values if (address := _address(name, value)) is not None
-    ])
+    found = []
+    for value in values:
+        address = _address(name, value)
+        if address is not None:
+            found.append(address)
+            if len(found) == _MOST_MEMBERS:
+                break
+    return tuple(found)
 
 
 # "host:port" -> what it says: members of one set name each other in every hello.

@@ -66,6 +66,7 @@ cdef class Pool(PoolState):
     cdef int _drop(self, Connection connection, str reason) except -1
     cdef str _why_closed(self, Connection connection, bint reusable)
     cdef int _close(self, Connection connection, str reason) except -1
+    cdef int _close_all(self, list connections, str reason) except -1
 
     cpdef ready(self)
     cpdef prune(self)

@@ -304,10 +304,14 @@ cdef class Pool(PoolState):
         self.borrowed += 1
         if observed(self):
             # Told only now: who finds none did not try hard.
-            (<object>self.publisher).checkout_started(self.address)
-            (<object>self.publisher).checked_out(
-                self.address, connection.id, monotonic_ns() - started_ns
-            )
+            try:
+                (<object>self.publisher).checkout_started(self.address)
+                (<object>self.publisher).checked_out(
+                    self.address, connection.id, monotonic_ns() - started_ns
+                )
+            except BaseException:
+                self.give_back(connection)
+                raise
         return 0
 
     # -- events of a checkout -------------------------------------------------------------------
@@ -328,9 +332,14 @@ cdef class Pool(PoolState):
         return 0
 
     cdef int checkout_succeeded(self, Connection connection, int64_t started_ns) except -1:
-        (<object>self.publisher).checked_out(
-            self.address, connection.id, monotonic_ns() - started_ns
-        )
+        try:
+            (<object>self.publisher).checked_out(
+                self.address, connection.id, monotonic_ns() - started_ns
+            )
+        except BaseException:
+            # A listener's, such as a Ctrl-C that came in it: nobody gets the connection.
+            self.checkin(connection)
+            raise
         return 0
 
     def _held_by_caller(self):
@@ -410,8 +419,10 @@ cdef class Pool(PoolState):
         ):
             if opening.service_id is not None:
                 self.leave_service(opening.service_id)
-            self._close(connection, "poolClosed" if self.closed else "stale")
-            self.wake_next()
+            try:
+                self._close(connection, "poolClosed" if self.closed else "stale")
+            finally:
+                self.wake_next()
             if self.closed:
                 raise self._closed_error()
             if self.paused:
@@ -420,9 +431,14 @@ cdef class Pool(PoolState):
         self.opened_one(connection, opening.generation, thread)
         self.description = connection.hello
         if observed(self):
-            (<object>self.publisher).connection_ready(
-                self.address, opening.id, monotonic_ns() - opening.created_ns
-            )
+            try:
+                (<object>self.publisher).connection_ready(
+                    self.address, opening.id, monotonic_ns() - opening.created_ns
+                )
+            except BaseException:
+                self.take_back_unused(connection)
+                self.wake_next()
+                raise
         self.wake_next()
         return connection
 
@@ -468,10 +484,13 @@ cdef class Pool(PoolState):
         cdef bint reusable = connection.reusable()
         if reusable:
             connection.trim_buffers()
-        if observed(self):
-            (<object>self.publisher).checked_in(self.address, connection.id)
-        if not self.take_back(connection, reusable, monotonic_ns()):
-            self._close(connection, self._why_closed(connection, reusable))
+        try:
+            if observed(self):
+                (<object>self.publisher).checked_in(self.address, connection.id)
+        finally:
+            # Whatever a listener raises.
+            if not self.take_back(connection, reusable, monotonic_ns()):
+                self._close(connection, self._why_closed(connection, reusable))
         return 0
 
     cdef str _why_closed(self, Connection connection, bint reusable):
@@ -496,9 +515,24 @@ cdef class Pool(PoolState):
         return self._close(connection, reason)
 
     cdef int _close(self, Connection connection, str reason) except -1:
-        if observed(self):
-            (<object>self.publisher).connection_closed(self.address, connection.id, reason)
-        connection.close()
+        try:
+            if observed(self):
+                (<object>self.publisher).connection_closed(self.address, connection.id, reason)
+        finally:
+            connection.close()
+        return 0
+
+    cdef int _close_all(self, list connections, str reason) except -1:
+        """Close them all, whatever a listener raises; that is raised afterwards."""
+        cdef Connection connection
+        cdef object first = None
+        for connection in connections:
+            try:
+                self._close(connection, reason)
+            except BaseException as error:
+                first = first or error
+        if first is not None:
+            raise first
         return 0
 
     def _peer(self):
@@ -529,12 +563,14 @@ cdef class Pool(PoolState):
         if not self.paused or self.closed:
             return
         self.paused = False
-        if observed(self):
-            (<object>self.publisher).pool_ready(self.address)
-        # Only now: nobody is to see a connection made in the background before that event.
-        self.may_fill = True
-        if self.min_size and self.on_ready is not None:
-            self.on_ready()
+        try:
+            if observed(self):
+                (<object>self.publisher).pool_ready(self.address)
+        finally:
+            # Only now: nobody is to see a connection made in the background before that event.
+            self.may_fill = True
+            if self.min_size and self.on_ready is not None:
+                self.on_ready()
 
     def clear(self, error=None, *, service_id=None, bint interrupt=False):
         """Begin a new generation: close what is idle, let what is in use be closed when it comes
@@ -573,25 +609,25 @@ cdef class Pool(PoolState):
         if begun is None:
             return
         cleared, service_id, interrupt, under_way = begun
-        if not cleared.was_paused and observed(self):
-            (<object>self.publisher).pool_cleared(self.address, service_id, interrupt)
-        if cleared.waiters:
-            refuse_all(cleared.waiters, self._cleared_error())
-        if interrupt:
-            why = f"the connection to {self._peer()} was interrupted: {self.cleared_by}"
-            for connection in cleared.in_use:
-                connection.interruption = why
-                connection.close()
-            for opening in under_way:
-                if service_id is None or opening.service_id == service_id:
-                    opening.end()
-        for connection in cleared.idle:
-            self._close(connection, "stale")
+        try:
+            if not cleared.was_paused and observed(self):
+                (<object>self.publisher).pool_cleared(self.address, service_id, interrupt)
+        finally:
+            if cleared.waiters:
+                refuse_all(cleared.waiters, self._cleared_error())
+            if interrupt:
+                why = f"the connection to {self._peer()} was interrupted: {self.cleared_by}"
+                for connection in cleared.in_use:
+                    connection.interruption = why
+                    connection.close()
+                for opening in under_way:
+                    if service_id is None or opening.service_id == service_id:
+                        opening.end()
+            self._close_all(cleared.idle, "stale")
 
     def close(self, *, bint removed=False):
         """Close the pool for good. Who waits, or comes later, gets `InvalidOperation`: the client
         is closed; or, if its server was `removed` from the deployment, `PoolClearedError`."""
-        cdef Connection connection
         cdef PoolOpening opening
         cdef bint before = self.closed
         self.removed = self.removed or (removed and not before)
@@ -600,19 +636,18 @@ cdef class Pool(PoolState):
             self.wake_next()
         for opening in list(self.under_way):
             opening.end()
-        for connection in idle:
-            self._close(connection, "poolClosed")
-        if not before and observed(self):
-            (<object>self.publisher).pool_closed(self.address)
+        try:
+            self._close_all(idle, "poolClosed")
+        finally:
+            if not before and observed(self):
+                (<object>self.publisher).pool_closed(self.address)
 
     # -- the background -------------------------------------------------------------------------
 
     cpdef prune(self):
         """Close what was idle for longer than `maxIdleTimeMS`; never waits."""
-        cdef Connection connection
         if self.max_idle_ns:
-            for connection in self.take_expired(monotonic_ns()):
-                self._close(connection, "idle")
+            self._close_all(self.take_expired(monotonic_ns()), "idle")
 
     cpdef bint wants_connections(self) except -1:
         """Whether `fill` would open connections: there are fewer than `minPoolSize`, the pool is

@@ -213,16 +213,45 @@ class PeriodicJob:
         if monitors is not None:
             monitors._cancel(self)
 
-    def steps(self) -> Steps:
-        """Call the job now and then."""
+    def steps(self, interrupted: Callable[[], object] = report_error) -> Steps:
+        """Call the job now and then; `interrupted` is called while what it raises is handled."""
         while not self.cancelled:
             yield Sleep(self.period_ns, self.period_ns)
             if self.cancelled:
                 return
             try:
                 self.job()
-            except Exception:
-                report_error()
+            except BaseException:
+                interrupted()
+
+
+class _Heartbeats:
+    """Tells `publisher` of heartbeats: whatever a listener raises, the check goes on."""
+
+    def __init__(self, publisher: Any, interrupted: Callable[[], object]) -> None:
+        self._publisher = publisher
+        self._interrupted = interrupted
+
+    @property
+    def heartbeats(self) -> bool:
+        """Whether anybody wants to be told."""
+        wanted: bool = self._publisher.heartbeats
+        return wanted
+
+    def heartbeat_started(self, *args: Any, **fields: Any) -> None:
+        self._tell(self._publisher.heartbeat_started, args, fields)
+
+    def heartbeat_succeeded(self, *args: Any, **fields: Any) -> None:
+        self._tell(self._publisher.heartbeat_succeeded, args, fields)
+
+    def heartbeat_failed(self, *args: Any, **fields: Any) -> None:
+        self._tell(self._publisher.heartbeat_failed, args, fields)
+
+    def _tell(self, method: Callable[..., object], args: Any, fields: Any) -> None:
+        try:
+            method(*args, **fields)
+        except BaseException:
+            self._interrupted()
 
 
 class Checks:
@@ -280,6 +309,7 @@ class Checks:
             if not measuring:
                 measuring.append(self._loop.start(monitor.measure_steps()))
 
+        publisher = self._publisher
         monitor = ServerMonitor(
             address,
             self._settings,
@@ -287,7 +317,7 @@ class Checks:
             self._heartbeat,
             streaming=self._streaming,
             measure=measure,
-            publisher=self._publisher,
+            publisher=None if publisher is None else _Heartbeats(publisher, self._loop.interrupted),
         )
         task = self._loop.prepare(monitor.steps())
         self._servers[address] = task, measuring
@@ -317,7 +347,7 @@ class Checks:
 
     def begin(self, periodic: PeriodicJob) -> None:
         if periodic not in self._periodic and not periodic.cancelled:
-            self._periodic[periodic] = self._loop.start(periodic.steps())
+            self._periodic[periodic] = self._loop.start(periodic.steps(self._loop.interrupted))
 
     def end(self, periodic: PeriodicJob) -> None:
         task = self._periodic.pop(periodic, None)
@@ -330,8 +360,9 @@ class Checks:
             self.checked.add(description.address)
             try:
                 self._on_check(description)
-            except Exception:
-                report_error()
+            except BaseException:
+                # A listener's too, such as a Ctrl-C that came in it: the monitor goes on.
+                self._loop.interrupted()
 
 
 __all__ = ["Checks", "PeriodicJob", "WatchedServers"]

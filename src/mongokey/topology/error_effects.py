@@ -21,6 +21,7 @@ from mongokey.errors import (
     ProtocolError,
     WaitQueueTimeoutError,
 )
+from mongokey.handshake.reply import topology_version_of
 from mongokey.topology.server_description import ServerDescription, is_older
 from mongokey.topology.topology_description import TopologyDescription
 from mongokey.topology.topology_types import LOAD_BALANCED
@@ -84,7 +85,7 @@ def effect_of(
     balanced = topology.topology_type_name == LOAD_BALANCED
     reply = _reply_of(error)
     if reply is not None and is_state_change(reply):
-        version = reply.get("topologyVersion")
+        version = topology_version_of(reply.get("topologyVersion"))
         if is_older(version, server.topology_version, or_equal=True):
             return NOTHING  # the server has said more since
         unknown = None if balanced else server.with_error(error, version)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from mongokey._support.address import format_address
 from mongokey._support.deadline import Timeout
+from mongokey._support.jobs import call_for_each
 from mongokey._support.lazy import imported_once
 from mongokey._support.server_codes import NOT_PRIMARY_OR_SECONDARY, NOT_WRITABLE_PRIMARY
 from mongokey._support.shared_errors import own_copy
@@ -307,12 +308,14 @@ class Topology:
     def _carry_on(self, closing: Iterable[Pool] = ()) -> None:
         """What follows a change, once the lock is free: tell listeners, then have new servers
         watched, of which they are told afterwards, and close pools."""
-        self._publisher.deliver()
-        monitors = self._monitors
-        while self._unwatched and monitors is not None:
-            monitors.watch(self._unwatched.popleft())
-        for pool in closing:
-            pool.close(removed=True)
+        try:
+            self._publisher.deliver()
+        finally:
+            # Whatever a listener raises, such as a Ctrl-C that came in it.
+            monitors = self._monitors
+            while self._unwatched and monitors is not None:
+                monitors.watch(self._unwatched.popleft())
+            call_for_each(_close_removed, closing)
 
     def _begin_anew(self) -> None:
         opening = self._opening
@@ -336,11 +339,12 @@ class Topology:
                 publisher.defer(publisher.topology_closed, publisher.topology_id)
         if self._monitors is not None:
             self._monitors.close()
-        for pool in self.pools:
-            pool.close()
         if self.question is not None:
             imported_once("mongokey.topology.aio_selection").give_up(*self.question)
-        publisher.deliver()
+        try:
+            call_for_each(_close, self.pools)
+        finally:
+            publisher.deliver()
 
     def _tell_changed(self, old: TopologyDescription, new: TopologyDescription) -> None:
         publisher = self._publisher
@@ -391,13 +395,19 @@ class Topology:
 
     def on_check(self, server: ServerDescription) -> None:
         """A monitor has checked a server."""
-        address, error = server.address, server.error
-        self._checked_ns[address] = monotonic_ns()
-        pool = self._pools.get(address)
-        if pool is not None and self._may_be_used(server):
-            # connection-monitoring-and-pooling.md. Before anybody can select the server: who does
-            # must not find its pool paused.
-            pool.ready()
+        self._checked_ns[server.address] = monotonic_ns()
+        pool = self._pools.get(server.address)
+        try:
+            if pool is not None and self._may_be_used(server):
+                # connection-monitoring-and-pooling.md. Before anybody can select the server: who
+                # does must not find its pool paused.
+                pool.ready()
+        finally:
+            # Whatever a listener raises.
+            self._take_in(server, pool)
+
+    def _take_in(self, server: ServerDescription, pool: Pool | None) -> None:
+        error = server.error
         begun = None
         with self._lock:
             closing = self._update(server)
@@ -405,11 +415,15 @@ class Topology:
                 # server-monitoring.md: what hangs in the middle of an operation would hang for
                 # long.
                 begun = pool.begin_clear(error, interrupt=isinstance(error, NetworkTimeout))
-        self._carry_on(closing)
-        if pool is not None:
-            pool.finish_clear(begun)
-            if self._is_stranded(pool):
-                pool.ready()
+        try:
+            self._carry_on(closing)
+        finally:
+            if pool is not None:
+                try:
+                    pool.finish_clear(begun)
+                finally:
+                    if self._is_stranded(pool):
+                        pool.ready()
 
     def _is_stranded(self, pool: Pool) -> bool:
         """Whether a pool is paused whose server is known: an operation's error cleared it after it
@@ -513,13 +527,17 @@ class Topology:
                 closing = self._update(effect.description)
             # Under the same lock: who selects the server next does not find its old connections.
             begun = pool.begin_clear(error, service_id=service_id) if effect.clears_pool else None
-        self._carry_on(closing)
-        pool.finish_clear(begun)
-        if self._monitors is not None:
-            if effect.cancels_check:
-                self._monitors.cancel_check(address)
-            if effect.checks_now:
-                self._monitors.request_check(address)
+        try:
+            self._carry_on(closing)
+        finally:
+            try:
+                pool.finish_clear(begun)
+            finally:
+                if self._monitors is not None:
+                    if effect.cancels_check:
+                        self._monitors.cancel_check(address)
+                    if effect.checks_now:
+                        self._monitors.request_check(address)
 
     def avoids_after(self, error: MongoError) -> bool:
         """Whether another attempt is to go to another server than the one that `error` came from,
@@ -914,6 +932,14 @@ class Topology:
             watchers, self._watchers = self._watchers, {}
             for each in watchers:
                 each()
+
+
+def _close(pool: Pool) -> None:
+    pool.close()
+
+
+def _close_removed(pool: Pool) -> None:
+    pool.close(removed=True)
 
 
 def _chance() -> random.Random:
