@@ -47,6 +47,7 @@ BLOCKING_ONLY: Mapping[str, str] = {
     "live/test_pool::test_a_program_that_closes_nothing_ends_quietly": (
         "a program of its own, whose text is about a blocking client"
     ),
+    "live/test_rotation_under_load": "has a test for each face: threads, and tasks",
     "protocol/test_cursor_faults::test_what_a_setter_replaces_goes_when_the_new_value_is_there": (
         "a destructor that runs in the loop cannot wait for what the loop has to do"
     ),

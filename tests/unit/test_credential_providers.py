@@ -74,12 +74,14 @@ class TestFile:
         path.write_bytes(content.encode())
         found = from_file(path)(request(username=known))
         assert found == wanted
-        assert found.expires_in_s == 1.0
+        assert found.expires_in_s is None
 
     def test_its_own_username(self, tmp_path: Path) -> None:
         path = tmp_path / "secret"
         path.write_text("a:b")
-        assert from_file(path, username="ada", refresh_s=None)(request()) == Secret("ada", "a:b")
+        found = from_file(path, username="ada", refresh_s=60)(request())
+        assert found == Secret("ada", "a:b")
+        assert found.expires_in_s == 60
 
     @pytest.mark.parametrize(
         ("content", "said"),

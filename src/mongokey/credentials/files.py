@@ -28,8 +28,9 @@ class from_file:  # noqa: N801 - it is used as a function
         and, for temporary keys, `SessionToken`. Or a folder with one file each, called as in JSON
         (`tls.crt` and `tls.key` for MONGODB-X509), as Kubernetes mounts a secret
     :param username: the user, None for the one in the file or the client's
-    :param refresh_s: so many seconds a new connection uses what was read without reading it again;
-        after a refused login it is read in any case. None: only then
+    :param refresh_s: for so many seconds new connections use what was read; None (the default):
+        until a login is refused, so that it does not matter whether the file or the server gets a
+        new password first
 
     One line end behind a file's text is not part of the secret; all other white space is. Files
     that are swapped as kubelet does (the link ``..data``) are read from one and the same version.
@@ -41,7 +42,7 @@ class from_file:  # noqa: N801 - it is used as a function
         path: str | os.PathLike[str],
         *,
         username: str | None = None,
-        refresh_s: float | None = 1.0,
+        refresh_s: float | None = None,
     ) -> None:
         self.path = os.fspath(path)
         self.username = username
