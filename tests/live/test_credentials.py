@@ -10,13 +10,17 @@ import time
 import traceback
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from click.testing import CliRunner
 
 from mongokey import MongoClient
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ProviderFailed
+from mongokey.cli.app import cli
 from mongokey.credentials import Request, Secret, X509Secret
 from mongokey.errors import ConfigurationError
+from tests.checks import check
 from tests.pools import drop_connections
 from tests.servers.mechanism import MechanismServer
 from tests.servers.mechanism.plain import KnownUsers, PlainAcceptor
@@ -454,3 +458,27 @@ def test_the_same_value_is_the_same_credential(
         drop_connections(client)
         ping(client)
         assert secrets._held.credential is not first
+
+
+def test_check_asks_the_provider_that_a_string_names(
+    secantus: SecantusServer, rotated: Rotated, tmp_path: Any
+) -> None:
+    path = tmp_path / "login"
+    path.write_text(f"{rotated.name}:{rotated.password}\n")
+    uri = f"mongodb://{secantus.host}:{secantus.port}/?credentialsFile={path}"
+    checked = check(uri)
+    assert checked["ok"], checked
+    assert rotated.password not in str(checked)
+    path.write_text("no user in it")
+    said = str(check(uri))
+    assert "AUTH-PROVIDER-FAILED" in said
+    assert "no user name" in said
+
+
+def test_pem_is_not_shown_by_explain() -> None:
+    pem = "-----BEGIN PRIVATE KEY-----\nTUlHSEFnRUFNQk1H\n-----END PRIVATE KEY-----\n"
+    uri = f"mongodb://localhost/?tlsCertificateKeyFile={quote(pem, safe='')}"
+    for arguments in (["explain", uri], ["explain", "--json", uri]):
+        said = CliRunner().invoke(cli, arguments).output
+        assert "TUlHSEFn" not in said
+        assert "tlsCertificateKeyFile" in said
