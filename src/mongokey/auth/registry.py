@@ -50,6 +50,8 @@ PREFERRED = "SCRAM-SHA-256"
 FALLBACK = "SCRAM-SHA-1"
 
 _loaded: dict[str, Mechanism] = {}
+# The rules of a login whose mechanism is negotiated, once they are needed.
+_negotiated: list[Mechanism] = []
 
 
 def find_mechanism(name: str) -> Mechanism:
@@ -74,7 +76,10 @@ def find_rules(name: str | None) -> Mechanism:
     """As `find_mechanism`; None (negotiate) has the rules of the less strict mechanism it may end
     with, as what the stricter one refuses is known only once the server has chosen it."""
     if name is None:
-        return find_mechanism(FALLBACK).renamed("a login by user name and password")
+        if not _negotiated:
+            rules = find_mechanism(FALLBACK).renamed("a login by user name and password")
+            _negotiated.append(rules)
+        return _negotiated[0]
     return find_mechanism(name)
 
 

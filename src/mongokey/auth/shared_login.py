@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from weakref import WeakSet, WeakValueDictionary, ref
 
 from mongokey._support.clock import monotonic_ns
 from mongokey._support.fork import run_after_fork
-from mongokey._support.lazy import late_imports
+from mongokey._support.lazy import imported_once, late_imports
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.turns import NO_BACKOFF, Backoff, Flight, LoginTurns, Refusal
@@ -108,7 +108,7 @@ class LoginScope:
     :param backoff: for how long a refused secret is answered from memory
     """
 
-    __slots__ = ("__weakref__", "_closed", "_where", "backoff")
+    __slots__ = ("__weakref__", "_closed", "_keys", "_where", "backoff")
 
     @keeps_secrets
     def __init__(
@@ -117,9 +117,10 @@ class LoginScope:
         tls: Iterable[object] | None = None,
         backoff: Backoff = NO_BACKOFF,
     ) -> None:
-        self._where = _digest(("deployment", list(deployment), None if tls is None else list(tls)))
+        self._where = _digest(("deployment", tuple(deployment), tls and tuple(tls)))
         self.backoff = backoff
         self._closed = False
+        self._keys: set[bytes] = set()
 
     def share(self, credential: MongoCredential, certificate: object = None) -> SharedLogin:
         """Have `credential` share what the process knows of its secret at this deployment, from its
@@ -129,17 +130,19 @@ class LoginScope:
         different times (a digest of them), where they are the secret.
         """
         state = credential.state
-        shared = _find(_digest_of(credential, self._where, certificate))
+        key = _digest_of(credential, self._where, certificate)
+        shared = _find(key)
         state.shared, state.backoff = shared, self.backoff
         if not self._closed:
+            self._keys.add(key)
             shared.users.add(self)
         return shared
 
     def close(self) -> None:
         """The client is closed: what no other client uses is wiped."""
         self._closed = True
-        for shared in list(_logins.values()):
-            if self in shared.users:
+        for shared in [_logins.get(key) for key in list(self._keys)]:
+            if shared is not None:
                 shared.users.discard(self)
                 if not shared.users:
                     shared.wipe()
@@ -224,7 +227,7 @@ def _digest_of(credential: MongoCredential, where: bytes, certificate: object) -
             credential.source,
             credential.username,
             credential.password,
-            {name: properties[name] for name in sorted(properties)},
+            [(name, properties[name]) for name in sorted(properties)],
             certificate,
         )
     )
@@ -244,48 +247,44 @@ def _digest(value: object) -> bytes:
             if _digest_key is None:
                 _digest_key = urandom(32)
             key = _digest_key
-    hasher = _blake2b()(key=key, digest_size=_DIGEST_BYTES)
-    _feed(hasher.update, value)
-    made: bytes = hasher.digest()
+    parts: list[bytes] = []
+    _list_parts(parts, value)
+    made: bytes = _blake2b()(b"".join(parts), key=key, digest_size=_DIGEST_BYTES).digest()
     return made
 
 
 def _blake2b() -> Any:
     """hashlib's blake2b, from where hashlib takes it: loading OpenSSL's digests with it would cost
     a process that needs none of them 10 ms."""
-    with late_imports:
-        try:
-            from _blake2 import blake2b
-        except ImportError:  # not CPython
-            from hashlib import blake2b
-    return blake2b
+    try:
+        return imported_once("_blake2").blake2b
+    except ImportError:  # not CPython
+        return imported_once("hashlib").blake2b
 
 
-def _feed(update: Callable[[bytes], object], value: object) -> None:
-    """Feed `value` so that no two different ones give the same bytes: each part with its type and
-    length."""
-    if isinstance(value, Mapping):
-        _feed(update, ("mapping", *[part for item in value.items() for part in item]))
-        return
-    if isinstance(value, list | tuple):
-        update(b"l%d;" % len(value))
+def _list_parts(parts: list[bytes], value: Any) -> None:
+    """`value` in bytes, no two different ones in the same: each part with its type and length."""
+    kind = type(value)
+    if kind is str:
+        mark, data = b"s", value.encode("utf-8", "surrogatepass")
+    elif value is None:
+        mark, data = b"n", b""
+    elif kind is tuple or kind is list:
+        parts.append(b"l%d;" % len(value))
         for part in value:
-            _feed(update, part)
+            _list_parts(parts, part)
         return
-    if value is None:
-        kind, data = b"n", b""
-    elif isinstance(value, bool):
-        kind, data = b"b", b"1" if value else b"0"
-    elif isinstance(value, int | float):
-        kind, data = b"i", repr(value).encode()
-    elif isinstance(value, str):
-        kind, data = b"s", value.encode("utf-8", "surrogatepass")
-    elif isinstance(value, bytes | bytearray):
-        kind, data = b"y", bytes(value)
+    elif kind is bytes:
+        mark, data = b"y", value
+    elif kind is bool or kind is int or kind is float:
+        mark, data = b"i", repr(value).encode()
+    elif isinstance(value, str):  # a class of somebody's that is one
+        return _list_parts(parts, str.__str__(value))
     else:
-        kind, data = b"o", b"%d" % _number_of(value)
-    update(b"%s%d:" % (kind, len(data)))
-    update(data)
+        mark, data = b"o", b"%d" % _number_of(value)
+    parts.append(b"%s%d:" % (mark, len(data)))
+    parts.append(data)
+    return None
 
 
 # Objects by what they are, not by what they are equal to: id -> (a reference, a number of its own),
