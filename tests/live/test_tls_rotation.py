@@ -3,6 +3,7 @@ for the clients that have the same: on a server that demands a client's certific
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import ssl
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from cryptography.x509.oid import NameOID
 
-from mongokey import MongoClient
+from mongokey import AsyncMongoClient, MongoClient
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.credentials import Request, X509Secret
 from mongokey.errors import ConfigurationError, MongoError
@@ -309,8 +310,43 @@ def test_a_provider_of_certificates(
         assert provider.reasons == ["new"]
 
 
-def test_a_certificate_that_the_server_refuses_is_asked_for_anew(
+async def test_a_coroutine_function_that_gives_certificates_runs_in_the_clients_loop(
+    server: SecantusServer, authority: Authority
+) -> None:
+    """Also when a monitor is the first to need one."""
+    given = Certificates(authority)
+    loops: list[Any] = []
+
+    async def provider(request: Request) -> X509Secret:
+        loops.append(asyncio.get_running_loop())
+        return given(request)
+
+    async with AsyncMongoClient(
+        server.host, server.port, credentials=provider, **options(authority)
+    ) as client:
+        status = await client.admin.command("connectionStatus")
+    assert status["authInfo"]["authenticatedUsers"][0]["user"] == ADA
+    assert loops == [asyncio.get_running_loop()]
+
+
+def test_authorities_that_are_replaced_while_a_provider_gives_certificates(
     face: str, server: SecantusServer, authority: Authority, tmp_path: Path
+) -> None:
+    path = tmp_path / "ca.pem"
+    good = Path(authority.certificate_file).read_bytes()
+    path.write_bytes(Path(Authority(tmp_path, "other").certificate_file).read_bytes())
+    provider = Certificates(authority)
+    given = options(authority, tlsCAFile=str(path))
+    with MongoClient(server.host, server.port, credentials=provider, **given) as client:
+        watch = client._context.settings().tls_watch
+        path.write_bytes(good)
+        watch._stamps = _stamps(watch)  # as if that could not be seen
+        assert who(client) == ADA
+    assert provider.reasons == ["new"]
+
+
+def test_a_certificate_that_the_server_refuses_is_asked_for_anew(
+    face: str, server: SecantusServer, authority: Authority, tmp_path: Path, engine: str
 ) -> None:
     provider = Certificates(authority)
     good = provider.secret

@@ -12,6 +12,7 @@ from asyncio import _get_running_loop as running_loop
 from asyncio import get_running_loop
 from contextvars import Context
 
+from mongokey._support.awaiting import InLoop
 from mongokey.connection.step_loop import StepLoop, Task, guarded, report_error
 from mongokey.transport.loop_readiness import (
     add_reader,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
     from collections.abc import Callable, Generator
     from typing import Any
+
+    from mongokey.auth.conversation import OffloadedCall
 
 # A loop that reckons in milliseconds may call a little early: that is no reason to spin.
 _SHORTEST_S = 0.001
@@ -60,6 +63,9 @@ class AioStepLoop(StepLoop):
         self.loop = get_running_loop() if loop is None else loop
         self._pid = os.getpid()
         self._came_ns = 0
+
+    def _prepare_work(self, work: OffloadedCall) -> None:
+        work.await_result = InLoop(self.loop)
 
     # -- from anywhere ----------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ class Current:
         self.held: Held | None = None
         self.refused: Held | None = None
         self.first_error: Exception | None = None
+        self._files_changed = False
 
     def prepare(self) -> Steps:
         """Find out what is current; asks the provider if need be."""
@@ -88,9 +89,9 @@ class Current:
         if isinstance(error, TLSError):
             watch = self._settings.tls_watch
             # Changed within a tick of the file system's clock, or since this connection began.
-            again = watch is not None and watch.changed_since(self.tls)
-            if held is None or held.identity is None:
-                return again
+            self._files_changed = watch is not None and watch.changed_since(self.tls)
+            if self._files_changed or held is None or held.identity is None:
+                return self._files_changed
         elif not (isinstance(error, AuthenticationFailed) and refuses_secret(error)):
             return False
         return secrets is not None and held is not None and not secrets.known_unchanged(held)
@@ -98,8 +99,7 @@ class Current:
     def again(self, error: Exception) -> None:
         """`prepare` the second attempt: the first ended with `error`."""
         self.first_error = error
-        identity = self.held is not None and self.held.identity is not None
-        self.refused = self.held if identity or not isinstance(error, TLSError) else None
+        self.refused = None if self._files_changed else self.held
 
     def forget(self) -> None:
         """The connection is made, or given up: errors are not kept alive."""

@@ -246,10 +246,14 @@ class StepLoop:
         if service is None and isinstance(step, OffloadedCall):
             # A provider is asked for the certificate that a monitor's connection needs too.
             deadline = self._channel(task).deadline
+            self._prepare_work(step)
             return self._beside(task, lambda: step.run(deadline))
         if service is None:
             raise TypeError(f"{step!r} is no step that a loop knows")
         return service(self, task, step)
+
+    def _prepare_work(self, work: OffloadedCall) -> None:
+        """Say how `work`, which is done in a thread, has coroutines awaited."""
 
     def _carry_out_exchange(self, task: Task, step: Exchange) -> Serving:
         limit = None if step.limit is None else step.limit.start()

@@ -132,8 +132,10 @@ class WatchedTLS:
         """Read the files whatever their times say: whether they hold other than `tls` was made of,
         which a server refused or which refused the server."""
         self._read(_stamps(self.options))
-        made = self._tls if self._identified is None else self._identified[1]
-        return self._tls is not tls and made is not tls
+        known = self._identified
+        if known is not None and known[1] is tls:
+            return known[2] is not self._tls
+        return self._tls is not tls
 
     def with_identity(self, given: Any) -> ClientTLS:
         """The current one with the certificate of an `X509Secret`."""
