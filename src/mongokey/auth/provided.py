@@ -162,6 +162,7 @@ def _check(mechanism: str | None, username: str | None, properties: Mapping[str,
         )
 
 
+@with_safe_repr
 class Held:
     """A secret as the provider gave it: the credential, and for how long it is good.
 

@@ -59,6 +59,7 @@ class Request:
     timeout_s: float | None = None
 
 
+@with_safe_repr
 @dataclass(frozen=True)
 class Secret:
     """A password, for SCRAM, PLAIN and GSSAPI.
@@ -74,6 +75,7 @@ class Secret:
     expires_in_s: float | None = field(default=None, compare=False)
 
 
+@with_safe_repr
 @dataclass(frozen=True)
 class X509Secret:
     """A client certificate and its key, for MONGODB-X509.
@@ -92,6 +94,7 @@ class X509Secret:
     expires_in_s: float | None = field(default=None, compare=False)
 
 
+@with_safe_repr
 @dataclass(frozen=True)
 class AwsSecret:
     """Keys of AWS, for MONGODB-AWS.

@@ -6,6 +6,7 @@ Knows one call of that service. Must not know what is written in the secret (`fo
 from __future__ import annotations
 
 from mongokey._support.lazy import import_late
+from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import keeps_secrets
 from mongokey.credentials import AwsSecret, Request, Secret, X509Secret
 from mongokey.credentials.forms import secret_of, text_of, without_line_end
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+@with_safe_repr
 class from_aws_secret:  # noqa: N801 - it is used as a function
     """A provider (`CredentialProvider`) that reads a secret of AWS Secrets Manager:
     ``pip install mongokey[aws]``.

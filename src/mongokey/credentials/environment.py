@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 
+from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import keeps_secrets
 from mongokey.credentials import AwsSecret, Request, Secret, X509Secret
 from mongokey.credentials.files import from_file
 from mongokey.credentials.forms import secret_of, without_line_end
 
 
+@with_safe_repr
 class from_env:  # noqa: N801 - it is used as a function
     """A provider (`CredentialProvider`) that reads the secret from an environment variable.
 

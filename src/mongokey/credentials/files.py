@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import keeps_secrets
 from mongokey.credentials import AwsSecret, Request, Secret, X509Secret
 from mongokey.credentials.forms import secret_of, secret_of_parts, text_of
@@ -19,6 +20,7 @@ _DATA = "..data"
 _TRIES = 10
 
 
+@with_safe_repr
 class from_file:  # noqa: N801 - it is used as a function
     """A provider (`CredentialProvider`) that reads the secret from a file or a folder of files.
 

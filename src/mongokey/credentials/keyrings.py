@@ -6,6 +6,7 @@ Knows that library's two questions. Must not know back ends.
 from __future__ import annotations
 
 from mongokey._support.lazy import import_late
+from mongokey._support.reprs import with_safe_repr
 from mongokey.credentials import Request, Secret
 from mongokey.errors import ConfigurationError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+@with_safe_repr
 class from_keyring:  # noqa: N801 - it is used as a function
     """A provider (`CredentialProvider`) of the password that a keyring has (macOS's Keychain,
     Secret Service, Windows's Credential Locker): ``pip install mongokey[keyring]``.

@@ -7,6 +7,7 @@ KV version 2. Must not know how one logs in to Vault: the client that is given i
 from __future__ import annotations
 
 from mongokey._support.clock import monotonic
+from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import keeps_secrets
 from mongokey.credentials import AwsSecret, Request, Secret, X509Secret
 from mongokey.credentials.forms import secret_of_parts
@@ -24,6 +25,7 @@ _AGAIN_S = 10.0
 _PASSING = frozenset(("BadGateway", "InternalServerError", "RateLimitExceeded", "VaultDown"))
 
 
+@with_safe_repr
 class from_vault:  # noqa: N801 - it is used as a function
     """A provider (`CredentialProvider`) that asks Vault or OpenBao:
     ``pip install mongokey[vault]``.
@@ -106,6 +108,7 @@ class from_vault:  # noqa: N801 - it is used as a function
         return self.name
 
 
+@with_safe_repr
 class _Lease:
     """A user that Vault has made, and until when it is there."""
 
