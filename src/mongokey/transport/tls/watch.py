@@ -214,8 +214,8 @@ def _material(options: TLSOptions) -> tuple[Any, ...]:
         options.implied_by,
         # The paths too: errors name them.
         *_paths(options),
-        # The object and not its number, which another may have later.
-        options.ssl_context,
+        # Its number is another's only when it is gone, and with it what was made of it.
+        None if options.ssl_context is None else id(options.ssl_context),
         _system() if options.ca_file is None and options.ssl_context is None else None,
     )
 
