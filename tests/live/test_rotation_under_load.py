@@ -127,11 +127,18 @@ class Rotation:
 
         client._on_login(on_login)
 
+    def wait_for_login(self) -> None:
+        """Until somebody has logged in with what there is now, which the next change would hide."""
+        until = time.monotonic() + FAR_S
+        while (self.number, self.serial) not in self.logins:
+            assert time.monotonic() < until, f"nobody logs in with password {self.number}"
+            time.sleep(0.005)
+
     def change_all(self, ended: threading.Event) -> None:
         """All changes, spread over the time."""
-        serials = [self.serial]
         try:
             with self.administrator() as admin:
+                self.wait_for_login()
                 steps = ["password"] * PASSWORDS
                 steps[2:2] = ["certificate"]
                 steps[5:5] = ["certificate"]
@@ -141,12 +148,7 @@ class Rotation:
                         self.change_password(admin)
                     else:
                         self.change_certificate()
-                        serials.append(self.serial)
-                    # Until somebody has logged in with it; later changes would hide it else.
-                    until = time.monotonic() + FAR_S
-                    while (self.number, self.serial) not in self.logins:
-                        assert time.monotonic() < until, f"nobody logs in after {step}"
-                        time.sleep(0.005)
+                    self.wait_for_login()
                 time.sleep(SECONDS / (len(steps) + 1))
         finally:
             ended.set()
