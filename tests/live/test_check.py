@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from mongokey import MongoClient
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.auth.kerberos import libraries
+from mongokey.cli.check import login_probes
 from tests.checks import ANSWERS, check, codes, expect, found, run, seen, step
 from tests.live._aws import SECRET, show_no_secret
 from tests.pools import drop_connections
@@ -356,6 +357,42 @@ def test_a_wrong_service_principal(kerberized: MechanismServer) -> None:
     document = by_ticket(kerberized, "--authMechanismProperties", "SERVICE_NAME:mongo")
     first = expect(document, "KRB-SERVICE-UNKNOWN", "certain", failed="login", exit=6)
     assert "mongo@localhost" in first["summary"]
+    facts = first["evidence"]["kerberos"]
+    assert facts["principal"] == "mongo/localhost"
+    assert facts["forward"] == "localhost"
+    assert set(facts["reverse"]) <= {"127.0.0.1", "::1"}
+    assert "forward DNS: localhost has the address" in seen(first)
+    assert "reverse DNS: 127.0.0.1 is" in seen(first)
+    # That of the suite's realm; it is good for hours.
+    assert facts["ticket"]["principal"] == f"mongodbuser@{REALM}"
+    assert facts["ticket"]["lifetime_s"] > 60
+    assert "which ends in" in seen(first)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (None, "DNS: no answer about db.example in time"),
+        (
+            {"forward": None, "said": "Name or service not known"},
+            "forward DNS: db.example has no address (Name or service not known)",
+        ),
+        (
+            {"forward": "real.example", "reverse": {"192.0.2.1": None, "192.0.2.2": "x.example"}},
+            "forward DNS: db.example is called real.example, and has the address 192.0.2.1, "
+            "192.0.2.2\nreverse DNS: 192.0.2.1 has no name\nreverse DNS: 192.0.2.2 is x.example",
+        ),
+    ],
+)
+def test_how_the_names_of_a_kerberos_host_are_told(
+    names: dict[str, Any] | None, expected: str
+) -> None:
+    """Row 48."""
+    assert "\n".join(login_probes._in_words("db.example", names)) == expected
+
+
+def test_a_kerberos_host_s_name_that_is_not_known_here() -> None:
+    assert login_probes._names_of("-db-.invalid")["forward"] is None
 
 
 def test_a_clock_that_the_kdc_finds_wrong(
@@ -468,13 +505,52 @@ def test_where_aws_credentials_came_from_is_told_of_a_login_that_works(
 
 
 def test_aws_credentials_that_have_expired(deployment: AwsDeployment) -> None:
-    """Row 53, in the library and in a check: a session's key that STS no longer takes."""
+    """Row 53: a session's key that is over; STS, asked by the check, says so."""
+    document = by_key(deployment, deployment.session(lifetime=0.0))
+    first = expect(document, "AWS-TOKEN-EXPIRED", "certain", failed="login", exit=6)
+    assert "ExpiredToken" in seen(first)
+    assert "renewed by nobody" in first["fix"]
+    assert "AWS-STS-REFUSED" not in codes(document)
+
+
+def test_a_client_itself_finds_expired_credentials_likely(deployment: AwsDeployment) -> None:
+    """Row 53, in the library, which asks nobody: the status that Atlas tells, and whose key it
+    is."""
     key = deployment.session()
-    deployment.acceptor.expire(key.access_key)
-    document = by_key(deployment, key)
-    assert (document["failed"], document["exit"]) == ("login", 6)
-    cause = found(document, "AWS-STS-REFUSED")
-    assert "session token that is expired" in cause["summary"]
+    deployment.acceptor.refuse(atlas_refusal(403), times=10)
+    calls = len(deployment.sts_calls(but=""))
+    options = {"AWS_SESSION_TOKEN": key.token}
+    with MongoClient(
+        deployment.uri(directConnection=True),
+        username=key.access_key,
+        password=key.secret_key,
+        authMechanismProperties=options,
+    ) as client:
+        with pytest.raises(AuthenticationFailed) as caught:
+            client.x.y.find_one()
+    sure = {each.code: each.confidence for each in caught.value.diagnoses}
+    assert sure == {"AWS-TOKEN-EXPIRED": "likely", "AWS-STS-REFUSED": "likely"}
+    assert len(deployment.sts_calls(but="")) == calls
+
+
+def test_aws_keys_that_were_deleted(deployment: AwsDeployment) -> None:
+    document = by_key(deployment, AwsKey("AKIA" + "Q" * 16, SECRET))
+    expect(document, "AWS-KEY-UNKNOWN", "certain", failed="login", exit=6)
+
+
+def test_aws_keys_that_sts_takes_and_the_server_does_not(deployment: AwsDeployment) -> None:
+    """Row 51, where the server names no ARN: STS does."""
+    deployment.acceptor.refuse()
+    document = by_key(deployment, deployment.user)
+    first = expect(document, "AWS-IDENTITY-UNKNOWN", "likely", failed="login", exit=6)
+    assert deployment.user.arn in first["fix"]
+
+
+def test_sts_is_asked_within_the_time(deployment: AwsDeployment) -> None:
+    deployment.acceptor.refuse()
+    deployment.environment.set(AWS_ENDPOINT_URL_STS=f"http://127.0.0.1:{free_port()}")
+    document = by_key(deployment, deployment.user)
+    assert "AWS-STS-REFUSED" in codes(document)
 
 
 def test_a_temporary_key_without_its_token(deployment: AwsDeployment) -> None:
@@ -485,8 +561,24 @@ def test_a_temporary_key_without_its_token(deployment: AwsDeployment) -> None:
 
 def test_a_wrong_secret_key(deployment: AwsDeployment) -> None:
     document = by_key(deployment, AwsKey(deployment.user.access_key, SECRET))
-    assert (document["failed"], document["exit"]) == ("login", 6)
-    assert "AWS-STS-REFUSED" in codes(document)
+    expect(document, "AWS-SECRET-WRONG", "certain", failed="login", exit=6)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("SignatureDoesNotMatch", "Signature expired: 20260101T000000Z is now earlier than ..."),
+        ("RequestExpired", "Request has expired."),
+    ],
+)
+def test_a_clock_that_sts_finds_wrong(deployment: AwsDeployment, code: str, message: str) -> None:
+    """Row 53."""
+    deployment.acceptor.refuse(atlas_refusal(403))
+    # The server's own question is not the one to fail.
+    deployment.acceptor.sts = None
+    deployment.sts.fail("GetCallerIdentity", 403, code, message)
+    document = by_key(deployment, deployment.user)
+    expect(document, "AWS-CLOCK-SKEW", "certain", failed="login", exit=6)
 
 
 def test_a_clock_that_is_wrong(deployment: AwsDeployment) -> None:

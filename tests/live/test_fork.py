@@ -6,17 +6,22 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from mongokey import MongoClient
+from mongokey.bson import ObjectId
+from mongokey.errors import InvalidOperation
 from tests.servers.relay import Relay
+from tests.servers.scripted import Reply, ScriptedServer, mongos
 from tests.servers.secantus import SecantusServer
 
 pytestmark = [
@@ -128,6 +133,36 @@ def test_the_parent_s_cursor_survives_the_child(
     in_child(cursor.close)
     assert "killCursors" not in relay.names()
     assert len(list(cursor)) == 19
+
+
+def test_a_cursor_that_is_pinned_to_the_parent_s_connection_is_the_parent_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Row 56: what the child read from that socket, the parent would miss."""
+    batches = {
+        "find": Reply({"ok": 1, "cursor": {"id": 5, "ns": "x.y", "firstBatch": [{"n": 1}]}}),
+        "getMore": Reply({"ok": 1, "cursor": {"id": 5, "ns": "x.y", "nextBatch": [{"n": 2}]}}),
+    }
+    monkeypatch.setitem(sys.modules, "celery", ModuleType("celery"))
+    with ScriptedServer(hello=mongos(serviceId=ObjectId()), on=batches) as server:
+        client: Any = MongoClient(f"mongodb://127.0.0.1:{server.port}/?loadBalanced=true")
+        cursor = client.x.y.find()
+        assert next(cursor) == {"n": 1}
+
+        def child() -> None:
+            with pytest.raises(InvalidOperation) as caught:
+                next(cursor)
+            (cause,) = caught.value.diagnoses
+            assert (cause.code, cause.confidence) == ("ENV-FORK", "certain")
+            assert "worker_process_init" in cause.fix
+            assert "[ENV-FORK]" in str(caught.value)
+            cursor.close()
+            assert client.admin.command("ping")["ok"]
+
+        in_child(child)
+        assert next(cursor) == {"n": 2}
+        assert server.count("killCursors") == 0
+        client.close()
 
 
 def test_a_child_and_its_child_and_the_parent_go_on(used: Any, database_name: str) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from mongokey.cli.check.certificate_request import read_request
+from mongokey._support.deadline import Deadline, Timeout
+from mongokey.cli.check import certificate_request
+from mongokey.cli.check.certificate_request import read_request, read_request_of_tls_1_3
 from mongokey.cli.check.der_names import load_name
 from tests.checks import ANSWERS, check, codes, expect, found, run, seen, step
 from tests.servers.certificates import DAY, Authority, Pair, make_name, self_signed
@@ -66,14 +69,14 @@ def uri(port: int, authority: Authority, more: str = "") -> str:
 
 
 @contextlib.contextmanager
-def picky_server(pair: Pair, authority: Authority) -> Iterator[int]:
+def picky_server(pair: Pair, authority: Authority, version: str = "-tls1_2") -> Iterator[int]:
     """OpenSSL's own server, which names the authorities it accepts, as MongoDB does and Python's
     ssl does not; its port."""
     program = need_program("openssl", package="openssl")
     port = free_port()
     child = Child(
         [
-            *(program, "s_server", "-accept", f"127.0.0.1:{port}", "-tls1_2", "-quiet"),
+            *(program, "s_server", "-accept", f"127.0.0.1:{port}", version, "-quiet"),
             *("-cert", pair.certificate_file, "-key", pair.key_file),
             *("-CAfile", authority.certificate_file, "-Verify", "1", "-verify_return_error"),
         ],
@@ -198,10 +201,14 @@ def test_no_client_certificate(authority: Authority, version: str) -> None:
         assert "the server asks for a client certificate" in seen(first)
 
 
-def test_a_client_certificate_of_another_authority(authority: Authority, other: Authority) -> None:
-    """Row 45: whom the server accepts, and who issued ours."""
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_client_certificate_of_another_authority(
+    authority: Authority, other: Authority, version: str
+) -> None:
+    """Row 45: whom the server accepts, and who issued ours. In TLS 1.3 the alert comes with the
+    first read, and the request is encrypted."""
     pair, client = authority.issue("picky", *NAMES), other.issue("stranger")
-    with picky_server(pair, authority) as port:
+    with picky_server(pair, authority, version) as port:
         document = check(uri(port, authority, f"&tlsCertificateKeyFile={client.pem}"))
     assert (document["failed"], document["exit"]) == ("tls", 5)
     assert codes(document)["TLS-CLIENT-CERTIFICATE-REFUSED"] == "certain"
@@ -211,16 +218,80 @@ def test_a_client_certificate_of_another_authority(authority: Authority, other: 
     assert "accepts those of CN=authority,O=Tests" in cause["summary"]
 
 
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_a_server_that_does_not_say_whom_it_accepts(
+    authority: Authority, other: Authority, version: str
+) -> None:
+    """Row 45: as Python's ssl; its alert alone says that it does not know the authority."""
+    pair, client = authority.issue("mute", *NAMES), other.issue("mute-stranger")
+    with serve(pair, clients_of=authority, version=version) as server:
+        document = check(uri(server.port, authority, f"&tlsCertificateKeyFile={client.pem}"))
+    cause = found(document, "X509-AUTHORITY")
+    assert cause["confidence"] == "likely"
+    assert "does not know that one" in cause["summary"]
+    assert "OpenSSL: tlsv1 alert unknown ca" in seen(cause)
+
+
+def test_a_certificate_of_the_right_authority_that_is_refused_is_no_other_one_s(
+    authority: Authority,
+) -> None:
+    """An alert about something else than the authority."""
+    pair = authority.issue("strict", *NAMES)
+    client = authority.issue("late", since=-3 * DAY, until=3 * DAY)
+    with picky_server(pair, authority, "-tls1_3") as port:
+        document = check(uri(port, authority, f"&tlsCertificateKeyFile={client.pem}"))
+    assert "X509-AUTHORITY" not in codes(document)
+
+
+def soon(seconds: float = 10.0) -> Deadline:
+    return Timeout(round(seconds * 1e9)).start()
+
+
+READERS = [read_request, read_request_of_tls_1_3]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_request_that_drips_ends_with_the_deadline(read: Any) -> None:
+    """A byte now and then, within each wait's time."""
+    near, far = socket.socketpair()
+    over = threading.Event()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError):
+            far.sendall(b"\x16\x03\x03\x40\x00")
+            while not over.wait(0.05):
+                far.sendall(b"\0")
+
+    thread = threading.Thread(target=drip, daemon=True)
+    thread.start()
+    began = time.monotonic()
+    with near, far:
+        assert read(near, "localhost", soon(0.4)) is None
+        took = time.monotonic() - began
+        over.set()
+        thread.join(5)
+    assert took < 10
+
+
+def test_bindings_that_are_not_as_expected_are_done_without(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(certificate_request._SIGNATURES, "no_such_function", "int(*)(void)")
+    near, far = socket.socketpair()
+    with near, far:
+        assert read_request_of_tls_1_3(near, "localhost", soon()) is None
+
+
 def test_the_request_for_a_certificate_is_read(authority: Authority, other: Authority) -> None:
     pair = authority.issue("reads", *NAMES)
     with picky_server(pair, other) as port:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
-            request = read_request(plain, "localhost")
+            request = read_request(plain, "localhost", soon())
     assert request is not None
     assert request.authorities == ["CN=other authority,O=Tests"]
     with serve(pair, version="TLSv1_2") as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain:
-            assert read_request(plain, "localhost") is None
+            assert read_request(plain, "localhost", soon()) is None
 
 
 @pytest.mark.parametrize(
@@ -237,13 +308,14 @@ def test_the_request_for_a_certificate_is_read(authority: Authority, other: Auth
         b"\x16\x03\x03\xff\xff" + bytes(300),
     ],
 )
-def test_a_hostile_request_for_a_certificate_is_none(answer: bytes) -> None:
+@pytest.mark.parametrize("read", READERS)
+def test_a_hostile_request_for_a_certificate_is_none(read: Any, answer: bytes) -> None:
     near, far = socket.socketpair()
     near.settimeout(5)
     with near, far:
         far.sendall(answer)
         far.shutdown(socket.SHUT_WR)
-        request = read_request(near, "localhost")
+        request = read(near, "localhost", soon())
     assert request is None or request.authorities == []
 
 

@@ -6,9 +6,11 @@ What `mongokey check` finds out by asking further stands in `test_check_*`.
 from __future__ import annotations
 
 import pickle
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -18,17 +20,25 @@ import pytest
 
 from mongokey import MongoClient
 from mongokey._support import container
+from mongokey.diagnostics import Diagnosis
 from mongokey.errors import (
+    AutoReconnect,
     ConfigurationError,
     ManyClientsWarning,
     MongoError,
+    NetworkTimeout,
+    NotPrimaryError,
+    PoolClearedError,
     ServerSelectionTimeoutError,
 )
 from mongokey.faces import client_count
+from mongokey.pool import causes as pool_causes
 from tests.servers.certificates import Authority, certificate_pem
 from tests.servers.child import free_port
 from tests.servers.scripted import (
+    Close,
     ScriptedServer,
+    Silence,
     ghost,
     primary,
     secondary,
@@ -44,6 +54,14 @@ LONG_MS = 60_000
 def no_container(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(container, "MARKS", ())
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+
+
+def unknown_name() -> str:
+    """What this machine says of a name under .invalid: one without a name server cannot tell."""
+    with pytest.raises(socket.gaierror) as caught:
+        socket.getaddrinfo("mongo-1.invalid", 27017)
+    known = caught.value.errno == socket.EAI_NONAME
+    return "DNS-HOST-UNKNOWN" if known else "DNS-HOST-FAILED"
 
 
 def failure(uri: str, **options: Any) -> MongoError:
@@ -71,7 +89,7 @@ def test_a_refused_connection() -> None:
 def test_a_host_without_an_address() -> None:
     error = failure("mongodb://no-such-host.invalid:27017")
     (cause,) = error.diagnoses
-    assert cause.code in ("DNS-HOST-UNKNOWN", "DNS-HOST-FAILED")
+    assert cause.code == unknown_name()
     assert "no-such-host.invalid" in cause.summary
 
 
@@ -90,13 +108,30 @@ def test_a_set_that_was_never_initiated() -> None:
     assert "[TOPOLOGY-UNINITIATED, certain]" in str(error)
 
 
-def test_members_that_cannot_be_reached() -> None:
-    hello = primary(hosts=["mongo-1.invalid:27017"], me="mongo-1.invalid:27017")
+def test_members_whose_names_are_not_known_here() -> None:
+    """Row 18: the set's own names lead nowhere, though the seed answered."""
+    name = "mongo-1.invalid:27017"
+    hello = primary(hosts=[name], me=name)
     with ScriptedServer(hello=hello) as server:
         error = failure(f"mongodb://127.0.0.1:{server.port}", serverSelectionTimeoutMS=1500)
-    assert {"TOPOLOGY-MEMBER-NAMES", "TOPOLOGY-MEMBERS-UNREACHABLE"} & set(causes(error)) or (
-        "DNS-HOST-UNKNOWN" in causes(error)
-    )
+    assert causes(error) == {"TOPOLOGY-MEMBER-NAMES": "certain", unknown_name(): "certain"}
+    assert error.diagnoses[0].code == "TOPOLOGY-MEMBER-NAMES"
+    assert f"127.0.0.1:{server.port}" in error.diagnoses[0].summary
+
+
+def test_members_that_do_not_answer() -> None:
+    """Row 18: the names are known, and nobody listens there."""
+    port = free_port()
+    with ScriptedServer() as server:
+        me = f"127.0.0.1:{server.port}"
+        server.hello = secondary(hosts=[f"127.0.0.1:{port}", me], me=me)
+        error = failure(f"mongodb://{me}", serverSelectionTimeoutMS=1500)
+    assert causes(error) == {
+        "TOPOLOGY-MEMBERS-UNREACHABLE": "certain",
+        "TOPOLOGY-NO-PRIMARY": "certain",
+        "TCP-REFUSED": "certain",
+    }
+    assert f"127.0.0.1:{port}" in error.diagnoses[0].summary
 
 
 def test_no_primary_and_a_server_that_is_too_old() -> None:
@@ -165,6 +200,115 @@ def test_nothing_more_is_asked_for_a_diagnosis(tmp_path: Path) -> None:
         failure(f"mongodb://127.0.0.1:{server.port}")
         names = {each.name for each in server.requests}
     assert names <= {"hello", "isMaster", "ismaster"}
+
+
+# ---------------------------------------------------------------- connections that are lost
+
+
+@pytest.fixture
+def soon_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A firewall that forgets connections after a tenth of a second."""
+    monkeypatch.setattr(pool_causes, "IDLE_S", 0.1)
+    monkeypatch.setattr(pool_causes, "SURE_IDLE_S", 0.1)
+
+
+@pytest.mark.usefixtures("soon_idle")
+@pytest.mark.parametrize("reset", [True, False], ids=["reset", "end of stream"])
+def test_an_idle_connection_that_was_cut(reset: bool) -> None:
+    """Row 24: it is found dead by its use, and not before."""
+    with ScriptedServer() as server, MongoClient(server.uri()) as client:
+        client.admin.command("ping")
+        time.sleep(0.2)
+        server.on = {"ping": Close(reset=reset)}
+        with pytest.raises(AutoReconnect) as caught:
+            client.admin.command("ping")
+        assert causes(caught.value) == {"TCP-IDLE-CUT": "likely"}
+        assert "maxIdleTimeMS=" in caught.value.diagnoses[0].fix
+        assert "[TCP-IDLE-CUT]" in str(caught.value)
+        again = pickle.loads(pickle.dumps(caught.value))
+        assert (str(again), again.diagnoses) == (str(caught.value), caught.value.diagnoses)
+        # One that is new, or that was in use just now, was not idle.
+        with pytest.raises(AutoReconnect) as caught:
+            client.admin.command("ping")
+        assert caught.value.diagnoses == ()
+        server.on = {}
+        assert client.admin.command("ping")["ok"]
+
+
+@pytest.mark.usefixtures("soon_idle")
+def test_silence_on_an_idle_connection_may_be_a_slow_operation() -> None:
+    with ScriptedServer() as server:
+        with MongoClient(server.uri(), socketTimeoutMS=300) as client:
+            client.admin.command("ping")
+            time.sleep(0.2)
+            server.on = {"ping": Silence()}
+            with pytest.raises(NetworkTimeout) as caught:
+                client.admin.command("ping")
+    assert causes(caught.value) == {"TCP-IDLE-CUT": "possible"}
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "timed_out", "expected"),
+    [
+        (59.9, False, None),
+        (60.0, False, "possible"),
+        (239.0, False, "possible"),
+        (240.0, False, "likely"),
+        (3600.0, True, "possible"),
+    ],
+)
+def test_how_sure_the_cause_of_an_idle_connection_s_loss_is(
+    idle_s: float, timed_out: bool, expected: str | None
+) -> None:
+    error = (NetworkTimeout if timed_out else AutoReconnect)("db:27017: connection reset")
+    pool_causes.explain_idle(error, round(idle_s * 1e9))
+    assert causes(error) == ({} if expected is None else {"TCP-IDLE-CUT": expected})
+    if expected is not None:
+        limit_ms = int(error.diagnoses[0].fix.partition("=")[2].partition(",")[0])
+        assert 0 < limit_ms <= min(120_000, idle_s * 500)
+    answered = NotPrimaryError("not primary")
+    pool_causes.explain_idle(answered, round(idle_s * 1e9))
+    assert answered.diagnoses == ()
+
+
+def test_who_loses_a_connection_for_another_s_error_is_told_that_error() -> None:
+    """Row 24: the error that paused the pool is the cause, not the pause."""
+    with ScriptedServer() as server, MongoClient(server.uri()) as client:
+        client.admin.command("ping")
+        pool = client._pool()
+        refused = AutoReconnect("db: refused")
+        refused.diagnoses = (Diagnosis("TCP-REFUSED", "certain", "nobody listens at db"),)
+        for error, expected in ((refused, "TCP-REFUSED"), (AutoReconnect("x"), "TCP-POOL-CLEARED")):
+            pool.clear(error)
+            cleared = pool._cleared_error()
+            assert isinstance(cleared, PoolClearedError)
+            assert causes(cleared) == {expected: "certain"}
+        assert "AutoReconnect: x" in cleared.diagnoses[0].evidence
+        pool.ready()
+
+
+def test_a_command_that_is_interrupted_by_a_clearing_has_its_cause() -> None:
+    with ScriptedServer(on={"ping": Silence()}) as server, MongoClient(server.uri()) as client:
+        client.admin.command("hello")
+        pool = client._pool()
+        lost = AutoReconnect("db: lost")
+        lost.diagnoses = (Diagnosis("TCP-TIMEOUT", "likely", "db did not answer"),)
+        raised: list[BaseException] = []
+
+        def ping() -> None:
+            try:
+                client.admin.command("ping")
+            except MongoError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=ping)
+        thread.start()
+        assert server.wait_for(lambda: server.count("ping") > 0)
+        pool.clear(lost, interrupt=True)
+        thread.join(20)
+    (error,) = raised
+    assert isinstance(error, PoolClearedError)
+    assert causes(error) == {"TCP-TIMEOUT": "likely"}
 
 
 # ---------------------------------------------------------------- failFast

@@ -6,6 +6,7 @@ stands in a module of its own. Must not be imported by the library.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -41,6 +42,10 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON 
 @click.version_option(__version__, prog_name="mongokey")
 def cli() -> None:
     """Tools of mongokey, a MongoDB driver core."""
+    for stream in (sys.stdout, sys.stderr):
+        # What the stream's encoding does not have is escaped: servers say part of what is printed.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @cli.command(epilog=EXIT_CODES)
@@ -119,7 +124,8 @@ def explain(
 
 CHECK_EXIT_CODES = """\b
 Exit codes: 0 ok, 2 usage or string, 3 dns, 4 tcp, 5 tls, 6 login,
-7 authorization, 8 time-out (whatever the step), 9 no suitable server.
+7 authorization, 8 time-out (whatever the step), 9 no suitable server,
+130 interrupted (Ctrl-C).
 """
 
 
@@ -136,6 +142,7 @@ Exit codes: 0 ok, 2 usage or string, 3 dns, 4 tcp, 5 tls, 6 login,
     "timeout_s",
     metavar="SECONDS",
     type=click.FloatRange(min=0.0, min_open=True, max=86400.0),
+    callback=lambda context, parameter, value: _finite(value),
     default=30.0,
     show_default=True,
     help="How long all of it may take.",
@@ -174,6 +181,12 @@ def check(
             name_server=name_server,
         )
     )
+
+
+def _finite(value: float) -> float:
+    if value != value:  # nan is in no range, and click takes it for one in each
+        raise click.BadParameter("must be a number of seconds")
+    return value
 
 
 def _read_name_server(text: str) -> tuple[str, int]:

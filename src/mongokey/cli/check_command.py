@@ -18,7 +18,7 @@ from mongokey._support.secrets import keeps_secrets
 from mongokey.cli import output
 from mongokey.cli.check import run_check
 from mongokey.cli.check_output import Printer
-from mongokey.cli.exit_codes import FAILED
+from mongokey.cli.exit_codes import FAILED, INTERRUPTED
 from mongokey.options import validators
 from mongokey.options.table import KEYWORD, find, unknown_option
 
@@ -70,6 +70,13 @@ def run_command(
             fail_fast=fail_fast,
             listener=printer,
         )
+    except BrokenPipeError:
+        raise  # who read the output has gone
+    except KeyboardInterrupt:
+        if printer is not None:
+            printer.stop()
+        click.echo("mongokey: interrupted", err=True)
+        return INTERRUPTED
     except Exception:
         # A fault of ours. It is not to go up through frames that have the arguments, and Python's
         # own report shows no variables.
@@ -108,6 +115,8 @@ def _read(arguments: Sequence[str]) -> Given:
         _refuse("give one URI; quote it in single quotes, so that the shell leaves it whole")
     if uris == ["-"]:
         line = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+        if not line:
+            _refuse("standard input has no URI in its first line")
         return Given(line, keywords, from_shell=False)
     if uris:
         return Given(uris[0], keywords, from_shell=True)

@@ -24,12 +24,17 @@ from mongokey.cli.check.report import (
     Report,
     Step,
 )
+from mongokey.cli.output import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
 _WIDEST = 100
+# Characters of a text; strings to be copied may be as long as a shell takes.
+_LONGEST = 4000
+_LONGEST_FIX = 200_000
+_MOST_LINES = 24
 # (in UTF-8, elsewhere, style)
 _MARKS = {
     OK: ("✓", "ok", "green"),
@@ -77,7 +82,9 @@ class Printer:
     def began(self, name: str) -> None:
         """A spinner while a step waits."""
         if self._spins:
-            self._waiting = self._console.status(f"{name}: {_WAITS[name]}")
+            self._waiting = self._console.status(
+                f"{name}: {_WAITS[name]}", spinner="dots" if self._utf8 else "line"
+            )
             self._waiting.start()
 
     def ended(self, step: Step) -> None:
@@ -132,7 +139,7 @@ class Printer:
             self._part("seen", _seen(first), "")
             self._part("means", [_means(first)], "bold")
             if first.fix:
-                self._part("do", [first.fix], "green")
+                self._fix(first.fix)
             for other in others[:1]:
                 text = _means(other)
                 if other.fix:
@@ -149,7 +156,7 @@ class Printer:
             text = "All is well"
             identity = report.step("identity")
             if identity is not None and identity.lines:
-                text = printable(f"All is well: {identity.lines[0]}")
+                text = printable(_shortened(f"All is well: {identity.lines[0]}"))
             return Text(f"{text}.", style="bold green")
         said = Text(f"{_VERDICTS[report.exit]} ", style="bold red")
         said.append(f"(step {report.failed}, exit code {report.exit}).", style="red")
@@ -164,7 +171,7 @@ class Printer:
             points = line.endswith("^") and not line[:-1].strip()
             self._part("", [line], "bold red" if points else "dim", wrap=False)
         if found.fix:
-            self._part("do", [found.fix], "green")
+            self._fix(found.fix)
 
     @property
     def _width(self) -> int:
@@ -172,10 +179,29 @@ class Printer:
         wide = min(self._console.width, _WIDEST) if self._console.is_terminal else _WIDEST
         return max(wide, 60)
 
-    def _part(self, name: str, lines: Sequence[str], style: str, *, wrap: bool = True) -> None:
+    def _fix(self, text: str) -> None:
+        """What to do: a string in it is to be copied, and stays whole."""
+        self._part("do", [text], "green", longest=_LONGEST_FIX)
+
+    def _part(
+        self,
+        name: str,
+        lines: Sequence[str],
+        style: str,
+        *,
+        wrap: bool = True,
+        longest: int = _LONGEST,
+    ) -> None:
         title = name
+        more = len(lines) - _MOST_LINES
+        if more > 0:
+            lines = [*lines[:_MOST_LINES], f"and {more} more"]
         for line in lines:
-            pieces = _wrapped(line, self._width - 9) if wrap else [printable(line)]
+            pieces = (
+                _wrapped(line, self._width - 9, longest)
+                if wrap
+                else [printable(_shortened(line, longest))]
+            )
             for piece in pieces or [""]:
                 text = Text(f"  {title:<6} ", style="bold" if title else "")
                 text.append(piece, style=style or "default")
@@ -183,18 +209,16 @@ class Printer:
                 title = ""
 
 
-def printable(text: str) -> str:
-    """A text without what a terminal would act on, or cannot write: servers say part of it."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode()
-        for each in text
-    )
-
-
-def _wrapped(line: str, width: int) -> list[str]:
+def _wrapped(line: str, width: int, longest: int = _LONGEST) -> list[str]:
     """A text in lines; what is one word, such as a string to be copied, stays one."""
-    line = printable(line)
+    line = printable(_shortened(line, longest))
     return textwrap.wrap(line, width, break_on_hyphens=False, break_long_words=False)
+
+
+def _shortened(text: str, longest: int = _LONGEST) -> str:
+    """A text of which a server may have sent megabytes, up to a length that somebody may read."""
+    more = len(text) - longest
+    return text if more <= 0 else f"{text[:longest]}... ({more} characters more)"
 
 
 def _means(found: Found) -> str:
@@ -234,4 +258,4 @@ def _seen(found: Found) -> list[str]:
     return lines or ["nothing more than the error itself"]
 
 
-__all__ = ["Printer", "printable"]
+__all__ = ["Printer"]

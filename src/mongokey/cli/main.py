@@ -5,16 +5,21 @@ Must not import click or rich at the top, as `mongokey` is installed without the
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
-from mongokey.cli.exit_codes import FAILED, NOT_INSTALLED
+from mongokey.cli.exit_codes import FAILED, INTERRUPTED, NOT_INSTALLED
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line with `arguments`, by default the process's; always exits."""
     try:
+        import click
+
         from mongokey.cli.app import cli
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in ("click", "rich"):
@@ -30,10 +35,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(FAILED if is_check else NOT_INSTALLED) from None
     held = [sys.argv[1:] if arguments is None else list(arguments)]
     arguments = None
-    code: str | int | None = 0
+    code: object = 0
     try:
-        cli.main(args=held.pop(), prog_name="mongokey")
+        # Not as click ends a program, which is with 1 for a Ctrl-C.
+        code = cli.main(args=held.pop(), prog_name="mongokey", standalone_mode=False)
     except SystemExit as ended:
         code = ended.code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Who read the output has gone: what is left of it goes nowhere, at the very end too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
     # Anew: the frames that the other came through have the arguments, secrets among them.
-    raise SystemExit(code)
+    raise SystemExit(code if isinstance(code, int) else 0)

@@ -139,6 +139,8 @@ def mask(uri: str) -> str:
 
 
 _Note = Callable[..., None]
+# So many unknown options are pointed at: a string with more of them is none of these mistakes.
+_MOST_UNKNOWN = 16
 
 
 def _strip(uri: str, note: _Note) -> str:
@@ -320,6 +322,8 @@ def _mend_options(pieces: _Text, note: _Note) -> _Text:
     if not pieces.query or {"&", ";"} <= set(pieces.query):
         return pieces  # both may not separate options: what is meant is not known
     pairs = re.split("[&;]", pieces.query)
+    shown: list[str] = []
+    unknown = 0
     secret = False
     mended: list[str] = []
     for number, pair in enumerate(pairs):
@@ -333,6 +337,10 @@ def _mend_options(pieces: _Text, note: _Note) -> _Text:
             if not name.isascii() or not name.replace("_", "").isalnum() or not equals:
                 mended.append(pair)
                 continue
+            unknown += 1
+            if unknown > _MOST_UNKNOWN:
+                mended.append(pair)
+                continue
             close = closest_options(name, URI)
             # It may be the rest of a secret with an unescaped '&' in it.
             message = "there is no option " + (MASK if secret and not close else name)
@@ -341,26 +349,28 @@ def _mend_options(pieces: _Text, note: _Note) -> _Text:
                 message += f": did you mean {right}?"
             elif close:
                 message += f": did you mean {' or '.join(close)}?"
-            pointed = _point_at(pieces, pairs, number)
+            shown = shown or [_mask_query(each) for each in pairs]
+            pointed = _point_at(pieces, shown, number)
             note(Diagnosis("OPTION-UNKNOWN", CERTAIN, message, pointed), right != name)
         elif option.alias is not None:
             right = option.name
             outdated = option.alias in option.deprecated
+            shown = shown or [_mask_query(each) for each in pairs]
             note(
                 Diagnosis(
                     "OPTION-DEPRECATED" if outdated else "OPTION-ALIAS",
                     CERTAIN if outdated else POSSIBLE,
                     f"{option.alias} is {'a deprecated' if outdated else 'another'} name of "
                     f"{option.name}: use {option.name}",
-                    _point_at(pieces, pairs, number),
+                    _point_at(pieces, shown, number),
                 )
             )
         mended.append(right + equals + value)
     return pieces._replace(query="&".join(mended))
 
 
-def _point_at(pieces: _Text, pairs: list[str], number: int) -> tuple[str, str]:
-    shown = [_mask_query(pair) for pair in pairs]
+def _point_at(pieces: _Text, shown: list[str], number: int) -> tuple[str, str]:
+    """The place of a pair; `shown` are all, masked."""
     before = sum(len(pair) + 1 for pair in shown[:number])
     return pieces.pointing("query", "&".join(shown), before)
 

@@ -7,7 +7,7 @@ how a result came about.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.padding import Padding
@@ -26,10 +26,29 @@ INDENT = "  "
 _MOST_AUTHORITIES = 5
 
 
+class SafeConsole(Console):
+    """A console on which a text does nothing but stand there: servers and DNS say part of it."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The text, with what a terminal would act on escaped."""
+        return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
+
+    def __repr__(self) -> str:
+        return "<SafeConsole>"
+
+
 def make_console(*, quiet: bool = False, stderr: bool = False) -> Console:
     """A console that adds no colours of its own to numbers and paths; `quiet` prints nothing."""
-    return Console(
+    return SafeConsole(
         quiet=quiet, stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True
+    )
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would act on, or cannot write: servers say part of it."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode()
+        for each in text
     )
 
 
@@ -205,7 +224,7 @@ def _heading(console: Console, title: str, remark: str) -> None:
 
 
 def _grid(console: Console, title: str, lines: Sequence[tuple[str, str]]) -> None:
-    console.print(Text(title, style="bold"))
+    console.print(Text(printable(title), style="bold"))
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
         console.print(f"{INDENT}{name:<{width}}  {value}")

@@ -22,7 +22,7 @@ from mongokey.transport.loop_stream cimport (
 from mongokey.transport.loop_wait cimport LoopWait
 from mongokey.transport.stream cimport POLLIN, POLLOUT, mk_monotonic_ns
 
-from mongokey.errors import AutoReconnect, InvalidOperation, PoolClearedError, ProtocolError
+from mongokey.errors import AutoReconnect, InvalidOperation, ProtocolError
 
 cdef enum:
     # So much is sent or received before others are served: they wait for no longer than a copy of
@@ -241,7 +241,7 @@ cdef class AsyncConnection(Connection):
     cdef object _cause(self, object error):
         """The pool's word, where it has closed the connection under somebody who used it."""
         if self.interruption is not None and isinstance(error, AutoReconnect):
-            return PoolClearedError(self.interruption)
+            return self.interruption
         return error
 
     # -- for the rest -----------------------------------------------------------------------------

@@ -25,7 +25,7 @@ cdef class Connection(MessageBuffer):
     cdef readonly uint64_t generation       # of the pool, or of the service, when it was begun
     cdef readonly object service_id         # behind a load balancer: which service; or None
     cdef readonly bint stale                # of an older generation: to be closed at checkin
-    cdef readonly str interruption          # why the pool has closed it while it was used, or None
+    cdef readonly object interruption       # the error for its user, once the pool closed it; None
     cdef int64_t idle_since_ns
     cdef unsigned long held_by              # the thread that has checked it out; 0: none
     # What a login on the open connection needs (`establish.reauthenticate`); None without one.

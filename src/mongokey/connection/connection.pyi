@@ -5,6 +5,7 @@ from mongokey._support.address import AddressLike
 from mongokey._support.deadline import Deadline
 from mongokey.auth.login import LoginResult
 from mongokey.connection.settings import ConnectionSettings
+from mongokey.errors import PoolClearedError
 from mongokey.handshake import HelloReply
 from mongokey.transport import Stream
 from mongokey.wire.message_buffer import MessageBuffer
@@ -46,8 +47,8 @@ class Connection(MessageBuffer):
     def stale(self) -> bool:
         """Whether the pool has a newer generation."""
     @property
-    def interruption(self) -> str | None:
-        """Why the pool has closed it while it was in use; None if it has not."""
+    def interruption(self) -> PoolClearedError | None:
+        """The error for its user, where the pool has closed it while it was in use."""
     @property
     def closed(self) -> bool: ...
     def accept_hello(self, hello: HelloReply) -> None: ...

@@ -13,7 +13,7 @@ from mongokey.transport.stream cimport Stream, expect_message
 from mongokey.wire.message_buffer cimport MessageBuffer
 
 from mongokey.handshake.reply import LOAD_BALANCER
-from mongokey.errors import AutoReconnect, PoolClearedError, ProtocolError
+from mongokey.errors import AutoReconnect, ProtocolError
 
 # The limits that hold until the server's hello gives its own (wire protocol specification).
 cdef int DEFAULT_MAX_BSON = 16 * 1024 * 1024
@@ -63,7 +63,7 @@ cdef class Connection(MessageBuffer):
             # Half a message may be out: nothing else may be sent here.
             self.close()
             if self.interruption is not None and isinstance(error, AutoReconnect):
-                raise PoolClearedError(self.interruption) from error
+                raise self.interruption from error
             raise
         return self.sent()
 
@@ -88,7 +88,7 @@ cdef class Connection(MessageBuffer):
             # The rest of that reply may still arrive: the connection cannot be used again.
             self.close()
             if self.interruption is not None and isinstance(error, AutoReconnect):
-                raise PoolClearedError(self.interruption) from error
+                raise self.interruption from error
             raise
 
     cdef bint reusable(self) except -1:

@@ -257,22 +257,24 @@ MECHANISMS: list[Entry] = [
         (
             "AWS-TOKEN-EXPIRED",
             "temporary credentials have ended; those in a string or variable are renewed by nobody",
-            "certain where their end is known; likely where they worked before",
-            "their source and their end",
+            "certain where their end is known, or STS says so when mongokey check asks it; likely "
+            "where they worked before, or STS refuses temporary ones that were given",
+            "their source and their end; STS's status",
             "leave them out and let mongokey fetch them",
         ),
         (
             "AWS-CLOCK-SKEW",
             "this machine's clock is more than five minutes from the server's",
-            _LIKELY,
-            "the time signed, and hello's localTime",
+            "certain where STS says so when mongokey check asks it; else likely",
+            "the time signed, and hello's localTime; STS's answer and its date",
             "set the clock (NTP)",
         ),
         (
             "AWS-IDENTITY-UNKNOWN",
             "AWS knows the credentials, and the server has no user for their ARN: other "
             "credentials won than were meant, or the user is missing",
-            _CERTAIN,
+            "certain where the server names the ARN; likely where STS, asked by mongokey check, "
+            "takes what the server refused",
             "the ARN in the answer; the credentials' source and key id",
             "create the user of that ARN (of the role, not of the session), or see why they won",
         ),
@@ -282,6 +284,20 @@ MECHANISMS: list[Entry] = [
             "likely where the answer has STS's status, else possible",
             "the answer, the credentials' source and key id",
             "aws sts get-caller-identity with the same credentials",
+        ),
+        (
+            "AWS-SECRET-WRONG",
+            "the secret key does not belong to the key id",
+            _CERTAIN,
+            "STS's own answer (mongokey check asks it; a client does not)",
+            "copy both anew; percent-escape / and + in a string",
+        ),
+        (
+            "AWS-KEY-UNKNOWN",
+            "AWS does not know the key: it was deleted or switched off, or the token is another's",
+            _CERTAIN,
+            "STS's own answer (mongokey check asks it; a client does not)",
+            "create a key, or give id, secret key and token of one session",
         ),
         (
             "AWS-STS-THROTTLED",

@@ -226,7 +226,7 @@ NETWORK: list[Entry] = [
             "TCP-TIMEOUT",
             "a host did not answer at all: a firewall or access list drops packets, or it is off "
             "(a paused cluster)",
-            _LIKELY,
+            "likely; possible where less than a second was given",
             "no answer from any of its addresses within the time",
             "let the port through; see that the cluster runs",
         ),
@@ -258,6 +258,21 @@ NETWORK: list[Entry] = [
             "possible",
             "the system's words",
             "try again; look for what closes connections on the way",
+        ),
+        (
+            "TCP-IDLE-CUT",
+            "something on the way (a firewall, NAT, or load balancer such as Azure's) forgot a "
+            "connection that nobody used for a while",
+            "likely after four minutes without use, else possible",
+            "how long the connection had been idle; the pool found it open, and its use did not",
+            "set maxIdleTimeMS=120000, or less than what cuts them allows",
+        ),
+        (
+            "TCP-POOL-CLEARED",
+            "all connections to a server were given up, as another operation or a check failed",
+            _CERTAIN,
+            "the error that the pool was cleared for, where that one has no cause of its own",
+            "look at that error",
         ),
         (
             "TOPOLOGY-SET-NAME",

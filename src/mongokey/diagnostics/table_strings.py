@@ -163,6 +163,15 @@ STRINGS: list[Entry] = [
             "make a client for each loop (a fixture of the loop's scope)",
         ),
         (
+            "ENV-FORK",
+            "a forked child uses what belongs to its parent process: a cursor behind a load "
+            "balancer, which is read by one connection alone; clients are no such thing, they make "
+            "new connections in the child",
+            _CERTAIN,
+            "the cursor was opened before the fork",
+            "open cursors in the child: worker_process_init in Celery, post_fork in gunicorn",
+        ),
+        (
             "ENV-MANY-CLIENTS",
             "a process made its third client of one and the same string: a client has a pool and "
             "monitors of its own, so one made for each request makes every request slow and uses "

@@ -120,6 +120,7 @@ cdef class Execution:
     cdef object _tell_started(self)
     cdef object _tell_received(self, str event)
     cdef object _tell_failed(self, error)
+    cdef object _explain_loss(self, error)
     cdef object _is_to_be_retried(self, error)
     cdef object _max_wire_version(self)
     cdef int _release_connection(self) except -1

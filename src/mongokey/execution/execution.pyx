@@ -35,6 +35,7 @@ from os import urandom
 from sys import exc_info
 
 from mongokey._support.fork import call_after_fork
+from mongokey._support.lazy import late_imports
 from mongokey._support.server_errors import raise_command_error
 from mongokey.errors import AutoReconnect, DocumentTooLarge, InvalidOperation, NetworkTimeout
 from mongokey.execution.rules import (
@@ -278,6 +279,11 @@ cdef class Execution:
     cdef Connection pinned_connection(self):
         if self.state != HAS_SERVER or self.cursor is None:
             raise out_of_turn("pinned_connection")
+        if self.cursor.forks != self.executor.sessions.forks:
+            with late_imports:
+                from mongokey.execution.fork_causes import cursor_of_parent
+
+            raise cursor_of_parent()
         return self.cursor.take_connection()
 
     cpdef int authenticated(self) except -1:
@@ -344,6 +350,8 @@ cdef class Execution:
         if self.state == ENDED:
             raise out_of_turn("failed")
         self._note_cursor(None)
+        if self.sent and self.connection is not None and isinstance(error, AutoReconnect):
+            self._explain_loss(error)
         # First: a connection of a pool that is cleared is not handed to the next.
         if self.sent and not (self.background or selecting or found_no_connection(error)):
             # Where a connection could not be made, the pool has told so itself.
@@ -388,6 +396,16 @@ cdef class Execution:
         self.attempt += 1
         self.sent = self.reauthenticated = False
         return None
+
+    cdef object _explain_loss(self, error):
+        """Say where the connection had been idle for long. What a cursor pinned is not the pool's
+        meanwhile; one that was never idle was made for this call."""
+        if self.connection.idle_since_ns == 0 or (self.cursor is not None and self.cursor.pinned):
+            return
+        with late_imports:
+            from mongokey.pool.causes import explain_idle
+
+        explain_idle(error, self.now_ns - self.connection.idle_since_ns)
 
     cdef object _is_to_be_retried(self, error):
         """Whether the attempt that failed with `error` is followed by another one."""

@@ -330,18 +330,28 @@ def unknown_option(name: str, source: int = KEYWORD) -> UnknownOption:
     return UnknownOption(f"unknown option {name}{hint}")
 
 
+# By source: the options' names, as those that are misspelt are compared with them.
+_flat: dict[int, dict[str, str]] = {}
+# Nothing longer is close to any of them.
+_LONGEST_NAME = 64
+
+
 def closest_options(name: str, source: int = KEYWORD) -> list[str]:
     """The options of `source` that `name` may be meant for, the likeliest first; at most 3."""
     with late_imports:
         from difflib import get_close_matches
 
-    # `max_pool_size` is as close to `maxPoolSize` as it can be.
-    flat = {
-        key.lower().replace("_", ""): row.alias or row.name
-        for key, row in LOOKUP.items()
-        if row.sources & source
-    }
     bare = name.lower().replace("_", "")
+    if len(bare) > _LONGEST_NAME:
+        return []
+    # `max_pool_size` is as close to `maxPoolSize` as it can be.
+    flat = _flat.get(source)
+    if flat is None:
+        flat = _flat[source] = {
+            key.lower().replace("_", ""): row.alias or row.name
+            for key, row in LOOKUP.items()
+            if row.sources & source
+        }
     close = get_close_matches(bare, flat, n=1, cutoff=0.7)
     if not close and len(bare) > 2:
         close = [key for key in flat if key.startswith(bare)]

@@ -31,6 +31,7 @@ cdef class Pool(PoolState):
     cdef list under_way                     # of PoolOpening: what is being made
     cdef int64_t last_id                    # of the connections made
     cdef str cleared_by                     # what was wrong when it was last cleared, or None
+    cdef tuple cleared_for                  # the diagnoses of that error
     cdef bint may_fill                      # `pool_ready` was told
     cdef readonly Py_ssize_t pinned_count   # of those in use: pinned to cursors
     cdef bint removed                       # closed since its server left the deployment

@@ -130,6 +130,7 @@ cdef class Pool(PoolState):
         self.holds_lock = holds_lock
         self.on_ready = on_ready
         self.under_way = []
+        self.cleared_for = ()
         self.may_fill = load_balanced
         call_after_fork(self)
         if observed(self):
@@ -385,10 +386,17 @@ cdef class Pool(PoolState):
             why = "its server has not answered a check yet"
         else:
             why = f"its pool was cleared because another operation failed: {self.cleared_by}"
-        return PoolClearedError(
+        return self._pool_cleared(
             f"{self._peer()}: no connection to be had, {why}; the operation can be tried again, "
             f"once the server answers"
         )
+
+    def _pool_cleared(self, text):
+        """The error of somebody who did not cause it, with the cause of the one who did."""
+        with late_imports:
+            from mongokey.pool.causes import cleared_error
+
+        return cleared_error(text, self.cleared_by, self.cleared_for)
 
     # -- opening and closing --------------------------------------------------------------------
 
@@ -595,8 +603,9 @@ cdef class Pool(PoolState):
             if len(why) > LONGEST_CAUSE:
                 why = f"{why[:LONGEST_CAUSE]}..."
             self.cleared_by = why
+            self.cleared_for = tuple(getattr(error, "diagnoses", ()))
         elif not self.paused:
-            self.cleared_by = "no error of its own"
+            self.cleared_by, self.cleared_for = "no error of its own", ()
         self.may_fill = self.load_balanced
         cleared = self.start_generation(service_id)
         return cleared, service_id, interrupt, list(self.under_way) if interrupt else []
@@ -618,7 +627,7 @@ cdef class Pool(PoolState):
             if interrupt:
                 why = f"the connection to {self._peer()} was interrupted: {self.cleared_by}"
                 for connection in cleared.in_use:
-                    connection.interruption = why
+                    connection.interruption = self._pool_cleared(why)
                     connection.close()
                 for opening in under_way:
                     if service_id is None or opening.service_id == service_id:

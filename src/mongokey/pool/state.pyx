@@ -214,6 +214,7 @@ cdef class PoolState:
             # Handed over directly, so that no newcomer gets in between.
             waiter = <Waiter>self.waiters.popleft()
             connection.held_by = waiter.caller
+            connection.idle_since_ns = now_ns
             waiter.connection = connection
             waiter.wake()
             return True

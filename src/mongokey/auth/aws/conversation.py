@@ -272,6 +272,17 @@ class AwsConversation(Conversation):
             return error
         return AuthenticationFailed(str(problem))
 
+    @property
+    def keys(self) -> AwsKeys | None:
+        """The keys of this login; None before there were any."""
+        return self._keys
+
+    @property
+    def sts_host(self) -> str | None:
+        """The STS host that the server named; None before it did."""
+        signer = self._state.signer
+        return signer.host if signer is not None and self._signed else None
+
     def credential_description(self) -> str | None:
         keys = self._keys
         if keys is None:

@@ -80,7 +80,17 @@ def find_hints(code: Any, context: LoginContext) -> Iterator[Diagnosis]:
             fix="open fewer at once (maxConnecting), keep them longer (minPoolSize, maxIdleTimeMS)",
         )
     elif not certain:
-        yield _refused(seen, status[1] if status is not None else None)
+        refused = _refused(seen, status[1] if status is not None else None)
+        if status is not None and seen.kind == "ASIA" and seen.has_token and seen.fixed:
+            yield Diagnosis(
+                "AWS-TOKEN-EXPIRED",
+                LIKELY,
+                f"the temporary credentials {seen.key} from {seen.origin} have most likely "
+                "expired: STS refuses them, and nobody renews those that are given",
+                [f"STS's status is {status[1]}"],
+                _renewal(seen),
+            )
+        yield refused
 
 
 def _about_keys(seen: Evidence, context: LoginContext) -> Iterator[Diagnosis]:
@@ -141,10 +151,15 @@ def _renewal(seen: Evidence) -> str:
     )
 
 
-def _unknown(arn: str, seen: Evidence) -> Diagnosis:
+def user_of(arn: str) -> str:
+    """The ARN that a user has to be called by for whom STS names `arn`: a session's role."""
     role = re.fullmatch(r"(arn:[^:]+):sts::([0-9]*):assumed-role/([^/]+)(?:/.*)?", arn)
-    user = f"{role[1]}:iam::{role[2]}:role/{role[3]}" if role is not None else arn
-    kind = "role (not the session's assumed-role ARN)" if role is not None else "IAM user or role"
+    return f"{role[1]}:iam::{role[2]}:role/{role[3]}" if role is not None else arn
+
+
+def _unknown(arn: str, seen: Evidence) -> Diagnosis:
+    user = user_of(arn)
+    kind = "role (not the session's assumed-role ARN)" if user != arn else "IAM user or role"
     return Diagnosis(
         "AWS-IDENTITY-UNKNOWN",
         CERTAIN,

@@ -77,10 +77,10 @@ class GssapiLibrary(Library):
             return raw.acquire_cred(user, mechs=[raw.MechType.kerberos], usage="initiate").creds
         except raw.GSSError as error:
             failed = failure(raw, error)
-            failed.ticket = self._default_ticket()
+            failed.ticket = self.default_ticket()
             raise failed from None
 
-    def _default_ticket(self) -> Ticket | None:
+    def default_ticket(self) -> Ticket | None:
         """What the default cache holds; asks nobody."""
         from os import environ
 

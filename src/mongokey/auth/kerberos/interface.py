@@ -118,6 +118,10 @@ class Library(ABC):
     package: str
     passwords: bool = True
 
+    def default_ticket(self) -> Ticket | None:
+        """What the default cache holds, without asking anybody; None where that is not known."""
+        return None
+
     @abstractmethod
     def open(
         self, service: Service, username: str, password: str | None, tickets: PasswordTickets

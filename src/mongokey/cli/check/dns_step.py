@@ -336,7 +336,15 @@ def _ask_name_server(server: tuple[str, int], name: str, deadline: Deadline) -> 
 
 
 def _explain_names(state: State, lost: list[Host]) -> list[Diagnosis]:
-    """One cause for all that share it, and whether a name is a cluster's after all."""
+    """The causes of names without an address, and whether one is a cluster's after all."""
+    found = explain_names(lost)
+    if len(lost) == 1 and lost[0].seed:
+        found[:0] = _has_srv(state, lost[0].address[0])
+    return list(surest_first(found))
+
+
+def explain_names(lost: list[Host]) -> list[Diagnosis]:
+    """Why hosts have no address: one cause for all that share it."""
     kinds: dict[str, list[Host]] = {}
     for host in lost:
         kinds.setdefault(host.found[0].code, []).append(host)
@@ -350,9 +358,7 @@ def _explain_names(state: State, lost: list[Host]) -> list[Diagnosis]:
             again=code == "DNS-HOST-FAILED",
             timed_out=code == "DNS-HOST-TIMEOUT",
         )
-    if len(lost) == 1 and lost[0].seed:
-        found[:0] = _has_srv(state, lost[0].address[0])
-    return list(surest_first(found))
+    return found
 
 
 def _has_srv(state: State, name: str) -> list[Diagnosis]:
@@ -397,4 +403,4 @@ def _servers(state: State) -> dict[str, Any]:
         return {"name_servers": []}
 
 
-__all__ = ["LookUpFailed", "check_dns", "look_up", "look_up_all", "make_resolver"]
+__all__ = ["LookUpFailed", "check_dns", "explain_names", "look_up", "look_up_all", "make_resolver"]

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mongokey._support.address import AddressLike, format_address
-from mongokey.cli.check.dns_step import look_up_all
+from mongokey.cli.check.dns_step import explain_names, look_up_all
 from mongokey.cli.check.reach_step import (
     connect_all,
     explain_tcp,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 # Between two looks, where failFast=false waits for what may still come.
 _PAUSE_S = 0.5
+_MOST_MEMBERS = 100
 
 
 class _Seen:
@@ -94,6 +95,8 @@ def _look(state: State, step: Step) -> None:
                 told.add(host.address)
                 _take_in(seen, options, host)
         new = [each for each in seen.topology.server_descriptions() if each not in state.hosts]
+        # A set has 50 members at most; more are nobody's, and each would be connected to.
+        new = new[: max(_MOST_MEMBERS - len(state.hosts), 0)]
         if not new or seen.topology.topology_type_name == LOAD_BALANCED:
             break
         hosts = [Host(address, seed=False) for address in new]
@@ -216,9 +219,7 @@ def _judge(state: State, seen: _Seen, step: Step) -> None:
         state.hosts[each.address] for each in fitting if state.hosts[each.address].hello is not None
     ]
     if not chosen:
-        own = [each for host in hosts for each in host.found]
-        own += [each for error in seen.errors.values() for each in getattr(error, "diagnoses", ())]
-        found = list(dict.fromkeys([*surest_first(causes), *own]))
+        found = list(dict.fromkeys([*surest_first(causes), *_own_causes(hosts, seen)]))
         if not found:
             found = [
                 Diagnosis(
@@ -241,6 +242,22 @@ def _judge(state: State, seen: _Seen, step: Step) -> None:
     state.warn(*causes, facts=facts)
     if causes or len(greeted) < len(hosts):
         step.status = WARNED
+
+
+def _own_causes(hosts: list[Host], seen: _Seen) -> list[Diagnosis]:
+    """Why hosts could not be asked: one cause that several share is told once."""
+    unnamed = [host for host in hosts if host.hello is None and not host.ips]
+    lost = [host for host in hosts if host.hello is None and host.ips and host.reached is None]
+    found = [*explain_names(unnamed), *explain_tcp(lost)]
+    of_all = {each.code for each in found}
+    for host in hosts:
+        if host not in unnamed and host not in lost:
+            error = seen.errors.get(host.address)
+            for each in (*host.found, *getattr(error, "diagnoses", ())):
+                if each.code not in of_all:
+                    of_all.add(each.code)
+                    found.append(each)
+    return found
 
 
 def _has_data(host: Host) -> bool:
@@ -309,8 +326,9 @@ def _ask_version(state: State, host: Host, step: Step) -> None:
         return
     if reply.get("ok"):
         step.facts["version"] = str(reply.get("version"))
-        step.facts["modules"] = [str(each) for each in reply.get("modules") or ()]
-        kind = "Enterprise" if "enterprise" in step.facts["modules"] else None
+        modules = reply.get("modules")
+        step.facts["modules"] = list(map(str, modules)) if isinstance(modules, list) else None
+        kind = "Enterprise" if "enterprise" in (step.facts["modules"] or ()) else None
         step.lines.append(
             f"{host.name}: version {step.facts['version']}" + (f" {kind}" if kind else "")
         )

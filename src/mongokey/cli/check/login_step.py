@@ -15,6 +15,7 @@ from mongokey.auth.diagnosis import explain_command, find_diagnoses
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.auth.login import Command, Greeting, LoginResult, authenticate
 from mongokey.auth.registry import find_mechanism, negotiate, open_conversation
+from mongokey.cli.check.login_probes import look_at_login
 from mongokey.cli.check.reach_step import greet_all
 from mongokey.cli.check.report import SKIPPED, WARNED, Found, Step
 from mongokey.cli.check.state import Host, State, StepFailed, milliseconds
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 DEFAULT_DATABASE = "test"
 # A collection that need not be there, to learn whether it could be read.
 _ANY_COLLECTION = "mongokey_check"
+# So many roles are listed.
+_MOST_ROLES = 20
 
 
 # ---------------------------------------------------------------- login
@@ -96,6 +99,7 @@ def _log_in(state: State, host: Host, step: Step) -> LoginResult:
         subject = settings.tls.subject or ""
     known = subject if settings.tls is None or settings.tls.without_certificate else None
     conversation = _open_conversation(state, host, known)
+    host.conversation = conversation
     greeting = Greeting(
         host.hello,
         state.credential(host),
@@ -186,6 +190,7 @@ def _explain_login(state: State, host: Host, error: MongoError) -> list[Found]:
         if each.code not in codes and _speaks_of_login(each.code):
             found.append(each)
     found = [_surer(state, each, facts) for each in found]
+    found = look_at_login(state, host, error, found, facts)
     member = _cluster_member(state, host, error)
     if member is not None:
         found.insert(0, member)
@@ -271,10 +276,8 @@ def check_identity(state: State, step: Step) -> None:
         step.facts["answer"] = _answer(reply)
         step.lines.append(f"the server does not say: {reply.get('errmsg')}")
         return
-    users = [f"{each.get('user')}@{each.get('db')}" for each in info.get("authenticatedUsers", [])]
-    roles = [
-        f"{each.get('role')}@{each.get('db')}" for each in info.get("authenticatedUserRoles", [])
-    ]
+    users = [f"{each.get('user')}@{each.get('db')}" for each in _documents(info, "Users")]
+    roles = [f"{each.get('role')}@{each.get('db')}" for each in _documents(info, "UserRoles")]
     state.roles = roles
     step.facts["users"], step.facts["roles"] = users, roles
     if not users:
@@ -283,8 +286,17 @@ def check_identity(state: State, step: Step) -> None:
     step.lines.append(f"you are {', '.join(users)} with {_roles(roles)}")
 
 
+def _documents(info: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The documents in authInfo's list of that kind; a server may send anything."""
+    listed = info.get(f"authenticated{name}")
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+
 def _roles(roles: list[str]) -> str:
-    return f"the roles {', '.join(roles)}" if roles else "no roles"
+    if not roles:
+        return "no roles"
+    more = len(roles) - _MOST_ROLES
+    return f"the roles {', '.join(roles[:_MOST_ROLES])}" + (f" and {more} more" if more > 0 else "")
 
 
 # ---------------------------------------------------------------- read
@@ -312,8 +324,10 @@ def _read(state: State, host: Host, step: Step, database: str, defaulted: bool) 
         _raise_lost(state, host, listed)
     names: list[str] = []
     if listed.get("ok"):
-        batch = listed.get("cursor", {}).get("firstBatch", [])
-        names = [str(each.get("name")) for each in batch if each.get("type") != "view"]
+        cursor = listed.get("cursor")
+        batch = cursor.get("firstBatch") if isinstance(cursor, dict) else None
+        found = [each for each in batch if isinstance(each, dict)] if batch else []
+        names = [str(each.get("name")) for each in found if each.get("type") != "view"]
     names = sorted(each for each in names if not each.startswith("system."))
     collection = names[0] if names else _ANY_COLLECTION
     reply = _command(

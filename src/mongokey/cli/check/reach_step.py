@@ -22,7 +22,7 @@ from mongokey.cli.check.tls_probes import look_closer, peer_certificate, tls_fac
 from mongokey.connection.connection import Connection
 from mongokey.connection.missing_tls import detect_missing_tls
 from mongokey.connection.settings import ConnectionSettings
-from mongokey.diagnostics import CERTAIN, LIKELY, Diagnosis, surest_first
+from mongokey.diagnostics import CERTAIN, LIKELY, POSSIBLE, Diagnosis, surest_first
 from mongokey.errors import (
     AutoReconnect,
     BSONError,
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 APP_NAME = "mongokey check"
 # Once a host was reached, the others are not waited for much longer.
 _OTHERS_S = 3.0
+# Silence for a shorter time is not yet one that a firewall makes.
+_FAIR_NS = 1_000_000_000
+_HURRIED = {"confidence": POSSIBLE, "fix": "give it more time (--timeout)"}
 
 
 # ---------------------------------------------------------------- tcp
@@ -63,6 +66,10 @@ def check_tcp(state: State, step: Step) -> None:
         step.lines.append(f"{host.name}: {', '.join(tries)}")
     lost = [host for host in hosts if host.reached is None]
     found = explain_tcp(lost)
+    if state.timeout.ns < _FAIR_NS:
+        found = tuple(
+            each.replace(**_HURRIED) if each.code == "TCP-TIMEOUT" else each for each in found
+        )
     if lost and len(lost) == len(hosts):
         facts = {"hosts": [host.name for host in lost]}
         raise StepFailed(

@@ -20,6 +20,10 @@ FAILED = "failed"
 SKIPPED = "skipped"
 WARNED = "warned"
 
+# Characters of a text, and items of a list.
+_LONGEST = 20_000
+_MOST_ITEMS = 1000
+
 EXIT_OK = 0
 EXIT_STRING = 2
 EXIT_TIMEOUT = 8
@@ -35,6 +39,19 @@ EXITS: Mapping[str, int] = {
     "identity": 7,
     "read": 7,
 }
+
+
+def bounded(value: Any) -> Any:
+    """`value` with texts and lists cut that nobody would read: servers may send megabytes."""
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return f"{value[:_LONGEST]}... ({len(value) - _LONGEST} characters more)"
+    if isinstance(value, Mapping):
+        return {bounded(name): bounded(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        more = len(value) - _MOST_ITEMS
+        cut = [bounded(each) for each in value[:_MOST_ITEMS]]
+        return [*cut, f"... ({more} more)"] if more > 0 else cut
+    return value
 
 
 @with_safe_repr
@@ -56,8 +73,9 @@ class Found:
     def as_json(self) -> dict[str, Any]:
         """The diagnosis with its evidence as an object: the facts, and `seen` in words."""
         plain = self.diagnosis.as_dict()
-        plain["fix"] = self.fix
-        plain["evidence"] = {**self.facts, "seen": list(self.diagnosis.evidence)}
+        plain["fix"] = self.fix  # a string in it is to be copied, and stays whole
+        plain["summary"] = bounded(self.diagnosis.summary)
+        plain["evidence"] = bounded({**self.facts, "seen": list(self.diagnosis.evidence)})
         return plain
 
 
@@ -86,7 +104,7 @@ class Step:
             "name": self.name,
             "status": self.status,
             "ms": self.milliseconds,
-            "facts": self.facts,
+            "facts": bounded(self.facts),
         }
 
 

@@ -20,6 +20,7 @@ from mongokey.diagnostics import Diagnosis
 from mongokey.transport.stream import monotonic_ns
 
 if TYPE_CHECKING:
+    from mongokey.auth.conversation import Conversation
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth.login import LoginResult
     from mongokey.auth.provided import ProvidedSecrets
@@ -80,6 +81,8 @@ class Host:
         self.hello: HelloReply | None = None
         self.hello_ns = 0
         self.login: LoginResult | None = None
+        # Of the latest login, for what is asked once it failed.
+        self.conversation: Conversation | None = None
 
     @property
     def name(self) -> str:
@@ -159,6 +162,25 @@ class State:
     def probe(self) -> Deadline:
         """The deadline of a probe."""
         return self.limit(PROBE_S)
+
+    def within(self, deadline: Deadline, work: Callable[[], _Result]) -> _Result | None:
+        """Do what cannot be interrupted, in a thread that is left alone once `deadline` is over;
+        None then. Raises what `work` raises."""
+        done: list[_Result] = []
+        failed: list[Exception] = []
+
+        def run() -> None:
+            try:
+                done.append(work())
+            except Exception as error:  # raised where it is waited for
+                failed.append(error)
+
+        thread = threading.Thread(target=run, name="mongokey check", daemon=True)
+        thread.start()
+        thread.join(deadline.left_s)
+        if failed:
+            raise failed[0]
+        return done[0] if done else None
 
     def facts(self, host: Host | None = None) -> dict[str, Any]:
         """Who is tried where and how, for evidence: known before any cause is guessed."""

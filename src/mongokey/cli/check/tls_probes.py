@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mongokey._support.certificates import distinguished_name, host_names, in_words, subject_name
 from mongokey._support.hosted_services import access_list_of
-from mongokey.cli.check.certificate_request import read_request
+from mongokey.cli.check.certificate_request import read_request, read_request_of_tls_1_3
 from mongokey.cli.check.report import Found
 from mongokey.cli.check.state import Host, State
 from mongokey.connection.connection import Connection
@@ -305,38 +305,53 @@ def _fetch_certificate(state: State, host: Host) -> bytes | None:
 
 
 def _show_request(state: State, host: Host, diagnoses: list[Diagnosis]) -> list[Diagnosis]:
-    """Which authorities the server accepts client certificates of."""
-    plain = _plain_socket(state, host)
-    if plain is None:
-        return diagnoses
-    with plain:
-        request = read_request(plain, host.address[0])
-    if request is None:
-        return diagnoses
-    names = request.authorities
-    seen = [
-        "the server asks for a client certificate"
-        + (f", and accepts those issued by {'; '.join(names)}" if names else "")
-    ]
+    """Which authorities the server accepts client certificates of, and whether ours is of one."""
+    names = _accepted_authorities(state, host)
+    seen = []
+    if names is not None:
+        seen.append(
+            "the server asks for a client certificate"
+            + (f", and accepts those issued by {'; '.join(names)}" if names else "")
+        )
     tls = state.settings.tls if state.settings is not None else None
     issuer = None
     if tls is not None and tls.identity is not None:
         issuer = distinguished_name(tls.identity.certificate.issuer)
         seen.append(f"ours is issued by {issuer}")
     shown = [each.replace(evidence=(*each.evidence, *seen)) for each in diagnoses]
-    if issuer is not None and names and issuer not in names:
+    if issuer is None:
+        return shown
+    # Without the names, the server's own word: it does not know the authority (RFC 8446, 6.2).
+    unknown = any("unknown ca" in line for each in diagnoses for line in each.evidence)
+    if (names and issuer not in names) or (unknown and not names):
+        accepts = f"accepts those of {'; '.join(names)}" if names else "does not know that one"
+        said = seen if names else [*diagnoses[0].evidence, *seen]
         shown.insert(
             0,
             Diagnosis(
                 "X509-AUTHORITY",
                 LIKELY,
-                f"the client certificate is issued by {issuer}, and the server accepts those of "
-                f"{'; '.join(names)}",
-                seen,
-                "use a certificate of one of these, or have the server trust the other authority",
+                f"the client certificate is issued by {issuer}, and the server {accepts}",
+                said,
+                "use a certificate of an authority that the server accepts, or have the server "
+                "trust the other one too; where an intermediate authority issued it, put that "
+                "one's certificate behind it in the file",
             ),
         )
     return shown
+
+
+def _accepted_authorities(state: State, host: Host) -> list[str] | None:
+    """The names in the server's request for a client certificate; None where none is seen."""
+    for read in (read_request, read_request_of_tls_1_3):
+        plain = _plain_socket(state, host)
+        if plain is None:
+            return None
+        with plain:
+            request = read(plain, host.address[0], state.probe())
+        if request is not None:
+            return request.authorities
+    return None
 
 
 def _plain_socket(state: State, host: Host) -> socket.socket | None:
