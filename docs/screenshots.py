@@ -45,7 +45,7 @@ def picture(name: str, title: str, uri: str, **options: str) -> None:
     printer.report(run_check(uri, options, listener=printer))
     path = FOLDER / f"{name}.svg"
     path.write_text(console.export_svg(title=title), encoding="utf-8")
-    print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
+    print(f"{path}: {path.stat().st_size} bytes")
 
 
 def main() -> None:

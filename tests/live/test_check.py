@@ -7,11 +7,14 @@ host name. No report shows a secret: each is searched for those that were used.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
+import re
 import socket
 import sys
 import time
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -708,3 +711,32 @@ def test_the_members_of_a_set_are_all_told(open_secantus: SecantusServer) -> Non
             document = check(fleet.uri())
             assert document["exit"] == 9
             assert "TOPOLOGY-NO-PRIMARY" in codes(document)
+
+
+def test_the_pictures_of_the_guide_are_made_by_their_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each picture that check.md shows, with what it is a picture of, and no secret."""
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    spec = importlib.util.spec_from_file_location("screenshots", docs / "screenshots.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    module.main()
+    shown = set(re.findall(r"\]\((check-[a-z]+\.svg)\)", (docs / "check.md").read_text("utf-8")))
+    assert shown == {each.name for each in tmp_path.iterdir()} == set(SHOWN)
+    for name, words in SHOWN.items():
+        for folder in (tmp_path, docs):
+            text = unescape((folder / name).read_text("utf-8")).replace("\xa0", " ")
+            assert words in text, f"{folder / name}: run python docs/screenshots.py"
+            assert "pencil" not in text
+
+
+SHOWN = {
+    "check-ok.svg": "All is well",
+    "check-login.svg": "AUTH-SOURCE-FROM-PATH",
+    "check-tls.svg": "TLS-HOST-NAME",
+}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import ssl
 import sys
 import traceback
 from collections.abc import Iterator
@@ -139,6 +140,51 @@ def test_the_password_of_a_key_shows_nowhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("logs")
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+@pytest.mark.parametrize("token", [CANARY, f"{CANARY}\n", f"e30.{CANARY}.c4nary"])
+def test_a_refused_token_is_not_shown(
+    refusing: ScriptedServer,
+    token: str,
+    as_json: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """MONGODB-OIDC: the token is in a file, as Kubernetes puts it there."""
+    file = tmp_path / "token"
+    file.write_text(token)
+    monkeypatch.delenv("AZURE_FEDERATED_TOKEN_FILE", raising=False)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(file))
+    code, output = run(
+        f"mongodb://127.0.0.1:{refusing.port}/?authMechanism=MONGODB-OIDC"
+        "&authMechanismProperties=ENVIRONMENT:k8s",
+        *(["--json"] if as_json else []),
+    )
+    assert code == 6, output
+
+
+@pytest.mark.usefixtures("logs")
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_a_refused_certificate_shows_no_password_of_its_key(tmp_path: Path, as_json: bool) -> None:
+    """MONGODB-X509: the key's password is right, the user is refused."""
+    authority = Authority(tmp_path)
+    pair, client = authority.issue("server", "127.0.0.1"), authority.issue("client")
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(pair.pem)
+    served.load_verify_locations(authority.certificate_file)
+    served.verify_mode = ssl.CERT_REQUIRED
+    with ScriptedServer(on=REFUSED, tls=served) as server:
+        code, output = run(
+            f"mongodb://127.0.0.1:{server.port}/?authMechanism=MONGODB-X509"
+            f"&tlsCAFile={authority.certificate_file}"
+            f"&tlsCertificateKeyFile={client.encrypted_pem(CANARY)}",
+            *("--tlsCertificateKeyFilePassword", CANARY),
+            *(["--json"] if as_json else []),
+        )
+    assert code == 6, output
+    assert "X509-USER-UNKNOWN" in output
+
+
+@pytest.mark.usefixtures("logs")
 def test_a_login_that_works_shows_no_secret() -> None:
     with ScriptedServer(login=Login("ada", CANARY), on=ANSWERS) as server:
         uri = f"mongodb://ada:{ESCAPED}@127.0.0.1:{server.port}/?authSource=admin"
@@ -153,8 +199,10 @@ def test_a_login_that_works_shows_no_secret() -> None:
         (string_step, "find_mistakes"),
         (hello_step, "candidates"),
         (login_step, "find_diagnoses"),
+        (login_step, "look_at_login"),
+        (login_step, "open_conversation"),
     ],
-    ids=["string", "hello", "login"],
+    ids=["string", "hello", "login", "a closer look", "conversation"],
 )
 def test_a_fault_of_our_own_shows_no_secret(
     refusing: ScriptedServer, module: Any, name: str, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import threading
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,10 +15,14 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from mongokey._support.deadline import Timeout
 from mongokey.cli.app import cli
 from mongokey.cli.check.report import EXITS, FAILED, OK, STEPS, WARNED, Found, Report, Step
+from mongokey.cli.check.state import State
+from mongokey.cli.check_command import _read
 from mongokey.cli.check_output import Printer
 from mongokey.diagnostics import AREAS, CERTAIN, LIKELY, TABLE, Diagnosis
+from mongokey.options.table import KEYWORD, OPTIONS
 from tests.checks import SCHEMA
 from tests.schemas import problems_of
 
@@ -226,3 +232,44 @@ def troubleshooting() -> ModuleType:
 def test_the_page_is_made_from_the_table() -> None:
     page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
     assert page == troubleshooting().written(), "run: python docs/troubleshooting.py"
+
+
+# ---------------------------------------------------------------- work on several hosts
+
+
+def test_who_does_not_end_is_waited_for_once_and_not_once_each() -> None:
+    state = State("mongodb://db", {}, timeout_s=0.05)
+    over = threading.Event()
+    began = time.monotonic()
+    results = state.side_by_side(lambda each: over.wait(30), range(100))
+    took = time.monotonic() - began
+    over.set()
+    assert results == [None] * 100
+    assert took < 10
+    assert state.side_by_side(lambda each: each, [1, 2]) in ([1, 2], [None, 2], [1, None])
+
+
+def test_what_cannot_be_interrupted_is_left_alone() -> None:
+    state = State("mongodb://db", {}, timeout_s=30)
+    over = threading.Event()
+    assert state.within(Timeout(10_000_000).start(), lambda: over.wait(30)) is None
+    over.set()
+    assert state.within(state.probe(), lambda: "done") == "done"
+    with pytest.raises(KeyError):
+        state.within(state.probe(), lambda: {}["x"])
+
+
+# ---------------------------------------------------------------- arguments
+
+
+@pytest.mark.parametrize(
+    "option",
+    [each for each in OPTIONS.values() if each.sources & KEYWORD],
+    ids=lambda each: each.name,
+)
+def test_any_option_is_taken_as_a_keyword(option: Any) -> None:
+    for name in (option.name, option.name.lower(), *option.aliases):
+        assert _read(["mongodb://h", f"--{name}=x"]).keywords == {option.name: "x"}
+    given = _read(["mongodb://h", f"--{option.name}", "true"])
+    assert given.keywords == {option.name: "true"}
+    assert given.uri == "mongodb://h"

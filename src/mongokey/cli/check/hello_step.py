@@ -326,7 +326,7 @@ def _ask_version(state: State, host: Host, step: Step) -> None:
         return
     if reply.get("ok"):
         step.facts["version"] = str(reply.get("version"))
-        modules = reply.get("modules")
+        modules = reply.get("modules") or []
         step.facts["modules"] = list(map(str, modules)) if isinstance(modules, list) else None
         kind = "Enterprise" if "enterprise" in (step.facts["modules"] or ()) else None
         step.lines.append(
