@@ -14,12 +14,13 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from mongokey.topology.checks import WatchedServers
-from mongokey.topology.monitors import Monitors
+from mongokey.topology.monitors import Monitors, _ThreadChecks
 
 FACES = ("thread", "asyncio") if sys.platform == "win32" else ("thread", "asyncio", "uvloop")
 PATIENCE_S = 20.0
@@ -94,6 +95,30 @@ def monitors_face_fixture(request: pytest.FixtureRequest) -> Iterator[Face]:
 def make_monitors(*args: Any, **kwargs: Any) -> WatchedServers:
     """`Monitors(...)` or `LoopMonitors(...)`."""
     return current.make(*args, **kwargs)
+
+
+def own_threads() -> list[str]:
+    """The names of the driver's threads that run now. One that monitors servers is no
+    `threading.Thread` where no code but the driver's runs in it."""
+    named = [each.name for each in threading.enumerate() if each.name.startswith("mongokey-")]
+    return named + ["mongokey-monitor" for each in sys._current_frames().values() if _bare(each)]
+
+
+def own_name() -> str:
+    """The name of the calling thread, which is not asked for it where it is no `Thread`: that would
+    make one."""
+    return "mongokey-monitor" if _bare(sys._getframe()) else threading.current_thread().name
+
+
+def thread_count() -> int:
+    """How many threads of Python's there are, of whatever kind."""
+    return len(sys._current_frames())
+
+
+def _bare(frame: FrameType) -> bool:
+    while frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code is _ThreadChecks._run.__code__
 
 
 def monitor_threads() -> list[str]:

@@ -162,6 +162,9 @@ class ClientOptions(Frozen):
         or connect in another way than meant; wrong keywords raise. Raises InvalidURI,
         ConfigurationError (also a ValueError or TypeError where one value is wrong), TypeError.
         """
+        key = _key_of(host, port, keywords)
+        if key is not None and (known := _known.get(key)) is not None:
+            return known
         seeds, string, findings = _read_hosts(host, port)
         named, repeated = _read_keywords(keywords)
         findings += repeated
@@ -204,6 +207,10 @@ class ClientOptions(Frozen):
         set_once(self, "_arguments", arguments)
         if _stacklevel:
             emit(findings, True, _stacklevel + 1)  # the decorator's
+        if key is not None and not findings and _may_be_kept(self):
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[key] = self
         return self
 
     @property
@@ -267,6 +274,41 @@ class ClientOptions(Frozen):
                 value = self.credential.shown_user
             shown.append(f"{name}={HIDDEN if OPTIONS[name].secret else repr(value)}")
         return f"ClientOptions({', '.join(shown)})"
+
+
+# Options are immutable: a process that makes one client after another from the same arguments reads
+# these once. Only what holds no secret is kept.
+_known: dict[tuple[Any, ...], ClientOptions] = {}
+_MOST_KNOWN = 16
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+
+
+def _key_of(host: object, port: object, keywords: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """What tells these arguments of `build` from others; None where they may hold a login, or what
+    is not plain. Types too, as True equals 1."""
+    if type(host) is not str or "@" in host or type(port) not in _PLAIN:
+        return None
+    key: tuple[Any, ...] = (host, type(port), port)
+    for name, value in keywords.items():
+        if type(value) not in _PLAIN:
+            return None
+        key = (*key, name, type(value), value)
+    return key
+
+
+def _may_be_kept(made: ClientOptions) -> bool:
+    """Whether options depend on nothing but the arguments, hold no secret, and nothing in them can
+    be changed by who has them."""
+    string = made.connection_string
+    return (
+        made.credential is None
+        and made.tls is None
+        and (string is None or not string.is_srv)
+        and not any(
+            OPTIONS[name].secret or type(value) not in _PLAIN
+            for name, value in made._options.items()
+        )
+    )
 
 
 # Option -> the parameter of CodecOptions.

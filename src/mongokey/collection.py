@@ -323,9 +323,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         """Rename the collection within its database; ``dropTarget=True`` replaces another."""
         from mongokey.commands.collections import rename_collection
 
-        inherited = self.database.client._inherited
         reply: dict[str, Any] = self._execute(
-            rename_collection(self._namespace, inherited, new_name, session, comment, kwargs)
+            rename_collection(self._namespace, self._inherited, new_name, session, comment, kwargs)
         )
         return reply
 

@@ -1,7 +1,8 @@
 """The auth specification's unified suite `mongodb-oidc-no-retry`, in every environment.
 
 A runner of the unified test format (schema 1.19) as far as this file uses it; anything else in a
-file fails the test instead of being passed over. mongokey has no command monitoring yet, so
+file fails the test instead of being passed over. The suite is one of `tests.conformance.unified`'s,
+too, with a callback and the driver's own events; here each environment has its turn, and
 `expectEvents` is held against what the server received from the client and what it answered:
 a started event for each command, a failed one where it answered with an error or hung up. As the
 format says for sensitive commands, hello and SASL are left out.

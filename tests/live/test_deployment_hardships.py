@@ -18,6 +18,7 @@ import pytest
 
 from tests.live._fleet import DRIVERS, Deployment, addresses, counts, discovered, sockets
 from tests.live.test_fork import in_child
+from tests.monitors import thread_count
 from tests.servers.certificates import Authority
 from tests.threads import outcomes
 
@@ -28,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def settles(made: Deployment, before: tuple[int, int]) -> bool:
     """Whether threads and sockets go back to their number."""
     fleet = made.opened[0]
-    return bool(fleet.wait_for(lambda: (threading.active_count(), sockets()) <= before))
+    return bool(fleet.wait_for(lambda: (thread_count(), sockets()) <= before))
 
 
 # The end of clients
@@ -37,10 +38,10 @@ def settles(made: Deployment, before: tuple[int, int]) -> bool:
 @DRIVERS
 def test_a_closed_client_leaves_nothing(made: Deployment) -> None:
     fleet = made.fleet("primary", *["secondary"] * 6)
-    before = threading.active_count(), sockets()
+    before = thread_count(), sockets()
     client = made.connect(fleet)
     discovered(fleet, client, 0, *range(1, 7))
-    assert (threading.active_count(), sockets()) > before
+    assert (thread_count(), sockets()) > before
     client.close()
     assert settles(made, before)
     assert fleet.wait_for(lambda: all(m["connections"] == 0 for m in fleet.status()["members"]))
@@ -49,7 +50,7 @@ def test_a_closed_client_leaves_nothing(made: Deployment) -> None:
 @DRIVERS
 def test_a_closed_client_leaves_nothing_where_nobody_answers(made: Deployment) -> None:
     fleet = made.fleet()
-    before = threading.active_count(), sockets()
+    before = thread_count(), sockets()
     fleet.silence(1)
     fleet.black_hole(2)
     client = made.connect(fleet, connectTimeoutMS=60_000)
@@ -68,7 +69,7 @@ def test_a_forgotten_client_leaves_nothing(made: Deployment, driver: str) -> Non
     if driver == "pymongo":
         pytest.skip("PyMongo warns of a client that was not closed")
     fleet = made.fleet()
-    before = threading.active_count(), sockets()
+    before = thread_count(), sockets()
     client = made.module.MongoClient(fleet.uri(), replicaSet="fleet")
     discovered(fleet, client, 0, 1, 2)
     with warnings.catch_warnings():
@@ -291,7 +292,7 @@ def test_clients_come_and_go_while_primaries_do(made: Deployment, driver: str) -
     if driver == "pymongo":
         pytest.skip("PyMongo sends writes in a step-down that it cannot send again")
     fleet = made.fleet(election_ms=100)
-    before = threading.active_count(), sockets()
+    before = thread_count(), sockets()
     ends = time.monotonic() + 3
 
     def work() -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 
 from tests.live._fleet import DRIVERS, sockets
 from tests.live._storm import Application, Faults
+from tests.monitors import thread_count
 from tests.servers.certificates import Authority
 from tests.servers.fleet import Fleet
 from tests.servers.secantus import SecantusServer
@@ -41,7 +41,7 @@ def weather(driver: str, fleet: Fleet, user: str | None, **options: Any) -> None
     """The whole storm with one client."""
     module, errors = (importlib.import_module(driver + each) for each in ("", ".errors"))
     seed = int(os.environ.get("MONGOKEY_STORM_SEED", secrets.randbelow(1 << 31)))
-    before = threading.active_count(), sockets()
+    before = thread_count(), sockets()
     client = module.MongoClient(fleet.uri(user), **OPTIONS, **options)
     try:
         database = f"storm_{secrets.token_hex(6)}"
@@ -71,9 +71,9 @@ def weather(driver: str, fleet: Fleet, user: str | None, **options: Any) -> None
     finally:
         client.close()
     deadline = time.monotonic() + 10
-    while (threading.active_count(), sockets()) > before and time.monotonic() < deadline:
+    while (thread_count(), sockets()) > before and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert (threading.active_count(), sockets()) <= before
+    assert (thread_count(), sockets()) <= before
     assert fleet.wait_for(lambda: all(m["connections"] == 0 for m in fleet.status()["members"]))
     assert [fault for each in fleet.status()["members"] for fault in each["faults"]] == []
 

@@ -24,6 +24,7 @@ import mongokey
 from mongokey import AsyncMongoClient
 from mongokey.errors import InvalidOperation
 from mongokey.pool import maintenance
+from tests.monitors import own_threads
 from tests.servers.scripted import (
     Hold,
     ScriptedServer,
@@ -92,10 +93,6 @@ def runner(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) ->
     assert made.complaints == []
     assert capfd.readouterr().err == ""
     assert own_threads() == []
-
-
-def own_threads() -> list[str]:
-    return [each.name for each in threading.enumerate() if each.name.startswith("mongokey-")]
 
 
 async def ping(client: AsyncMongoClient[Any]) -> None:

@@ -16,7 +16,8 @@ from mongokey import AsyncMongoClient
 from mongokey.dns import polling as polling_module
 from mongokey.errors import ConfigurationError, InvalidOperation, ServerSelectionTimeoutError
 from mongokey.options.connection_string import DNSAnswer, SRVQuestion
-from tests.protocol.test_async_loops import LOOPS, Runner, own_threads, ping, soon
+from tests.monitors import own_threads
+from tests.protocol.test_async_loops import LOOPS, Runner, ping, soon
 from tests.servers.scripted import ScriptedServer, mongos
 
 URI = "mongodb+srv://db.example.test/?tls=false"

@@ -30,6 +30,9 @@ from tests.monitors import (
     Face,
     make_monitors,
     monitor_threads,
+    own_name,
+    own_threads,
+    thread_count,
     thread_of_monitors,
     worker_threads,
 )
@@ -104,10 +107,6 @@ def monitoring(
     finally:
         monitors.close()
         assert soon(lambda: not own_threads())
-
-
-def own_threads() -> list[str]:
-    return [each.name for each in threading.enumerate() if each.name.startswith("mongokey-")]
 
 
 def soon(condition: Callable[[], bool], timeout: float = 30.0) -> bool:
@@ -392,14 +391,14 @@ def test_fifty_servers_have_one_thread_and_are_asked_side_by_side() -> None:
             stack.enter_context(ScriptedServer(on={"hello": Delay(0.5, Reply(standalone()))}))
             for _ in range(50)
         ]
-        before = threading.active_count()
+        before = thread_count()
         monitors, reports = stack.enter_context(monitoring())
         began = time.monotonic()
         for server in servers:
             monitors.watch(address_of(server))
         reports.wait_for(lambda: len(reports.all) == 50)
         assert time.monotonic() - began < 10  # one after the other: 25 s
-        assert threading.active_count() - before <= 1 + 50  # each scripted server has a thread more
+        assert thread_count() - before <= 1 + 50  # each scripted server has a thread more
         assert own_threads() == monitor_threads()
         assert all(each.is_server_type_known for each in reports.all)
 
@@ -464,7 +463,7 @@ def test_jobs_are_done_now_and_then_until_they_are_cancelled(
     done: list[str] = []
 
     def work() -> None:
-        done.append(threading.current_thread().name)
+        done.append(own_name())
         if len(done) == 1:
             raise ValueError("once")
 

@@ -17,13 +17,12 @@ from bson import Int64, ObjectId
 from mongokey._support.deadline import Timeout
 from mongokey.errors import NetworkTimeout
 from mongokey.handshake.environment import in_function_service
-from tests.monitors import monitor_threads
+from tests.monitors import monitor_threads, own_threads
 from tests.protocol.test_gevent import need_gevent
 from tests.protocol.test_monitors import (
     SHORT,
     address_of,
     monitoring,
-    own_threads,
     soon,
 )
 from tests.servers.scripted import (

@@ -20,8 +20,8 @@ from mongokey.errors import AutoReconnect, NetworkTimeout, TLSError
 from mongokey.handshake import ClientMetadata
 from mongokey.topology.checks import WatchedServers
 from mongokey.transport.tls.context import ClientTLS
-from tests.monitors import make_monitors
-from tests.protocol.test_monitors import HOUR_NS, Reports, address_of, own_threads, soon
+from tests.monitors import make_monitors, own_threads
+from tests.protocol.test_monitors import HOUR_NS, Reports, address_of, soon
 from tests.servers.scripted import Close, Reply, ScriptedServer, standalone
 
 pytestmark = pytest.mark.usefixtures("monitors_face")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mongokey import client_options
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options.connection_string import SRVQuestion, parse
@@ -390,3 +391,56 @@ def test_the_string_is_kept_for_those_who_explain_it() -> None:
     assert build("h").connection_string is None
     with pytest.raises(InvalidURI):
         build("http://h")
+
+
+def test_the_same_plain_arguments_are_read_once() -> None:
+    uri = "mongodb://read-once.example:27018/?appName=a"
+    first = build(uri, retryWrites=False)
+    assert build(uri, retryWrites=False) is first
+    assert build(uri, retryWrites=True).retry_writes is True
+    # Equal values of other types are other arguments.
+    with pytest.raises((TypeError, ConfigurationError)):
+        build(uri, retryWrites=0)
+    assert build(uri, 27019).hosts == first.hosts
+    assert build("read-once.example", 1).hosts != build("read-once.example", 2).hosts
+    with pytest.raises(TypeError):
+        build("read-once.example", True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("mongodb://u:geheim@h/",),
+        (
+            "mongodb://h/?authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN:geheim",
+        ),
+        ("mongodb://h/?tls=true&tlsCertificateKeyFilePassword=geheim&tlsCertificateKeyFile=x",),
+        ("mongodb://h/?readPreference=secondary&readPreferenceTags=geheim:1",),
+        ("mongodb://h/", {"username": "geheim", "password": "geheim"}),
+        ("mongodb://h/", {"password": "geheim", "username": "u", "appname": "a"}),
+        ("mongodb://h/?geheim=1",),
+    ],
+)
+def test_arguments_with_a_secret_are_not_kept(arguments: tuple[Any, ...]) -> None:
+    uri, keywords = arguments[0], dict(*arguments[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            first = build(uri, **keywords)
+        except ConfigurationError:
+            first = None
+        else:
+            assert build(uri, **keywords) is not first
+    assert "geheim" not in str(list(client_options._known))
+
+
+def test_a_warning_of_arguments_is_given_each_time() -> None:
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="serverSelectionTryOnce"):
+            build("mongodb://h/?serverSelectionTryOnce=true")
+
+
+def test_few_arguments_are_kept() -> None:
+    for number in range(40):
+        build(f"mongodb://few{number}.example")
+    assert 0 < len(client_options._known) <= 16

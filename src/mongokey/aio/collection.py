@@ -322,9 +322,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         """Rename the collection within its database; ``dropTarget=True`` replaces another."""
         from mongokey.commands.collections import rename_collection
 
-        inherited = self.database.client._inherited
         reply: dict[str, Any] = await self._execute(
-            rename_collection(self._namespace, inherited, new_name, session, comment, kwargs)
+            rename_collection(self._namespace, self._inherited, new_name, session, comment, kwargs)
         )
         return reply
 

@@ -102,7 +102,7 @@ def rename_collection(
 ) -> Operation:
     """Rename the collection within its database; ``dropTarget`` replaces another.
 
-    `options` are the client's: the command is the deployment's, and sent to "admin".
+    `options` are the collection's, as in PyMongo; the command is sent to "admin".
     """
     arguments.check_collection_name(new_name)
     arguments.refuse_session(session)

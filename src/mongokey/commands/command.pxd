@@ -18,6 +18,7 @@ cdef class Command(Operation):
         self, ServerCriteria criteria, bytes read_concern, bytes write_concern
     ) except -1
     cdef int check_written(self, CommandReply *reply) except -1
+    cdef int _ask_no_answer(self) except -1
 
 
 cdef class FieldCommand(Command):

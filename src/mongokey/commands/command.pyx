@@ -34,6 +34,8 @@ from mongokey.execution.operation cimport (
     write_document_elements,
 )
 
+from collections.abc import Mapping
+
 from mongokey.commands import arguments
 from mongokey.errors import ConfigurationError, InvalidBSON, InvalidOperation, ProtocolError
 
@@ -99,11 +101,28 @@ cdef class Command(Operation):
         return self
 
     def for_writing(self, InheritedOptions options not None):
-        """Have it write with the write concern of `options`; returns self."""
+        """Have it write with the write concern of `options`, or its own; returns self.
+
+        No answer is asked for with w=0. Raises ConfigurationError for what nobody would then learn
+        that the server refused.
+        """
         self.writes = True
         self.check_write_concern = True
         self.set_elements(None, None, options.write_concern_element)
+        own = self.document.get("writeConcern")
+        unacknowledged = options.unacknowledged
+        if own is not None:
+            unacknowledged = isinstance(own, Mapping) and own.get("w") == 0
+        if unacknowledged:
+            self._ask_no_answer()
         return self
+
+    cdef int _ask_no_answer(self) except -1:
+        arguments.refuse_unacknowledged(self.document, "collation")
+        self.unacknowledged = True
+
+    cdef object unacknowledged_result(self):
+        return {"ok": 1}  # as PyMongo
 
     def without_answer(self, tuple needs=None):
         """Have no answer be asked for: an unacknowledged write, whose result is None.
@@ -173,6 +192,9 @@ cdef class FieldCommand(Command):
         self.field = field
         self.array = array
 
+    cdef object unacknowledged_result(self):
+        return None
+
     cdef object read(self, CommandReply *reply):
         cdef mk_bson_iter it
         cdef int found
@@ -227,7 +249,21 @@ cdef class CursorCommand(Command):
             options.read_concern_element,
             options.write_concern_element if writes else None,
         )
+        if (
+            writes
+            and options.unacknowledged
+            and "writeConcern" not in self.document
+            and "explain" not in self.document
+        ):
+            self._ask_no_answer()
+            # A secondary that does not take the write would not be heard.
+            self.criteria = None
         return self
+
+    cdef object unacknowledged_result(self):
+        cdef CursorBatch result = CursorBatch.__new__(CursorBatch)
+        result.documents = []
+        return result
 
     cdef object read(self, CommandReply *reply):
         cdef mk_cursor_reply cursor

@@ -118,6 +118,18 @@ class PublisherBase(PublisherFlags):
             self.on_selection()
 
     @property
+    def tells_anybody(self) -> bool:
+        """Whether there are listeners, or loggers that are on."""
+        return (
+            self.commands
+            or self.pools
+            or self.topology
+            or self.servers
+            or self.heartbeats
+            or self.selection
+        )
+
+    @property
     def topology_id(self) -> ObjectId:
         """What tells this client from others, an ObjectId: `topology_id` of its events,
         `topologyId` and `clientId` of its log records."""

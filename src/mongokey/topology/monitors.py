@@ -7,6 +7,7 @@ there stands in `checks`.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import sys
 import threading
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # When the interpreter ends, it waits no longer for all monitors together than this, in seconds.
 _LAST_WAIT_S = 1.0
+_NAME = "mongokey-monitor"
 
 
 class Monitors(WatchedServers):
@@ -65,7 +67,8 @@ class _ThreadChecks(Checks):
         super().__init__(monitors, ThreadStepLoop())
         self._unstarted = unstarted
         self._ended = False
-        self.thread: threading.Thread | None = None
+        # Released once the thread is over.
+        self._over = _thread.allocate_lock()
 
     @property
     def ended(self) -> bool:
@@ -74,13 +77,34 @@ class _ThreadChecks(Checks):
 
     def start(self) -> None:
         """Start the thread."""
-        self.thread = threading.Thread(target=self._run, name="mongokey-monitor", daemon=True)
+        self._over.acquire()
         _running.add(self)
         try:
-            self.thread.start()
+            if self._has_onlookers():
+                threading.Thread(target=self._run, name=_NAME, daemon=True).start()
+            else:
+                # An eighth of a client's first operation, and two changes of threads, go into
+                # what a `Thread` is more: a name, and that its starter waits until it runs.
+                _thread.start_new_thread(self._run, ())
         except BaseException:
             _running.discard(self)
+            self._over.release()
             raise
+
+    def _has_onlookers(self) -> bool:
+        """Whether code that is not the driver's runs in the thread, and may ask which one it is:
+        of listeners, loggers, debuggers and profilers."""
+        publisher = self._publisher
+        return (
+            (publisher is not None and publisher.tells_anybody)
+            or threading.gettrace() is not None
+            or threading.getprofile() is not None
+        )
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the thread is over, at most so long."""
+        if self._over.acquire(timeout=timeout_s):
+            self._over.release()
 
     def abandon(self) -> None:
         """In a forked child: there is no thread any more."""
@@ -96,6 +120,7 @@ class _ThreadChecks(Checks):
             self._ended = True
             self._unstarted.append(True)
             _running.discard(self)
+            self._over.release()
 
 
 class _Beside:
@@ -159,14 +184,11 @@ _running: set[_ThreadChecks] = set()
 @atexit.register
 def _end_all() -> None:
     """Before the interpreter ends: have no thread of ours in the middle of something then."""
-    threads = []
-    for each in list(_running):
+    running = list(_running)
+    for each in running:
         each.close()
-        if each.thread is not None and not each.ended:
-            threads.append(each.thread)
-    for thread in threads:
-        if thread is not threading.current_thread():
-            thread.join(_LAST_WAIT_S / len(threads))
+    for each in running:
+        each.join(_LAST_WAIT_S / len(running))
 
 
 __all__ = ["Monitors"]

@@ -745,6 +745,11 @@ class Topology:
             incompatible = ConfigurationError(description.compatibility_error or "")
             incompatible.diagnoses = _causes().version_causes(description)
             raise incompatible
+        if criteria is None and not deprioritized:
+            # Who takes writes was found out when the description changed.
+            writable = self.selected.choose(None)
+            if writable is not None:
+                return writable
         preference = None if criteria is None else criteria.preference
         if criteria is not None and criteria.output_stage:
             version = description.common_wire_version

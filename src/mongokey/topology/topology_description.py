@@ -412,17 +412,19 @@ def _session_timeout(servers: Iterable[ServerDescription]) -> int | None:
 def _compatibility_error(servers: Iterable[ServerDescription]) -> str | None:
     """ "Checking wire protocol compatibility"."""
     for each in servers:
-        if each.hello is None:
+        hello = each.hello
+        if hello is None:
             continue
-        name = format_address(each.address)
-        if each.min_wire_version > MAX_WIRE_VERSION:
+        if hello.min_wire_version > MAX_WIRE_VERSION:
+            name = format_address(each.address)
             return (
-                f"Server at {name} requires wire version {each.min_wire_version}, but this "
+                f"Server at {name} requires wire version {hello.min_wire_version}, but this "
                 f"version of mongokey ({__version__}) only supports up to {MAX_WIRE_VERSION}."
             )
-        if each.max_wire_version < MIN_WIRE_VERSION:
+        if hello.max_wire_version < MIN_WIRE_VERSION:
+            name = format_address(each.address)
             return (
-                f"Server at {name} reports wire version {each.max_wire_version}, but this version "
+                f"Server at {name} reports wire version {hello.max_wire_version}, but this version "
                 f"of mongokey ({__version__}) requires at least {MIN_WIRE_VERSION} "
                 f"(MongoDB {MIN_SERVER})."
             )

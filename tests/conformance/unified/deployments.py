@@ -21,7 +21,9 @@ from pymongo.write_concern import WriteConcern
 from tests.conformance.unified.drivers import Driver
 from tests.conformance.unified.matching import Mismatch
 from tests.conformance.unified.requirements import Facts
+from tests.servers import oidc_deployment
 from tests.servers.fleet import Fleet, fail_points
+from tests.servers.mechanism import MechanismServer
 from tests.servers.secantus import SecantusServer
 
 
@@ -228,6 +230,51 @@ def _set_of_three(stack: ExitStack, request: pytest.FixtureRequest) -> Deploymen
     return FleetDeployment("set of three", fleet, [0, 1, 2], replicaSet=fleet.set_name)
 
 
+class OIDCDeployment(Deployment):
+    """A server with MONGODB-OIDC in front of one that asks for no login, which the runner uses.
+
+    The placeholder of the mechanism's properties is a callback here; what each environment does
+    stands in `tests.conformance.test_oidc_unified`.
+    """
+
+    def __init__(self, backend: SecantusServer, server: MechanismServer, token: Any) -> None:
+        super().__init__("oidc", backend.uri(None), auth=True)
+        self._server = server
+        self._token = token
+
+    def uri(self, multiple: bool | None = None, *, direct: bool = False) -> str:
+        return self._server.uri()
+
+    def client_options(self, driver: Driver, options: Mapping[str, Any]) -> dict[str, Any]:
+        found = dict(options)
+        if found.get("authMechanismProperties") == {"$$placeholder": 1}:
+            module = driver.module("auth_oidc")
+            result, token = module.OIDCCallbackResult, self._token
+
+            class Callback(module.OIDCCallback):  # type: ignore[misc,name-defined]
+                def fetch(self, context: Any) -> Any:
+                    return result(access_token=token())
+
+            found["authMechanismProperties"] = {"OIDC_CALLBACK": Callback()}
+        return found
+
+    @cached_property
+    def facts(self) -> Facts:
+        backend = super().facts
+        mechanisms = {"authenticationMechanisms": ["MONGODB-OIDC"]}
+        return Facts(backend.version, "single", True, {**backend.parameters, **mechanisms})
+
+    def turn_off(self, fail_point: str) -> None:
+        self._server.fail_points.clear()
+
+
+def _oidc(stack: ExitStack, request: pytest.FixtureRequest) -> Deployment:
+    backend: SecantusServer = request.getfixturevalue("open_secantus")
+    stage = stack.enter_context(oidc_deployment.open_deployment(backend))
+    server, _ = stack.enter_context(stage.single())
+    return OIDCDeployment(backend, server, stage.machine_token)
+
+
 #: How each deployment is started.
 NAMES: Mapping[str, Any] = {
     "single": _single,
@@ -237,6 +284,7 @@ NAMES: Mapping[str, Any] = {
     "sharded": _sharded,
     "load-balanced": _load_balanced,
     "auth": _authenticated,
+    "oidc": _oidc,
 }
 
 

@@ -143,8 +143,12 @@ class Driver:
     def quicken(self, client: Any) -> None:
         """Have a client that has done nothing yet check its servers often."""
         if self.name == "mongokey":
-            # As options that are never less than 500 ms are checked, it cannot be said by one.
-            vars(client._context.options)["heartbeat_frequency_ns"] = QUICK_HEARTBEAT_NS
+            # As options that are never less than 500 ms are checked, it cannot be said by one. A
+            # copy, as clients of the same arguments may share their options.
+            options = client._context.options
+            quick = object.__new__(type(options))
+            vars(quick).update(vars(options), heartbeat_frequency_ns=QUICK_HEARTBEAT_NS)
+            client._context.options = quick
 
     def begin_discovery(self, client: Any) -> None:
         """Have a client look for its servers now, without waiting for them.

@@ -68,6 +68,13 @@ def _return_document(driver: Driver, arguments: dict[str, Any]) -> dict[str, Any
     return arguments
 
 
+def _batch_size_in_cursor(driver: Driver, arguments: dict[str, Any]) -> dict[str, Any]:
+    """PyMongo has no argument for it here; the command's further fields are keywords."""
+    if "batch_size" in arguments:
+        arguments["cursor"] = {"batchSize": arguments.pop("batch_size")}
+    return arguments
+
+
 def _cursor_type(driver: Driver, arguments: dict[str, Any]) -> dict[str, Any]:
     if "cursor_type" in arguments:
         names = {
@@ -342,7 +349,11 @@ DATABASE: Mapping[str, Operation] = {
     ),
     "listCollectionNames": Operation("list_collection_names", _snake("filter session comment")),
     "listCollections": Operation(
-        "list_collections", _snake("filter session comment"), compare=ROOTS, drain=True
+        "list_collections",
+        _snake("filter session comment batchSize"),
+        compare=ROOTS,
+        drain=True,
+        prepare=_batch_size_in_cursor,
     ),
     "modifyCollection": Operation(
         "command",

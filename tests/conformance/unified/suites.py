@@ -19,6 +19,7 @@ EVERYWHERE = ("replicaset", "standalone", "sharded", "load-balanced", "auth")
 RETRIES = ("set of three", "standalone", "sharded", "load-balanced", "auth")
 
 SUITES: Mapping[str, tuple[str, ...]] = {
+    "auth/unified": ("oidc",),
     "client-backpressure": RETRIES,
     "collection-management": EVERYWHERE,
     "command-logging-and-monitoring/logging": EVERYWHERE,
