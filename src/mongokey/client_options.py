@@ -302,6 +302,7 @@ def _may_be_kept(made: ClientOptions) -> bool:
     string = made.connection_string
     return (
         made.credential is None
+        and made.provided is None
         and made.tls is None
         and (string is None or not string.is_srv)
         and not any(

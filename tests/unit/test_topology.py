@@ -29,6 +29,7 @@ from mongokey.handshake.reply import RS_SECONDARY
 from mongokey.monitoring import ServerListener, TopologyListener
 from mongokey.pool.blocking import BlockingPool
 from mongokey.read_preferences import Nearest, Secondary
+from mongokey.topology.objection import objection
 from mongokey.topology.selected_servers import ServerCriteria
 from mongokey.topology.server_description import ServerDescription
 from mongokey.topology.topology import Topology
@@ -540,12 +541,12 @@ def test_the_client_s_own_troubles_say_nothing_about_the_server(error: BaseExcep
 )
 def test_whom_a_new_connection_is_not_logged_in_to(hello: Any, kind: Any, words: str) -> None:
     made = replica_set()
-    error = made.topology.objection(A, HelloReply(hello))
+    error = objection(made.topology.description, A, HelloReply(hello))
     assert type(error) is (kind or type(None))
     assert words in str(error or "")
     assert error is None or "a:1" in str(error)
     if kind is NotPrimaryError and error is not None:
-        assert made.topology.objection(B, HelloReply(secondary())) is None
+        assert objection(made.topology.description, B, HelloReply(secondary())) is None
         # It is asked at once what it is now, and is not used until then.
         fail(made, error, sent=False)
         assert made.topology.primary() is None
@@ -556,7 +557,7 @@ def test_a_direct_connection_logs_in_to_whatever_is_there() -> None:
     made = Deployment(A, direct_connection=True)
     made.say(A, primary())
     for hello in (secondary(), ghost(), arbiter(), standalone()):
-        assert made.topology.objection(A, HelloReply(hello)) is None
+        assert objection(made.topology.description, A, HelloReply(hello)) is None
 
 
 def test_an_error_of_a_server_that_is_gone_changes_nothing() -> None:

@@ -20,6 +20,7 @@ from mongokey.errors import InvalidOperation
 from mongokey.events.publisher import Publisher
 from mongokey.faces.client_count import note_client
 from mongokey.pool.blocking import BlockingPool
+from mongokey.topology.objection import objection
 from mongokey.topology.topology import Topology
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -264,7 +265,7 @@ class ClientContext:
         topology = self.topology()
         if topology is None:
             raise InvalidOperation("Cannot use MongoClient after close")
-        error = topology.objection(address, hello)
+        error = objection(topology.description, address, hello)
         if error is not None:
             raise error
 

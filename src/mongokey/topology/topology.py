@@ -12,31 +12,29 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from mongokey._support.address import format_address
 from mongokey._support.deadline import Timeout
 from mongokey._support.jobs import call_for_each
 from mongokey._support.lazy import imported_once
-from mongokey._support.server_codes import NOT_PRIMARY_OR_SECONDARY, NOT_WRITABLE_PRIMARY
-from mongokey._support.shared_errors import own_copy
 from mongokey._support.waiting import Cancelled, call_in_thread
-from mongokey.diagnostics import surest_first
 from mongokey.errors import (
-    AutoReconnect,
     ConfigurationError,
     InvalidOperation,
     MongoError,
     NetworkTimeout,
-    NotPrimaryError,
-    OperationFailure,
-    ProtocolError,
     ServerSelectionTimeoutError,
-    TLSError,
 )
 from mongokey.events.publisher import Publisher
-from mongokey.handshake.reply import RS_ARBITER, RS_GHOST, RS_PRIMARY, RS_SECONDARY
+from mongokey.topology.announcements import Announcements
 from mongokey.topology.error_effects import SYSTEM_OVERLOADED, effect_of
 from mongokey.topology.selected_servers import SelectedServers
 from mongokey.topology.selection import choose, suitable_servers
+from mongokey.topology.selection_errors import (
+    is_incurable,
+    nothing_found,
+    raise_if_hopeless,
+    topology_causes,
+    unavailable,
+)
 from mongokey.topology.server_description import ServerDescription
 from mongokey.topology.topology_description import (
     TopologyDescription,
@@ -63,7 +61,6 @@ if TYPE_CHECKING:
     from mongokey._support.deadline import Deadline
     from mongokey.bson.objectid import ObjectId
     from mongokey.diagnostics import Diagnosis
-    from mongokey.handshake import HelloReply
     from mongokey.pool.pool import Pool
     from mongokey.topology.selected_servers import ServerCriteria
     from mongokey.topology.selection import ServerSelector
@@ -124,6 +121,7 @@ class Topology:
         self._fail_fast = fail_fast
         self._on_opened = on_opened
         self._publisher = Publisher() if publisher is None else publisher
+        self._announce = Announcements(self._publisher)
         self._pools: dict[AddressLike, Pool] = {}
         self._monitors: Any = None
         self._opened = self._closed = False
@@ -260,10 +258,10 @@ class Topology:
             if self._make_monitors is not None and self._monitors is None:
                 self._monitors = self._make_monitors(self.on_check)
             with self._lock:
-                self._tell_opening()
+                self._announce.opening(self._description)
                 self._follow(self._description, ())
                 if self._load_balanced:
-                    self._tell_balancers()
+                    self._announce.balancers(self._description)
                 self._opened = True
             self._carry_on()
         finally:
@@ -278,32 +276,6 @@ class Topology:
             return call_in_thread(resolve, lambda: self._closed)
         except Cancelled as error:
             raise _closed() from error
-
-    def _tell_opening(self) -> None:
-        publisher = self._publisher
-        if publisher.topology:
-            publisher.defer(publisher.topology_opening, publisher.topology_id)
-            empty = TopologyDescription(UNKNOWN, {})
-            self._tell_changed(empty, self._unasked() if self._load_balanced else self._description)
-
-    def _unasked(self) -> TopologyDescription:
-        """Load balancers before anything is known of them, which there is nobody to ask for."""
-        servers = self._description.server_descriptions()
-        return TopologyDescription(
-            LOAD_BALANCED, {each: ServerDescription(each) for each in servers}
-        )
-
-    def _tell_balancers(self) -> None:
-        """What would be told of a first check."""
-        before, publisher = self._unasked(), self._publisher
-        for address, after in self._description.server_descriptions().items():
-            unknown = before.get(address)
-            if publisher.servers and unknown is not None:
-                publisher.defer(
-                    publisher.server_changed, unknown, after, address, publisher.topology_id
-                )
-        if publisher.topology:
-            self._tell_changed(before, self._description)
 
     def _carry_on(self, closing: Iterable[Pool] = ()) -> None:
         """What follows a change, once the lock is free: tell listeners, then have new servers
@@ -330,13 +302,8 @@ class Topology:
             self._closed = True
             self.selected.change(())
             self._notify()
-            publisher = self._publisher
-            if self._opened and publisher.servers:
-                for address in self._description.server_descriptions():
-                    self._tell_server(publisher.server_closed, address)
-            if self._opened and publisher.topology:
-                self._tell_changed(self._description, TopologyDescription(UNKNOWN, {}))
-                publisher.defer(publisher.topology_closed, publisher.topology_id)
+            if self._opened:
+                self._announce.closing(self._description)
         if self._monitors is not None:
             self._monitors.close()
         if self.question is not None:
@@ -344,27 +311,18 @@ class Topology:
         try:
             call_for_each(_close, self.pools)
         finally:
-            publisher.deliver()
-
-    def _tell_changed(self, old: TopologyDescription, new: TopologyDescription) -> None:
-        publisher = self._publisher
-        publisher.defer(publisher.topology_changed, old, new, publisher.topology_id)
-
-    def _tell_server(self, method: Callable[..., None], address: AddressLike) -> None:
-        self._publisher.defer(method, address, self._publisher.topology_id)
+            self._publisher.deliver()
 
     def _follow(self, new: TopologyDescription, before: Iterable[AddressLike]) -> list[Pool]:
         """Make pools for the servers that are new in `new`, and have them watched; the pools of
         those that are gone since `before`, to be closed."""
         addresses = new.server_descriptions()
-        publisher = self._publisher
         for address in addresses:
             if address not in self._pools:
                 self._pools[address] = self._make_pool(address)
             if address not in before:
                 self._removed.pop(address, None)
-                if publisher.servers:
-                    self._tell_server(publisher.server_opening, address)
+                self._announce.server_opening(address)
                 if self._monitors is not None:
                     self._unwatched.append(address)
         gone = [address for address in self._pools if address not in addresses]
@@ -373,8 +331,7 @@ class Topology:
                 if address in self._unwatched:
                     self._unwatched.remove(address)
                 self._monitors.unwatch(address)
-            if publisher.servers:
-                self._tell_server(publisher.server_closed, address)
+            self._announce.server_closed(address)
         closing = [self._pools.pop(address) for address in gone]
         self._select_writable(new)
         return closing
@@ -451,7 +408,7 @@ class Topology:
                 return []
             self._note_removal(new, server)
             self._description = new
-            self._note_changes(old, new, server)
+            self._announce.checked(old, new, server)
             closing = self._follow(new, old.server_descriptions())
             self._notify()
         return closing
@@ -462,22 +419,6 @@ class Topology:
             return server.is_server_type_known
         return server.is_readable
 
-    def _note_changes(
-        self, old: TopologyDescription, new: TopologyDescription, server: ServerDescription
-    ) -> None:
-        publisher = self._publisher
-        if not (publisher.servers or publisher.topology):
-            return
-        before, after = old.get(server.address), new.get(server.address) or server
-        if before == after:
-            return
-        if publisher.servers:
-            publisher.defer(
-                publisher.server_changed, before, after, server.address, publisher.topology_id
-            )
-        if publisher.topology:
-            self._tell_changed(old, new)
-
     @property
     def _asked_each_time(self) -> bool:
         """Whether nothing may be remembered for later operations."""
@@ -486,7 +427,9 @@ class Topology:
     def _note_removal(self, new: TopologyDescription, server: ServerDescription) -> None:
         """Remember why a server that answered is not used, for the error of a selection."""
         if new.get(server.address) is None and server.hello is not None:
-            self._removed[server.address] = _causes().why_removed(new, server, self._replica_set)
+            self._removed[server.address] = topology_causes().why_removed(
+                new, server, self._replica_set
+            )
 
     def holds_lock(self) -> bool:
         """Whether the calling thread is in the middle of a change: a signal handler or a destructor
@@ -574,8 +517,7 @@ class Topology:
                 return
             new = TopologyDescription(old.topology_type_name, servers, old.replica_set_name)
             self._description = new
-            if self._publisher.topology:
-                self._tell_changed(old, new)
+            self._announce.changed(old, new)
             closing = self._follow(new, old.server_descriptions())
             self._notify()
         self._carry_on(closing)
@@ -656,11 +598,13 @@ class Topology:
                 pool = self._choose(criteria, deprioritized)
                 if pool is not None:
                     return pool
-                self._raise_if_hopeless(deadline.began_ns)
-                if self._fail_fast and self._is_incurable(deadline.began_ns):
-                    raise self._nothing_found(criteria, "failFast: waiting cannot mend that")
-                if deadline.passed():
-                    raise self._nothing_found(criteria)
+                checked = (self._description, self._checked_ns, deadline.began_ns)
+                raise_if_hopeless(*checked)
+                within = f"within {self._selection_timeout}" if deadline.passed() else ""
+                if self._fail_fast and is_incurable(*checked, self._removed):
+                    within = "(failFast: waiting cannot mend that)"
+                if within:
+                    raise nothing_found(self._description, criteria, within, self._removed)
                 seen = self._changes
                 self._have_checked(self._pools)
             if not waiting:
@@ -684,15 +628,7 @@ class Topology:
                     return
                 if deadline.passed():
                     server = self._description.get(address) or ServerDescription(address)
-                    error = server.error
-                    told = self._state_of(server) or "no answer yet"
-                    failed = ServerSelectionTimeoutError(
-                        f"{format_address(address)}, which has the cursor, could not be used "
-                        f"within {self._selection_timeout}: {told}",
-                        errors={} if error is None else {address: error},
-                    )
-                    failed.diagnoses = _diagnoses_of(() if error is None else (error,))
-                    raise failed
+                    raise unavailable(server, address, self._selection_timeout)
                 seen = self._changes
                 self._have_checked((address,))
             yield seen, deadline
@@ -743,7 +679,7 @@ class Topology:
         description = self._description
         if not description.is_compatible:
             incompatible = ConfigurationError(description.compatibility_error or "")
-            incompatible.diagnoses = _causes().version_causes(description)
+            incompatible.diagnoses = topology_causes().version_causes(description)
             raise incompatible
         if criteria is None and not deprioritized:
             # Who takes writes was found out when the description changed.
@@ -771,129 +707,6 @@ class Topology:
             return self._pools[found[0].address]
         chosen = choose(found, lambda address: self._pools[address].operation_count, _chance())
         return self._pools[chosen.address]
-
-    def _raise_if_hopeless(self, since_ns: int) -> None:
-        """Certificates do not get better by asking again: told at once, if every server was
-        checked after `since_ns` and none can become usable."""
-        servers = self._description.server_descriptions()
-        if not servers:
-            return
-        errors: dict[AddressLike, MongoError] = {}
-        for address, server in servers.items():
-            error = server.error
-            if self._checked_ns.get(address, 0) < since_ns or not _is_permanent(error):
-                return
-            assert isinstance(error, MongoError), "`_is_permanent` looked at its class"
-            errors[address] = error
-        found = list(errors.values())
-        first = found[0]
-        if len(found) == 1 or isinstance(first, ConfigurationError | OperationFailure):
-            raise own_copy(first) from first.__cause__
-        text = "; ".join(dict.fromkeys(str(each) for each in found))
-        if not any(isinstance(each, TLSError) for each in found):
-            raise ProtocolError(text, True)
-        failed = TLSError(text, permanent=True)
-        failed.diagnoses = _diagnoses_of(found)
-        failed.errors = failed.details = dict(errors)
-        raise failed
-
-    def _is_incurable(self, since_ns: int) -> bool:
-        """Whether every server was checked after `since_ns`, and each has failed for a reason that
-        waiting alone does not mend."""
-        servers = self._description.server_descriptions()
-        is_incurable = _causes().is_incurable
-        return bool(servers or self._removed) and all(
-            self._checked_ns.get(address, 0) >= since_ns
-            and (_is_permanent(each.error) or is_incurable(each))
-            for address, each in servers.items()
-        )
-
-    def _nothing_found(
-        self, criteria: ServerCriteria | None, at_once: str = ""
-    ) -> ServerSelectionTimeoutError:
-        servers = self._description.server_descriptions()
-        errors = {
-            address: each.error for address, each in servers.items() if each.error is not None
-        }
-        wanted = (
-            "that takes writes"
-            if criteria is None
-            else f"for reads with the read preference {criteria.preference!r}"
-        )
-        within = f"({at_once})" if at_once else f"within {self._selection_timeout}"
-        lines = [f"no server {wanted} was found {within}"]
-        silent = []
-        for address, each in servers.items():
-            told = self._state_of(each)
-            if told is None:
-                silent.append(format_address(address))
-                continue
-            name = format_address(address)
-            lines.append(told if told.startswith(name) else f"{name}: {told}")
-        lines += [
-            f"{format_address(address)}: {why}" for address, (why, _) in self._removed.items()
-        ]
-        if silent:
-            lines.append(f"no answer yet from {', '.join(silent)}")
-        if not servers and not self._removed:
-            lines.append("the deployment has no servers")
-        causes = _causes().topology_causes(
-            self._description,
-            errors,
-            preference=None if criteria is None else criteria.preference,
-            removed={address: cause for address, (_, cause) in self._removed.items()},
-        )
-        lines += [f"[{each.code}, {each.confidence}] {each.text}" for each in causes]
-        failed = ServerSelectionTimeoutError("; ".join(lines), errors=errors)
-        own = _diagnoses_of(errors.values())
-        failed.diagnoses = surest_first(dict.fromkeys((*causes, *own)))
-        return failed
-
-    def _state_of(self, server: ServerDescription) -> str | None:
-        """Why operations do not go to a server, None where it has not answered yet."""
-        if server.error is not None:
-            return str(server.error) or repr(server.error)
-        kind = server.server_type_name
-        if kind == UNKNOWN:
-            return None
-        if kind == RS_GHOST:
-            return "a replica set member that was never initiated: run rs.initiate()"
-        if kind == RS_ARBITER:
-            return "an arbiter: it holds no data"
-        if kind == RS_PRIMARY:
-            return f"the primary of set {server.replica_set_name!r}"
-        of_set = f" of set {server.replica_set_name!r}" if server.replica_set_name else ""
-        if kind == RS_SECONDARY or of_set:
-            primary = format_address(server.primary) if server.primary else "none"
-            return f"not writable: a member{of_set} ({kind}) whose primary is {primary}"
-        return kind
-
-    def objection(self, address: AddressLike, hello: HelloReply) -> AutoReconnect | None:
-        """What is against logging in to the server that said `hello` on a new connection of the
-        pool for `address`, or None.
-
-        It may not be what it was when it was checked: another set's member must not learn a secret,
-        and a member that recovers has no users to know one by.
-        """
-        description = self._description
-        name = description.replica_set_name
-        if name is not None and hello.set_name != name:
-            is_called = f"is called {hello.set_name!r}" if hello.set_name else "is not in a set"
-            return AutoReconnect(
-                f"{format_address(address)}: the server {is_called}, not replicaSet={name!r}"
-            )
-        if description.topology_type_name in (SINGLE, LOAD_BALANCED):
-            return None
-        before, now = description.get(address), ServerDescription(address, hello)
-        if not now.is_readable:
-            code, is_not = NOT_PRIMARY_OR_SECONDARY, "neither primary nor secondary any more"
-        elif before is not None and before.is_writable and not now.is_writable:
-            code, is_not = NOT_WRITABLE_PRIMARY, "not primary any more"
-        else:
-            return None
-        reason = f"the server is {is_not} ({now.server_type_name})"
-        details = {"ok": 0, "errmsg": reason, "code": code}
-        return NotPrimaryError(f"{format_address(address)}: {reason}", details)
 
     # -- what clients are asked -------------------------------------------------------------------
 
@@ -954,27 +767,9 @@ def _chance() -> random.Random:
     return made
 
 
-def _causes() -> Any:
-    """What knows why no server does; late, as only failures need it."""
-    return imported_once("mongokey.topology.causes")
-
-
 def _shown(criteria: ServerCriteria | None) -> object:
     """What logs say of criteria."""
     return "writable" if criteria is None else criteria.preference
-
-
-def _is_permanent(error: BaseException | None) -> bool:
-    """Whether waiting alone cannot make a server usable that `error` came from."""
-    if isinstance(error, TLSError | ProtocolError):
-        return error.permanent
-    return isinstance(error, ConfigurationError | OperationFailure)
-
-
-def _diagnoses_of(errors: Iterable[BaseException]) -> Any:
-    return surest_first(
-        dict.fromkeys(each for error in errors for each in getattr(error, "diagnoses", ()))
-    )
 
 
 def _closed() -> InvalidOperation:
