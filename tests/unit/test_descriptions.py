@@ -119,6 +119,8 @@ class TestServerDescription:
         ({"processId": 1, "counter": 2}, {"processId": 1, "counter": 2}, False, True),
         ({"processId": 1, "counter": 1}, {"processId": 2, "counter": 2}, False, False),
         ({"processId": 1, "counter": "x"}, {"processId": 1, "counter": 2}, False, False),
+        (7, {"processId": 1, "counter": 2}, False, False),
+        ({"processId": 1, "counter": 2}, ["x"], False, False),
     ],
 )
 def test_topology_versions(first: Any, second: Any, older: bool, not_newer: bool) -> None:

@@ -53,7 +53,7 @@ class ThreadStepLoop(StepLoop):
         look_for_gevent()
         try:
             while not self._closed:
-                while self._calls:
+                while self._calls and not self._closed:
                     guarded(self._calls.popleft())
                 if self._closed:
                     return

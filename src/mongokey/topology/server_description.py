@@ -323,7 +323,9 @@ def is_older(
     False where that is not known: either is missing, or they are of different processes
     ("topologyVersion Comparison").
     """
-    if first is None or second is None or first.get("processId") != second.get("processId"):
+    if not isinstance(first, Mapping) or not isinstance(second, Mapping):
+        return False
+    if first.get("processId") != second.get("processId"):
         return False
     one, other = first.get("counter"), second.get("counter")
     if not isinstance(one, int) or not isinstance(other, int):
