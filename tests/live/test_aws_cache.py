@@ -175,6 +175,21 @@ def test_another_environment_is_asked_by_itself(deployment: AwsDeployment) -> No
     assert (fetched(agent), fetched(other)) == (1, 1)
 
 
+def test_a_client_that_comes_after_the_files_changed_asks_anew(deployment: AwsDeployment) -> None:
+    command = deployment.environment.process(deployment.session())
+    deployment.environment.config_file({"default": {"credential_process": command}})
+    for runs in (1, 1):
+        with connect(deployment) as client:
+            use(client)
+        assert deployment.environment.runs() == runs
+    deployment.environment.config_file(
+        {"default": {"credential_process": command, "region": "eu-central-1"}}
+    )
+    with connect(deployment) as client:
+        use(client)
+    assert deployment.environment.runs() == 2
+
+
 def test_keys_that_one_client_found_refused_are_fetched_anew_for_all(
     deployment: AwsDeployment,
 ) -> None:

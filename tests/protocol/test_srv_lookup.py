@@ -18,9 +18,11 @@ import dns.resolver
 import pytest
 
 import mongokey
+from mongokey.aio.client_context import AsyncClientContext
 from mongokey.client_options import ClientOptions
 from mongokey.dns import Attempt, Resolver, SRVError, poll_interval_s
 from mongokey.errors import ConfigurationError
+from mongokey.faces.client_context import ClientContext
 from mongokey.options.connection_string import DNSAnswer, SRVQuestion
 from mongokey.uri_parser import parse_uri
 from tests.servers import dns_script as script
@@ -36,6 +38,8 @@ def _srv(name: str, *targets: str, port: int = 27017) -> list[str]:
 ZONE = [
     *_srv("c.example.test", "a.example.test", "b.example.test", "d.example.test"),
     'c.example.test. 300 IN TXT "replicaSet=rs0&" "authSource=admin"',
+    *_srv("lb.example.test", "a.example.test"),
+    'lb.example.test. 300 IN TXT "loadBalanced=true"',
     *_srv("big.example.test", *(f"server-number-{n:03}.example.test" for n in range(MANY))),
     *_srv("private.example.test", "a.internal.corp.test", "b.internal.corp.test"),
     *_srv("off.example.test", ""),
@@ -130,6 +134,30 @@ def test_a_client_finds_its_hosts_when_it_is_made(resolver: Resolver) -> None:
         assert client.options.origin("tls") == "default"
         assert client.get_database().name == client.get_default_database().name == "db"
         assert client.options.connection_string.srv_ttl_s == 300
+
+
+@pytest.mark.parametrize("kind", [ClientContext, AsyncClientContext])
+def test_connections_log_in_as_dns_says_when_it_is_asked_late(
+    kind: type[ClientContext], resolver: Resolver
+) -> None:
+    """What connections share is made before: of asyncio's clients always."""
+    uri = "mongodb+srv://u:p@c.example.test/db"
+    context = kind(ClientOptions.build(uri, srv_resolver=resolver, _must_defer=True))
+    settings = context.settings()
+    assert settings.credential.source == "db"
+    context.resolve_srv()
+    assert context.settings() is settings
+    assert settings.credential is context.options.credential
+    assert settings.credential.source == "admin"
+    # And share what is known of that login.
+    other = ClientContext(ClientOptions.build(uri, srv_resolver=resolver)).settings().credential
+    assert other is not settings.credential
+    assert other.state.shared is settings.credential.state.shared
+    uri = "mongodb+srv://lb.example.test/"
+    balanced = kind(ClientOptions.build(uri, srv_resolver=resolver, _must_defer=True))
+    assert not balanced.settings().load_balanced
+    balanced.resolve_srv()
+    assert balanced.settings().load_balanced
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey._support.address import AddressLike
-    from mongokey.auth.credential import MongoCredential
     from mongokey.auth.login import LoginResult
     from mongokey.auth.shared_login import LoginScope
     from mongokey.bson.objectid import ObjectId
@@ -115,7 +114,22 @@ class ClientContext:
         self.options = self.options.resolved()
         options = self.options
         self._tell_of_imitations(options.hosts)
+        settings = self._settings
+        if settings is not None:
+            # Made before DNS was asked, whose TXT record may say authSource and loadBalanced.
+            self._say_who_logs_in(settings)
         return options.hosts, options.replica_set_name, bool(options.load_balanced)
+
+    def _say_who_logs_in(self, settings: ConnectionSettings) -> None:
+        options = self.options
+        settings.load_balanced = bool(options.load_balanced)
+        settings.credential = credential = options.credential
+        if options.provided is not None:
+            settings.secrets = imported_once("mongokey.auth.provided").ProvidedSecrets(
+                credential, self.login_scope().share
+            )
+        elif credential is not None:
+            self.login_scope().share(credential)
 
     def poll_srv(self) -> None:
         """The servers are watched: if DNS named them, it is asked again now and then. Anew in a
@@ -151,23 +165,16 @@ class ClientContext:
     def _make_settings(self) -> ConnectionSettings:
         self.publisher.start()
         pool_options = self.options.pool_options
-        tls = watch = secrets = None
-        credential = self.options.credential
-        if self.options.provided is not None:
-            secrets = imported_once("mongokey.auth.provided").ProvidedSecrets(
-                credential, self.login_scope().share
-            )
+        tls = watch = None
         if pool_options.tls is not None:
             imported_once("mongokey.transport.tls.context").warn_of_no_checks(pool_options.tls)
             module = imported_once("mongokey.transport.tls.watch")
             watch = self._tls_watch = module.WatchedTLS(
-                pool_options.tls, partial(_certificate_changed, self.login_scope(), credential)
+                pool_options.tls, partial(_certificate_changed, weakref.ref(self))
             )
             tls = watch.current()
-            if secrets is None and not module.names_files(pool_options.tls):
+            if self.options.provided is None and not module.names_files(pool_options.tls):
                 watch = None  # it stays as it is
-        if credential is not None and secrets is None:
-            self.login_scope().share(credential)
         metadata = imported_once("mongokey.handshake.metadata").ClientMetadata(
             pool_options.appname, pool_options.driver
         )
@@ -175,16 +182,15 @@ class ClientContext:
             "mongokey.connection.settings"
         ).ConnectionSettings(
             metadata=metadata,
-            credential=credential,
+            credential=self.options.credential,
             connect_timeout=Timeout.from_seconds(pool_options.connect_timeout, "connectTimeoutMS"),
             socket_timeout=Timeout.from_seconds(pool_options.socket_timeout, "socketTimeoutMS"),
             tls=tls,
             server_api=pool_options.server_api,
-            load_balanced=bool(self.options.load_balanced),
             timeout=Timeout.from_seconds(self.options.timeout, "timeoutMS"),
-            secrets=secrets,
             tls_watch=watch,
         )
+        self._say_who_logs_in(settings)
         if self._closed:
             settings.openings.end()
         return settings
@@ -397,14 +403,14 @@ def _holds_lock(topology: Callable[[], Topology | None]) -> bool:
     return found is not None and found.holds_lock()
 
 
-def _certificate_changed(
-    scope: LoginScope, credential: MongoCredential | None, certificate: object
-) -> None:
+def _certificate_changed(context: Callable[[], ClientContext | None], certificate: object) -> None:
     """Where the client's certificate is the secret, what was known of the last one is not known of
-    this one."""
+    this one. `context` is a weak reference."""
+    found = context()
+    credential = None if found is None else found.options.credential
     rules = imported_once("mongokey.auth.registry").find_rules
-    if credential is not None and rules(credential.mechanism).certificate:
-        scope.share(credential, certificate)
+    if found is not None and credential is not None and rules(credential.mechanism).certificate:
+        found.login_scope().share(credential, certificate)
 
 
 def _nothing() -> None:

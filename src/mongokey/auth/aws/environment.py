@@ -1,6 +1,6 @@
 """The environment that boto3's chain looks at, and the one place for the keys found in it.
 
-Knows which variables lead the chain; must not know what it finds by them. Loads no boto3.
+Knows which variables and files lead the chain; must not know what it finds by them. Loads no boto3.
 """
 
 from __future__ import annotations
@@ -20,10 +20,28 @@ def aws_environment() -> dict[str, str]:
     }
 
 
+def file_stamp(path: str) -> tuple[int, int, int] | None:
+    """What changes with a file's content; None where there is no file."""
+    try:
+        found = os.stat(os.path.expanduser(os.path.expandvars(path)))
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def chain_store() -> KeyStore:
-    """The store of all clients of the process that see the environment as it is now: a metadata
-    service or STS is asked once for all of them, also of clients that follow one another."""
-    return shared_cache("MONGODB-AWS keys", sorted(aws_environment().items()), KeyStore)
+    """The store of all clients of the process that see the environment and AWS's files as they are
+    now: a metadata service or STS is asked once for all of them, also of clients that follow one
+    another."""
+    variables = aws_environment()
+    files = [file_stamp(variables.get(name) or default) for name, default in _FILES]
+    return shared_cache("MONGODB-AWS keys", [sorted(variables.items()), files], KeyStore)
 
 
-__all__ = ["aws_environment", "chain_store"]
+# Where profiles are: the variable that names the file, and where it is without.
+_FILES = (
+    ("AWS_CONFIG_FILE", "~/.aws/config"),
+    ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+)
+
+__all__ = ["aws_environment", "chain_store", "file_stamp"]

@@ -22,7 +22,7 @@ from botocore.session import Session
 
 from mongokey._support.deadline import Deadline
 from mongokey._support.secrets import keeps_secrets
-from mongokey.auth.aws.environment import aws_environment
+from mongokey.auth.aws.environment import aws_environment, file_stamp
 from mongokey.auth.aws.keys import AwsKeys
 from mongokey.auth.aws.problems import AwsProblem, clean
 from mongokey.auth.aws.times import parse_time
@@ -137,22 +137,14 @@ _BOTO_2 = ("/etc/boto.cfg", "~/.boto", "$BOTO_CONFIG")
 
 def watch_files(paths: Iterable[str]) -> Callable[[], bool]:
     """A function to ask again and again: are the files, and the environment, as they are now?"""
-    names = [os.path.expanduser(os.path.expandvars(path)) for path in paths]
-    before = [_stat(name) for name in names]
+    names = list(paths)
+    before = [file_stamp(name) for name in names]
     environment = aws_environment()
 
     def unchanged() -> bool:
-        return environment == aws_environment() and before == [_stat(name) for name in names]
+        return environment == aws_environment() and before == [file_stamp(name) for name in names]
 
     return unchanged
-
-
-def _stat(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _limit(session: Any, deadline: Deadline | None) -> None:
