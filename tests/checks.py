@@ -47,6 +47,9 @@ def check(*arguments: str, timeout: float = 20.0, **options: Any) -> dict[str, A
     assert result.exit_code == document["exit"]
     assert [each["name"] for each in document["steps"]] == list(STEPS)
     assert document["ok"] == (document["failed"] is None) == (document["exit"] == 0)
+    for each in (*document["diagnoses"], *document["warnings"]):
+        # The table says how sure a cause can be.
+        assert each["confidence"] in TABLE[each["code"]].sure, each
     return document
 
 

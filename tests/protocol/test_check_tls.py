@@ -356,6 +356,31 @@ def test_a_port_without_tls(authority: Authority) -> None:
     assert first["fix"].startswith("remove tlsCAFile")
 
 
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x03\x3f\x00\x02"], ids=["silent", "half a word"])
+def test_a_handshake_that_never_ends(authority: Authority, said: bytes) -> None:
+    """The port takes the connection, and that is all."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        over = threading.Event()
+
+        def serve_one() -> None:
+            with contextlib.suppress(OSError):
+                while not over.is_set():
+                    accepted, _ = listener.accept()
+                    held.append(accepted)
+                    accepted.sendall(said)
+
+        held: list[socket.socket] = []
+        thread = threading.Thread(target=serve_one, daemon=True)
+        thread.start()
+        document = check(uri(listener.getsockname()[1], authority), timeout=0.8)
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        for sock in held:
+            sock.close()
+    expect(document, "TOPOLOGY-SILENT", "likely", failed="tls", exit=8)
+
+
 def test_a_server_with_tls_1_1(authority: Authority) -> None:
     """Row 34."""
     old = context(authority.issue("ancient", *NAMES))

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from mongokey.diagnostics import CERTAIN, CODES, LIKELY, POSSIBLE, Diagnosis, surest_first
+from mongokey.diagnostics import (
+    CERTAIN,
+    CODES,
+    LIKELY,
+    POSSIBLE,
+    TABLE,
+    Diagnosis,
+    surest_first,
+)
 from mongokey.errors import MongoError, TLSError
 from mongokey.options.uri_errors import Finding
 
@@ -57,6 +65,30 @@ def test_every_code_that_the_sources_use_is_registered_and_no_other() -> None:
     assert codes_in_sources() == set(CODES)
     assert {"AUTH-PASSWORD-WRONG", "KRB-NO-TICKET", "TLS-HOST-NAME", "DNS-TIMEOUT"} <= set(CODES)
     assert all(CODE.fullmatch(code) for code in CODES)
+
+
+def confidences_in_sources() -> set[tuple[str, str]]:
+    """Code and confidence of each `Diagnosis(...)` that names both, or each of its choices."""
+    found = set()
+    for path in SOURCES.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or len(node.args) < 2:
+                continue
+            if not isinstance(node.func, ast.Name) or node.func.id != "Diagnosis":
+                continue
+            code, confidence = node.args[:2]
+            if not isinstance(code, ast.Constant):
+                continue
+            for each in ast.walk(confidence):
+                if isinstance(each, ast.Name) and each.id in ("CERTAIN", "LIKELY", "POSSIBLE"):
+                    found.add((str(code.value), each.id.lower()))
+    return found
+
+
+def test_the_table_says_how_sure_each_cause_can_be() -> None:
+    listed = confidences_in_sources()
+    assert len(listed) > 80
+    assert [each for each in sorted(listed) if each[1] not in TABLE[each[0]].sure] == []
 
 
 def anchors(page: Path) -> set[str]:

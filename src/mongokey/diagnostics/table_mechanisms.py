@@ -127,14 +127,14 @@ MECHANISMS: list[Entry] = [
         (
             "LDAP-REFUSED",
             "LDAP refused the user or the password, or the server found no entry for the user",
-            _POSSIBLE,
+            _LIKELY,
             "the server's answer",
             "try the same bind with ldapwhoami; mongoldap tests the server's side",
         ),
         (
             "LDAP-SOURCE",
             "users of LDAP log in at $external, and another database is named",
-            _LIKELY,
+            "certain where the server says that the database is wrong; else likely",
             "authSource, or the path it came from",
             "add authSource=$external",
         ),

@@ -19,7 +19,7 @@ from mongokey.cli.check.certificate_request import read_request, read_request_of
 from mongokey.cli.check.report import Found
 from mongokey.cli.check.state import Host, State
 from mongokey.connection.connection import Connection
-from mongokey.diagnostics import CERTAIN, LIKELY, Diagnosis, surest_first
+from mongokey.diagnostics import CERTAIN, LIKELY, POSSIBLE, Diagnosis, surest_first
 from mongokey.errors import MongoError
 from mongokey.handshake.hello import hello_command
 from mongokey.topology.causes import hint_of_host
@@ -111,9 +111,7 @@ def look_closer(state: State, failed: list[Host], of: int) -> list[Found]:
     """The causes of the failures of these hosts, out of `of` that were tried, each once."""
     found: dict[str, Found] = {}
     for number, host in enumerate(failed):
-        diagnoses = list(host.found) or [
-            Diagnosis("TLS-FAILED", LIKELY, f"{host.name}: {host.error}")
-        ]
+        diagnoses = list(host.found) or [_unexplained(host)]
         if number == 0:
             diagnoses = _with_probes(state, host, diagnoses)
         facts = {**state.facts(host), "hosts": [each.name for each in failed]}
@@ -132,6 +130,19 @@ def look_closer(state: State, failed: list[Host], of: int) -> list[Found]:
         found = {hint.code: Found(hint, state.facts(failed[0])), **found}
     order = surest_first(each.diagnosis for each in found.values())
     return [found[each.code] for each in order]
+
+
+def _unexplained(host: Host) -> Diagnosis:
+    if host.timed_out:
+        return Diagnosis(
+            "TOPOLOGY-SILENT",
+            LIKELY,
+            f"{host.name} took the connection and did not finish the TLS handshake in time",
+            [str(host.error)],
+            "is it a MongoDB server's port, does it speak TLS, and is that server up? A proxy, "
+            "port forward or tunnel takes connections even when nothing is behind it",
+        )
+    return Diagnosis("TLS-FAILED", POSSIBLE, f"{host.name}: {host.error}")
 
 
 def _access_list(state: State, failed: list[Host], of: int) -> Diagnosis | None:
