@@ -67,6 +67,14 @@ BLOCKING_ONLY: Mapping[str, str] = {
     "protocol/test_first_logins::test_a_refused_token_too": (
         "who comes a moment later counts in milliseconds, which a wrapper's threads take longer for"
     ),
+    "protocol/test_interrupting_listeners::"
+    "test_an_operation_in_the_thread_that_monitors_servers_waits_for_none": (
+        "a listener is no coroutine function: called in the loop, it cannot wait for it"
+    ),
+    "protocol/test_interrupting_listeners::"
+    "test_an_operation_of_who_is_told_of_new_servers_has_them_watched": (
+        "a listener is no coroutine function: called in the loop, it cannot wait for it"
+    ),
     "security/test_secrets_frames": "looks at frames, among which the wrapper's have the arguments",
     "security/test_wiped_buffers": "programs of their own, whose memory is looked through",
 }

@@ -1,6 +1,6 @@
 """What a listener raises that is no `Exception`, such as a Ctrl-C that comes in it, reaches the
 caller, and nothing is left half done: connections come back, servers are monitored, and all
-listeners are told."""
+listeners are told. And one that uses the client waits for nothing that waits for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from mongokey import MongoClient, monitoring
-from mongokey.errors import AutoReconnect, OperationFailure
+from mongokey.errors import (
+    AutoReconnect,
+    MongoError,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
 from tests.servers.scripted import Close, ScriptedServer, primary
 
 #: In so many calls it raises.
@@ -83,3 +88,48 @@ def test_a_listener_that_raises_what_is_no_exception(kind: type, method: str) ->
     assert method in told
     if kind is monitoring.TopologyListener:
         assert told[-1] == "closed"
+
+
+#: A listener's method that is called by the thread of the monitors before a server is known.
+BY_MONITORS = (
+    (monitoring.ConnectionPoolListener, "pool_ready"),
+    (monitoring.ServerHeartbeatListener, "started"),
+    (monitoring.ServerHeartbeatListener, "succeeded"),
+)
+
+
+@pytest.mark.parametrize(("kind", "method"), BY_MONITORS)
+def test_an_operation_in_the_thread_that_monitors_servers_waits_for_none(
+    kind: type, method: str
+) -> None:
+    outcomes = in_listener(kind, method)
+    assert "thread that monitors them" in str(outcomes[0])
+
+
+@pytest.mark.parametrize("kind", [monitoring.ServerListener, monitoring.TopologyListener])
+def test_an_operation_of_who_is_told_of_new_servers_has_them_watched(kind: type) -> None:
+    assert in_listener(kind, "opened") == [1.0]
+
+
+def in_listener(kind: type, method: str) -> list[Any]:
+    """What becomes of an operation in a listener's first call."""
+    outcomes: list[Any] = []
+
+    def call(self: Any, event: Any) -> None:
+        if not outcomes:
+            outcomes.append(None)
+            try:
+                outcomes[0] = client.admin.command("ping")["ok"]
+            except MongoError as error:
+                outcomes[0] = error
+
+    names = [name for name in dir(kind) if not name.startswith("_")]
+    quiet = {name: lambda self, event: None for name in names}
+    listener = type("Asking", (kind,), {**quiet, method: call})()
+    with ScriptedServer(hello=primary()) as server:
+        uri = server.uri(serverSelectionTimeoutMS=20_000)
+        with MongoClient(uri, event_listeners=[listener]) as client:
+            assert client.admin.command("ping")["ok"] == 1.0
+    # Whoever waited for itself would have waited for the whole time.
+    assert not isinstance(outcomes[0], ServerSelectionTimeoutError)
+    return outcomes

@@ -77,6 +77,9 @@ class Monitors:
     def cancel_check(self, address: Any) -> None:
         self.cancelled.append(address)
 
+    def is_own_thread(self) -> bool:
+        return False
+
     def close(self) -> None:
         self.closed = True
 

@@ -101,6 +101,10 @@ class WatchedServers:
         if checks is not None:
             checks.call(lambda: checks.cancel_check(address))
 
+    def is_own_thread(self) -> bool:
+        """Whether the calling thread is one of these checks' own, which must not wait for them."""
+        return False
+
     # -- other work -------------------------------------------------------------------------------
 
     def call_every(self, period_ns: int, job: Callable[[], object]) -> PeriodicJob:

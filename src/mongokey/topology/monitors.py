@@ -39,6 +39,11 @@ class Monitors(WatchedServers):
         self._beside = _Beside()
         super().__init__(*args, **kwargs)
 
+    def is_own_thread(self) -> bool:
+        """Whether the calling thread is the one that checks the servers."""
+        checks = self._checks
+        return isinstance(checks, _ThreadChecks) and checks.thread == _thread.get_ident()
+
     def run_beside(self, job: Callable[[], object]) -> bool:
         """Do `job` in a thread that is made for it; False where no thread can be had."""
         return self._beside.run(job)
@@ -67,6 +72,8 @@ class _ThreadChecks(Checks):
         super().__init__(monitors, ThreadStepLoop())
         self._unstarted = unstarted
         self._ended = False
+        #: Which thread it is, once it runs.
+        self.thread: int | None = None
         # Released once the thread is over.
         self._over = _thread.allocate_lock()
 
@@ -113,11 +120,13 @@ class _ThreadChecks(Checks):
         super().abandon()
 
     def _run(self) -> None:
+        self.thread = _thread.get_ident()
         try:
             self._loop.run()
         finally:
             # After an error that nobody foresaw the next call starts another thread.
             self._ended = True
+            self.thread = None  # another one may get its number
             self._unstarted.append(True)
             _running.discard(self)
             self._over.release()

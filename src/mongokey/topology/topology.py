@@ -80,10 +80,10 @@ class Topology:
     """The servers of one client.
 
     `make_pool(address)` makes an empty pool, paused. `make_monitors(on_check)` makes the object
-    that checks servers (`watch`, `unwatch`, `request_check`, `cancel_check`, `close`) and hands a
-    `ServerDescription` to `on_check` after each check; None with a load balancer. `resolve_srv()`,
-    if given, is called once, at first use, and returns (seeds, replica_set, load_balanced): what
-    DNS says.
+    that checks servers (`watch`, `unwatch`, `request_check`, `cancel_check`, `is_own_thread`,
+    `close`) and hands a `ServerDescription` to `on_check` after each check; None with a load
+    balancer. `resolve_srv()`, if given, is called once, at first use, and returns (seeds,
+    replica_set, load_balanced): what DNS says.
     `on_opened()` is called once the servers are watched. `publisher` tells listeners and loggers.
     """
 
@@ -284,10 +284,17 @@ class Topology:
             self._publisher.deliver()
         finally:
             # Whatever a listener raises, such as a Ctrl-C that came in it.
-            monitors = self._monitors
-            while self._unwatched and monitors is not None:
-                monitors.watch(self._unwatched.popleft())
+            self._watch_new()
             call_for_each(_close_removed, closing)
+
+    def _watch_new(self) -> None:
+        monitors = self._monitors
+        while self._unwatched and monitors is not None:
+            try:
+                address = self._unwatched.popleft()
+            except IndexError:
+                return  # another thread took the last one out
+            monitors.watch(address)
 
     def _begin_anew(self) -> None:
         opening = self._opening
@@ -643,6 +650,10 @@ class Topology:
         """What the steps come to; the calling thread waits."""
         try:
             seen, deadline = next(steps)
+            # In a listener that is told of new servers: they are watched once it has returned.
+            self._watch_new()
+            if self._monitors is not None and self._monitors.is_own_thread():
+                steps.throw(_monitors_wait())
             while True:
                 with self._lock:
                     if self._changes == seen:
@@ -770,6 +781,13 @@ def _chance() -> random.Random:
 def _shown(criteria: ServerCriteria | None) -> object:
     """What logs say of criteria."""
     return "writable" if criteria is None else criteria.preference
+
+
+def _monitors_wait() -> InvalidOperation:
+    return InvalidOperation(
+        "no server can be waited for in the thread that monitors them: this operation began in a "
+        "listener that is called there; have another thread carry it out"
+    )
 
 
 def _closed() -> InvalidOperation:
