@@ -34,6 +34,12 @@ def ms(number: int, option: str = "connectTimeoutMS") -> Timeout:
     return Timeout(number * 1_000_000, option)
 
 
+def eager_tasks(loop: Any, work: Any, **options: Any) -> asyncio.Task[Any]:
+    """A factory of tasks that begin at once, as `asyncio.eager_task_factory`: that of Python 3.13.0
+    does not take the arguments of uvloop's loops."""
+    return asyncio.Task(work, loop=loop, **{**options, "eager_start": True})
+
+
 class Received(asyncio.Future):  # type: ignore[type-arg]
     """A receive of no bytes; cancelling it forgets the socket at once, as CancelIoEx does."""
 

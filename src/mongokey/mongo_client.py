@@ -66,7 +66,7 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
             end_sessions(self._executor)
         finally:
             try:
-                self._executor.close()
+                self._close_pools()
             finally:
                 self._context.stop()
 

@@ -14,11 +14,14 @@ from tests.threads import in_threads
 
 pytestmark = pytest.mark.live
 THREADS = 64
-SECONDS = 10.0
+#: So often each of them writes and reads, at least: all that they do in turn is done.
+ROUNDS = 8
+#: A test that takes longer has threads that starve.
+PATIENCE = 120.0
 
 
 @pytest.mark.slow
-def test_64_threads_share_a_client_for_10_seconds(
+def test_64_threads_share_a_client_until_all_have_had_their_turn(
     secantus: SecantusServer, database_name: str, eventually: Any
 ) -> None:
     errors: list[BaseException] = []
@@ -52,19 +55,20 @@ def test_64_threads_share_a_client_for_10_seconds(
         threads = [threading.Thread(target=work, args=(things, n)) for n in range(THREADS)]
         for thread in threads:
             thread.start()
-        stop.wait(SECONDS)
+        # How long that takes differs by what else the machine does.
+        everybody = eventually(lambda: stop.is_set() or min(done) >= ROUNDS, PATIENCE)
         stop.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
         assert errors == []
         # Nobody starves: the queue for a connection is fair.
-        assert min(done) > 0
+        assert everybody, f"in {PATIENCE:g} s some came to {min(done)} rounds, others {max(done)}"
         assert things.count_documents({}) == sum(done)
         pool = client._pool()
         # The last of the abandoned cursors may still be killed.
         assert eventually(lambda: (pool.in_use, pool.connecting) == (0, 0), 20)
-        assert not client._executor.has_pending_cursors
+        assert eventually(lambda: not client._executor.has_pending_cursors, 20)
         assert pool.idle_count <= 20
 
 

@@ -13,7 +13,7 @@ import pytest
 from mongokey.client_options import ClientOptions
 from mongokey.connection.establish_aio import open_connection, reauthenticate
 from mongokey.transport.tls.context import ClientTLS
-from tests.loops import each_loop, logging_in, registered, run, settings
+from tests.loops import each_loop, eager_tasks, logging_in, registered, run, settings
 from tests.protocol.test_async_connection_tls import files, server_context
 from tests.servers.needs import need_module
 from tests.servers.scripted import Login, Reply, ScriptedServer, Silence
@@ -212,7 +212,7 @@ def test_groups_of_tasks() -> None:
 def test_eager_tasks() -> None:
     async def start(work: Any) -> Any:
         loop = asyncio.get_running_loop()
-        loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
+        loop.set_task_factory(eager_tasks)
         try:
             return await asyncio.create_task(work)
         finally:

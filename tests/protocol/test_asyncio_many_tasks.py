@@ -9,7 +9,7 @@ from typing import Any
 
 from mongokey import AsyncMongoClient, monitoring
 from tests.faces.cancelling import run
-from tests.servers.scripted import Reply, Request, ScriptedServer
+from tests.servers.scripted import Reply, Request, ScriptedServer, Silence
 
 TASKS = 10_000
 CONNECTIONS = 100
@@ -86,3 +86,35 @@ def test_tasks_that_use_the_client_again_and_again_share_it_evenly() -> None:
     # Who has just had a connection goes to the end of the queue.
     assert min(done) >= max(done) - 10
     assert min(done) > 0
+
+
+def test_thousands_of_tasks_that_are_cancelled_at_once_leave_the_pool_in_order() -> None:
+    """Some in the middle of an exchange, some while their connection is made, most in the queue."""
+    left = 50
+
+    async def main() -> None:
+        async with AsyncMongoClient(server.uri(maxPoolSize=CONNECTIONS)) as client:
+            await client.admin.command("ping")
+            pool = await client._pool()
+            silent = [
+                asyncio.ensure_future(client.admin.command("silence")) for _ in range(TASKS // 2)
+            ]
+            while pool.in_use < CONNECTIONS / 2 or pool.waiting_count < TASKS / 4:
+                await asyncio.sleep(0.01)
+            # Others have come later, and are not cancelled: each gets its connection.
+            others = [asyncio.ensure_future(client.admin.command("ping")) for _ in range(left)]
+            await asyncio.sleep(0)
+            for task in silent:
+                task.cancel()
+            done = await asyncio.gather(*silent, return_exceptions=True)
+            assert {type(each) for each in done} == {asyncio.CancelledError}
+            assert [each["ok"] for each in await asyncio.gather(*others)] == [1.0] * left
+            while pool.in_use or pool.connecting:
+                await asyncio.sleep(0.01)
+            assert pool.waiting_count == 0
+            # What was in the middle of an exchange is closed.
+            assert pool.idle_count <= CONNECTIONS
+            assert (await client.admin.command("turn", 1))["turn"] == 1
+
+    with ScriptedServer(on={"turn": echo, "silence": Silence()}) as server:
+        run(main)

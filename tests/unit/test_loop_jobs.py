@@ -17,6 +17,7 @@ import pytest
 
 from mongokey._support.jobs import Blocking, run_job, run_steps
 from mongokey._support.loop_jobs import LoopJobs, await_steps
+from tests.loops import eager_tasks
 
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop]
 if sys.platform != "win32":
@@ -242,9 +243,9 @@ def test_jobs_keep_their_owner_no_longer_than_they_last(loop: Any) -> None:
     assert gone() is None
 
 
-@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="Python 3.12 has it")
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are of Python 3.12")
 def test_a_factory_of_eager_tasks_is_no_trouble(loop: Any) -> None:
-    loop.set_task_factory(asyncio.eager_task_factory)
+    loop.set_task_factory(eager_tasks)
     jobs = Jobs(loop)
     jobs.run(lambda: jobs.done.append(1))
     jobs.run(lambda: jobs.done.append(2))

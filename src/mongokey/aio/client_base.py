@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from asyncio import sleep
 
 from mongokey.aio.client_context import AsyncClientContext
 from mongokey.execution.aio import AsyncExecutor
@@ -55,6 +56,12 @@ class AsyncClientBase(ClientBase["_Document"]):
     async def _open(self) -> None:
         """Start to look for the servers."""
         await self._executor.open()
+
+    async def _close_pools(self) -> None:
+        """Close every pool; the loop closes many sockets in several turns."""
+        self._executor.close()
+        while any(pool.is_closing for pool in self._topology.pools):  # type: ignore[attr-defined]
+            await sleep(0)
 
     async def _pool(self) -> Pool:
         """The pool of a server that takes writes, found if need be."""

@@ -9,14 +9,32 @@ from __future__ import annotations
 import weakref
 from functools import partial
 
-# All that operations need is imported with the client: none of them may hold the loop up.
-from mongokey.commands import bulk_write  # noqa: F401
+# What operations and logins need, and the telling of why they failed, is imported with the client:
+# none may hold the loop up.
+from mongokey._support import awaiting  # noqa: F401
+from mongokey.auth.registry import load_ahead
+from mongokey.commands import (  # noqa: F401
+    aggregate,
+    bulk_write,
+    collections,
+    databases,
+    find_and_modify,
+    indexes,
+    reads,
+)
+from mongokey.connection import loop_establishing, missing_tls, rotation  # noqa: F401
 from mongokey.connection.establish_aio import open_connection
+from mongokey.diagnostics import table  # noqa: F401
 from mongokey.execution.loop_binding import LoopBinding
 from mongokey.faces.client_context import ClientContext
+from mongokey.pool import backpressure, maintenance  # noqa: F401
+from mongokey.pool import causes as pool_causes  # noqa: F401
 from mongokey.pool.aio import AsyncPool
 from mongokey.topology import aio_selection  # noqa: F401
+from mongokey.topology import causes as topology_causes  # noqa: F401
 from mongokey.topology.aio_monitors import LoopMonitors
+from mongokey.transport import causes, other_protocols  # noqa: F401
+from mongokey.transport.tls import errors  # noqa: F401
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -38,8 +56,13 @@ class AsyncClientContext(ClientContext):
         super().__init__(options)
         #: Which loop the client belongs to.
         self.binding = LoopBinding(_weakly(self.new_loop), _weakly(self.loop_ends))
-        # Now: certificates and the modules of TLS are read here.
-        self.settings()
+        # Now: certificates, and the modules of TLS and of the login, are read here.
+        settings = self.settings()
+        if settings.tls is not None:
+            settings.tls.load_ahead()
+        self.publisher.load_ahead()
+        if options.credential is not None:
+            load_ahead(options.credential.mechanism)
 
     def _monitors_class(self) -> Any:
         return partial(LoopMonitors, current_loop=partial(getattr, self.binding, "loop"))

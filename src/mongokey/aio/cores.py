@@ -11,7 +11,7 @@ from asyncio import sleep
 
 from mongokey.commands.command import CursorCommand
 from mongokey.commands.housekeeping import close_cursor
-from mongokey.commands.plan import Documents
+from mongokey.commands.plan import GIVE_WAY, Documents
 from mongokey.errors import InvalidOperation
 from mongokey.execution.operation import Operation
 from mongokey.faces.cores import CollectionCore, DatabaseCore
@@ -80,6 +80,8 @@ class AsyncCalls:
                 return await self._executor.execute(step)
             if isinstance(step, Documents):
                 return self._command_cursor_class._of(step.documents)
+            if step is GIVE_WAY:
+                return await sleep(0)
             return await step._fill()
 
     async def _run(self, plan: Generator[Any, Any, _Result]) -> _Result:

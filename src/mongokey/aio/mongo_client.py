@@ -65,7 +65,7 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
             await end_sessions(self._executor)
         finally:
             try:
-                self._executor.close()
+                await self._close_pools()
             finally:
                 self._context.stop()
 

@@ -42,6 +42,20 @@ HINTS: dict[str, str] = {
     "MONGODB-OIDC": "mongokey.auth.oidc.hints",
 }
 
+# The modules that a login by the mechanism loads when it first takes place, besides those of
+# `MECHANISMS` and `HINTS`: a client then costs little to make. Where a login may hold nobody up,
+# they are loaded before it (`load_ahead`).
+LATE: dict[str, tuple[str, ...]] = {
+    "GSSAPI": ("mongokey.auth.kerberos.conversation",),
+    # The modules that need boto3 are loaded by its first login in a thread.
+    "MONGODB-AWS": ("mongokey.auth.aws.conversation", "mongokey.auth.aws.keys"),
+    "MONGODB-OIDC": (
+        "mongokey.auth.oidc.conversation",
+        "mongokey.auth.oidc.environments",
+        "mongokey.auth_oidc",
+    ),
+}
+
 # What authMechanism may say to ask for negotiation; the same as leaving it out.
 DEFAULT = "DEFAULT"
 
@@ -70,6 +84,14 @@ def find_hints_module(name: str) -> Any:
     """The module that `HINTS` has for the mechanism, None for one without causes of its own."""
     module = HINTS.get(name)
     return None if module is None else import_late(module)
+
+
+def load_ahead(name: str | None) -> None:
+    """Load what a login by the mechanism would load when it takes place; None: it is negotiated."""
+    for each in (PREFERRED, FALLBACK) if name is None else (name,):
+        find_mechanism(each)
+        for module in (*LATE.get(each, ()), *filter(None, (HINTS.get(each),))):
+            import_late(module)
 
 
 def find_rules(name: str | None) -> Mechanism:

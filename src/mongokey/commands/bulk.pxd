@@ -8,6 +8,7 @@ cdef class EncodedStatements:
     cdef mk_buffer bytes                    # the documents, one after the other
     cdef size_t *ends                       # where each ends
     cdef Py_ssize_t count                   # of the documents
+    cdef Py_ssize_t seen, total             # statements looked at, and all of them
 
 
 cdef class Batch(Operation):
@@ -31,6 +32,7 @@ cdef class Batch(Operation):
     cdef readonly bint more                 # not all statements are answered: carry it out again
     # The message at hand.
     cdef Py_ssize_t start, end              # it holds statements[start:end]
+    cdef Py_ssize_t section_start           # of the section that is written in part; 0: none is
     cdef object refusal                     # DocumentTooLarge of statements[end], or None
     cdef tuple unsettled                    # (reply, n) of an attempt that is to be repeated
 
@@ -38,6 +40,7 @@ cdef class Batch(Operation):
     cdef int put_statement(self, mk_buffer *out, Py_ssize_t index, bint inserts) except -1
     cpdef int settle(self) except -1
     cdef Py_ssize_t _index(self, Py_ssize_t statement) except -1
+    cdef Py_ssize_t _most(self, const Limits *limits) except -1
     cdef int _note(self, dict answer, n) except -1
     cdef object _too_large(self, size_t size, Py_ssize_t index, const Limits *limits)
     cdef int _refuse(self, Py_ssize_t index, error) except -1

@@ -5,9 +5,9 @@ from mongokey.commands.write_requests import Run
 from mongokey.execution.operation import Namespace, Operation
 
 def new_result() -> dict[str, Any]: ...
-def encode_statements(run: Run, options: InheritedOptions, room: int) -> int:
-    """Encode the statements of `run`, and raise what that raises; as many of them as have room in
-    so many bytes are kept, in `run.encoded`. Returns how much room is left."""
+def encode_statements(run: Run, options: InheritedOptions, room: int) -> bool:
+    """Encode the next statements of `run`, and raise what that raises; as many of them as have room
+    in so many bytes are kept, in `run.encoded`. Returns whether there are more."""
 
 def unanswered_needs_of(
     groups: list[Run], bypass_document_validation: bool | None
@@ -15,6 +15,8 @@ def unanswered_needs_of(
 
 class EncodedStatements:
     """Statements of one `Run` that were encoded before anything was sent, the first of them."""
+
+    size: int
 
 class Batch(Operation):
     def __init__(

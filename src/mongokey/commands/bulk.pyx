@@ -17,6 +17,9 @@ from mongokey.commands.crud cimport check_unanswered, decode_written, unanswered
 from mongokey.commands.inherited_options cimport InheritedOptions
 from mongokey.execution.operation cimport (
     COMMAND_RESERVE,
+    IN_PART,
+    NOTHING,
+    WHOLE,
     CommandReply,
     Limits,
     Namespace,
@@ -39,6 +42,11 @@ from mongokey.errors import DocumentTooLarge, OperationFailure, labels_in
 
 # src/mongo/base/error_codes.yml: BSONObjectTooLarge.
 cdef int TOO_LARGE = 10334
+
+cdef enum:
+    # So much is written at a time where others share the thread: about a millisecond's work.
+    PART_BYTES = 524288
+    PART_STATEMENTS = 4096
 
 # The section of OP_MSG that holds a command's statements.
 cdef dict SECTIONS = {"insert": b"documents", "update": b"updates", "delete": b"deletes"}
@@ -69,28 +77,42 @@ cdef class EncodedStatements:
         mk_buffer_free(&self.bytes)
         free(self.ends)
 
+    @property
+    def size(self):
+        """How many bytes are kept."""
+        return self.bytes.size
+
 
 def encode_statements(run not None, InheritedOptions options not None, Py_ssize_t room):
-    """Encode the statements of `run`, and raise what that raises; as many of them as have room in
-    so many bytes are kept, in `run.encoded`. Returns how much room is left."""
-    cdef EncodedStatements encoded = EncodedStatements.__new__(EncodedStatements)
+    """Encode the next statements of `run`, and raise what that raises; as many of them as have room
+    in so many bytes are kept, in `run.encoded`. Returns whether there are more."""
+    cdef EncodedStatements encoded = run.encoded
     cdef list statements = run.statements
     cdef bint inserts = run.command == "insert"
-    cdef bint kept = True
-    cdef Py_ssize_t index
-    encoded.ends = <size_t *>malloc(max(len(statements), 1) * sizeof(size_t))
-    if encoded.ends == NULL:
-        raise MemoryError
-    for index in range(len(statements)):
+    cdef Py_ssize_t index, stop
+    cdef size_t before, written = 0
+    if encoded is None:
+        encoded = EncodedStatements.__new__(EncodedStatements)
+        encoded.ends = <size_t *>malloc(max(len(statements), 1) * sizeof(size_t))
+        if encoded.ends == NULL:
+            raise MemoryError
+        encoded.total = len(statements)
+        run.encoded = encoded
+    index = encoded.seen
+    stop = min(encoded.total, index + PART_STATEMENTS)
+    while index < stop and written < PART_BYTES:
+        before = encoded.bytes.size
         write_document(&encoded.bytes, statements[index], options.context, False, inserts)
-        kept = kept and encoded.bytes.size <= <size_t>max(room, 0)
-        if kept:
+        written += encoded.bytes.size - before
+        # Only the first ones are kept.
+        if encoded.count == index and encoded.bytes.size <= <size_t>max(room, 0):
             encoded.ends[index] = encoded.bytes.size
             encoded.count = index + 1
         else:
-            encoded.bytes.size = encoded.ends[encoded.count - 1] if encoded.count else 0
-    run.encoded = encoded
-    return room - <Py_ssize_t>encoded.bytes.size
+            encoded.bytes.size = before
+        index += 1
+    encoded.seen = index
+    return index < encoded.total
 
 
 def unanswered_needs_of(list groups not None, bypass_document_validation):
@@ -174,6 +196,7 @@ cdef class Batch(Operation):
 
     cdef int write(self, mk_buffer *out, const Limits *limits) except -1:
         check_unanswered(self.needs, limits)
+        self.section_start = 0
         check(mk_buffer_append(out, b"\x02", 1))
         check(mk_buffer_append(out, <const char *>self.command, len(self.command) + 1))
         put(out, self.namespace.collection_value)
@@ -182,26 +205,40 @@ cdef class Batch(Operation):
             write_document_elements(out, self.extras, self.context)
         return 0
 
-    cdef bint write_sections(self, mk_buffer *out, const Limits *limits) except -1:
-        cdef Py_ssize_t section = begin_section(out, <const char *>self.section)
-        cdef Py_ssize_t total = len(self.statements)
-        cdef Py_ssize_t index = self.start
+    cdef int write_sections(self, mk_buffer *out, const Limits *limits) except -1:
+        cdef Py_ssize_t section = self.section_start
+        cdef Py_ssize_t index, stop
+        cdef bint rest = False
+        cdef size_t full = limits.max_message_size
         cdef bint inserts = self.command == b"insert"
-        cdef size_t before = out.size
+        cdef size_t before
         cdef size_t most = <size_t>limits.max_bson_size + (0 if inserts else COMMAND_RESERVE)
-        self.refusal = None
-        if before > limits.max_message_size:
-            raise DocumentTooLarge(
-                f"the command has {before} bytes without its statements; the server accepts "
-                f"messages of at most {limits.max_message_size} (maxMessageSizeBytes)"
-            )
-        while index < total and index - self.start < limits.max_write_batch_size:
+        if section == 0:
+            section = begin_section(out, <const char *>self.section)
+            self.end = self.start
+            self.refusal = None
+            if out.size > full:
+                raise DocumentTooLarge(
+                    f"the command has {out.size} bytes without its statements; the server accepts "
+                    f"messages of at most {limits.max_message_size} (maxMessageSizeBytes)"
+                )
+        self.section_start = 0
+        index = self.end
+        stop = self._most(limits)
+        if limits.in_parts:
+            stop = min(stop, index + PART_STATEMENTS)
+            full = min(full, out.size + PART_BYTES)
+        while index < stop:
             before = out.size
             self.put_statement(out, index, inserts)
             if out.size - before <= most:
-                if out.size <= limits.max_message_size:
+                if out.size <= full:
                     index += 1
                     continue
+                if out.size <= limits.max_message_size:
+                    index += 1
+                    rest = True  # it is the part that is full
+                    break
                 if index > self.start:
                     out.size = before  # it opens the next message
                     break
@@ -215,9 +252,20 @@ cdef class Batch(Operation):
             self.start = index
             if self.ordered:
                 break
+            if not limits.in_parts:
+                stop = self._most(limits)
+        else:
+            rest = limits.in_parts
         self.end = index
+        if rest and index < self._most(limits):
+            self.section_start = section
+            return IN_PART
         end_section(out, section)
-        return index > self.start
+        return WHOLE if index > self.start else NOTHING
+
+    cdef Py_ssize_t _most(self, const Limits *limits) except -1:
+        """How many of the statements the message may hold at most, and those before it."""
+        return min(<Py_ssize_t>len(self.statements), self.start + limits.max_write_batch_size)
 
     cdef int put_statement(self, mk_buffer *out, Py_ssize_t index, bint inserts) except -1:
         cdef EncodedStatements encoded = self.encoded

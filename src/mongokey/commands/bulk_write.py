@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from mongokey.commands import arguments
 from mongokey.commands.bulk import Batch, encode_statements, new_result, unanswered_needs_of
-from mongokey.commands.collection_operations import ensure_id, take_documents, write_options
-from mongokey.commands.write_requests import Run, runs
+from mongokey.commands.collection_operations import (
+    documents_of,
+    ensure_id,
+    take_documents,
+    write_options,
+)
+from mongokey.commands.plan import GIVE_WAY
+from mongokey.commands.write_requests import Run, add_to_runs
 from mongokey.errors import BulkWriteError, InvalidOperation, OperationFailure
 from mongokey.results import BulkWriteResult, InsertManyResult
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from mongokey.commands.inherited_options import InheritedOptions
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
     from mongokey.execution.operation import Namespace
 
 
+# So many statements are looked at before others have a turn: about a millisecond's work.
+_AT_ONCE = 2048
 # So many bytes of a bulk are kept encoded; the rest is encoded once more when it is sent.
 _MOST_KEPT = 48_000_000
 
@@ -39,7 +47,12 @@ def insert_many(
     """Insert `documents`; each gets an ``_id`` if it has none."""
     arguments.refuse_session(session)
     run = Run("insert")
-    run.statements, inserted_ids = take_documents(documents)
+    inserted_ids: list[Any] = []
+    given = documents_of(documents)
+    while take_documents(given, run.statements, inserted_ids, _AT_ONCE):
+        yield GIVE_WAY
+    if not run.statements:
+        raise TypeError("documents must be a non-empty list")
     yield from _carry_out(
         namespace, options, [run], ordered, bypass_document_validation, comment, None
     )
@@ -61,23 +74,42 @@ def bulk_write(
     arguments.check_list("requests", requests)
     if not requests:
         raise InvalidOperation("No operations to execute")
-    groups = runs(requests, ordered)
+    groups: list[Run] = []
+    by_command: dict[str, Run] = {}
+    yield from _in_parts(
+        requests, lambda part, start: add_to_runs(part, start, ordered, groups, by_command)
+    )
     arguments.check_let(let)
     for run in groups:
         if run.command == "insert":
-            for document in run.statements:
-                ensure_id(document)
+            yield from _in_parts(run.statements, _ensure_ids)
     if len(groups) > 1:
         # What cannot be encoded is found before the first is sent, for which it is kept.
         room = _MOST_KEPT
         for run in groups:
-            room = encode_statements(run, options, room)
+            while encode_statements(run, options, room):
+                yield GIVE_WAY
+            assert run.encoded is not None, "it was just made"
+            room -= run.encoded.size
     result = yield from _carry_out(
         namespace, options, groups, ordered, bypass_document_validation, comment, let
     )
     if options.unacknowledged:
         return BulkWriteResult({}, False)
     return BulkWriteResult(result, True)
+
+
+def _in_parts(statements: list[Any], work: Callable[[list[Any], int], object]) -> Plan[None]:
+    """Call `work(part, start)` for one part of `statements` after the other."""
+    for start in range(0, len(statements), _AT_ONCE):
+        if start:
+            yield GIVE_WAY
+        work(statements[start : start + _AT_ONCE], start)
+
+
+def _ensure_ids(documents: list[Any], _: int) -> None:
+    for document in documents:
+        ensure_id(document)
 
 
 def _carry_out(

@@ -59,24 +59,31 @@ cpdef object ensure_id(document):
     return document[ID]
 
 
-def take_documents(documents):
-    """``(documents, their _ids)``, two lists, of what `insert_many` was given.
-
-    Raises `TypeError` for what is no iterable of documents, and for none at all.
-    """
-    cdef list taken = [], identifiers = []
+def documents_of(documents):
+    """An iterator over what `insert_many` was given. Raises `TypeError` for what is no iterable of
+    documents."""
     if isinstance(documents, Mapping) or not isinstance(documents, Iterable):
         arguments.refuse_type("documents", "a list (or other iterable) of documents", documents)
-    for document in documents:
+    return iter(documents)
+
+
+def take_documents(documents, list taken not None, list identifiers not None, Py_ssize_t most):
+    """Append as many of `documents`, an iterator, to `taken`, and their _ids to `identifiers`, as
+    are there; `most` at most. Returns whether there may be more."""
+    cdef Py_ssize_t left = most
+    while left:
+        try:
+            document = next(documents)
+        except StopIteration:
+            return False
+        left -= 1
         # At once: what makes the documents may look at the _id before it makes the next.
         identifier = ensure_id(document)
         # What is in a raw document is not looked at: its _id is not told, as in PyMongo.
         if identifier is not None or not is_raw(document):
             identifiers.append(identifier)
         taken.append(document)
-    if not taken:
-        raise TypeError("documents must be a non-empty list")
-    return taken, identifiers
+    return True
 
 
 cdef int check_filter(filter) except -1:

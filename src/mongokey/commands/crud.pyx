@@ -38,6 +38,7 @@ from mongokey.commands.encoded_batch cimport LARGE, encoded_batch
 from mongokey.execution.cursors cimport CursorBatch
 from mongokey.execution.operation cimport (
     COMMAND_RESERVE,
+    WHOLE,
     CommandReply,
     Limits,
     Operation,
@@ -169,14 +170,14 @@ cdef class InsertOne(Operation):
             write_document_elements(out, self.extras, self.context)
         return 0
 
-    cdef bint write_sections(self, mk_buffer *out, const Limits *limits) except -1:
+    cdef int write_sections(self, mk_buffer *out, const Limits *limits) except -1:
         cdef Py_ssize_t section = begin_section(out, b"documents")
         cdef size_t start = out.size
         write_document(out, self.document, self.context, False, True)
         if out.size - start > <size_t>limits.max_bson_size:
             raise too_large(out.size - start, limits, "")
         end_section(out, section)
-        return True
+        return WHOLE
 
     cdef object read(self, CommandReply *reply):
         if reply.fields.has_write_errors:
@@ -283,7 +284,7 @@ cdef class WriteOne(Operation):
             write_document_elements(out, self.extras, self.context)
         return 0
 
-    cdef bint write_sections(self, mk_buffer *out, const Limits *limits) except -1:
+    cdef int write_sections(self, mk_buffer *out, const Limits *limits) except -1:
         cdef Py_ssize_t section = begin_section(out, b"deletes" if self.is_delete else b"updates")
         cdef size_t start = out.size
         if self.unacknowledged:
@@ -292,7 +293,7 @@ cdef class WriteOne(Operation):
         if out.size - start > <size_t>limits.max_bson_size + COMMAND_RESERVE:
             raise too_large(out.size - start, limits, "")
         end_section(out, section)
-        return True
+        return WHOLE
 
     cdef object read(self, CommandReply *reply):
         cdef dict answer = decode_written(reply, self.context)

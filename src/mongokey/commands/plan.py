@@ -6,7 +6,8 @@ returns the result of the call. It does no I/O, so that every face can run it. T
 - an operation; the result is what it means;
 - a `CursorCommand`; the result is a cursor over its documents, with the first batch at hand;
 - such a cursor: its next batch is fetched;
-- `Documents`; the result is a cursor over them.
+- `Documents`; the result is a cursor over them;
+- `GIVE_WAY`; there is no result. The plan has computed for a while, and others may want a turn.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ class Documents:
 
     def __init__(self, documents: list[Any]) -> None:
         self.documents = documents
+
+
+class GiveWay:
+    """The class of `GIVE_WAY`."""
+
+    __slots__ = ()
+
+
+GIVE_WAY = GiveWay()
 
 
 def all_documents(command: CursorCommand) -> Plan[list[Any]]:

@@ -195,15 +195,20 @@ class Run:
         self.encoded: EncodedStatements | None = None
 
 
-def runs(requests: Sequence[Any], ordered: bool) -> list[Run]:
-    """`requests` in groups of one command each.
+def add_to_runs(
+    requests: Sequence[Any],
+    start: int,
+    ordered: bool,
+    groups: list[Run],
+    by_command: dict[str, Run],
+) -> None:
+    """Add `requests`, whose first one is at `start` in the bulk, to `groups` of one command each.
 
     In order where that matters: a new group at each change of command. Otherwise one group for
-    each command. Raises `TypeError` for what is no request, and what their checks raise.
+    each command, which `by_command` has too. Raises `TypeError` for what is no request, and what
+    their checks raise.
     """
-    groups: list[Run] = []
-    by_command: dict[str, Run] = {}
-    for index, request in enumerate(requests):
+    for index, request in enumerate(requests, start):
         if not isinstance(request, _Request):
             arguments.refuse_type(
                 f"the request at index {index}",
@@ -222,4 +227,3 @@ def runs(requests: Sequence[Any], ordered: bool) -> list[Run]:
         run.statements.append(request.statement)
         run.indexes.append(index)
         run.multi = run.multi or request.multi
-    return groups

@@ -174,6 +174,20 @@ def _end_loop(error: BaseException) -> None:
     raise error
 
 
+class _Reader:
+    """What only the loop refers to, with its reader: a loop that is closed lets go of it, and says
+    so to nobody else."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(self, steps: AioStepLoop) -> None:
+        self._steps = steps
+
+    def __del__(self) -> None:
+        if self._steps.loop.is_closed() and not sys.is_finalizing():
+            self._steps.close()
+
+
 class _Watch:
     """What the loop watches of one socket. The reader stays when it was called, as each change
     costs a system call; it goes when it is called and nobody waits."""
@@ -190,13 +204,13 @@ class _Watch:
     def want(self, events: int) -> None:
         """Have the task go on when the socket is ready for `events`."""
         if events & READ and not self._reads:
-            add_reader(self._steps.loop, self._number, self._come, READ)
+            add_reader(self._steps.loop, self._number, self._come, READ, _Reader(self._steps))
             self._reads = True
         if events & WRITE and not self._writes:
             add_writer(self._steps.loop, self._number, self._come, WRITE)
             self._writes = True
 
-    def _come(self, event: int) -> None:
+    def _come(self, event: int, _reader: object = None) -> None:
         if self._socket.events & event:
             self._steps._socket_is_ready(self._task)
         else:

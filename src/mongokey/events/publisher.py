@@ -35,6 +35,21 @@ class Publisher(PoolPublisher, TopologyPublisher):
     its kin. Durations are nanoseconds.
     """
 
+    def load_ahead(self) -> None:
+        """Load now what makes the events and log records that somebody wants to know of."""
+        for wanted, module in (
+            (self.commands, "command_publisher"),
+            (self.commands, "command_events"),
+            (self.commands, "redaction"),
+            (self.pools, "pool_events"),
+            (self.topology or self.servers or self.heartbeats, "topology_events"),
+        ):
+            if wanted:
+                imported_once(f"mongokey.events.{module}")
+        if self._logs_something():
+            # Records are extended JSON.
+            imported_once("mongokey.bson.json_util")
+
     def client_of_imitation(self, host: str, service: str) -> None:
         """A client was made for a server that is no MongoDB."""
         self.start()

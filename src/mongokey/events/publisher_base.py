@@ -179,6 +179,9 @@ class PublisherBase(PublisherFlags):
                 # A filter's or a handler's.
                 print_error()
 
+    def _logs_something(self) -> bool:
+        return _logs is not None and bool(_logs.on)
+
     def _wants_info(self, component: str) -> bool:
         return _logs is not None and _logs.is_on(component, _logs.INFO)
 

@@ -13,6 +13,7 @@ from mongokey.execution.execution cimport (
     CHECK_OUT,
     DONE,
     EXCHANGE,
+    GIVE_WAY,
     SELECT_SERVER,
     SLEEP,
     TAKE_PINNED,
@@ -24,6 +25,8 @@ from mongokey.execution.operation cimport Operation
 from mongokey.pool.aio cimport AsyncPool
 from mongokey.pool.pool cimport Pool
 from mongokey.transport.stream cimport monotonic_ns
+
+from asyncio import sleep
 
 from mongokey._support.lazy import late_imports
 from mongokey._support.tasks import Turns, running_loop
@@ -108,8 +111,8 @@ cdef class AsyncExecutor(Executor):
         self.enter()
         execution = self._take()
         execution.begin(self, operation, cursor)
-        # No other task should wait until a large batch is decoded.
-        execution.reply.in_parts = True
+        # No other task should wait until a large batch is written, or decoded.
+        execution.in_parts = execution.reply.in_parts = True
         if on_idle is not None:
             if cursor is None:
                 execution.selected(on_idle.server)
@@ -217,6 +220,8 @@ async def carry_out_rare(Execution execution, int step):
     elif step == SLEEP:
         await back_off(execution)
         execution.slept()
+    elif step == GIVE_WAY:
+        await sleep(0)
     elif step == TAKE_PINNED:
         execution.checked_out(execution.pinned_connection(), monotonic_ns())
     else:  # SEND_ONLY

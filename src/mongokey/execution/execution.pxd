@@ -5,7 +5,7 @@
 #   SELECT_SERVER   -> selected          EXCHANGE       -> received
 #   CHECK_OUT       -> checked_out       SEND_ONLY      -> sent_only
 #   AUTHENTICATE    -> authenticated     SLEEP          -> slept
-#   TAKE_PINNED     -> checked_out
+#   TAKE_PINNED     -> checked_out       GIVE_WAY       (nothing is told)
 #   DONE            the result is there
 #
 # or `failed`, whatever it was doing; at the end, in any case, `end`.
@@ -15,7 +15,7 @@ from mongokey._support.deadline cimport Deadline
 from mongokey.connection.connection cimport Connection
 from mongokey.events.flags cimport PublisherFlags
 from mongokey.execution.cursors cimport CursorBatch, PendingCursors, ServerCursor
-from mongokey.execution.operation cimport CommandReply, Operation
+from mongokey.execution.operation cimport CommandReply, Limits, Operation
 from mongokey.pool.pool cimport Pool
 from mongokey.sessions.cluster_time cimport ClusterTime
 from mongokey.sessions.server_session cimport ServerSession, ServerSessionPool
@@ -33,6 +33,7 @@ cdef enum:
     AUTHENTICATE                            # log in on `connection` once more
     SLEEP                                   # for `backoff_ns`, as the server is overloaded
     TAKE_PINNED                             # as CHECK_OUT, but it is `pinned_connection`
+    GIVE_WAY                                # let others have a turn; only with `in_parts`
     DONE
 
 
@@ -69,6 +70,7 @@ cdef class Execution:
     cdef Operation operation
     cdef ServerCursor cursor                # the cursor that the operation is about, or None
     cdef bint background                    # for good order only: see `execute_on_idle`
+    cdef bint in_parts                      # others share the thread: no step may take long
     cdef Deadline deadline                  # None: socketTimeoutMS bounds each wait
     cdef int state
     # All attempts.
@@ -109,7 +111,10 @@ cdef class Execution:
     cpdef int end(self) except -1
 
     cdef int _begin_attempt(self) except -1
-    cdef bint _write_message(self) except -1
+    # What it has `Written`.
+    cdef int _write_message(self) except -1
+    cdef int _write_sections(self, const Limits *limits) except -1
+    cdef int _set_limits(self, Limits *limits) except -1
     cdef int _write_read_preference(self, mk_buffer *out) except -1
     cdef int _write_session(self, mk_buffer *out) except -1
     cdef object _read_error(self)

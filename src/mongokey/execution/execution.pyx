@@ -16,6 +16,9 @@ from mongokey.events.flags cimport PublisherFlags
 from mongokey.execution.cursors cimport CursorBatch, PendingCursors, ServerCursor
 from mongokey.execution.operation cimport (
     COMMAND_RESERVE,
+    IN_PART,
+    NOTHING,
+    WHOLE,
     CommandReply,
     Limits,
     Operation,
@@ -86,6 +89,7 @@ STEPS = (
     "authenticate",
     "sleep",
     "take pinned",
+    "give way",
     "done",
 )
 
@@ -98,6 +102,7 @@ cdef enum:
     NEEDS_SERVER
     HAS_SERVER
     HAS_CONNECTION
+    WRITES                                  # a part of the message is written
     AWAITS_REPLY
     AWAITS_OBSERVED_REPLY                   # the same, and somebody is to be told
     AWAITS_LOGIN
@@ -197,7 +202,7 @@ cdef class Execution:
             raise TypeError("the executor or the cursor was never initialized")
         self.executor = executor
         self.operation = operation
-        self.background = self.sent = self.reauthenticated = False
+        self.background = self.in_parts = self.sent = self.reauthenticated = False
         self.deadline = None
         self.deprioritized = None
         self.txn_number = 0
@@ -218,6 +223,7 @@ cdef class Execution:
         """The next step, an index into `STEPS`. Raises what the operation's own rules are against,
         such as `DocumentTooLarge`."""
         cdef Pool server
+        cdef int written
         if self.state == NEEDS_SERVER:
             # One that has failed is avoided, which the topology knows how to.
             if self.deprioritized is not None:
@@ -227,8 +233,12 @@ cdef class Execution:
                 return SELECT_SERVER
             self.selected(server)
             return CHECK_OUT
-        if self.state == HAS_CONNECTION:
-            if not self._write_message():
+        if self.state == HAS_CONNECTION or self.state == WRITES:
+            written = self._write_message()
+            if written == IN_PART:
+                self.state = WRITES
+                return GIVE_WAY
+            if written == NOTHING:
                 self._finish(self.operation.unacknowledged_result())
                 return self.advance()
             self.state = AWAITS_REPLY
@@ -533,19 +543,17 @@ cdef class Execution:
 
     # -- messages -------------------------------------------------------------------------------
 
-    cdef bint _write_message(self) except -1:
-        """Write the operation's next message into the connection's buffer; False if there is
-        nothing to send after all."""
+    cdef int _write_message(self) except -1:
+        """Write the operation's next message, or its next part, into the connection's buffer."""
         cdef Executor executor = self.executor
         cdef Operation operation = self.operation
         cdef Connection connection = self.connection
         cdef mk_buffer *out = &connection.out
         cdef size_t body = 0
         cdef Limits limits
-        limits.max_message_size = connection.max_message_size
-        limits.max_bson_size = connection.max_bson_size
-        limits.max_write_batch_size = connection.max_write_batch_size
-        limits.max_wire_version = connection.max_wire_version
+        self._set_limits(&limits)
+        if self.state == WRITES:
+            return self._write_sections(&limits)
         connection.begin(MK_MORE_TO_COME if operation.unacknowledged else 0)
         check(mk_bson_begin(out, &body))
         operation.write(out, &limits)
@@ -575,10 +583,23 @@ cdef class Execution:
                 f"the command has {out.size - body} bytes; the server takes at most "
                 f"{limits.max_bson_size + COMMAND_RESERVE}"
             )
-        if not operation.write_sections(out, &limits):
-            return False
-        connection.finish()
-        return True
+        return self._write_sections(&limits)
+
+    cdef int _set_limits(self, Limits *limits) except -1:
+        cdef Connection connection = self.connection
+        limits.max_message_size = connection.max_message_size
+        limits.max_bson_size = connection.max_bson_size
+        limits.max_write_batch_size = connection.max_write_batch_size
+        limits.max_wire_version = connection.max_wire_version
+        limits.in_parts = self.in_parts
+        return 0
+
+    cdef int _write_sections(self, const Limits *limits) except -1:
+        cdef Connection connection = self.connection
+        cdef int written = self.operation.write_sections(&connection.out, limits)
+        if written == WHOLE:
+            connection.finish()
+        return written
 
     cdef int _write_read_preference(self, mk_buffer *out) except -1:
         """server-selection.md, "Passing read preference to mongos and load balancers" and to

@@ -41,6 +41,15 @@ ctypedef struct Limits:
     int32_t max_bson_size                   # bytes of a document
     int32_t max_write_batch_size            # statements of a write command
     int32_t max_wire_version
+    bint in_parts                           # a large message may be written in parts, see Written
+
+
+# What has been written of a message: nothing, as nothing is to be sent; all of it; or a part, after
+# which others have a turn before the rest is asked for.
+cdef enum Written:
+    NOTHING = 0
+    WHOLE = 1
+    IN_PART = 2
 
 
 # A reply, and what `Operation.read` finds in it besides its result.
@@ -89,8 +98,9 @@ cdef class Operation:
     cdef str command_name(self)
     # Appends the command's elements, without `lsid`, `$db` and kin, to an open document.
     cdef int write(self, mk_buffer *out, const Limits *limits) except -1
-    # Appends kind-1 sections behind the body; False if there is nothing to send after all.
-    cdef bint write_sections(self, mk_buffer *out, const Limits *limits) except -1
+    # Appends kind-1 sections behind the body; what it has `Written`. After IN_PART it is to be
+    # called once more, with the same buffer.
+    cdef int write_sections(self, mk_buffer *out, const Limits *limits) except -1
     # What the reply means: the result. Raises the server's error.
     cdef object read(self, CommandReply *reply)
     # Where the cursor is to be continued that `read` found.

@@ -131,8 +131,8 @@ cdef class Operation:
     cdef int write(self, mk_buffer *out, const Limits *limits) except -1:
         raise NotImplementedError(type(self).__name__)
 
-    cdef bint write_sections(self, mk_buffer *out, const Limits *limits) except -1:
-        return True
+    cdef int write_sections(self, mk_buffer *out, const Limits *limits) except -1:
+        return WHOLE
 
     cdef object read(self, CommandReply *reply):
         raise NotImplementedError(type(self).__name__)

@@ -30,6 +30,10 @@ class BlockingClientBase(ClientBase["_Document"]):
         """Start to look for the servers."""
         self._topology.open()
 
+    def _close_pools(self) -> None:
+        """Close every pool."""
+        self._executor.close()
+
     @property
     def topology_description(self) -> TopologyDescription:
         """What is known of the deployment now, a `TopologyDescription`; starts to look for it."""

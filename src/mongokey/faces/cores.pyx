@@ -21,7 +21,7 @@ from mongokey.execution.operation cimport Namespace, Operation
 from mongokey.faces.cursor_cores cimport BlockingCursorCore, CursorCore
 
 from mongokey.commands import arguments
-from mongokey.commands.plan import Documents
+from mongokey.commands.plan import GIVE_WAY, Documents
 
 
 cdef class Core(OptionsHolder):
@@ -43,8 +43,8 @@ cdef class BlockingCalls:
         """Carry out one step of a plan; returns its result.
 
         A step is an operation; a command that opens a cursor, which gives a `CommandCursor` that
-        keeps this object, and so the client, alive; `Documents`, which give one too; or such a
-        cursor, whose next batch is fetched.
+        keeps this object, and so the client, alive; `Documents`, which give one too; such a
+        cursor, whose next batch is fetched; or `GIVE_WAY`.
         """
         cdef Executor executor = (<Core?>self).executor
         if isinstance(step, CursorCommand):
@@ -55,6 +55,8 @@ cdef class BlockingCalls:
             return executor.execute(<Operation>step)
         if isinstance(step, Documents):
             return type(self)._command_cursor_class._of(step.documents)
+        if step is GIVE_WAY:
+            return None  # nobody shares the thread
         return (<BlockingCursorCore?>step).fill()
 
     def _run(self, plan):

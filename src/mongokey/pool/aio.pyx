@@ -14,10 +14,16 @@ from mongokey.pool.pool cimport Pool, observed
 from mongokey.pool.state cimport Waiter, pop_idle, refuse_all
 from mongokey.transport.stream cimport monotonic_ns
 
+from asyncio import _get_running_loop as running_loop
 from asyncio import get_running_loop
+from contextvars import Context
 
 from mongokey._support.tasks import wake as wake_future
 from mongokey.errors import InvalidOperation
+
+
+# So many sockets are closed before others have a turn: about a millisecond's work.
+cdef int CLOSED_AT_ONCE = 16
 
 
 cdef class TaskWaiter(Waiter):
@@ -51,6 +57,9 @@ cdef class AsyncPool(Pool):
     It is used in the thread of the loop; connections may come back in any.
     """
 
+    def __cinit__(self):
+        self.closing = []
+
     def close_idle(self):
         """Close what nobody uses; the pool stays as it is."""
         cdef Connection connection = pop_idle(self)
@@ -63,6 +72,9 @@ cdef class AsyncPool(Pool):
         a task that waits is told, should that loop go on after all."""
         cdef Connection connection
         waiters = self.waiters
+        closing, self.closing = self.closing, []
+        for connection in closing:
+            connection.close()
         for opening in list(self.under_way):
             opening.abandon()
         for connection in list(self.opened):
@@ -80,6 +92,30 @@ cdef class AsyncPool(Pool):
                     "one loop at a time"
                 ),
             )
+
+    def _close_sockets(self, list connections not None):
+        """In the loop a few of them now, and the rest in its next turns."""
+        cdef bint begun = len(self.closing) > 0
+        self.closing += connections
+        if not begun:
+            self.close_some()
+
+    def close_some(self):
+        cdef list closing = self.closing
+        cdef Py_ssize_t left = len(closing)
+        loop = running_loop()
+        if loop is not None:
+            left = min(left, CLOSED_AT_ONCE)
+        while left and closing:
+            left -= 1
+            (<Connection>closing.pop()).close()
+        if closing:
+            loop.call_soon(self.close_some, context=Context())
+
+    @property
+    def is_closing(self):
+        """Whether sockets are still to be closed, in the next turns of the loop."""
+        return len(self.closing) > 0
 
     cdef Waiter make_waiter(self):
         cdef TaskWaiter waiter = TaskWaiter.__new__(TaskWaiter)

@@ -531,17 +531,27 @@ cdef class Pool(PoolState):
         return 0
 
     cdef int _close_all(self, list connections, str reason) except -1:
-        """Close them all, whatever a listener raises; that is raised afterwards."""
+        """Close them all, whatever a listener raises; that is raised afterwards. They are the
+        pool's no longer."""
         cdef Connection connection
         cdef object first = None
-        for connection in connections:
-            try:
-                self._close(connection, reason)
-            except BaseException as error:
-                first = first or error
+        if observed(self):
+            for connection in connections:
+                try:
+                    (<object>self.publisher).connection_closed(
+                        self.address, connection.id, reason
+                    )
+                except BaseException as error:
+                    first = first or error
+        self._close_sockets(connections)
         if first is not None:
             raise first
         return 0
+
+    def _close_sockets(self, list connections not None):
+        cdef Connection connection
+        for connection in connections:
+            connection.close()
 
     def _peer(self):
         return format_address(self.address)
@@ -628,7 +638,7 @@ cdef class Pool(PoolState):
                 why = f"the connection to {self._peer()} was interrupted: {self.cleared_by}"
                 for connection in cleared.in_use:
                     connection.interruption = self._pool_cleared(why)
-                    connection.close()
+                self._close_sockets(cleared.in_use)
                 for opening in under_way:
                     if service_id is None or opening.service_id == service_id:
                         opening.end()

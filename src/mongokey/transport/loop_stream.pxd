@@ -26,6 +26,7 @@ cdef class LoopStream(Stream):
     cdef bint reads, writes                 # registered with the loop
     cdef bint holds_output                  # what was taken is not all sent
     cdef SocketEvent on_readable, on_writable, on_timer
+    cdef void *registered                   # the `Reader` that the loop has; NULL: it has none
 
     # How many bytes were taken to be sent (0: none for now): waits for WRITABLE for more, or, when
     # `holds_output`, before `flush`.
@@ -43,6 +44,8 @@ cdef class LoopStream(Stream):
     cdef int arm(self, int64_t limit_ns) except -1
     cdef int told(self, int event) except -1
     cdef bint _may_touch_loop(self) except -1
+    cdef int _unregister(self) except -1
+    cdef int _let_go(self) except -1        # the loop has
 
 
 # Have the owner told TIMED_OUT at `limit_ns` (0: never), unless this is called again before.
@@ -57,3 +60,9 @@ cdef class SocketEvent:
     # What a loop calls. It does not keep the stream alive.
     cdef void *stream                       # NULL once it is gone
     cdef int event
+
+
+cdef class Reader(SocketEvent):
+    # READABLE, as the loop has it: only the loop refers to it, and it tells the stream when the
+    # loop does no more.
+    pass

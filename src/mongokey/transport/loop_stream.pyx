@@ -3,7 +3,8 @@
 on.
 
 Knows sockets, the loop's `add_reader` and its timers, and that a loop may be closed, or run in
-another thread. Must not know what the bytes mean, nor what a task is.
+another thread: one that is closed lets go of its readers, by which the stream learns of it. Must
+not know what the bytes mean, nor what a task is.
 
 The reader stays registered while the stream is open, as each change costs a system call, and the
 timer is left running when what it was for is over: it looks then how long it is still to wait.
@@ -64,6 +65,8 @@ cdef class LoopStream(Stream):
         self.close()
 
     def __dealloc__(self):
+        if self.registered != NULL:
+            (<Reader>self.registered).stream = NULL
         if self.on_readable is not None:
             self.on_readable.stream = NULL
         if self.on_writable is not None:
@@ -123,10 +126,29 @@ cdef class LoopStream(Stream):
     # -- the loop -------------------------------------------------------------------------------
 
     cdef int watch(self) except -1:
+        cdef Reader reader = Reader.__new__(Reader)
         if self.on_readable is None:
             self.on_readable = event_of(self, READABLE)
-        add_reader(self.loop, self._socket, self.on_readable)
+        self._unregister()
+        reader.event = READABLE
+        add_reader(self.loop, self._socket, reader)
+        reader.stream, self.registered = <void *>self, <void *>reader
         self.reads = True
+        return 0
+
+    cdef int _unregister(self) except -1:
+        """What the loop lets go of from here on is no news."""
+        if self.registered != NULL:
+            (<Reader>self.registered).stream = NULL
+            self.registered = NULL
+        return 0
+
+    cdef int _let_go(self) except -1:
+        self.registered = NULL
+        if self.loop.is_closed():
+            # Nobody says so but this.
+            self.reads = self.writes = False
+            self.close()
         return 0
 
     cdef int watch_writes(self, bint wanted) except -1:
@@ -210,6 +232,7 @@ cdef class LoopStream(Stream):
         cdef mk_socket s = self._socket
         if s == MK_NO_SOCKET:
             return
+        self._unregister()
         if self.reads or self.writes:
             # A number that is registered must not be given back to the system.
             if not self.loop.is_closed():
@@ -256,6 +279,17 @@ cdef class SocketEvent:
         if self.stream == NULL:
             return "<SocketEvent of a stream that is gone>"
         return f"<SocketEvent of {(<LoopStream>self.stream).peer}>"
+
+
+cdef class Reader(SocketEvent):
+    """What a loop calls when there is something to receive."""
+
+    def __del__(self):
+        cdef LoopStream stream
+        if self.stream != NULL:
+            stream = <LoopStream>self.stream
+            self.stream = NULL
+            stream._let_go()
 
 
 __all__ = ["LoopStream", "stream_of"]

@@ -359,8 +359,9 @@ def _load_boto(state: AwsState) -> None:
     try:
         with late_imports:
             import boto3  # noqa: F401 - the extra is there or it is not
-            import botocore.auth
-            import botocore.credentials  # noqa: F401
+
+            # In the thread that waits for it: the steps of a login may run in an event loop.
+            from mongokey.auth.aws import signing, sources  # noqa: F401
     except ImportError as error:
         import sys
 

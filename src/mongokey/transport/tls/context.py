@@ -179,6 +179,19 @@ class ClientTLS:
         certificate was revoked."""
         return self.revocation is not None and bool(self.revocation.endpoints)
 
+    def load_ahead(self) -> None:
+        """Load now what connections on an event loop need, and what tells why one failed."""
+        with late_imports:
+            from cryptography import x509  # noqa: F401
+
+            from mongokey._support import certificates  # noqa: F401
+            from mongokey.transport.tls import errors, hosts, system  # noqa: F401
+
+            if self.engine == "openssl":
+                from mongokey.transport.tls import openssl_engine, openssl_loop_stream  # noqa: F401
+            else:
+                from mongokey.transport.tls import ssl_engine, ssl_loop_stream  # noqa: F401
+
     def make_engine(self, host: str, peer: str) -> OpenSSLEngine | SSLEngine:
         """TLS with `host` without a socket, for who moves the bytes in a way of their own.
 
