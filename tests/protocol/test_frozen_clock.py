@@ -62,14 +62,17 @@ client = mongokey.MongoClient("mongodb://127.0.0.1:{silent},127.0.0.1:1/"
 client.admin.command("ping")
 """,
     "metadata": """
+from mongokey._support.deadline import Timeout
 from mongokey.auth.oidc import metadata
-metadata.get(("127.0.0.1", {silent}), "/", {{}}, 0.3, "start it")
+metadata.get(("127.0.0.1", {silent}), "/", {{}}, Timeout(300_000_000).start(), "start it")
 """,
     "name server": """
 from dns.message import make_query
+from mongokey._support.deadline import Timeout
 from mongokey.dns.exchange import Server
+within = Timeout(300_000_000).start()
 attempts, question = [], make_query("x.test", "SRV")
-assert Server("127.0.0.1", {deaf}).ask(question, "x", 0.3, attempts.append) is None
+assert Server("127.0.0.1", {deaf}).ask(question, "x", within, attempts.append) is None
 raise TimeoutError(attempts)
 """,
 }

@@ -25,6 +25,7 @@ from mongokey.errors import ConfigurationError
 from mongokey.faces.client_context import ClientContext
 from mongokey.options.connection_string import DNSAnswer, SRVQuestion
 from mongokey.uri_parser import parse_uri
+from tests.deadlines import timeout_of
 from tests.servers import dns_script as script
 from tests.servers.dns import HOST, DNSServer, require
 
@@ -75,9 +76,9 @@ def resolver(server: DNSServer) -> Resolver:
     return Resolver(name_servers=[HOST], port=server.port)
 
 
-def _error(resolver: Resolver, fqdn: str, timeout_s: float | None = 5.0) -> SRVError:
+def _error(resolver: Resolver, fqdn: str, timeout_ms: float = 5000) -> SRVError:
     with pytest.raises(SRVError) as caught:
-        resolver(SRVQuestion(fqdn, timeout_s=timeout_s))
+        resolver(SRVQuestion(fqdn, timeout=timeout_of(timeout_ms, "connectTimeoutMS")))
     assert isinstance(caught.value, ConfigurationError)
     return caught.value
 
@@ -321,7 +322,7 @@ def test_a_connection_that_is_closed_without_an_answer() -> None:
 def test_srv_and_txt_are_asked_at_the_same_time() -> None:
     began = time.monotonic()
     with script.ScriptedDNS(script.silent) as server:
-        error = _error(Resolver(name_servers=[HOST], port=server.port), "c.example.test", 0.6)
+        error = _error(Resolver(name_servers=[HOST], port=server.port), "c.example.test", 600)
         assert sorted(kind for _, kind, _ in server.questions[:2]) == ["SRV", "TXT"]
         # The second question did not wait for the first one's time to be over.
         assert server.times[1] - began < 0.6
@@ -332,7 +333,7 @@ def test_srv_and_txt_are_asked_at_the_same_time() -> None:
 def test_silence_is_over_at_the_deadline() -> None:
     with script.ScriptedDNS(script.silent) as silent:
         began = time.monotonic()
-        error = _error(Resolver(name_servers=[HOST], port=silent.port), "c.example.test", 0.5)
+        error = _error(Resolver(name_servers=[HOST], port=silent.port), "c.example.test", 500)
         assert 0.5 <= time.monotonic() - began < 5
         with pytest.raises(ConfigurationError, match=r"within 0\.3 s"):
             mongokey.MongoClient(
@@ -351,7 +352,7 @@ def test_a_server_that_drops_srv_questions_only() -> None:
         return [] if question.question[0].rdtype.name == "SRV" else GOOD(question)
 
     with script.ScriptedDNS(drops) as server:
-        error = _error(Resolver(name_servers=[HOST], port=server.port), "c.example.test", 0.5)
+        error = _error(Resolver(name_servers=[HOST], port=server.port), "c.example.test", 500)
     assert "did answer another question meanwhile, so it drops SRV questions" in str(error)
 
 
@@ -360,7 +361,7 @@ def test_a_silent_txt_question_fails_too() -> None:
         return [] if question.question[0].rdtype.name == "TXT" else GOOD(question)
 
     with script.ScriptedDNS(drops) as server:
-        error = _error(Resolver(name_servers=[HOST], port=server.port), "c.example.test", 0.5)
+        error = _error(Resolver(name_servers=[HOST], port=server.port), "c.example.test", 500)
     assert error.code == "DNS-TIMEOUT"
     assert "TXT record of c.example.test" in str(error)
 

@@ -24,6 +24,7 @@ from mongokey.options.connection_string import DNSAnswer, SRVQuestion
 from mongokey.pool.blocking import BlockingPool
 from mongokey.topology.server_description import ServerDescription
 from mongokey.topology.topology import Topology
+from tests.deadlines import timeout_of
 from tests.pools import ConnectionFactory
 from tests.servers import dns_script as script
 from tests.servers.dns import HOST, DNSServer, require
@@ -124,7 +125,7 @@ def dns_server() -> Iterator[DNSServer]:
 
 @pytest.fixture
 def routers(dns_server: DNSServer) -> Routers:
-    return Routers(dns_server, SRVQuestion(NAME, timeout_s=5))
+    return Routers(dns_server, SRVQuestion(NAME, timeout=timeout_of(5000)))
 
 
 # -- prose tests ----------------------------------------------------------------------------------
@@ -155,7 +156,8 @@ def test_what_dns_names_is_followed(
 def test_6_a_look_up_that_takes_too_long_changes_nothing(routers: Routers) -> None:
     with script.ScriptedDNS(script.silent) as silent:
         routers.polling._ask = make_ask(
-            SRVQuestion(NAME, timeout_s=0.2), Resolver(name_servers=[HOST], port=silent.port)
+            SRVQuestion(NAME, timeout=timeout_of(200)),
+            Resolver(name_servers=[HOST], port=silent.port),
         )
         routers.scheduler.pass_time()
     assert routers.ports == [27017, 27018]
@@ -218,7 +220,7 @@ def test_9_behind_a_load_balancer_nobody_polls(
 def test_srv_max_hosts(
     dns_server: DNSServer, max_hosts: int, named: tuple[int, ...], fixed: set[int], count: int
 ) -> None:
-    routers = Routers(dns_server, SRVQuestion(NAME, max_hosts=max_hosts, timeout_s=5))
+    routers = Routers(dns_server, SRVQuestion(NAME, max_hosts=max_hosts, timeout=timeout_of(5000)))
     assert routers.ports == [27017, 27018]
     dns_server.change(ZONE, srv(*named))
     routers.scheduler.pass_time()
@@ -229,7 +231,7 @@ def test_srv_max_hosts(
 def test_13_srv_service_name(dns_server: DNSServer) -> None:
     name = f"test22.test.build.{ZONE}"
     dns_server.change(ZONE, srv(27017, 27018, name=name, service="customname"))
-    routers = Routers(dns_server, SRVQuestion(name, "customname", timeout_s=5))
+    routers = Routers(dns_server, SRVQuestion(name, "customname", timeout=timeout_of(5000)))
     dns_server.change(ZONE, srv(27019, 27020, name=name, service="customname"))
     routers.scheduler.pass_time()
     assert routers.ports == [27019, 27020]
@@ -267,7 +269,7 @@ def test_a_replica_set_ends_the_polling(dns_server: DNSServer, routers: Routers)
     routers.say(27017, {"msg": "isdbgrid"})
     routers.scheduler.pass_time()
     assert len(routers.scheduler.jobs) == 1, "a sharded cluster is polled"
-    other = Routers(dns_server, SRVQuestion(NAME, timeout_s=5))
+    other = Routers(dns_server, SRVQuestion(NAME, timeout=timeout_of(5000)))
     here = f"{LOCALHOST}:27017"
     other.say(
         27017,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mongokey._support.deadline import Deadline
 from mongokey.auth.conversation import AbandonableCall, OffloadedCall
 from mongokey.auth.credential import MongoCredential, build_credential
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError
@@ -30,7 +31,7 @@ from mongokey.auth.kerberos.interface import (
 )
 from mongokey.auth.kerberos.tickets import PasswordTickets
 from mongokey.auth.login import Command, login
-from mongokey.errors import ConfigurationError, OperationFailure
+from mongokey.errors import ConfigurationError, NetworkTimeout, OperationFailure
 from tests.deadlines import within
 
 ADDRESS = ("mongo.example.com", 27017)
@@ -76,7 +77,12 @@ class PlayedLibrary(Library):
         self.failure: Exception | None = None
 
     def open(
-        self, service: Service, username: str, password: str | None, tickets: PasswordTickets
+        self,
+        service: Service,
+        username: str,
+        password: str | None,
+        tickets: PasswordTickets,
+        deadline: Deadline | None = None,
     ) -> Context:
         self.opened.append((str(service), username, password))
         if self.failure is not None:
@@ -566,6 +572,28 @@ def test_threads_share_one_question_and_its_failure() -> None:
     assert tickets.get(lambda: "newer", lambda _: True) == "new"
 
 
+def test_the_wait_for_another_login_s_ticket_ends_by_the_login_s_deadline() -> None:
+    tickets = PasswordTickets()
+    asking, answer = threading.Event(), threading.Event()
+
+    def make() -> Any:
+        asking.set()
+        answer.wait(10)
+        return "slow"
+
+    first = threading.Thread(target=tickets.get, args=(make, lambda _: True))
+    first.start()
+    try:
+        assert asking.wait(10)
+        with pytest.raises(NetworkTimeout, match="connectTimeoutMS=30"):
+            tickets.get(lambda: "own", lambda _: True, within(30, "connectTimeoutMS"))
+    finally:
+        answer.set()
+        first.join(10)
+    # Who gave up has taken nothing from the others.
+    assert tickets.get(lambda: "own", lambda _: True) == "slow"
+
+
 def test_a_ticket_that_expired_or_failed_is_made_anew() -> None:
     tickets = PasswordTickets()
     first, second, third = object(), object(), object()
@@ -583,9 +611,6 @@ def test_a_forked_child_does_not_wait_for_its_parents_thread() -> None:
     program = """
 import os, signal, threading
 from mongokey.auth.kerberos.tickets import PasswordTickets
-
-from tests.deadlines import within
-from tests.deadlines import within
 
 tickets, asking, answer = PasswordTickets(), threading.Event(), threading.Event()
 

@@ -40,6 +40,8 @@ class OffloadedCall(ABC):
     interactive: bool = False
     timed: bool = False
     error: Exception | None = None
+    # The login's, from `run` on; None for no limit.
+    deadline: Deadline | None = None
     # How a coroutine of the application's is awaited; who drives a login may set it before `run`.
     await_result: AwaitResult = staticmethod(in_private_loop)
     # Whether nobody needs the work any more; who drives a login may set it before `run`.
@@ -51,6 +53,7 @@ class OffloadedCall(ABC):
         `deadline` is the login's, None for no limit. A call that computes may overrun it a little;
         one that waits for others keeps to it.
         """
+        self.deadline = deadline
         try:
             self._work()
         except Exception as error:
@@ -74,6 +77,7 @@ class AbandonableCall(OffloadedCall):
     def run(self, deadline: Deadline | None = None) -> None:
         from threading import Event, Thread
 
+        self.deadline = deadline
         done = Event()
         failed: list[Exception] = []
 

@@ -64,16 +64,11 @@ class DeriveKeys(OffloadedCall):
         self._cache = cache
         self._key = key
         self._compute = compute
-        self._deadline: Deadline | None = None
         self.what = f"deriving the {mechanism} key with {key[1]} iterations"
         self.keys: Keys | None = None
 
-    def run(self, deadline: Deadline | None = None) -> None:
-        self._deadline = deadline
-        super().run(deadline)
-
     def _work(self) -> None:
-        deadline = self._deadline
+        deadline = self.deadline
         try:
             self.keys = self._cache.derive(
                 self._key,

@@ -8,10 +8,10 @@ how a connection string is read (`options`) nor what a client does with the host
 from __future__ import annotations
 
 from mongokey.dns.errors import Attempt, SRVError
-from mongokey.dns.resolver import DEFAULT_TIMEOUT_S, MIN_POLL_S, Resolver, poll_interval_s
+from mongokey.dns.resolver import DEFAULT_TIMEOUT, MIN_POLL_S, Resolver, poll_interval_s
 
 __all__ = [
-    "DEFAULT_TIMEOUT_S",
+    "DEFAULT_TIMEOUT",
     "MIN_POLL_S",
     "Attempt",
     "Resolver",

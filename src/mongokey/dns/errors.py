@@ -15,6 +15,7 @@ from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from mongokey._support.deadline import Timeout
     from mongokey.options.connection_string import SRVQuestion
 
 # What a name server did; an Attempt's outcome is one of these or an rcode such as SERVFAIL.
@@ -194,7 +195,7 @@ def no_service(question: SRVQuestion, asked: str) -> SRVError:
 
 
 def failed(
-    question: SRVQuestion, asked: str, kind: str, attempts: Sequence[Attempt], timeout_s: float
+    question: SRVQuestion, asked: str, kind: str, attempts: Sequence[Attempt], timeout: Timeout
 ) -> SRVError:
     """No name server gave a usable answer to the question of type `kind` about `asked`."""
     own = [attempt for attempt in attempts if attempt.question == f"{kind} {asked}"]
@@ -203,8 +204,9 @@ def failed(
     what = f"the {kind} record of {asked}, which mongodb+srv://{question.fqdn} needs"
     # A cause is named only if it is all that happened; a mixture is told as it is.
     if outcomes <= {TIMED_OUT}:
-        text = f"no name server answered the question for {what}, within {timeout_s:g} s "
-        text += "(connectTimeoutMS)"
+        text = f"no name server answered the question for {what}, within {timeout.ns / 1e9:g} s"
+        if timeout.option is not None:
+            text += f" ({timeout.option})"
         other = {a.server for a in attempts if a not in own and a.outcome == ANSWERED}
         if other:
             text += (

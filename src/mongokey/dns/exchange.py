@@ -25,6 +25,8 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     import dns.resolver
 
+    from mongokey._support.deadline import Deadline
+
     # Called with each attempt.
     Note = Callable[[Attempt], None]
 
@@ -48,13 +50,12 @@ class Server:
         return f"{host}:{self.port}"
 
     def ask(
-        self, request: dns.message.QueryMessage, asked: str, within_s: float, note: Note
+        self, request: dns.message.QueryMessage, asked: str, deadline: Deadline, note: Note
     ) -> dns.message.Message | None:
         """The answer to `request`, or None; each attempt is given to `note`.
 
-        UDP and TCP together take no longer than `within_s` seconds.
+        UDP and TCP together end by `deadline`.
         """
-        deadline = monotonic() + within_s
         began = monotonic()
         try:
             reply = self._over_udp(request, deadline)
@@ -68,7 +69,7 @@ class Server:
             return reply
         began = monotonic()
         try:
-            left = max(0.001, deadline - began)
+            left = max(0.001, deadline.left_s)
             reply = dns.query.tcp(request, self.address, timeout=left, port=self.port)
         except (OSError, EOFError, dns.exception.DNSException) as error:
             note(_failure(asked, str(self), "TCP", error, began))
@@ -76,12 +77,14 @@ class Server:
         note(Attempt(asked, str(self), "TCP", _rcode(reply), "", monotonic() - began))
         return reply
 
-    def _over_udp(self, request: dns.message.QueryMessage, deadline: float) -> dns.message.Message:
+    def _over_udp(
+        self, request: dns.message.QueryMessage, deadline: Deadline
+    ) -> dns.message.Message:
         family = dns.inet.af_for_address(self.address)
         place = dns.inet.low_level_address_tuple((self.address, self.port), family)
         with socket.socket(family, socket.SOCK_DGRAM) as udp:
             # Connected, so that only this server's answers come in and a closed port is told.
-            udp.settimeout(max(0.001, deadline - monotonic()))
+            udp.settimeout(max(0.001, deadline.left_s))
             udp.connect(place)
             udp.send(request.to_wire())
             while True:
@@ -89,8 +92,8 @@ class Server:
                 # An answer to another question is late or forged, and says nothing about ours.
                 if wire[:2] == request.id.to_bytes(2, "big"):
                     return _read(wire, request)
-                left = deadline - monotonic()
-                if left <= 0:
+                left = deadline.left_s
+                if not left:
                     raise TimeoutError
                 udp.settimeout(left)
 
@@ -106,13 +109,13 @@ class OtherServer:
         return str(self._server)
 
     def ask(
-        self, request: dns.message.QueryMessage, asked: str, within_s: float, note: Note
+        self, request: dns.message.QueryMessage, asked: str, deadline: Deadline, note: Note
     ) -> dns.message.Message | None:
         """As `Server.ask`."""
         kind = self._server.kind()
         began = monotonic()
         try:
-            reply = self._server.query(request, within_s, None, 0, True)
+            reply = self._server.query(request, deadline.left_s, None, 0, True)
         except (OSError, EOFError, ValueError, dns.exception.DNSException) as error:
             note(_failure(asked, str(self), kind, error, began))
             return None

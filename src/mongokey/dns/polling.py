@@ -148,7 +148,7 @@ def _ask_other(resolve: Resolve, question: SRVQuestion) -> DNSAnswer:
             question.fqdn,
             question.service_name,
             0,
-            question.timeout_s,
+            question.timeout,
             question.allowed_hosts_suffix,
             question.host_validator,
         )

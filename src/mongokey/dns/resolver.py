@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from mongokey._support.address import Address
-from mongokey._support.clock import monotonic
+from mongokey._support.deadline import Deadline, Timeout, earliest
 from mongokey._support.hostnames import host_problem
 from mongokey._support.lazy import late_imports
 from mongokey._support.reprs import with_safe_repr
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     import dns.rrset
 
 # When connectTimeoutMS is 0: a look-up without an end helps nobody. As PyMongo does.
-DEFAULT_TIMEOUT_S = 20.0
+DEFAULT_TIMEOUT = Timeout(20_000_000_000)
 # polling-srv-records-for-mongos-discovery.md: the least time between two polls.
 MIN_POLL_S = 60.0
 # How long an SRV answer that names no host waits for the TXT answer, which explains it better.
-_EXPLAIN_S = 0.2
+_EXPLAIN = Timeout(200_000_000)
 
 
 def poll_interval_s(ttl_s: float | None) -> float:
@@ -85,8 +85,8 @@ class Resolver:
     def __call__(self, question: SRVQuestion) -> DNSAnswer:
         """The hosts and the TXT record that `question` asks for.
 
-        SRV and TXT are asked at the same time and have `question.timeout_s` together (None or 0
-        is 20 s). With srvMaxHosts, that many of the hosts are chosen at random. Raises SRVError,
+        SRV and TXT are asked at the same time and have `question.timeout` together (None is
+        20 s). With srvMaxHosts, that many of the hosts are chosen at random. Raises SRVError,
         a ConfigurationError, saying what each name server did.
         """
         fqdn = names.ascii_name(question.fqdn)
@@ -161,8 +161,7 @@ class _Lookup:
             from mongokey.dns.exchange import servers_of
 
         self.question = question
-        self.timeout_s = question.timeout_s or DEFAULT_TIMEOUT_S
-        self.deadline = monotonic() + self.timeout_s
+        self.deadline = (question.timeout or DEFAULT_TIMEOUT).start()
         self.attempts: list[Attempt] = []
         self._resolver = resolver
         self._servers = servers_of(resolver)
@@ -188,7 +187,7 @@ class _Lookup:
         except _NoSuchName:
             exists = None
             if txt is not None:
-                txt.wait(_EXPLAIN_S)
+                txt.wait(_EXPLAIN.start())
                 exists = txt.name_exists
             raise errors.no_such_name(
                 self.question, asked, self.attempts_at(f"SRV {asked}"), exists
@@ -223,14 +222,14 @@ class _Lookup:
         request = self._request(name, kind)
         asked = f"{kind} {name}"
         servers = list(self._servers)
-        within_s = self._resolver.timeout or DEFAULT_TIMEOUT_S
+        each = Timeout.from_seconds(self._resolver.timeout) or DEFAULT_TIMEOUT
         while servers:
             for server in list(servers):
-                left = self.deadline - monotonic()
-                if left <= 0:
-                    raise errors.failed(self.question, name, kind, self.attempts, self.timeout_s)
+                if self.deadline.passed():
+                    raise self.failed(name, kind)
                 before = len(self.attempts_at(asked))
-                reply = server.ask(request, asked, min(within_s, left), self.attempts.append)
+                until = earliest(self.deadline, each.start()) or self.deadline
+                reply = server.ask(request, asked, until, self.attempts.append)
                 if reply is not None and reply.rcode() == dns.rcode.NXDOMAIN:
                     raise _NoSuchName
                 if reply is not None and reply.rcode() == dns.rcode.NOERROR:
@@ -244,8 +243,12 @@ class _Lookup:
                 # Silence may have been a lost packet; what was said will be said again.
                 if all(a.outcome != errors.TIMED_OUT for a in self.attempts_at(asked)[before:]):
                     servers.remove(server)
-            within_s *= 2
-        raise errors.failed(self.question, name, kind, self.attempts, self.timeout_s)
+            each = Timeout(each.ns * 2)
+        raise self.failed(name, kind)
+
+    def failed(self, name: str, kind: str) -> SRVError:
+        """The error of a question that no name server gave a usable answer to."""
+        return errors.failed(self.question, name, kind, self.attempts, self.deadline.timeout)
 
     def _request(self, name: str, kind: str) -> dns.message.QueryMessage:
         with late_imports:
@@ -294,10 +297,10 @@ class _Side:
         except Exception as error:  # raised in the asking thread
             self._error = error
 
-    def wait(self, within_s: float) -> None:
-        """Wait for the answer, at most `within_s` seconds."""
+    def wait(self, deadline: Deadline) -> None:
+        """Wait for the answer, until then."""
         if self._thread is not None:
-            self._thread.join(within_s)
+            self._thread.join(deadline.left_s)
 
     def text(self) -> str | None:
         """The TXT record's text, or None without one; raises SRVError."""
@@ -306,11 +309,9 @@ class _Side:
             self._run()
         else:
             # The thread keeps the same deadline; it only has to notice it.
-            self.wait(max(0.0, lookup.deadline - monotonic()) + _EXPLAIN_S)
+            self.wait(lookup.deadline.extended(_EXPLAIN.ns))
             if self._thread.is_alive():
-                raise errors.failed(
-                    lookup.question, self._fqdn, "TXT", lookup.attempts, lookup.timeout_s
-                )
+                raise lookup.failed(self._fqdn, "TXT")
         if self._error is not None:
             raise self._error
         if self._records is None:

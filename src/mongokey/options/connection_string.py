@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from mongokey._support.address import DEFAULT_PORT, Address, format_address
+from mongokey._support.deadline import Timeout
 from mongokey._support.hostnames import host_problem
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import Secret, keeps_secrets, unguarded
@@ -48,7 +49,7 @@ SRV_SCHEME = "mongodb+srv://"
 class SRVQuestion:
     """What a resolver has to know to find the hosts of a mongodb+srv string.
 
-    `max_hosts` 0 is no limit; `timeout_s` is what the look-up may take in all, None leaves that to
+    `max_hosts` 0 is no limit; `timeout` is what the look-up may take in all, None leaves that to
     the resolver; `allowed_hosts_suffix` or `host_validator` go instead of the parent domain's rule.
     """
 
@@ -58,7 +59,7 @@ class SRVQuestion:
         "host_validator",
         "max_hosts",
         "service_name",
-        "timeout_s",
+        "timeout",
     )
 
     def __init__(
@@ -66,14 +67,14 @@ class SRVQuestion:
         fqdn: str,
         service_name: str = "mongodb",
         max_hosts: int = 0,
-        timeout_s: float | None = None,
+        timeout: Timeout | None = None,
         allowed_hosts_suffix: str | None = None,
         host_validator: Callable[[str], bool] | None = None,
     ) -> None:
         self.fqdn = fqdn
         self.service_name = service_name
         self.max_hosts = max_hosts
-        self.timeout_s = timeout_s
+        self.timeout = timeout
         self.allowed_hosts_suffix = allowed_hosts_suffix
         self.host_validator = host_validator
 
@@ -360,7 +361,7 @@ def srv_question(fqdn: str, options: Mapping[str, Any]) -> SRVQuestion:
         fqdn,
         value("srvServiceName") or OPTIONS["srvServiceName"].default,
         value("srvMaxHosts") or 0,
-        value("connectTimeoutMS"),
+        Timeout.from_seconds(value("connectTimeoutMS"), "connectTimeoutMS"),
         value("srvAllowedHostsSuffix"),
         options.get("srv_host_validator"),
     )

@@ -100,12 +100,10 @@ class FetchKeys(AbandonableCall):
     def __init__(self, state: AwsState, now: Callable[[], datetime]) -> None:
         self._state = state
         self._now = now
-        self._deadline: Deadline | None = None
         self.search: Search | None = None
         self.keys: AwsKeys | None = None
 
     def run(self, deadline: Deadline | None = None) -> None:
-        self._deadline = deadline
         try:
             super().run(deadline)
         finally:
@@ -127,7 +125,7 @@ class FetchKeys(AbandonableCall):
             from mongokey.auth.aws.sources import Search
 
         self.search = Search()
-        return self.search.run(self._deadline)
+        return self.search.run(self.deadline)
 
     def tell(self) -> str:
         """How far the search came, for a login that it took too long."""

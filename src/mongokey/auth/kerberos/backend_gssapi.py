@@ -12,6 +12,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.deadline import Deadline
     from mongokey.auth.kerberos.tickets import PasswordTickets
 
 # A ticket with less life left than this, in seconds, is not used for another login.
@@ -31,13 +32,20 @@ class GssapiLibrary(Library):
         self.passwords = hasattr(gssapi.raw, "acquire_cred_with_password")
 
     def open(
-        self, service: Service, username: str, password: str | None, tickets: PasswordTickets
+        self,
+        service: Service,
+        username: str,
+        password: str | None,
+        tickets: PasswordTickets,
+        deadline: Deadline | None = None,
     ) -> Context:
         raw = self._raw
         try:
             user = raw.import_name(username.encode(), raw.NameType.user)
             if password is not None:
-                credential = tickets.get(lambda: self._with_password(user, password), self._lives)
+                credential = tickets.get(
+                    lambda: self._with_password(user, password), self._lives, deadline
+                )
             else:
                 credential = self._from_system(user)
             principal = service.principal

@@ -16,6 +16,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.deadline import Deadline
     from mongokey.auth.kerberos.tickets import PasswordTickets
 
 
@@ -31,7 +32,12 @@ class KerberosModuleLibrary(Library):
         self._module: Any = kerberos
 
     def open(
-        self, service: Service, username: str, password: str | None, tickets: PasswordTickets
+        self,
+        service: Service,
+        username: str,
+        password: str | None,
+        tickets: PasswordTickets,
+        deadline: Deadline | None = None,
     ) -> Context:
         # A name with a slash is taken for a principal as it stands.
         return KerberosModuleContext(

@@ -14,6 +14,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey._support.deadline import Deadline
     from mongokey.auth.kerberos.tickets import PasswordTickets
 
 
@@ -28,7 +29,12 @@ class WinkerberosLibrary(Library):
         self._module: Any = winkerberos
 
     def open(
-        self, service: Service, username: str, password: str | None, tickets: PasswordTickets
+        self,
+        service: Service,
+        username: str,
+        password: str | None,
+        tickets: PasswordTickets,
+        deadline: Deadline | None = None,
     ) -> Context:
         # auth.md, "GSSAPI": a user name without a password is not passed to SSPI.
         options = {} if password is None else {"principal": _principal(username, password)}

@@ -62,6 +62,7 @@ class _OpenWork(AbandonableCall):
             credential.password,
             credential.state.shared.cache("GSSAPI", PasswordTickets),
             self._evidence,
+            self.deadline,
         )
         self.token = self.context.step(b"")
 

@@ -14,6 +14,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mongokey._support.deadline import Deadline
     from mongokey.auth.kerberos.tickets import PasswordTickets
 
 
@@ -124,11 +125,16 @@ class Library(ABC):
 
     @abstractmethod
     def open(
-        self, service: Service, username: str, password: str | None, tickets: PasswordTickets
+        self,
+        service: Service,
+        username: str,
+        password: str | None,
+        tickets: PasswordTickets,
+        deadline: Deadline | None = None,
     ) -> Context:
         """A new context for `username` towards `service`; may wait for the KDC.
 
         Without a password, the ticket comes from where the system keeps tickets. `tickets` are
-        those that passwords got before, for libraries that can keep them. Raises
-        `KerberosFailure`.
+        those that passwords got before, for libraries that can keep them; `deadline` bounds the
+        wait for one that another login is getting. Raises `KerberosFailure`, `NetworkTimeout`.
         """

@@ -15,6 +15,10 @@ from mongokey.auth.kerberos.interface import Context, Service
 from mongokey.auth.kerberos.libraries import find_library
 from mongokey.auth.kerberos.tickets import PasswordTickets
 
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from mongokey._support.deadline import Deadline
+
 
 @keeps_secrets
 def open_context(
@@ -24,10 +28,12 @@ def open_context(
     password: str | None,
     tickets: PasswordTickets,
     evidence: Evidence,
+    deadline: Deadline | None = None,
 ) -> Context:
     """A context towards `service`, its host name canonicalised as asked; fills `evidence`.
 
-    Raises ConfigurationError without a library for it, `KerberosFailure` when that fails.
+    `deadline` bounds the wait for a ticket that another login is getting. Raises
+    ConfigurationError without a library for it, `KerberosFailure` when that fails.
     """
     evidence.clock_s = time.time()
     evidence.cache = os.environ.get("KRB5CCNAME")
@@ -38,4 +44,4 @@ def open_context(
     if how:
         service = Service(service.name, host, service.realm, f"{service.origin}, {how}")
         evidence.service = service
-    return library.open(service, username, password, tickets)
+    return library.open(service, username, password, tickets, deadline)

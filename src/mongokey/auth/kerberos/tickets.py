@@ -10,10 +10,13 @@ from collections.abc import Callable
 
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.single_flight import SingleFlight
+from mongokey.errors import NetworkTimeout
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
+
+    from mongokey._support.deadline import Deadline
 
 _TICKET = "the user's ticket"
 
@@ -26,12 +29,16 @@ class PasswordTickets:
         self._credential: Any = None
         self._flights = SingleFlight(shares_errors=True)
 
-    def get(self, make: Callable[[], Any], lives: Callable[[Any], bool]) -> Any:
+    def get(
+        self,
+        make: Callable[[], Any],
+        lives: Callable[[Any], bool],
+        deadline: Deadline | None = None,
+    ) -> Any:
         """The credential held, if `lives` says that it can be used, else what `make` gives.
 
-        While another thread makes one, this waits for it, without end: logins that were given
-        up meanwhile end with it. Raises what `make` raised, in whichever thread, and then holds
-        none.
+        While another thread makes one, this waits for it until `deadline`, then raises
+        `NetworkTimeout`. Raises what `make` raised, in whichever thread, and then holds none.
         """
 
         def find() -> Any:
@@ -48,7 +55,12 @@ class PasswordTickets:
             return made
 
         held = find()
-        return held if held is not None else self._flights.run(_TICKET, make_anew)
+        if held is not None:
+            return held
+        try:
+            return self._flights.run(_TICKET, make_anew, deadline)
+        except TimeoutError as error:
+            raise NetworkTimeout(str(error)) from None
 
     def drop(self, credential: Any) -> None:
         """Forget this one: a login with it failed, and it may be why (keys changed since)."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey._support.address import AddressLike
-    from mongokey._support.deadline import Deadline
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth_oidc import OIDCCallbackResult, OIDCIdPInfo
     from mongokey.diagnostics import Diagnosis
@@ -58,21 +57,17 @@ class FetchToken(OffloadedCall):
         self._refresh_token = refresh_token
         self._idp_info = idp_info
 
-    def run(self, deadline: Deadline | None = None) -> None:
-        self._deadline = deadline
-        super().run(deadline)
-
     def _work(self) -> None:
         provider = self._provider
-        whole = provider.deadline(self._deadline)
+        whole = provider.deadline(self.deadline)
         # A time of its own begins now; the login's has begun before.
-        timeout_s = whole.left_s if whole is self._deadline else whole.timeout.ns / 1e9
+        timeout_s = whole.left_s if whole is self.deadline else whole.timeout.ns / 1e9
         context = provider.context(timeout_s, self._refresh_token, self._idp_info)
         self.outcome = self._store.fetch(
             lambda: provider.ask(context, self.await_result),
             since=self._since,
             whole=whole,
-            deadline=self._deadline,
+            deadline=self.deadline,
             what=self.what,
             too_late=provider.too_late,
             keep=self._keep if provider.human else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from mongokey._support.deadline import Deadline, Timeout
 from mongokey._support.lazy import late_imports
 from mongokey.auth.oidc.metadata import MAX_ANSWER, SourceError, endpoint, get
 from mongokey.errors import ConfigurationError
@@ -47,7 +48,7 @@ class Azure:
             AZURE,
             path,
             {"Accept": "application/json", "Metadata": "true"},
-            context.timeout_seconds,
+            _deadline(context),
             "ENVIRONMENT:azure is for Azure virtual machines; in Functions, App Service and "
             "Kubernetes use OIDC_CALLBACK with azure-identity, or ENVIRONMENT:k8s",
         )
@@ -99,6 +100,10 @@ class Azure:
         return OIDCCallbackResult(token, _seconds(answer.get("expires_in"), where))
 
 
+def _deadline(context: OIDCCallbackContext) -> Deadline:
+    return Timeout(round(context.timeout_seconds * 1e9)).start()
+
+
 def _seconds(value: Any, where: str) -> float | None:
     """`expires_in`, which Azure writes as a string."""
     if value is None or value == "":
@@ -126,7 +131,7 @@ class Gcp:
             GCP,
             path,
             {"Metadata-Flavor": "Google"},
-            context.timeout_seconds,
+            _deadline(context),
             "ENVIRONMENT:gcp is for Google Cloud's machines; in Kubernetes use ENVIRONMENT:k8s",
         )
         where = endpoint(GCP, path)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from mongokey._support.clock import monotonic
 from mongokey._support.lazy import late_imports
 from mongokey._support.portable import Portable
 from mongokey._support.secret_texts import hide_tokens
@@ -20,6 +19,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
 
+    from mongokey._support.deadline import Deadline
     from mongokey.diagnostics import Diagnosis
 
 # The pause before the one retry. Azure and Google both ask for exponential back-off from about
@@ -68,17 +68,20 @@ class Answer:
 
 
 def get(
-    server: tuple[str, int], path: str, headers: Mapping[str, str], timeout_s: float, absent: str
+    server: tuple[str, int],
+    path: str,
+    headers: Mapping[str, str],
+    deadline: Deadline,
+    absent: str,
 ) -> Answer:
     """GET `path` from `server`, trying once more where `RETRIED` says so.
 
-    All of it has `timeout_s`. Raises SourceError with the endpoint in its message when there is
+    All of it ends by `deadline`. Raises SourceError with the endpoint in its message when there is
     no answer; `absent` says what to do where there is no such service.
     """
-    deadline = monotonic() + timeout_s
     where = endpoint(server, path)
     answer = _once(server, path, headers, deadline, where, absent)
-    if answer.status in RETRIED and monotonic() + RETRY_PAUSE_S < deadline:
+    if answer.status in RETRIED and deadline.left_s > RETRY_PAUSE_S:
         time.sleep(RETRY_PAUSE_S)
         answer = _once(server, path, headers, deadline, where, absent)
     return answer
@@ -94,7 +97,7 @@ def _once(
     server: tuple[str, int],
     path: str,
     headers: Mapping[str, str],
-    deadline: float,
+    deadline: Deadline,
     where: str,
     absent: str,
 ) -> Answer:
@@ -123,7 +126,9 @@ def _once(
     return Answer(response.status, response.reason, body.decode("utf-8", "replace"))
 
 
-def _read(connection: HTTPConnection, response: HTTPResponse, deadline: float, where: str) -> bytes:
+def _read(
+    connection: HTTPConnection, response: HTTPResponse, deadline: Deadline, where: str
+) -> bytes:
     """The body, within the deadline even when it comes in drops."""
     body = bytearray()
     while True:
@@ -141,12 +146,12 @@ def _read(connection: HTTPConnection, response: HTTPResponse, deadline: float, w
             raise SourceError(f"{where} answered with more than {MAX_ANSWER} bytes: it is no token")
 
 
-def _left(deadline: float, where: str) -> float:
-    left = deadline - monotonic()
-    if left <= 0:
+def _left(deadline: Deadline, where: str) -> float:
+    left = deadline.left_s
+    if not left:
         raise SourceError(f"{where} did not answer in time", LoginTimeout)
     return left
 
 
-def _limit(connection: HTTPConnection, deadline: float, where: str) -> None:
+def _limit(connection: HTTPConnection, deadline: Deadline, where: str) -> None:
     connection.sock.settimeout(_left(deadline, where))

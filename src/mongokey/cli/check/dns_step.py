@@ -11,11 +11,11 @@ import warnings
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from mongokey._support.deadline import Deadline
+from mongokey._support.deadline import Deadline, Timeout, shortest
 from mongokey._support.portable import Portable
 from mongokey._support.secrets import keeps_secrets
 from mongokey.cli.check.report import SKIPPED, WARNED, Found, Step
-from mongokey.cli.check.state import PROBE_S, Host, State, StepFailed
+from mongokey.cli.check.state import Host, State, StepFailed
 from mongokey.client_options import ClientOptions
 from mongokey.diagnostics import CERTAIN, Diagnosis, surest_first
 from mongokey.errors import ConfigurationError, MongoError
@@ -93,8 +93,9 @@ def _resolve_srv(state: State, step: Step) -> None:
     noted: list[Any] = []
 
     def resolve(question: SRVQuestion) -> DNSAnswer:
-        left = state.deadline.left_s
-        question.timeout_s = min(question.timeout_s or left, left)
+        question.timeout = shortest(
+            question.timeout, Timeout(state.deadline.left_ns(), state.timeout.option)
+        )
         answer = resolver(question)
         noted.extend(answer.attempts)
         return answer
@@ -365,9 +366,9 @@ def _has_srv(state: State, name: str) -> list[Diagnosis]:
     assert state.options is not None
     if name.count(".") < 2:
         return []
-    left = min(state.probe().left_s, PROBE_S)
+    timeout = Timeout(state.probe().left_ns())
     try:
-        answer = make_resolver(state)(SRVQuestion(name, timeout_s=max(left, 0.05)))
+        answer = make_resolver(state)(SRVQuestion(name, timeout=timeout))
     except ConfigurationError:
         return []
     hosts = ", ".join(f"{host}:{port}" for host, port in answer.hosts)

@@ -18,6 +18,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mongokey._support.clock import monotonic
+from mongokey._support.deadline import Timeout
 from mongokey._support.waiting import Cancelled, never
 from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.errors import AutoReconnect, TLSError
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 
     from mongokey._support.deadline import Deadline
 
-# ocsp-support.md, step 7: the default time for a request to a responder, in seconds.
-TIMEOUT_S = 5.0
+# ocsp-support.md, step 7: the default time for a request to a responder.
+TIMEOUT = Timeout(5_000_000_000)
 # For so long a responder that did not answer is not asked again, in seconds: it would hold up
 # every new connection.
 PAUSE_S = 30.0
@@ -272,15 +273,15 @@ class Revocation:
         urls = [url for url in asked.urls if self._silent.get(url, 0.0) <= now]
         if not urls or asked.issuer is None or asked.request is None:
             return None
-        limit = TIMEOUT_S
-        if deadline is not None:
+        timeout = TIMEOUT
+        if deadline is not None and deadline.left_ns() // 2 < timeout.ns:
             # The login still needs some of the time.
-            limit = min(limit, deadline.left_s / 2)
+            timeout = Timeout(deadline.left_ns() // 2, deadline.timeout.option)
         certificate, issuer = asked.certificate, asked.issuer
         answer = ask_responders(
             urls,
             asked.request.public_bytes(Encoding.DER),
-            limit,
+            timeout.start(),
             lambda response: read_response(response, certificate, issuer),
             cancelled,
         )

@@ -13,13 +13,14 @@ import threading
 from queue import Empty, SimpleQueue
 from urllib.parse import urlsplit
 
-from mongokey._support.clock import monotonic
 from mongokey._support.waiting import Cancelled, never
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
+
+    from mongokey._support.deadline import Deadline
 
     Answer = TypeVar("Answer")
 
@@ -31,7 +32,7 @@ _LOOK_EVERY_S = 0.25
 def ask_responders(
     urls: list[str],
     request: bytes,
-    within_s: float,
+    deadline: Deadline,
     read: Callable[[bytes], Answer | None],
     cancelled: Callable[[], bool] = never,
 ) -> Answer | None:
@@ -39,13 +40,13 @@ def ask_responders(
 
     :param urls: ``http://`` addresses; others give no answer
     :param request: the OCSP request in DER
-    :param within_s: seconds after which no answer is waited for any more
+    :param deadline: when no answer is waited for any more
     :param read: called in a thread with a response; whatever it raises is no answer
     :param cancelled: whether nobody needs the answer any more
 
     Raises `Cancelled` soon after `cancelled()` has become true.
     """
-    inquiry = _Inquiry(request, monotonic() + within_s)
+    inquiry = _Inquiry(request, deadline)
     answers: SimpleQueue[Answer | None] = SimpleQueue()
 
     def ask(url: str) -> None:
@@ -69,11 +70,10 @@ def ask_responders(
         while waiting:
             if cancelled():
                 raise Cancelled
-            left = inquiry.until - monotonic()
             try:
-                answer = answers.get(timeout=max(0.0, min(left, _LOOK_EVERY_S)))
+                answer = answers.get(timeout=min(deadline.left_s, _LOOK_EVERY_S))
             except Empty:
-                if left <= 0:
+                if deadline.passed():
                     break
                 continue
             if answer is not None:
@@ -85,10 +85,10 @@ def ask_responders(
 
 
 class _Inquiry:
-    """One request and its connections, which end together; `until` is a time of `monotonic`."""
+    """One request and its connections, which end together."""
 
-    def __init__(self, request: bytes, until: float) -> None:
-        self.until = until
+    def __init__(self, request: bytes, deadline: Deadline) -> None:
+        self._deadline = deadline
         self._request = request
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
@@ -134,13 +134,13 @@ class _Inquiry:
         ):
             made = socket.socket(family, kind, protocol)
             try:
-                made.settimeout(max(self.until - monotonic(), 0.001))
+                made.settimeout(max(self._deadline.left_s, 0.001))
                 with self._lock:
                     if self._abandoned:
                         raise TimeoutError("no answer is waited for any more")
                     self._sockets.append(made)
                 made.connect(address)
-                made.settimeout(max(self.until - monotonic(), 0.001))
+                made.settimeout(max(self._deadline.left_s, 0.001))
             except OSError as error:
                 made.close()
                 if self._abandoned:
