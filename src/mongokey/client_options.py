@@ -37,9 +37,10 @@ from mongokey.options.table import (
     unknown_option,
 )
 from mongokey.options.uri_errors import (
-    Finding,
+    diagnose,
     emit,
     holds_a_login,
+    is_advice,
     lint_secret,
 )
 from mongokey.pool_options import (
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from mongokey.auth.credential import MongoCredential
     from mongokey.auth.provided import ProvidedCredential
     from mongokey.bson.codec_options import CodecOptions
+    from mongokey.diagnostics import Diagnosis
     from mongokey.pool_options import Following
 
 __all__ = ["ClientOptions", "PoolOptions", "TLSOptions"]
@@ -131,7 +133,7 @@ class ClientOptions(Frozen):
     timeout_ns: int | None
     # Canonical name -> "keyword", "URI", "TXT" or "default", of every option that was given.
     origins: Mapping[str, str]
-    findings: tuple[Finding, ...]
+    findings: tuple[Diagnosis, ...]
 
     @classmethod
     @keeps_secrets
@@ -336,7 +338,7 @@ def _connects_later(string: ConnectionString, named: Mapping[str, Any]) -> bool:
 
 def _read_hosts(
     host: str | Iterable[str] | None, port: int | None
-) -> tuple[tuple[Address, ...], ConnectionString | None, list[Finding]]:
+) -> tuple[tuple[Address, ...], ConnectionString | None, list[Diagnosis]]:
     if port is None:
         port = DEFAULT_PORT
     elif not isinstance(port, int) or isinstance(port, bool):
@@ -350,7 +352,7 @@ def _read_hosts(
         raise ConfigurationError("host is an empty list: name at least one host")
     seeds: tuple[Address, ...] = ()
     string: ConnectionString | None = None
-    findings: list[Finding] = []
+    findings: list[Diagnosis] = []
     for entity in entities:
         if not isinstance(entity, str):
             raise TypeError(f"host must be a str or a list of str, not of {type(entity).__name__}")
@@ -367,7 +369,7 @@ def _read_hosts(
                 fatal = finding.option is not None and OPTIONS[finding.option].fatal
                 if fatal and finding.code == "OPTION-INVALID":
                     raise ConfigurationError(finding.text.removesuffix("; it is ignored"))
-                if not finding.advice:
+                if not is_advice(finding):
                     findings.append(finding)
             findings += lint(string)
     return seeds, string, findings
@@ -382,9 +384,9 @@ def _listed(host: Any) -> list[str]:
         raise TypeError(f"host must be a str or a list of str, not {type(host).__name__}") from None
 
 
-def _read_keywords(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+def _read_keywords(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], list[Diagnosis]]:
     named: dict[str, Any] = {}
-    findings: list[Finding] = []
+    findings: list[Diagnosis] = []
     spelled: dict[str, str] = {}
     for key, value in keywords.items():
         option = find(key)
@@ -396,7 +398,7 @@ def _read_keywords(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fi
         checked = option.validate(key, value)
         if option.alias in option.deprecated:
             findings.append(
-                Finding(
+                diagnose(
                     "OPTION-DEPRECATED",
                     f"option {key} is deprecated: use {name}",
                     name,
@@ -409,14 +411,14 @@ def _read_keywords(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fi
                 f"{spelled[name]} and {key} are the same option, given with different values"
             )
         if option.advise is not None and (advice := option.advise(key, value)) is not None:
-            findings.append(Finding(*advice, option=name))
+            findings.append(diagnose(*advice, option=name))
         named[name] = checked
         spelled[name] = key
     service = named.pop("gssapiServiceName", None)
     if service is not None:
         named.setdefault("authMechanismProperties", {}).setdefault("SERVICE_NAME", service)
         findings.append(
-            Finding(
+            diagnose(
                 "OPTION-DEPRECATED",
                 "option gssapiServiceName is deprecated: use "
                 "authMechanismProperties={'SERVICE_NAME': ...}",
@@ -439,11 +441,11 @@ _NONE_IS_NO_LIMIT = frozenset(
 )
 
 
-def _lint_options(options: Mapping[str, Any]) -> list[Finding]:
+def _lint_options(options: Mapping[str, Any]) -> list[Diagnosis]:
     found = []
     if "serverSelectionTryOnce" in options:
         found.append(
-            Finding(
+            diagnose(
                 "OPTION-NO-EFFECT",
                 "serverSelectionTryOnce has no effect: it is for drivers that run in one thread",
                 option="serverSelectionTryOnce",

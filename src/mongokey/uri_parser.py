@@ -34,12 +34,14 @@ from mongokey.options.table import (
     find,
     unknown_option,
 )
-from mongokey.options.uri_errors import Finding, emit
+from mongokey.options.uri_errors import diagnose, emit
 from mongokey.options.uri_options import read_options
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
+
+    from mongokey.diagnostics import Diagnosis
 
 __all__ = [
     "parse_host",
@@ -220,7 +222,7 @@ def split_options(
     The parameters are those of `parse_uri`. Raises InvalidURI when `opts` is not made of
     name=value pairs.
     """
-    findings: list[Finding] = []
+    findings: list[Diagnosis] = []
     options, given, spelled, rules = read_options(opts, validate, warn, findings, False)
     check_rules(rules & (TLS_RULES | PROXY_RULES), options, given, 1, False)
     if findings:
@@ -242,7 +244,7 @@ def validate_options(opts: Mapping[str, Any], warn: bool = False) -> MutableMapp
     they raise ConfigurationError, ValueError or TypeError.
     """
     checked: dict[str, Any] = {}
-    findings: list[Finding] = []
+    findings: list[Diagnosis] = []
     for name, value in opts.items():
         option = find(name)
         try:
@@ -252,7 +254,7 @@ def validate_options(opts: Mapping[str, Any], warn: bool = False) -> MutableMapp
         except (ValueError, TypeError, uri_errors.UnknownOption) as error:
             if not warn:
                 raise
-            findings.append(Finding("OPTION-INVALID", f"{error}; it is ignored"))
+            findings.append(diagnose("OPTION-INVALID", f"{error}; it is ignored"))
     emit(findings, False, 3)
     return _AnyCase(checked) if isinstance(opts, _AnyCase) else checked
 

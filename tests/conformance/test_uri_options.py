@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from mongokey.diagnostics import Diagnosis
 from mongokey.errors import ConfigurationError
 from mongokey.options.connection_string import SRVQuestion, parse
 from mongokey.options.table import OPTIONS
-from mongokey.options.uri_errors import Finding
+from mongokey.options.uri_errors import is_advice, is_deprecation
 from mongokey.uri_parser import parse_uri
 
 from ._uri_suite import need, read_cases
@@ -34,21 +35,21 @@ def test_uri_options(case: dict[str, Any] | None) -> None:
             parse(case["uri"], lenient=True)
         return
     typed = parse(case["uri"], lenient=True)
-    told = [each for each in typed.findings if not (each.deprecated or each.advice)]
-    assert bool(told) == case["warning"], told
+    diagnoses = [each for each in typed.findings if not (is_deprecation(each) or is_advice(each))]
+    assert bool(diagnoses) == case["warning"], diagnoses
     for name, value in (case["options"] or {}).items():
         expected = value / 1000 if name in _IN_SECONDS else value
         assert typed.options[name] == expected
         assert typed.origins[name] == "URI"
     if case["warning"]:
-        _check_strict(case["uri"], told)
+        _check_strict(case["uri"], diagnoses)
 
 
-def _check_strict(uri: str, told: list[Finding]) -> None:
+def _check_strict(uri: str, diagnoses: list[Diagnosis]) -> None:
     with pytest.raises(ConfigurationError):
         parse(uri)
-    for finding in told:
-        assert finding.option in OPTIONS
+    for diagnosis in diagnoses:
+        assert diagnosis.option in OPTIONS
 
 
 @pytest.mark.parametrize("case", read_cases("uri-options/*.json"))

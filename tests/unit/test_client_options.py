@@ -229,7 +229,7 @@ def test_srv_keywords_reach_the_resolver() -> None:
     )
     (question,) = asked
     assert (question.fqdn, question.service_name) == ("a.b.c", "svc")
-    assert (question.max_hosts, question.timeout_s) == (3, 1.5)
+    assert (question.max_hosts, str(question.timeout)) == (3, "connectTimeoutMS=1500")
     assert (question.allowed_hosts_suffix, question.host_validator) == ("b.c", None)
     assert options.tls is None
     assert (options.srv_service_name, options.srv_max_hosts) == ("svc", 3)

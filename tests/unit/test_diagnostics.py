@@ -20,7 +20,7 @@ from mongokey.diagnostics import (
     surest_first,
 )
 from mongokey.errors import MongoError, TLSError
-from mongokey.options.uri_errors import Finding
+from mongokey.options.uri_errors import diagnose, is_advice, is_deprecation
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "src" / "mongokey"
@@ -147,7 +147,7 @@ def test_a_confidence_that_is_none_is_refused() -> None:
     "made",
     [
         Diagnosis("AUTH-CHANGED", CERTAIN, "so", ["seen"], "do this"),
-        Finding("OPTION-INVALID", "not a number", "maxPoolSize"),
+        diagnose("OPTION-INVALID", "not a number", "maxPoolSize"),
     ],
 )
 def test_a_diagnosis_is_copied_and_pickled(made: Diagnosis) -> None:
@@ -179,9 +179,9 @@ def test_errors_have_none_unless_somebody_found_some() -> None:
     assert pickle.loads(pickle.dumps(error)).diagnoses == (made,)
 
 
-def test_a_finding_names_its_option() -> None:
-    made = Finding("OPTION-INVALID", "not a number", "maxPoolSize")
+def test_a_diagnosis_of_a_string_names_its_option() -> None:
+    made = diagnose("OPTION-INVALID", "not a number", "maxPoolSize")
     assert (made.option, made.evidence) == ("maxPoolSize", ("option maxPoolSize",))
-    assert not made.advice
-    assert Finding("SECRET-BLANK", "a blank").advice
-    assert Finding("OPTION-DEPRECATED", "old").deprecated
+    assert not is_advice(made)
+    assert is_advice(diagnose("SECRET-BLANK", "a blank"))
+    assert is_deprecation(diagnose("OPTION-DEPRECATED", "old"))

@@ -301,7 +301,7 @@ def test_srv_merges_what_dns_says() -> None:
     }
     (question,) = asked
     assert (question.fqdn, question.service_name) == ("a.b.c", "s")
-    assert (question.max_hosts, question.timeout_s) == (0, 20.0)
+    assert (question.max_hosts, str(question.timeout)) == (0, "connectTimeoutMS=20000")
     assert (question.allowed_hosts_suffix, question.host_validator) == (None, None)
     string = parse("mongodb+srv://a.b.c/?w=1").with_dns([("x.b.c", 1)], "replicaSet=rs")
     assert string.origins == {"w": "URI", "replicaSet": "TXT", "tls": "default"}
@@ -315,7 +315,7 @@ def test_srv_without_validation() -> None:
         validate=False,
         resolve=_resolver([("x.b.c", 1)], None, asked),
     )
-    assert (asked[0].max_hosts, asked[0].timeout_s) == (2, 0.5)
+    assert (asked[0].max_hosts, str(asked[0].timeout)) == (2, "connectTimeoutMS=500")
     assert result["options"]["foo"] == "1"
     with pytest.raises(ConfigurationError, match="srvMaxHosts"):
         parse_uri("mongodb+srv://a.b.c/?srvMaxHosts=x", validate=False, resolve=_resolver([], None))

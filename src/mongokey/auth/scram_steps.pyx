@@ -203,10 +203,10 @@ cdef class ScramSteps:
         if not mk_scram_read_final(
             <const uint8_t *>PyBytes_AS_STRING(payload), <size_t>len(payload), &said
         ):
-            told = ", and yet it says that the login is done" if reply.done else ""
+            claim = ", and yet it says that the login is done" if reply.done else ""
             raise ServerProofError(
                 f"{self.mechanism}: the server's last message holds neither its signature nor an "
-                f"error{told}"
+                f"error{claim}"
             )
         if said.error.at != NULL:
             raise self._server_error(said.error.at[:said.error.size])

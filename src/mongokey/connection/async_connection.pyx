@@ -30,7 +30,7 @@ cdef enum:
     MOST_AT_ONCE = 1048576
 
 
-cdef int told(void *owner, int event) except -1:
+cdef int handle_event(void *owner, int event) except -1:
     """What the stream tells of."""
     cdef AsyncConnection connection = <AsyncConnection>owner
     if event == READABLE:
@@ -55,7 +55,7 @@ cdef class AsyncConnection(Connection):
         Connection.__init__(self, stream, address)
         self.loop_stream = stream
         self.wait = MessageWait(stream.loop)
-        stream.owner, stream.tell = <void *>self, told
+        stream.owner, stream.tell = <void *>self, handle_event
         try:
             stream.watch()
         except BaseException:

@@ -12,9 +12,7 @@ from mongokey._support.reprs import with_safe_repr
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from typing import Any, NoReturn, TypeVar
-
-    _Diagnosis = TypeVar("_Diagnosis", bound="Diagnosis")
+    from typing import Any, NoReturn
 
 CERTAIN = "certain"
 LIKELY = "likely"
@@ -34,9 +32,10 @@ class Diagnosis:
     :param evidence: what was seen that speaks for it, each a clause of its own
     :param fix: one thing to do, "" where the summary says all there is
     :param docs: where a guide explains it, a file's path and anchor; by default the code's
+    :param option: the canonical name of the option that it is about, or None
     """
 
-    __slots__ = ("code", "confidence", "docs", "evidence", "fix", "summary")
+    __slots__ = ("code", "confidence", "docs", "evidence", "fix", "option", "summary")
 
     code: str
     confidence: str
@@ -44,6 +43,7 @@ class Diagnosis:
     evidence: tuple[str, ...]
     fix: str
     docs: str
+    option: str | None
 
     def __init__(
         self,
@@ -53,6 +53,8 @@ class Diagnosis:
         evidence: Iterable[str] = (),
         fix: str = "",
         docs: str | None = None,
+        *,
+        option: str | None = None,
     ) -> None:
         if confidence not in _ORDER:
             raise ValueError(f"confidence is one of {', '.join(_ORDER)}, not {confidence!r}")
@@ -69,6 +71,7 @@ class Diagnosis:
 
             docs = CODES.get(code, "")
         fill(self, "docs", docs)
+        fill(self, "option", option)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a Diagnosis is immutable: {name} cannot be set")
@@ -81,13 +84,13 @@ class Diagnosis:
         """Cause and remedy in one sentence."""
         return f"{self.summary}: {self.fix}" if self.fix else self.summary
 
-    def replace(self: _Diagnosis, **changes: Any) -> _Diagnosis:
+    def replace(self, **changes: Any) -> Diagnosis:
         """The same with other values of the parameters named."""
-        made = object.__new__(type(self))
-        for name in self._names():
+        made = object.__new__(Diagnosis)
+        for name in self.__slots__:
             object.__setattr__(made, name, changes.pop(name, getattr(self, name)))
         if changes:
-            raise TypeError(f"a {type(self).__name__} has no {', '.join(changes)}")
+            raise TypeError(f"a Diagnosis has no {', '.join(changes)}")
         return made
 
     def as_dict(self) -> dict[str, Any]:
@@ -101,14 +104,11 @@ class Diagnosis:
             "docs": self.docs,
         }
 
-    def _names(self) -> list[str]:
-        return [name for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ())]
-
     def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self._names())
+        return tuple(getattr(self, name) for name in self.__slots__)
 
     def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
+        if not isinstance(other, Diagnosis):
             return NotImplemented
         return self._values() == other._values()
 
@@ -116,22 +116,22 @@ class Diagnosis:
         return hash(self._values())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), {name: getattr(self, name) for name in self._names()})
+        return _restore, ({name: getattr(self, name) for name in self.__slots__},)
 
     def __str__(self) -> str:
         return f"[{self.code}, {self.confidence}] {self.text}"
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.code}, {self.confidence}: {self.text}>"
+        return f"<Diagnosis {self.code}, {self.confidence}: {self.text}>"
 
 
-def _restore(cls: type[_Diagnosis], values: dict[str, Any]) -> _Diagnosis:
-    made = object.__new__(cls)
+def _restore(values: dict[str, Any]) -> Diagnosis:
+    made = object.__new__(Diagnosis)
     for name, value in values.items():
         object.__setattr__(made, name, value)
     return made
 
 
-def surest_first(diagnoses: Iterable[_Diagnosis]) -> tuple[_Diagnosis, ...]:
+def surest_first(diagnoses: Iterable[Diagnosis]) -> tuple[Diagnosis, ...]:
     """The diagnoses with the surest first; those as sure as another keep their order."""
     return tuple(sorted(diagnoses, key=lambda each: _ORDER.index(each.confidence)))

@@ -80,8 +80,8 @@ class CommandUnderWay:
         if not self._redacted and is_hello(self._command_name):
             self._redacted = logs_in(self._command_name, command)
         self._log("Command started", command={} if self._redacted else command)
-        told = self._publisher._commands
-        if told:
+        listeners = self._publisher._commands
+        if listeners:
             event = CommandStartedEvent(
                 command,
                 self._database,
@@ -91,7 +91,7 @@ class CommandUnderWay:
                 service_id=self._service_id,
                 server_connection_id=self._server_connection_id,
             )
-            self._publisher._tell(told, "started", event)
+            self._publisher._tell(listeners, "started", event)
         # What listeners take is not the server's.
         self._started_ns = monotonic_ns()
 
@@ -102,12 +102,12 @@ class CommandUnderWay:
         if self._redacted:
             shown = {}
         self._log("Command succeeded", durationMS=duration_ns / 1e6, reply=shown)
-        told = self._publisher._commands
-        if told:
+        listeners = self._publisher._commands
+        if listeners:
             event = CommandSucceededEvent(
                 timedelta(microseconds=duration_ns / 1000), shown, *self._ids(), **self._more_ids()
             )
-            self._publisher._tell(told, "succeeded", event)
+            self._publisher._tell(listeners, "succeeded", event)
 
     def refused(self, reply: bytes) -> None:
         """The server's answer, in BSON, is an error."""
@@ -128,15 +128,15 @@ class CommandUnderWay:
     def _end_failed(self, failure: Mapping[str, Any]) -> None:
         duration_ns = monotonic_ns() - self._started_ns
         self._log("Command failed", durationMS=duration_ns / 1e6, failure=failure)
-        told = self._publisher._commands
-        if told:
+        listeners = self._publisher._commands
+        if listeners:
             event = CommandFailedEvent(
                 timedelta(microseconds=duration_ns / 1000),
                 failure,
                 *self._ids(),
                 **self._more_ids(),
             )
-            self._publisher._tell(told, "failed", event)
+            self._publisher._tell(listeners, "failed", event)
 
     def _ids(self) -> tuple[Any, ...]:
         return self._command_name, self._request_id, self._address, self._operation_id

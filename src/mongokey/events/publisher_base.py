@@ -164,8 +164,8 @@ class PublisherBase(PublisherFlags):
 
     # -- telling ------------------------------------------------------------------------------
 
-    def _tell(self, told: tuple[Any, ...], method: str, event: object) -> None:
-        for listener in told:
+    def _tell(self, listeners: tuple[Any, ...], method: str, event: object) -> None:
+        for listener in listeners:
             try:
                 getattr(listener, method)(event)
             except Exception:

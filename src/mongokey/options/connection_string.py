@@ -30,7 +30,7 @@ from mongokey.options.table import (
     TXT,
     check_rules,
 )
-from mongokey.options.uri_errors import Finding
+from mongokey.options.uri_errors import is_advice
 from mongokey.options.uri_options import options_are_meant, read_options
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -143,7 +143,7 @@ class ConnectionString:
     _collection: str | None
     _options: dict[str, Any]
     _fqdn: str | None
-    _findings: list[Finding]
+    _findings: list[Diagnosis]
     _raw_plus: bool
     _spelled: dict[str, str] | None
     _txt: tuple[str, ...]
@@ -215,7 +215,7 @@ class ConnectionString:
         return self._srv_attempts
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[Diagnosis, ...]:
         """What was ignored, deprecated or is probably not meant so."""
         return tuple(self._findings)
 
@@ -422,7 +422,7 @@ def parse(
     authority, _, query = rest.partition("?")
     authority, _, path = authority.partition("/")
     userinfo, at, hosts_text = authority.rpartition("@")
-    findings: list[Finding] = []
+    findings: list[Diagnosis] = []
 
     # What has to be escaped shows up somewhere else if it is not: a '/' in a password ends the
     # hosts, a '?' begins the options. An '@' further on says so.
@@ -624,11 +624,11 @@ def _srv_host(text: str) -> str:
     return host.lower()
 
 
-def lint(string: ConnectionString) -> list[Finding]:
+def lint(string: ConnectionString) -> list[Diagnosis]:
     """ADVICE about what a connection string most likely does not mean."""
     found = []
     if string._findings:
-        found = [finding for finding in string._findings if finding.advice]
+        found = [finding for finding in string._findings if is_advice(finding)]
     if string._username is not None:
         found += uri_errors.lint_secret(string._username, "user name")
     if string._password is not None:

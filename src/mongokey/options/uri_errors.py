@@ -60,52 +60,44 @@ def _coded(code: str, text: str, confidence: str = CERTAIN) -> InvalidURI:
     return error
 
 
-class Finding(Diagnosis):
+def diagnose(
+    code: str,
+    summary: str,
+    option: str | None = None,
+    *,
+    confidence: str = CERTAIN,
+    fix: str = "",
+) -> Diagnosis:
     """A diagnosis of a connection string, or of options, that could be read all the same.
 
     `option` is the canonical name of the option that it is about, or None.
     """
+    evidence = () if option is None else (f"option {option}",)
+    return Diagnosis(code, confidence, summary, evidence, fix, option=option)
 
-    __slots__ = ("option",)
 
-    option: str | None
+def is_deprecation(diagnosis: Diagnosis) -> bool:
+    """Whether a name was used that will be no more one day."""
+    return diagnosis.code == "OPTION-DEPRECATED"
 
-    def __init__(
-        self,
-        code: str,
-        summary: str,
-        option: str | None = None,
-        *,
-        confidence: str = CERTAIN,
-        fix: str = "",
-    ) -> None:
-        evidence = () if option is None else (f"option {option}",)
-        super().__init__(code, confidence, summary, evidence, fix)
-        object.__setattr__(self, "option", option)
 
-    @property
-    def deprecated(self) -> bool:
-        """Whether a name was used that will be no more one day."""
-        return self.code == "OPTION-DEPRECATED"
-
-    @property
-    def advice(self) -> bool:
-        """Whether all is read, but probably not as meant: only the client and `explain` say it."""
-        return self.code in _ADVICE
+def is_advice(diagnosis: Diagnosis) -> bool:
+    """Whether all is read, but probably not as meant: only the client and `explain` say it."""
+    return diagnosis.code in _ADVICE
 
 
 _ADVICE = frozenset({"SECRET-BLANK", "SECRET-BRACKETS", "USERINFO-PLUS"})
 
 
-def emit(findings: Iterable[Finding], advice: bool, stacklevel: int) -> None:
-    """Give `findings` to the `warnings` module, those that are advice only if `advice`."""
+def emit(diagnoses: Iterable[Diagnosis], advice: bool, stacklevel: int) -> None:
+    """Give `diagnoses` to the `warnings` module, those that are advice only if `advice`."""
     import warnings
 
-    for finding in findings:
-        if finding.deprecated:
-            warnings.warn(finding.text, DeprecationWarning, stacklevel + 1)
-        elif advice or not finding.advice:
-            warnings.warn(finding.text, UserWarning, stacklevel + 1)
+    for each in diagnoses:
+        if is_deprecation(each):
+            warnings.warn(each.text, DeprecationWarning, stacklevel + 1)
+        elif advice or not is_advice(each):
+            warnings.warn(each.text, UserWarning, stacklevel + 1)
 
 
 # ---------------------------------------------------------------- scheme
@@ -345,7 +337,7 @@ def srv_with_port(port: str) -> InvalidURI:
 # ---------------------------------------------------------------- advice about secrets
 
 
-def lint_secret(value: str, what: str) -> list[Finding]:
+def lint_secret(value: str, what: str) -> list[Diagnosis]:
     """What looks wrong about a user name or password (`what`); never shows it."""
     found = []
     if value != value.strip() or (value and not (value[0] + value[-1]).isprintable()):
@@ -359,19 +351,19 @@ def lint_secret(value: str, what: str) -> list[Finding]:
             text = f"the {what} ends with a blank or control character ({end!r})"
         else:
             text = f"the {what} begins with a blank or control character ({value[0]!r})"
-        found.append(Finding("SECRET-BLANK", text, confidence=LIKELY))
+        found.append(diagnose("SECRET-BLANK", text, confidence=LIKELY))
     if value.startswith("<") and value.endswith(">"):
         text = f"the {what} stands in '<' and '>': replace the placeholder with its brackets"
-        found.append(Finding("SECRET-BRACKETS", text, confidence=LIKELY))
+        found.append(diagnose("SECRET-BRACKETS", text, confidence=LIKELY))
     elif value.endswith(">") and "<" not in value:
         text = f"the {what} ends with '>': is it left over from a '<placeholder>'?"
-        found.append(Finding("SECRET-BRACKETS", text, confidence=LIKELY))
+        found.append(diagnose("SECRET-BRACKETS", text, confidence=LIKELY))
     return found
 
 
-def raw_plus(what: str) -> Finding:
+def raw_plus(what: str) -> Diagnosis:
     """A '+' in the user information was read as a blank."""
-    return Finding(
+    return diagnose(
         "USERINFO-PLUS",
         f"a '+' in the {what} of the connection string was read as a blank; other tools read it "
         "as a plus: write %2B for a plus and %20 for a blank",

@@ -11,15 +11,17 @@ from collections.abc import Mapping
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options.escapes import unquote_plus
 from mongokey.options.table import LOOKUP, ONCE_ONLY, OPTIONS, URI, Option, unknown_option
-from mongokey.options.uri_errors import Finding, UnknownOption
+from mongokey.options.uri_errors import UnknownOption, diagnose
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey.diagnostics import Diagnosis
+
 
 def read_options(
-    query: str, validate: bool, lenient: bool, findings: list[Finding], hide: bool
+    query: str, validate: bool, lenient: bool, findings: list[Diagnosis], hide: bool
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, str] | None, int]:
     """Read `name=value` pairs.
 
@@ -75,7 +77,7 @@ def read_options(
                 spelled = {}
             if alias in option.deprecated:
                 findings.append(
-                    Finding(
+                    diagnose(
                         "OPTION-DEPRECATED",
                         f"option {alias} is deprecated: use {name}"
                         + (f" ({alias} is ignored, {name} is given too)" if name in given else ""),
@@ -107,7 +109,7 @@ def read_options(
             if option.advise is not None:
                 advice = option.advise(name, value)
                 if advice is not None:
-                    findings.append(Finding(*advice, option=name))
+                    findings.append(diagnose(*advice, option=name))
     if "gssapiServiceName" in options and validate:
         _apply_gssapi_service_name(options, findings)
     return options, given, spelled, rules
@@ -128,8 +130,8 @@ def options_are_meant(query: str, options: Mapping[str, Any] | None) -> bool:
     return True
 
 
-def _invalid(error: Exception, name: str) -> Finding:
-    return Finding("OPTION-INVALID", f"{error}; it is ignored", option=name)
+def _invalid(error: Exception, name: str) -> Diagnosis:
+    return diagnose("OPTION-INVALID", f"{error}; it is ignored", option=name)
 
 
 def _read_unusual_pair(
@@ -137,7 +139,7 @@ def _read_unusual_pair(
     pairs: list[str],
     validate: bool,
     lenient: bool,
-    findings: list[Finding],
+    findings: list[Diagnosis],
     hide: bool,
     options: dict[str, Any],
 ) -> None:
@@ -162,7 +164,7 @@ def _read_unusual_pair(
         error = unknown_option(key, URI)
     if not lenient:
         raise error
-    findings.append(Finding("OPTION-UNKNOWN", f"{error}; it is ignored"))
+    findings.append(diagnose("OPTION-UNKNOWN", f"{error}; it is ignored"))
 
 
 def _given_again(
@@ -170,7 +172,7 @@ def _given_again(
     before: Any,
     value: Any,
     spelled: dict[str, str] | None,
-    findings: list[Finding],
+    findings: list[Diagnosis],
 ) -> None:
     name = option.name
     if name == "tls" and before != value:
@@ -179,7 +181,7 @@ def _given_again(
         raise InvalidURI(f"{name} is given twice: keep one of them")
     if (spelled.get(name) if spelled else None) == option.alias:
         findings.append(
-            Finding(
+            diagnose(
                 "OPTION-REPEATED",
                 f"option {option.alias or name} is given twice: the last one holds",
                 option=name,
@@ -187,12 +189,12 @@ def _given_again(
         )
 
 
-def _apply_gssapi_service_name(options: dict[str, Any], findings: list[Finding]) -> None:
+def _apply_gssapi_service_name(options: dict[str, Any], findings: list[Diagnosis]) -> None:
     name = options.pop("gssapiServiceName")
     properties = options.setdefault("authMechanismProperties", {})
     properties.setdefault("SERVICE_NAME", name)
     findings.append(
-        Finding(
+        diagnose(
             "OPTION-DEPRECATED",
             "option gssapiServiceName is deprecated: use authMechanismProperties=SERVICE_NAME:...",
             "gssapiServiceName",

@@ -131,18 +131,18 @@ cdef class AsyncPool(Pool):
         """A connection for the caller alone, until `check_in`."""
         cdef int64_t started_ns = monotonic_ns()
         cdef Connection connection
-        cdef bint told = observed(self)
-        if told:
+        cdef bint watched = observed(self)
+        if watched:
             self.checkout_begins()
         try:
             connection = self._take_idle(started_ns)
             if connection is None:
                 connection = <Connection?>await self._drive(self.checkout_steps(started_ns))
         except BaseException as error:
-            if told:
+            if watched:
                 self.checkout_failed(error, started_ns)
             raise
-        if told:
+        if watched:
             self.checkout_succeeded(connection, started_ns)
         return connection
 

@@ -460,9 +460,9 @@ cdef class Pool(PoolState):
     cdef int _failed_to_open(
         self, PoolOpening opening, object error, unsigned long thread
     ) except -1:
-        cdef bint told = isinstance(error, Exception) and not (self.closed or opening.closed)
+        cdef bint counts = isinstance(error, Exception) and not (self.closed or opening.closed)
         try:
-            if opening.hello is None and told:
+            if opening.hello is None and counts:
                 with late_imports:
                     from mongokey.pool.backpressure import label_overload
 
@@ -470,7 +470,7 @@ cdef class Pool(PoolState):
             if isinstance(error, OperationFailure):
                 # First: the others are told so too, and not that the pool was cleared.
                 self.refuse_waiting(error)
-            if self.on_connect_failure is not None and told:
+            if self.on_connect_failure is not None and counts:
                 if not self.load_balanced:
                     self.on_connect_failure(error, opening.generation)
                 elif opening.service_id is not None:

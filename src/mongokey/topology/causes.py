@@ -122,10 +122,10 @@ def _uninitiated(hosts: Collection[AddressLike]) -> Diagnosis:
 
 
 def _other_names(
-    answered: Collection[AddressLike], told: Collection[AddressLike], evidence: Collection[str]
+    answered: Collection[AddressLike], named: Collection[AddressLike], evidence: Collection[str]
 ) -> Diagnosis:
     seeds = ", ".join(map(format_address, answered))
-    members = ", ".join(map(format_address, told))
+    members = ", ".join(map(format_address, named))
     return Diagnosis(
         "TOPOLOGY-MEMBER-NAMES",
         CERTAIN,
@@ -212,11 +212,11 @@ def _no_primary(members: list[ServerDescription], lost: Collection[AddressLike])
         for each in members
     ]
     data = [each for each in members if each.server_type_name in (RS_SECONDARY, RS_ARBITER)]
-    told = {each for member in members for each in member.all_hosts}
-    minority = 2 * len(data) <= len(told)
+    known = {each for member in members for each in member.all_hosts}
+    minority = 2 * len(data) <= len(known)
     summary = "the set has no primary"
     if minority and lost:
-        summary += f": {len(data)} of its {len(told)} members are up, which are no majority"
+        summary += f": {len(data)} of its {len(known)} members are up, which are no majority"
         fix = "start the others; reads alone go on with readPreference=secondaryPreferred"
     elif any(each.primary for each in members):
         summary = "the set's primary cannot be reached from here"

@@ -321,17 +321,17 @@ cdef int _raise_lost(race, list addresses, str peer, int64_t now, Deadline deadl
 def raise_lost_race(race, list texts not None, str peer not None, int64_t now, Deadline deadline):
     """Raise what a `Race` for the addresses with these `texts` has come to at `now`."""
     cdef dict reasons = {texts[index]: reason for index, reason in race.report(now).items()}
-    told = "; ".join([f"connection to {text} {reason}" for text, reason in reasons.items()])
+    said = "; ".join([f"connection to {text} {reason}" for text, reason in reasons.items()])
     if race.lost:
         if all([reason == "refused" for reason in reasons.values()]):
-            told += " (is a server listening there?)"
+            said += " (is a server listening there?)"
     else:
-        told += f" ({deadline})"
+        said += f" ({deadline})"
     with late_imports:
         from mongokey.transport.causes import causes_of_peer
 
     found = causes_of_peer(peer, reasons)
     kind = AutoReconnect if race.lost else NetworkTimeout
-    error = kind(f"cannot connect to {peer}: {told} [{found[0].code}]", reasons)
+    error = kind(f"cannot connect to {peer}: {said} [{found[0].code}]", reasons)
     error.diagnoses = found
     raise error

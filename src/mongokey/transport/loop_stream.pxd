@@ -42,7 +42,7 @@ cdef class LoopStream(Stream):
     cdef int watch(self) except -1          # be told READABLE from now on
     cdef int watch_writes(self, bint wanted) except -1
     cdef int arm(self, int64_t limit_ns) except -1
-    cdef int told(self, int event) except -1
+    cdef int handle(self, int event) except -1
     cdef bint _may_touch_loop(self) except -1
     cdef int _unregister(self) except -1
     cdef int _let_go(self) except -1        # the loop has

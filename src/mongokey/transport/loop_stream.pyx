@@ -174,7 +174,7 @@ cdef class LoopStream(Stream):
         )
         return 0
 
-    cdef int told(self, int event) except -1:
+    cdef int handle(self, int event) except -1:
         if event == TIMED_OUT:
             self.timer = None
             self.timer_at_ns = NEVER_NS
@@ -273,7 +273,7 @@ cdef class SocketEvent:
         if self.stream != NULL:
             # Owned while it is told: what it does may let go of the last reference.
             stream = <LoopStream>self.stream
-            stream.told(self.event)
+            stream.handle(self.event)
 
     def __repr__(self):
         if self.stream == NULL:

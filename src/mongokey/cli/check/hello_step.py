@@ -88,11 +88,11 @@ def _look(state: State, step: Step) -> None:
     options = state.options
     assert options is not None
     seen = _Seen(options)
-    told: set[AddressLike] = set()
+    named: set[AddressLike] = set()
     while True:
         for host in state.hosts.values():
-            if host.address not in told:
-                told.add(host.address)
+            if host.address not in named:
+                named.add(host.address)
                 _take_in(seen, options, host)
         new = [each for each in seen.topology.server_descriptions() if each not in state.hosts]
         # A set has 50 members at most; more are nobody's, and each would be connected to.

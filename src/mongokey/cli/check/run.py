@@ -73,17 +73,17 @@ def run_check(
         fail_fast=fail_fast,
     )
     report = state.report = Report(mask(uri))
-    told = Silent() if listener is None else listener
+    listener = Silent() if listener is None else listener
     try:
         for name in STEPS:
             step = Step(name)
             report.steps.append(step)
             if report.failed is not None:
-                told.ended(step)
+                listener.ended(step)
                 continue
-            told.began(name)
+            listener.began(name)
             _carry_out(state, step)
-            told.ended(step)
+            listener.ended(step)
     finally:
         state.close()
     order = surest_first(each.diagnosis for each in report.warnings)
