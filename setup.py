@@ -37,7 +37,8 @@ SHARED = "mongokey._support.cython_shared"
 UNUSED_FEATURES = ["AutoPickle", "MemoryView"]
 
 # What loops over values is optimized most, what runs with each command for speed too, all else for
-# size: that halves the time of the build, and `bench/instructions.json` shows no difference.
+# size: that halves the time of the build, and `bench/instructions.json` shows no difference. What
+# only asyncio needs is among all else: an event loop takes twenty times what these modules do.
 HOTTEST = (
     "mongokey.auth.scram_keys",
     "mongokey.bson.decoder",
@@ -50,14 +51,15 @@ HOT = (
     "mongokey.commands.command",
     "mongokey.commands.crud",
     "mongokey.commands.bulk",
-    "mongokey.connection.async_connection",
     "mongokey.connection.connection",
-    "mongokey.execution.*",
+    "mongokey.execution.blocking",
+    "mongokey.execution.cursors",
+    "mongokey.execution.execution",
+    "mongokey.execution.operation",
     "mongokey.faces.*",
-    "mongokey.pool.*",
+    "mongokey.pool.blocking",
+    "mongokey.pool.state",
     "mongokey.sessions.*",
-    "mongokey.transport.loop_stream",
-    "mongokey.transport.loop_wait",
     "mongokey.transport.stream",
     "mongokey.wire.framing",
     "mongokey.wire.message_buffer",

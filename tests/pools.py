@@ -10,6 +10,7 @@ import socket
 from mongokey import MongoClient
 from mongokey.connection.connection import Connection
 from mongokey.connection.openings import Opening
+from mongokey.pool.blocking import BlockingPool
 from mongokey.transport.stream import SocketStream
 
 ADDRESS = ("host", 27017)
@@ -37,6 +38,11 @@ class ConnectionFactory:
             peer.close()
         for connection in self.made:
             connection.close()
+
+
+def open_one(pool: BlockingPool) -> None:
+    """Have `pool` open a connection, which is idle then."""
+    pool.check_in(pool.check_out())
 
 
 def drop_connections(client: MongoClient) -> None:

@@ -24,7 +24,7 @@ from cryptography.x509 import ocsp
 from mongokey.client_options import ClientOptions
 from mongokey.errors import TLSError
 from mongokey.transport import connect
-from mongokey.transport.tls import ocsp as ocsp_room
+from mongokey.transport.tls import ocsp as ocsp_module
 from mongokey.transport.tls.context import ClientTLS
 from mongokey.transport.tls.ocsp import Revocation, Unusable, read_response
 from tests.deadlines import timeout_of, within
@@ -297,7 +297,7 @@ def test_unknown_and_useless_answers_and_none_let_the_connection_be(
         # A responder that hangs holds a connection up once, and not the next one.
         hang = threading.Event()
         responder.answer = lambda: b"" * hang.wait(FAR)
-        monkeypatch.setattr(ocsp_room, "TIMEOUT", timeout_of(300))
+        monkeypatch.setattr(ocsp_module, "TIMEOUT", timeout_of(300))
         tls = make_tls(authority)
         started = time.monotonic()
         greet(tls, server)

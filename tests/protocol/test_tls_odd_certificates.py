@@ -26,7 +26,7 @@ from mongokey.cli.explain_tls import describe_tls
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, MongoError, TLSError
 from mongokey.transport import connect
-from mongokey.transport.tls import ocsp as ocsp_room
+from mongokey.transport.tls import ocsp as ocsp_module
 from mongokey.transport.tls import responders as tls_responders
 from mongokey.transport.tls.context import ClientTLS
 from mongokey.transport.tls.der import (
@@ -387,7 +387,7 @@ def nonsense(connection: socket.socket) -> None:
 def test_a_hostile_responder_costs_a_bounded_time_and_no_thread(
     authority: Authority, serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ocsp_room, "TIMEOUT", timeout_of(500))
+    monkeypatch.setattr(ocsp_module, "TIMEOUT", timeout_of(500))
     with RawResponder(serve) as responder:
         pair = authority.issue("asked", "127.0.0.1", ocsp_url=responder.url)
         with TLSServer(pair.pem, None, "TLSv1_3") as server:
@@ -460,8 +460,8 @@ def test_the_collector_may_run_at_any_time_of_a_handshake(authority: Authority) 
 def test_what_is_remembered_is_bounded(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ocsp_room, "_MOST_QUESTIONS", 3)
-    monkeypatch.setattr(ocsp_room, "_MOST_ANSWERS", 3)
+    monkeypatch.setattr(ocsp_module, "_MOST_QUESTIONS", 3)
+    monkeypatch.setattr(ocsp_module, "_MOST_ANSWERS", 3)
     known = Revocation(endpoints=True)
     issuer = authority.certificate.public_bytes(Encoding.DER)
     for number in range(8):

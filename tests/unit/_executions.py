@@ -17,6 +17,7 @@ from mongokey.pool.blocking import BlockingPool
 from mongokey.topology.server_description import ServerDescription
 from mongokey.topology.topology import Topology
 from mongokey.transport.stream import SocketStream
+from tests.pools import open_one
 
 SERVER = ("server", 27017)
 SECOND = 10**9
@@ -57,7 +58,7 @@ class Deployment:
         self.topology = Topology([SERVER], lambda address: self.pool, None)
         self.topology.open()
         self.says(hello)
-        self.pool.add_connection(self.connect())  # so that the pool knows its server
+        open_one(self.pool)  # so that the pool knows its server
         executor_options = {"retry_reads": True, "retry_writes": True, **options}
         self.executor = ScriptedExecutor(self.topology, **executor_options)
         self.executor.deployment = self

@@ -466,7 +466,7 @@ AGAIN = {"ok": 0, "code": 391, "errmsg": "reauthenticate"}
 class LoggedIn(Deployment):
     """Its connections are logged in."""
 
-    def connect(self) -> Connection:
+    def connect(self, opening: object = None) -> Connection:
         connection = super().connect()
         connection.login = object()
         return connection

@@ -11,7 +11,7 @@ import pytest
 
 from mongokey.errors import AutoReconnect
 from mongokey.pool.blocking import BlockingPool
-from tests.pools import ADDRESS, ConnectionFactory
+from tests.pools import ADDRESS, ConnectionFactory, open_one
 
 
 @pytest.fixture
@@ -38,26 +38,11 @@ def test_a_new_pool_is_empty_and_says_so(factory: ConnectionFactory) -> None:
     assert "/tmp/x.sock" in repr(BlockingPool(("/tmp/x.sock", None), factory))
 
 
-def test_an_adopted_connection_is_idle(factory: ConnectionFactory) -> None:
+def test_a_connection_that_was_closed_is_not_taken_back(factory: ConnectionFactory) -> None:
     pool = ready_pool(factory)
-    pool.add_connection(factory())
-    assert (pool.idle_count, pool.in_use) == (1, 0)
-
-
-def test_a_full_pool_adopts_nothing(factory: ConnectionFactory) -> None:
-    pool = ready_pool(factory, max_size=1)
-    one, two = factory(), factory()
-    pool.add_connection(one)
-    pool.add_connection(two)
-    assert pool.idle_count == 1
-    assert (one.closed, two.closed) == (False, True)
-
-
-def test_a_closed_connection_is_not_taken_in(factory: ConnectionFactory) -> None:
-    pool = ready_pool(factory)
-    connection = factory()
+    connection = pool.check_out()
     connection.close()
-    pool.add_connection(connection)
+    pool.check_in(connection)
     assert (pool.idle_count, pool.in_use) == (0, 0)
 
 
@@ -71,15 +56,15 @@ def test_pruning_opens_up_to_min_size(factory: ConnectionFactory) -> None:
 
 def test_pruning_closes_what_is_idle_for_too_long(factory: ConnectionFactory) -> None:
     pool = ready_pool(factory, max_idle_ns=1000)
-    pool.add_connection(factory())
+    open_one(pool)
     threading.Event().wait(0.01)
     pool.prune()
     assert pool.idle_count == 0
     assert factory.made[0].closed
-    patient = ready_pool(factory, max_idle_ns=60_000_000_000)
-    patient.add_connection(factory())
-    patient.prune()
-    assert patient.idle_count == 1
+    steady = ready_pool(factory, max_idle_ns=60_000_000_000)
+    open_one(steady)
+    steady.prune()
+    assert steady.idle_count == 1
 
 
 def test_a_connection_that_cannot_be_opened_leaves_the_counts_right(
@@ -96,28 +81,28 @@ def test_a_connection_that_cannot_be_opened_leaves_the_counts_right(
 
 def test_clearing_closes_what_is_idle(factory: ConnectionFactory) -> None:
     pool = ready_pool(factory)
-    pool.add_connection(factory())
+    open_one(pool)
     generation = pool.generation
     pool.clear()
     assert pool.idle_count == 0
     assert factory.made[0].closed
     assert pool.generation == generation + 1
     pool.ready()
-    pool.add_connection(factory())
+    open_one(pool)
     assert pool.idle_count == 1
 
 
 def test_closing_is_for_good(factory: ConnectionFactory) -> None:
     pool = ready_pool(factory, min_size=2)
     pool.fill()
+    lent = pool.check_out()
     pool.close()
     pool.close()
+    pool.check_in(lent)
     assert pool.closed
     assert all(each.closed for each in factory.made)
     pool.fill()
-    pool.add_connection(factory())
     assert pool.idle_count == 0
-    assert factory.made[-1].closed
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -125,7 +110,7 @@ def test_a_child_starts_with_an_empty_pool_and_leaves_the_parent_s_open(
     factory: ConnectionFactory,
 ) -> None:
     pool = ready_pool(factory)
-    pool.add_connection(factory())
+    open_one(pool)
     pid = os.fork()
     if pid == 0:
         right = pool.idle_count == pool.in_use == pool.connecting == 0

@@ -407,12 +407,12 @@ class TestWaiters:
         assert first.began.wait(60)
         hasty = Thread(cache.derive, "key", pytest.fail, within(20))
         wait_until(lambda: waiting(cache) == 1)
-        patient = Thread(cache.derive, "key", lambda: "value")
+        steady = Thread(cache.derive, "key", lambda: "value")
         assert isinstance(hasty.end().error, TimeoutError)
         wait_until(lambda: waiting(cache) == 1)
         first.go_on.set()
         owner.end()
-        assert patient.end().value == "value"
+        assert steady.end().value == "value"
 
     def test_a_failure_that_nobody_waits_for_leaves_nothing(self):
         cache = KeyCache()

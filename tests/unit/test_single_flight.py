@@ -213,11 +213,11 @@ def test_one_who_gave_up_is_passed_over() -> None:
     first = begin(flights, slow)
     hasty = Thread(flights.run, "key", fails, within(20))
     wait_until(lambda: flights.waiting("key") == 1)
-    [patient] = follow(flights, lambda: "value")
+    [steady] = follow(flights, lambda: "value")
     assert isinstance(hasty.end().error, TimeoutError)
     slow.go_on.set()
     first.end()
-    assert patient.end().value == "value"
+    assert steady.end().value == "value"
 
 
 @pytest.mark.parametrize("shares", [False, True])

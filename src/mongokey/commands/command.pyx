@@ -307,7 +307,7 @@ cdef class CursorCommand(Command):
 cdef object command_document(command, value, comment, dict options):
     """The document of a command given by its name and options, or whole."""
     if isinstance(command, str):
-        if command in options:
+        if options and command in options:
             raise ConfigurationError(
                 f"the option {command!r} cannot be given by keyword: it is the command's name, "
                 f"whose value is {value!r}"

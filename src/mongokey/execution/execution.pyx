@@ -7,9 +7,11 @@ does what it says. It must not know single commands, nor how servers are found o
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy
 
-from mongokey._support.cdefs cimport mk_buffer, mk_buffer_append
+from mongokey._support.cdefs cimport mk_buffer, mk_buffer_reserve
 from mongokey.bson.bson_c cimport mk_bson_begin, mk_bson_end, mk_bson_int64
 from mongokey.connection.connection cimport Connection
 from mongokey.events.flags cimport PublisherFlags
@@ -57,6 +59,11 @@ cdef bytes LSID_HEAD = (
     b"\x03lsid\0" + (4 + 4 + 4 + 1 + 16 + 1).to_bytes(4, "little")
     + b"\x05id\0" + (16).to_bytes(4, "little") + b"\x04"
 )
+
+cdef enum:
+    LSID_SIZE = 36                          # of the whole element
+
+assert len(LSID_HEAD) + 16 + 1 == LSID_SIZE
 
 # server-selection, "Topology type: Single": without it a secondary refuses to be read.
 cdef bytes PRIMARY_PREFERRED = (
@@ -618,13 +625,17 @@ cdef class Execution:
         """Append `lsid`, and `txnNumber` for a write that may be sent again."""
         cdef Connection connection = self.connection
         cdef ServerSession session = self.session
+        cdef uint8_t *at
         if session is None:
             session = self.executor.sessions.take(self.now_ns, connection.session_timeout_ns)
             self.session = session
         session.last_used_ns = self.now_ns
-        put(out, LSID_HEAD)
-        check(mk_buffer_append(out, session.id, 16))
-        check(mk_buffer_append(out, b"\0", 1))
+        check(mk_buffer_reserve(out, LSID_SIZE))
+        at = out.data + out.size
+        memcpy(at, PyBytes_AS_STRING(LSID_HEAD), LSID_SIZE - 17)
+        memcpy(at + LSID_SIZE - 17, session.id, 16)
+        at[LSID_SIZE - 1] = 0
+        out.size += LSID_SIZE
         if (
             self.operation.retryable_write
             and self.executor.retry_writes

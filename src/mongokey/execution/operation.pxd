@@ -1,8 +1,9 @@
 # What an operation is: a request. It says which bytes to send and what the reply means, and knows
 # no server, connection, session or attempt; Execution carries it out.
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from mongokey._support.cdefs cimport mk_buffer
+from mongokey._support.cdefs cimport mk_buffer, mk_buffer_append
 from mongokey.bson.codec cimport CodecContext
 from mongokey.topology.selected_servers cimport ServerCriteria
 
@@ -112,8 +113,19 @@ cdef class Operation:
     cdef object unacknowledged_result(self)
 
 
-cdef int check(int rc) except -1
-cdef int put(mk_buffer *out, bytes data) except -1
+# Raises what a code of buffer.h or bson.h means.
+cdef int raise_code(int rc) except -1
+
+
+cdef inline int check(int rc) except -1:
+    return rc if rc >= 0 else raise_code(rc)
+
+
+# Appends bytes as they are.
+cdef inline int put(mk_buffer *out, bytes data) except -1:
+    return check(mk_buffer_append(out, PyBytes_AS_STRING(data), len(data)))
+
+
 cdef int write_document_elements(mk_buffer *out, object document, object context) except -1
 cdef CodecContext envelope_of(CodecContext context)
 # The whole reply, read as the envelope of documents of `context`, or (None) of the default ones.

@@ -14,7 +14,6 @@ from mongokey._support.cdefs cimport (
     MK_NO_MEMORY,
     MK_TOO_LARGE,
     mk_buffer,
-    mk_buffer_append,
     mk_store_i32,
 )
 from mongokey.bson.codec cimport CodecContext, context_of, read_document, write_document
@@ -26,19 +25,12 @@ cdef CodecContext _lenient = context_of(LENIENT)
 cdef CodecContext _default = context_of(None)
 
 
-cdef int check(int rc) except -1:
-    """Raise what a code of buffer.h or bson.h means."""
-    if rc >= 0:
-        return rc
+cdef int raise_code(int rc) except -1:
     if rc == MK_NO_MEMORY:
         raise MemoryError("no memory for a message")
     if rc == MK_TOO_LARGE:
         raise DocumentTooLarge("the message would be larger than 2 GiB")
     raise InvalidBSON("the server's reply is not a valid BSON document")
-
-
-cdef int put(mk_buffer *out, bytes data) except -1:
-    return check(mk_buffer_append(out, <const char *>data, len(data)))
 
 
 cdef int write_document_elements(mk_buffer *out, object document, object context) except -1:

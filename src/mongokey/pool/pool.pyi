@@ -35,8 +35,6 @@ class Pool(PoolState):
     def description(self) -> HelloReply: ...
     def check_in(self, connection: Connection) -> None:
         """Take back a connection that `check_out` has returned."""
-    def add_connection(self, connection: Connection) -> None:
-        """Put in a connection that was made outside, such as the one that found the server."""
     def reset_after_fork(self) -> None:
         """In a forked child, or on another loop: let go of all connections, without a word."""
     def ready(self) -> None:

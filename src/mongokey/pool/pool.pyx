@@ -556,24 +556,6 @@ cdef class Pool(PoolState):
     def _peer(self):
         return format_address(self.address)
 
-    def add_connection(self, Connection connection not None):
-        """Put in a connection that was made outside, such as the one that found the server."""
-        self.description = connection.hello
-        if self.paused or (
-            self.max_size and self.idle_count + self.in_use + self.connecting >= self.max_size
-        ):
-            connection.close()
-            return
-        self.last_id += 1
-        connection.id = self.last_id
-        generation = self.generation
-        if self.load_balanced and connection.hello is not None:
-            connection.service_id = connection.hello.service_id
-            if connection.service_id is not None:
-                generation = self.join_service(connection.service_id)
-        self.opened_one(connection, generation, PyThread_get_thread_ident())
-        self.checkin(connection)
-
     # -- ready, cleared, closed -----------------------------------------------------------------
 
     cpdef ready(self):

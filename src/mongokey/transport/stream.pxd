@@ -111,3 +111,5 @@ cpdef int64_t monotonic_ns() noexcept nogil
 # -> whether it is. None in a program that has threads of the system.
 cdef object cooperative_wait
 cdef str error_text(int64_t code)
+# A stream of a subclass of SocketStream on the socket of `stream`, for a TLS handshake.
+cdef SocketStream take_over(SocketStream stream, type kind, str timeout_hint)

@@ -10,12 +10,20 @@ import os
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t
 
 from mongokey._support.deadline cimport Deadline, Timeout, describe_timeout
 
 from mongokey.errors import AutoReconnect, NetworkTimeout
+
+cdef extern from *:
+    """
+    static int mk_error_is_set(void) { return -1; }
+    """
+    # Raises the error that is set already.
+    int raise_current "mk_error_is_set"() except -1
+    # As it is in C: -1, with the error set, where a handler raised one.
+    int PyErr_CheckSignals()
 
 # The core of a thread that came back from a wait of a stream and holds the GIL since (turn.h); -1
 # once it, or another one, begins to wait. Guarded by the GIL, read without it.
@@ -188,11 +196,9 @@ cdef class Stream:
 
     cdef int _interrupted(self) except -1:
         """Run the handlers of the signals that came; what they raise ends the stream."""
-        try:
-            PyErr_CheckSignals()
-        except BaseException:
-            self.close()
-            raise
+        # Without `try`, which saves what is handled now: this is done before each wait.
+        if PyErr_CheckSignals() != 0:
+            return end_by_signal(self)
         if self.closed:
             self._refuse()
         return 0
@@ -225,6 +231,29 @@ cdef class Stream:
         if s != MK_NO_SOCKET:
             mk_close(s)
         return 0
+
+
+cdef SocketStream take_over(SocketStream stream, type kind, str timeout_hint):
+    """A new stream of this `kind` on the socket of `stream`, which is its from now on."""
+    cdef SocketStream made
+    cdef mk_socket fd = stream._detach()
+    try:
+        made = <SocketStream?>kind.__new__(kind, fd, stream.peer)
+    except BaseException:
+        mk_close(fd)
+        raise
+    made.timeout, made.timeout_ns = stream.timeout, stream.timeout_ns
+    made._timeout_hint = timeout_hint
+    stream._pass_on(made)
+    return made
+
+
+cdef int end_by_signal(Stream stream) except -1:
+    try:
+        raise_current()
+    except BaseException:
+        stream.close()
+        raise
 
 
 cdef class SocketStream(Stream):

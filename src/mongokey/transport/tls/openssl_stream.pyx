@@ -31,9 +31,8 @@ from mongokey.transport.stream cimport (
     POLLIN,
     SocketStream,
     expect_message,
-    mk_close,
     mk_monotonic_ns,
-    mk_socket,
+    take_over,
 )
 from mongokey.transport.tls.openssl_engine cimport (
     DONE,
@@ -264,16 +263,7 @@ def wrap_openssl(
     bint hold=False,
 ):
     """Do the TLS handshake on `stream` and return the OpenSSLStream that takes its socket over."""
-    cdef OpenSSLStream wrapped
-    cdef mk_socket fd = stream._detach()
-    try:
-        wrapped = OpenSSLStream.__new__(OpenSSLStream, fd, stream.peer)
-    except BaseException:
-        mk_close(fd)
-        raise
-    wrapped.timeout, wrapped.timeout_ns = stream.timeout, stream.timeout_ns
-    wrapped._timeout_hint = silence(tls)
-    stream._pass_on(wrapped)
+    cdef OpenSSLStream wrapped = <OpenSSLStream>take_over(stream, OpenSSLStream, silence(tls))
     try:
         wrapped.engine = OpenSSLEngine(tls, context, host, stream.peer)
         wrapped._handshake(deadline)

@@ -25,12 +25,12 @@ from mongokey.transport.stream cimport (
     SocketStream,
     error_text,
     expect_message,
-    mk_close,
     mk_monotonic_ns,
     mk_poll,
     mk_pollfd,
     mk_receive,
     mk_socket,
+    take_over,
 )
 from mongokey.transport.tls.ssl_engine cimport FAILED, WANTS_INPUT, SSLEngine
 
@@ -268,16 +268,7 @@ def wrap_tls(
     with late_imports:
         from mongokey.transport.tls.errors import silence
 
-    cdef SSLStream wrapped
-    cdef mk_socket fd = stream._detach()
-    try:
-        wrapped = SSLStream.__new__(SSLStream, fd, stream.peer)
-    except BaseException:
-        mk_close(fd)
-        raise
-    wrapped.timeout, wrapped.timeout_ns = stream.timeout, stream.timeout_ns
-    wrapped._timeout_hint = silence(tls)
-    stream._pass_on(wrapped)
+    cdef SSLStream wrapped = <SSLStream>take_over(stream, SSLStream, silence(tls))
     try:
         wrapped.engine = SSLEngine(tls, context, server_hostname, stream.peer)
         wrapped._handshake(deadline)
