@@ -37,7 +37,7 @@ from mongokey.sessions.server_session cimport ServerSession, ServerSessionPool
 from mongokey.wire.framing cimport MK_MORE_TO_COME, next_request_id
 
 from os import urandom
-from sys import exc_info
+from sys import exc_info, is_finalizing
 
 from mongokey._support.fork import call_after_fork
 from mongokey._support.lazy import late_imports
@@ -419,6 +419,8 @@ cdef class Execution:
         meanwhile; one that was never idle was made for this call."""
         if self.connection.idle_since_ns == 0 or (self.cursor is not None and self.cursor.pinned):
             return
+        if is_finalizing():
+            return  # nothing can be imported any more
         with late_imports:
             from mongokey.pool.causes import explain_idle
 
