@@ -1,8 +1,9 @@
 """Makes the blocking classes from the asyncio ones: `python tools/blocking_face.py [--check]`.
 
-`src/mongokey/aio/{collection,cursor,database,mongo_client}.py` are written by hand; the files of
-the same names in `src/mongokey` are made from them: without `async` and `await`, with the names of
-the other face. What the faces do in different ways stands in the classes below those, on each face.
+`src/mongokey/aio/{client_session,collection,cursor,database,mongo_client}.py` are written by hand;
+the files of the same names in `src/mongokey` are made from them: without `async` and `await`, with
+the names of the other face. What the faces do in different ways stands in the classes below those,
+on each face.
 With `--check` nothing is written, and the exit code says whether the files are current.
 """
 
@@ -18,15 +19,14 @@ import tokenize
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent.parent / "src" / "mongokey"
-FILES = ("collection.py", "cursor.py", "database.py", "mongo_client.py")
+FILES = ("client_session.py", "collection.py", "cursor.py", "database.py", "mongo_client.py")
 
-HEADER = (
-    "# Made from aio/{name} by tools/blocking_face.py: change that file, then run ./dev format.\n"
-)
+HEADER = "# Made from aio/{name} by tools/blocking_face.py: change that, then run ./dev format.\n"
 
 # The modules of the base classes. Those of FILES lose `.aio` only.
 MODULES = {
     "mongokey.aio.client_base": "mongokey.faces.blocking_client",
+    "mongokey.aio.session_base": "mongokey.faces.session_base",
     "mongokey.aio.cores": {
         "AsyncCalls": "mongokey.faces.cores",
         "AsyncCollectionCore": "mongokey.faces.cores",
@@ -39,14 +39,19 @@ NAMES = {
     "AsyncCalls": "BlockingCalls",
     "AsyncClientBase": "BlockingClientBase",
     "AsyncCursorCore": "BlockingCursorCore",
+    "AsyncSessionBase": "BlockingSessionBase",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",
     "__anext__": "__next__",
     "StopAsyncIteration": "StopIteration",
 }
-# What docstrings say of one face only: each must be there, once.
+# What docstrings, and types, say of one face only: each must be there, once.
 TEXTS = {
+    "    from collections.abc import Awaitable, Callable, Mapping\n": (
+        "    from collections.abc import Callable, Mapping\n"
+    ),
+    "Callable[[AsyncClientSession], Awaitable[_Result]]": "Callable[[ClientSession], _Result]",
     ": for one event loop at a time, with a pool of": ": thread-safe, with a pool of",
     """ has no effect: even the DNS questions of a ``mongodb+srv://`` URI are left to
         the first operation, as a constructor cannot await them""": (
@@ -198,7 +203,7 @@ def main() -> int:
     differ = False
     for name in FILES:
         path, made = SOURCES / name, made_from(name)
-        found = path.read_text()
+        found = path.read_text() if path.exists() else ""
         if found == made:
             continue
         differ = True

@@ -21,10 +21,12 @@ STORED = Path(__file__).resolve().parent.parent / "tests" / "unit" / "api_differ
 def classes() -> list[tuple[Any, Any]]:
     """(mongokey's class, PyMongo's), blocking and asyncio."""
     import pymongo
+    import pymongo.asynchronous.client_session
     import pymongo.asynchronous.collection
     import pymongo.asynchronous.command_cursor
     import pymongo.asynchronous.cursor
     import pymongo.asynchronous.database
+    import pymongo.client_session
     import pymongo.collection
     import pymongo.command_cursor
     import pymongo.cursor
@@ -32,6 +34,8 @@ def classes() -> list[tuple[Any, Any]]:
 
     import mongokey
     import mongokey.aio as aio
+    from mongokey import client_session
+    from mongokey.asynchronous.client_session import AsyncClientSession
 
     return [
         (mongokey.MongoClient, pymongo.MongoClient),
@@ -39,6 +43,10 @@ def classes() -> list[tuple[Any, Any]]:
         (mongokey.collection.Collection, pymongo.collection.Collection),
         (mongokey.cursor.Cursor, pymongo.cursor.Cursor),
         (mongokey.cursor.CommandCursor, pymongo.command_cursor.CommandCursor),
+        (client_session.ClientSession, pymongo.client_session.ClientSession),
+        (client_session.SessionOptions, pymongo.client_session.SessionOptions),
+        (client_session.TransactionOptions, pymongo.client_session.TransactionOptions),
+        (AsyncClientSession, pymongo.asynchronous.client_session.AsyncClientSession),
         (aio.AsyncMongoClient, pymongo.AsyncMongoClient),
         (aio.AsyncDatabase, pymongo.asynchronous.database.AsyncDatabase),
         (aio.AsyncCollection, pymongo.asynchronous.collection.AsyncCollection),

@@ -101,6 +101,7 @@ _SUBMODULES = (
     "auth_oidc",
     "bson",
     "client_options",
+    "client_session",
     "collection",
     "command_cursor",
     "commands",

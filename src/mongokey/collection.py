@@ -1,4 +1,4 @@
-# Made from aio/collection.py by tools/blocking_face.py: change that file, then run ./dev format.
+# Made from aio/collection.py by tools/blocking_face.py: change that, then run ./dev format.
 """A collection, under PyMongo's name: reads, writes, and what else one does to a collection.
 
 It knows PyMongo's methods and their arguments. The operations that they take are made in
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, NoReturn, TypeVar
 
+    from mongokey.client_session import ClientSession
     from mongokey.database import Database
     from mongokey.operations import (
         DeleteMany,
@@ -73,7 +74,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         documents: Iterable[Any],
         ordered: bool = True,
         bypass_document_validation: bool | None = None,
-        session: None = None,
+        session: ClientSession | None = None,
         comment: Any = None,
     ) -> InsertManyResult:
         """Insert documents, in as few messages as the server's limits allow.
@@ -82,17 +83,21 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         `BulkWriteError` with the counts and every error in `details`.
         """
         from mongokey.commands.bulk_write import insert_many
+        from mongokey.faces.sessions import refuse_unacknowledged
+
+        inherited = self._inherited_in(session)
+        refuse_unacknowledged(session, inherited)
 
         return self._run(
             insert_many(
                 self._namespace,
-                self._inherited,
+                inherited,
                 documents,
                 ordered,
                 bypass_document_validation,
-                session,
                 comment,
-            )
+            ),
+            session,
         )
 
     def bulk_write(
@@ -100,7 +105,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         requests: list[InsertOne | UpdateOne | UpdateMany | ReplaceOne | DeleteOne | DeleteMany],
         ordered: bool = True,
         bypass_document_validation: bool | None = None,
-        session: None = None,
+        session: ClientSession | None = None,
         comment: Any = None,
         let: Mapping[str, Any] | None = None,
     ) -> BulkWriteResult:
@@ -111,24 +116,32 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         and every error in `details`.
         """
         from mongokey.commands.bulk_write import bulk_write
+        from mongokey.faces.sessions import refuse_unacknowledged
+
+        inherited = self._inherited_in(session)
+        refuse_unacknowledged(session, inherited)
 
         return self._run(
             bulk_write(
                 self._namespace,
-                self._inherited,
+                inherited,
                 requests,
                 ordered,
                 bypass_document_validation,
-                session,
                 comment,
                 let,
-            )
+            ),
+            session,
         )
 
     # -- find and count -------------------------------------------------------------------------
 
     def count_documents(
-        self, filter: Mapping[str, Any], session: None = None, comment: Any = None, **kwargs: Any
+        self,
+        filter: Mapping[str, Any],
+        session: ClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
     ) -> int:
         """How many documents `filter` matches, counted by an aggregation.
 
@@ -137,7 +150,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         from mongokey.commands.reads import count_documents
 
         count: int = self._execute(
-            count_documents(self._namespace, self._inherited, filter, session, comment, kwargs)
+            count_documents(self._namespace, self._inherited_in(session), filter, comment, kwargs),
+            session,
         )
         return count
 
@@ -154,7 +168,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         self,
         key: str,
         filter: Any = None,
-        session: None = None,
+        session: ClientSession | None = None,
         comment: Any = None,
         hint: _Keys | None = None,
         **kwargs: Any,
@@ -165,20 +179,20 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         values: list[Any] = self._execute(
             distinct(
                 self._namespace,
-                self._inherited,
+                self._inherited_in(session),
                 key,
                 filter,
-                session,
                 comment,
                 {**kwargs, "hint": hint},
-            )
+            ),
+            session,
         )
         return values
 
     def aggregate(
         self,
         pipeline: Sequence[Mapping[str, Any]],
-        session: None = None,
+        session: ClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
         **kwargs: Any,
@@ -189,12 +203,12 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         return self._execute(
             aggregate(
                 self._namespace,
-                self._inherited,
+                self._inherited_in(session),
                 pipeline,
-                session,
                 {**kwargs, "let": let},
                 comment,
-            )
+            ),
+            session,
         )
 
     # -- find and modify ------------------------------------------------------------------------
@@ -205,7 +219,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         projection: _Projection | None = None,
         sort: _Keys | None = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: ClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
         **kwargs: Any,
@@ -216,17 +230,17 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         found: _Document | None = self._execute(
             find_and_modify(
                 self._namespace,
-                self._inherited,
+                self._inherited_in(session),
                 {"remove": True},
                 filter,
                 projection=projection,
                 sort=sort,
                 hint=hint,
-                session=session,
                 let=let,
                 comment=comment,
                 further=kwargs,
-            )
+            ),
+            session,
         )
         return found
 
@@ -239,7 +253,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         upsert: bool = False,
         return_document: bool = ReturnDocument.BEFORE,
         hint: _Keys | None = None,
-        session: None = None,
+        session: ClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
         **kwargs: Any,
@@ -250,19 +264,19 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         found: _Document | None = self._execute(
             find_and_modify(
                 self._namespace,
-                self._inherited,
+                self._inherited_in(session),
                 replacement_change(replacement),
                 filter,
                 projection=projection,
                 sort=sort,
                 hint=hint,
-                session=session,
                 let=let,
                 comment=comment,
                 further=kwargs,
                 upsert=upsert,
                 return_document=return_document,
-            )
+            ),
+            session,
         )
         return found
 
@@ -276,7 +290,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         return_document: bool = ReturnDocument.BEFORE,
         array_filters: Sequence[Mapping[str, Any]] | None = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: ClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
         **kwargs: Any,
@@ -287,57 +301,70 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         found: _Document | None = self._execute(
             find_and_modify(
                 self._namespace,
-                self._inherited,
+                self._inherited_in(session),
                 update_change(update, array_filters),
                 filter,
                 projection=projection,
                 sort=sort,
                 hint=hint,
-                session=session,
                 let=let,
                 comment=comment,
                 further=kwargs,
                 upsert=upsert,
                 return_document=return_document,
-            )
+            ),
+            session,
         )
         return found
 
     # -- the collection itself ------------------------------------------------------------------
 
     def drop(
-        self, session: None = None, comment: Any = None, encrypted_fields: None = None
+        self,
+        session: ClientSession | None = None,
+        comment: Any = None,
+        encrypted_fields: None = None,
     ) -> None:
         """Drop the collection; no error if there is none."""
         from mongokey.commands.collections import drop_collection
 
         self._execute(
             drop_collection(
-                self._namespace, self._inherited, self.name, session, comment, encrypted_fields
-            )
+                self._namespace, self._inherited_in(session), self.name, comment, encrypted_fields
+            ),
+            session,
         )
 
     def rename(
-        self, new_name: str, session: None = None, comment: Any = None, **kwargs: Any
+        self,
+        new_name: str,
+        session: ClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """Rename the collection within its database; ``dropTarget=True`` replaces another."""
         from mongokey.commands.collections import rename_collection
 
+        inherited = self._inherited_in(session)
         reply: dict[str, Any] = self._execute(
-            rename_collection(self._namespace, self._inherited, new_name, session, comment, kwargs)
+            rename_collection(self._namespace, inherited, new_name, comment, kwargs), session
         )
         return reply
 
-    def options(self, session: None = None, comment: Any = None) -> dict[str, Any]:
+    def options(self, session: ClientSession | None = None, comment: Any = None) -> dict[str, Any]:
         """The options the collection was created with, a dict; empty if there is none."""
         from mongokey.commands.collections import collection_options
 
-        return self._run(collection_options(self._namespace, session, comment))
+        return self._run(collection_options(self._namespace, comment), session)
 
     # -- indexes --------------------------------------------------------------------------------
 
     def create_index(
-        self, keys: _Keys, session: None = None, comment: Any = None, **kwargs: Any
+        self,
+        keys: _Keys,
+        session: ClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
     ) -> str:
         """Create an index on `keys`; returns its name. Options as PyMongo's (unique, name…)."""
         from mongokey.commands.index_model import IndexModel
@@ -353,7 +380,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
     def create_indexes(
         self,
         indexes: Sequence[IndexModel],
-        session: None = None,
+        session: ClientSession | None = None,
         comment: Any = None,
         **kwargs: Any,
     ) -> list[str]:
@@ -361,38 +388,48 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         from mongokey.commands.indexes import create_indexes
 
         return self._run(
-            create_indexes(self._namespace, self._inherited, indexes, session, comment, kwargs)
+            create_indexes(self._namespace, self._inherited_in(session), indexes, comment, kwargs),
+            session,
         )
 
     def drop_index(
-        self, index_or_name: _Keys, session: None = None, comment: Any = None, **kwargs: Any
+        self,
+        index_or_name: _Keys,
+        session: ClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
     ) -> None:
         """Drop one index, by its name or its keys."""
         from mongokey.commands.indexes import drop_index
 
         self._execute(
-            drop_index(self._namespace, self._inherited, index_or_name, session, comment, kwargs)
+            drop_index(
+                self._namespace, self._inherited_in(session), index_or_name, comment, kwargs
+            ),
+            session,
         )
 
-    def drop_indexes(self, session: None = None, comment: Any = None, **kwargs: Any) -> None:
+    def drop_indexes(
+        self, session: ClientSession | None = None, comment: Any = None, **kwargs: Any
+    ) -> None:
         """Drop every index but the one on ``_id``."""
         self.drop_index("*", session=session, comment=comment, **kwargs)
 
     def list_indexes(
-        self, session: None = None, comment: Any = None
+        self, session: ClientSession | None = None, comment: Any = None
     ) -> CommandCursor[dict[str, Any]]:
         """A cursor over the indexes, a document for each."""
         from mongokey.commands.indexes import list_indexes
 
         cursor: CommandCursor[dict[str, Any]] = self._run(
-            list_indexes(self._namespace, session, comment)
+            list_indexes(self._namespace, comment), session
         )
         return cursor
 
     def index_information(
-        self, session: None = None, comment: Any = None
+        self, session: ClientSession | None = None, comment: Any = None
     ) -> dict[str, dict[str, Any]]:
         """The indexes: name -> their facts, with ``key`` as a list of pairs."""
         from mongokey.commands.indexes import index_information
 
-        return self._run(index_information(self._namespace, session, comment))
+        return self._run(index_information(self._namespace, comment), session)

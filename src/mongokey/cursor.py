@@ -1,4 +1,4 @@
-# Made from aio/cursor.py by tools/blocking_face.py: change that file, then run ./dev format.
+# Made from aio/cursor.py by tools/blocking_face.py: change that, then run ./dev format.
 """Cursors, under PyMongo's names: `Cursor` of `find`, `CommandCursor` of commands.
 
 What they do for each document stands in `mongokey.faces.cursor_cores`; how a query may be
@@ -44,13 +44,13 @@ class Cursor(FindSettings, BlockingCursorCore["_Document"]):
         options = {
             name: given[name] for name in ("comment", "collation", "maxTimeMS") if name in given
         }
-        return self.collection.distinct(key, self._query.filter, **options)
+        return self.collection.distinct(key, self._query.filter, session=self.session, **options)
 
     def explain(self) -> dict[str, Any]:
         """The server's plan for the query, a dict."""
         find = {"find": self.collection.name, **self._query.document()}
         explain = {"explain": find, "verbosity": "allPlansExecution"}
-        return self.collection.database.command(explain)
+        return self.collection.database.command(explain, session=self.session)
 
 
 class CommandCursor(BlockingCursorCore["_Document"]):

@@ -1,4 +1,4 @@
-# Made from aio/database.py by tools/blocking_face.py: change that file, then run ./dev format.
+# Made from aio/database.py by tools/blocking_face.py: change that, then run ./dev format.
 """A database, under PyMongo's name: commands, and the way to collections.
 
 It knows PyMongo's methods and their arguments. The operations that they take are made in
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mongokey.bson.codec_options import CodecOptions
     from mongokey.bson.dbref import DBRef
+    from mongokey.client_session import ClientSession
     from mongokey.mongo_client import MongoClient
     from mongokey.read_concern import ReadConcern
     from mongokey.read_preferences import _ServerMode
@@ -65,7 +66,7 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         value: Any = 1,
         read_preference: _ServerMode | None = None,
         codec_options: CodecOptions[Any] | None = None,
-        session: None = None,
+        session: ClientSession | None = None,
         comment: Any = None,
         max_await_time_ms: int | None = None,
         **kwargs: Any,
@@ -77,6 +78,8 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         """
         from mongokey.commands.command import user_cursor_command
 
+        if read_preference is None:
+            read_preference = self._transaction_preference(session)
         return self._execute(
             user_cursor_command(
                 self._namespace,
@@ -84,20 +87,25 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
                 value,
                 read_preference,
                 codec_options,
-                session,
                 comment,
                 max_await_time_ms,
                 kwargs,
-            )
+            ),
+            session,
         )
 
     def aggregate(
-        self, pipeline: Sequence[Mapping[str, Any]], session: None = None, **kwargs: Any
+        self,
+        pipeline: Sequence[Mapping[str, Any]],
+        session: ClientSession | None = None,
+        **kwargs: Any,
     ) -> CommandCursor[Any]:
         """Run an aggregation over the database (``$currentOp``, ``$documents``…)."""
         from mongokey.commands.aggregate import aggregate
 
-        return self._execute(aggregate(self._namespace, self._inherited, pipeline, session, kwargs))
+        return self._execute(
+            aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs), session
+        )
 
     def create_collection(
         self,
@@ -106,7 +114,7 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         read_preference: _ServerMode | None = None,
         write_concern: WriteConcern | None = None,
         read_concern: ReadConcern | None = None,
-        session: None = None,
+        session: ClientSession | None = None,
         check_exists: bool = True,
         **kwargs: Any,
     ) -> Collection[_Document]:
@@ -116,16 +124,20 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         """
         from mongokey.commands.collections import create_collection
 
-        arguments.refuse_session(session)
         collection = self.get_collection(
             name, codec_options, read_preference, write_concern, read_concern
         )
-        self._run(create_collection(self._namespace, self._inherited, name, check_exists, kwargs))
+        # In a transaction, the command itself finds out.
+        check_exists = check_exists and self._transaction_preference(session) is None
+        inherited = self._inherited_in(session)
+        self._run(
+            create_collection(self._namespace, inherited, name, check_exists, kwargs), session
+        )
         return collection
 
     def list_collections(
         self,
-        session: None = None,
+        session: ClientSession | None = None,
         filter: Mapping[str, Any] | None = None,
         comment: Any = None,
         **kwargs: Any,
@@ -133,11 +145,11 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         """A cursor over the collections, a document for each."""
         from mongokey.commands.collections import list_collections
 
-        return self._execute(list_collections(self._namespace, session, filter, comment, kwargs))
+        return self._execute(list_collections(self._namespace, filter, comment, kwargs), session)
 
     def list_collection_names(
         self,
-        session: None = None,
+        session: ClientSession | None = None,
         filter: Mapping[str, Any] | None = None,
         comment: Any = None,
         **kwargs: Any,
@@ -145,12 +157,12 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         """The names of the collections, a list."""
         from mongokey.commands.collections import list_collection_names
 
-        return self._run(list_collection_names(self._namespace, session, filter, comment, kwargs))
+        return self._run(list_collection_names(self._namespace, filter, comment, kwargs), session)
 
     def drop_collection(
         self,
         name_or_collection: str | Collection[_Document],
-        session: None = None,
+        session: ClientSession | None = None,
         comment: Any = None,
         encrypted_fields: None = None,
     ) -> dict[str, Any]:
@@ -165,13 +177,18 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
             name = name.name
         reply: dict[str, Any] = self._execute(
             drop_collection(
-                self._namespace, self._inherited, name, session, comment, encrypted_fields
-            )
+                self._namespace, self._inherited_in(session), name, comment, encrypted_fields
+            ),
+            session,
         )
         return reply
 
     def dereference(
-        self, dbref: DBRef, session: None = None, comment: Any = None, **kwargs: Any
+        self,
+        dbref: DBRef,
+        session: ClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
     ) -> _Document | None:
         """The document that a `DBRef` points to, or None."""
         from mongokey.bson.dbref import DBRef

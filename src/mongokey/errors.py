@@ -89,6 +89,9 @@ class MongoError(Portable, Exception):
     def _add_error_label(self, label: str) -> None:
         self._error_labels.add(label)
 
+    def _remove_error_label(self, label: str) -> None:
+        self._error_labels.discard(label)
+
     @property
     def timeout(self) -> bool:
         """True when the error was caused by a time-out."""

@@ -1,4 +1,4 @@
-# Made from aio/mongo_client.py by tools/blocking_face.py: change that file, then run ./dev format.
+# Made from aio/mongo_client.py by tools/blocking_face.py: change that, then run ./dev format.
 """`MongoClient`, under PyMongo's name: one deployment, its options, its databases.
 
 It knows PyMongo's methods and their arguments. What a client is made of, `mongokey.faces` knows; it
@@ -14,6 +14,7 @@ from mongokey.errors import InvalidOperation
 from mongokey.faces.blocking_client import BlockingClientBase
 from mongokey.faces.cores import BlockingCalls
 from mongokey.handshake.reply import RS_ARBITER, RS_SECONDARY
+from mongokey.sessions.options import SessionOptions
 from mongokey.topology.server_description import ServerDescription
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
     from mongokey._support.address import AddressLike
     from mongokey.bson.codec_options import CodecOptions
+    from mongokey.client_session import ClientSession
     from mongokey.read_concern import ReadConcern
     from mongokey.read_preferences import _ServerMode
+    from mongokey.sessions.options import TransactionOptions
     from mongokey.write_concern import WriteConcern
 
     _Document = TypeVar("_Document", bound=Mapping[str, Any])
@@ -116,6 +119,22 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
             self, name, codec_options, read_preference, write_concern, read_concern
         )
 
+    def start_session(
+        self,
+        causal_consistency: bool | None = None,
+        default_transaction_options: TransactionOptions | None = None,
+        snapshot: bool | None = False,
+    ) -> ClientSession:
+        """A `ClientSession`, in which operations of this client can be carried out.
+
+        Its options are those of `SessionOptions`. It asks no server: the session's id is chosen
+        here, and reused when the session has ended.
+        """
+        from mongokey.client_session import ClientSession
+
+        options = SessionOptions(causal_consistency, default_transaction_options, snapshot)
+        return ClientSession(self, self._executor, options)
+
     # -- the deployment --------------------------------------------------------------------------
 
     def _writable(self) -> ServerDescription:
@@ -169,29 +188,31 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         need be."""
         return self._writable().mongos
 
-    def server_info(self, session: None = None) -> dict[str, Any]:
+    def server_info(self, session: ClientSession | None = None) -> dict[str, Any]:
         """The server's ``buildInfo``, a dict."""
         return self["admin"].command("buildInfo", session=session)
 
     def list_databases(
-        self, session: None = None, comment: Any = None, **kwargs: Any
+        self, session: ClientSession | None = None, comment: Any = None, **kwargs: Any
     ) -> CommandCursor[dict[str, Any]]:
         """A cursor over the databases, a document for each."""
         from mongokey.commands.databases import list_databases
 
-        cursor: CommandCursor[dict[str, Any]] = self._run(list_databases(session, comment, kwargs))
+        cursor: CommandCursor[dict[str, Any]] = self._run(list_databases(comment, kwargs), session)
         return cursor
 
-    def list_database_names(self, session: None = None, comment: Any = None) -> list[str]:
+    def list_database_names(
+        self, session: ClientSession | None = None, comment: Any = None
+    ) -> list[str]:
         """The names of the databases, a list."""
         from mongokey.commands.databases import list_database_names
 
-        return self._run(list_database_names(session, comment))
+        return self._run(list_database_names(comment), session)
 
     def drop_database(
         self,
         name_or_database: str | Database[_Document],
-        session: None = None,
+        session: ClientSession | None = None,
         comment: Any = None,
     ) -> None:
         """Drop a database, given by its name or itself."""
@@ -200,4 +221,4 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         name = name_or_database
         if isinstance(name, Database):
             name = name.name
-        self._execute(drop_database(self._inherited, name, session, comment))
+        self._execute(drop_database(self._inherited_in(session), name, comment), session)

@@ -48,6 +48,16 @@ BLOCKING_ONLY: Mapping[str, str] = {
         "a program of its own, whose text is about a blocking client"
     ),
     "live/test_rotation_under_load": "has a test for each face: threads, and tasks",
+    "live/test_sessions::test_a_bound_session_is_that_of_all_calls": (
+        "calls into the loop have contexts of their own; test_tasks_have_their_own_bound_session"
+    ),
+    "live/test_sessions::test_tasks_have_their_own_bound_session": (
+        "written for asyncio: each task has a context of its own"
+    ),
+    "live/test_sessions::test_no_session_of_another_client_is_bound": (
+        "calls into the loop have contexts of their own"
+    ),
+    "live/test_transactions": "written twice: for threads, and for tasks",
     "protocol/test_cursor_faults::test_what_a_setter_replaces_goes_when_the_new_value_is_there": (
         "a destructor that runs in the loop cannot wait for what the loop has to do"
     ),

@@ -7,6 +7,7 @@ asked of the object, in its loop. Must not know what the tests do.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 from collections.abc import Callable
@@ -177,6 +178,17 @@ class WrappedSession(Wrapped):
         self._loop.call(lambda: self._inner.__aexit__(*exc))
 
 
+class WrappedClientSession(WrappedSession):
+    """A session; the callback of a transaction runs in a thread, and uses the blocking API."""
+
+    def with_transaction(self, callback: Callable[[Any], Any], *args: Any, **kwargs: Any) -> Any:
+        async def awaited(session: Any) -> Any:
+            return await asyncio.to_thread(callback, self)
+
+        given = [unwrapped(each) for each in args]
+        return self._loop.call(lambda: self._inner.with_transaction(awaited, *given, **kwargs))
+
+
 class WrappedCursor(WrappedSession):
     """A cursor of `find`: an iterator, a context manager, and a copy of itself when cloned."""
 
@@ -211,7 +223,9 @@ _KINDS.update(
     AsyncCollection=WrappedCollection,
     AsyncCursor=WrappedCursor,
     AsyncCommandCursor=WrappedCommandCursor,
-    AsyncClientSession=WrappedSession,
+    AsyncClientSession=WrappedClientSession,
+    AsyncBoundSession=WrappedSession,
+    AsyncTransactionContext=WrappedSession,
 )
 
 

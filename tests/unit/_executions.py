@@ -14,6 +14,7 @@ from mongokey.execution.execution import STEPS, Execution, Executor
 from mongokey.execution.operation import Namespace, Operation
 from mongokey.handshake import HelloReply
 from mongokey.pool.blocking import BlockingPool
+from mongokey.sessions.explicit_session import ExplicitSession
 from mongokey.topology.server_description import ServerDescription
 from mongokey.topology.topology import Topology
 from mongokey.transport.stream import SocketStream
@@ -35,6 +36,9 @@ class ScriptedExecutor(Executor):
 
     def execute(self, operation: Operation) -> Any:
         return self.deployment.carry_out(Execution(self, operation))
+
+    def execute_in(self, operation: Operation, session: ExplicitSession) -> Any:
+        return self.deployment.carry_out(Execution(self, operation, session=session))
 
     def execute_for_cursor(self, operation: Operation, cursor: ServerCursor) -> Any:
         return self.deployment.carry_out(Execution(self, operation, cursor))

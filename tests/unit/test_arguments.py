@@ -11,7 +11,7 @@ from mongokey.bson import encode
 from mongokey.bson.raw_bson import RawBSONDocument
 from mongokey.bson.son import SON
 from mongokey.commands import arguments as arguments
-from mongokey.errors import InvalidName, InvalidOperation
+from mongokey.errors import InvalidName
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,3 @@ def test_names_that_no_collection_can_have(name: str) -> None:
 def test_a_name_is_a_string(name: Any) -> None:
     with pytest.raises(TypeError, match="name must be a string"):
         arguments.check_collection_name(name)
-
-
-def test_sessions_are_refused_with_the_way_out() -> None:
-    arguments.refuse_session(None)
-    with pytest.raises(InvalidOperation, match="leave session=None"):
-        arguments.refuse_session(object())

@@ -244,6 +244,7 @@ LAYERS: list[set[str]] = [
     # What both faces stand on: cores that make operations and have them executed.
     {"faces"},
     {"aio"},
+    {"client_session"},
     {"cursor"},
     {"collection"},
     {"database"},

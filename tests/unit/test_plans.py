@@ -136,7 +136,7 @@ def refusal(index: int) -> dict[str, Any]:
 def test_insert_many_gives_ids_and_is_one_operation() -> None:
     documents: list[Any] = [{"a": 1}, {"_id": 7}]
     script = Script(written(2))
-    result = script.run(insert_many(COLLECTION, options(), iter(documents), True, None, None, None))
+    result = script.run(insert_many(COLLECTION, options(), iter(documents), True, None, None))
     assert result.inserted_ids == [documents[0]["_id"], 7]
     assert result.acknowledged
     (batch,) = script.steps
@@ -147,7 +147,7 @@ def test_insert_many_gives_ids_and_is_one_operation() -> None:
 def test_insert_many_refuses_what_is_no_list_of_documents(documents: Any) -> None:
     script = Script()
     with pytest.raises(TypeError, match="documents must be"):
-        script.run(insert_many(COLLECTION, options(), documents, True, None, None, None))
+        script.run(insert_many(COLLECTION, options(), documents, True, None, None))
     assert script.steps == []
 
 
@@ -163,7 +163,7 @@ REQUESTS: list[Any] = [
 
 def bulk(script: Script, ordered: bool = True, **concern: Any) -> Any:
     return script.run(
-        bulk_write(COLLECTION, options(**concern), REQUESTS, ordered, None, None, None, None)
+        bulk_write(COLLECTION, options(**concern), REQUESTS, ordered, None, None, None)
     )
 
 
@@ -222,9 +222,9 @@ def test_a_bulk_that_cannot_be_encoded_is_not_begun() -> None:
     requests: list[Any] = [InsertOne({"_id": 1}), UpdateOne({}, {"$set": {"a": object()}})]
     script = Script()
     with pytest.raises(Exception, match="object"):
-        script.run(bulk_write(COLLECTION, options(), requests, True, None, None, None, None))
+        script.run(bulk_write(COLLECTION, options(), requests, True, None, None, None))
     with pytest.raises(InvalidOperation, match="No operations"):
-        script.run(bulk_write(COLLECTION, options(), [], True, None, None, None, None))
+        script.run(bulk_write(COLLECTION, options(), [], True, None, None, None))
     with pytest.raises(ConfigurationError, match="collation"):
         script.run(
             bulk_write(
@@ -232,7 +232,6 @@ def test_a_bulk_that_cannot_be_encoded_is_not_begun() -> None:
                 options(w=0),
                 [DeleteOne({}, collation={"locale": "de"})],
                 True,
-                None,
                 None,
                 None,
                 None,
@@ -255,7 +254,7 @@ def test_all_documents_are_fetched_batch_by_batch() -> None:
 
 def test_names_of_collections() -> None:
     script = Script(OpenCursor([{"name": "a"}], [{"name": "b"}]))
-    plan = list_collection_names(DATABASE, None, None, "why", {})
+    plan = list_collection_names(DATABASE, None, "why", {})
     assert script.run(plan) == ["a", "b"]
     assert script.documents == [
         {"listCollections": 1, "comment": "why", "cursor": {}, "nameOnly": True}
@@ -274,7 +273,7 @@ def test_only_names_are_asked_for_where_the_filter_needs_no_more(
     filter: Any, further: Any, name_only: bool
 ) -> None:
     script = Script(OpenCursor([]))
-    assert script.run(list_collection_names(DATABASE, None, filter, None, further)) == []
+    assert script.run(list_collection_names(DATABASE, filter, None, further)) == []
     assert script.documents[0]["nameOnly"] is name_only
 
 
@@ -295,36 +294,34 @@ def test_a_collection_is_created_unless_it_is_there() -> None:
 
 def test_options_of_a_collection() -> None:
     script = Script(OpenCursor([{"name": "c", "options": {"capped": True}}]))
-    assert script.run(collection_options(COLLECTION, None, None)) == {"capped": True}
+    assert script.run(collection_options(COLLECTION, None)) == {"capped": True}
     assert script.documents[0]["filter"] == {"name": "c"}
-    assert Script(OpenCursor([])).run(collection_options(COLLECTION, None, None)) == {}
-    assert Script(OpenCursor([{"name": "c"}])).run(collection_options(COLLECTION, None, None)) == {}
+    assert Script(OpenCursor([])).run(collection_options(COLLECTION, None)) == {}
+    assert Script(OpenCursor([{"name": "c"}])).run(collection_options(COLLECTION, None)) == {}
 
 
 def test_indexes_of_a_collection_that_is_not_there_are_none() -> None:
     missing = OperationFailure("ns does not exist", 26)
-    cursor = Script(missing).run(list_indexes(COLLECTION, None, None))
+    cursor = Script(missing).run(list_indexes(COLLECTION, None))
     assert cursor._take_batch() == []
     assert (
-        Script(OperationFailure("ns does not exist", 26)).run(
-            index_information(COLLECTION, None, None)
-        )
+        Script(OperationFailure("ns does not exist", 26)).run(index_information(COLLECTION, None))
         == {}
     )
     for plan in (list_indexes, index_information):
         with pytest.raises(OperationFailure, match="not authorized"):
-            Script(OperationFailure("not authorized", 13)).run(plan(COLLECTION, None, None))
+            Script(OperationFailure("not authorized", 13)).run(plan(COLLECTION, None))
 
 
 def test_a_list_of_indexes_is_the_cursor_that_the_command_opened() -> None:
     cursor = OpenCursor([{"name": "_id_"}])
-    assert Script(cursor).run(list_indexes(COLLECTION, None, None)) is cursor
+    assert Script(cursor).run(list_indexes(COLLECTION, None)) is cursor
 
 
 def test_index_information() -> None:
     first = {"name": "_id_", "key": {"_id": 1}, "v": 2}
     second = {"name": "a_-1", "key": {"a": -1}, "unique": True}
-    assert Script(OpenCursor([first], [second])).run(index_information(COLLECTION, None, None)) == {
+    assert Script(OpenCursor([first], [second])).run(index_information(COLLECTION, None)) == {
         "_id_": {"key": [("_id", 1)], "v": 2},
         "a_-1": {"key": [("a", -1)], "unique": True},
     }
@@ -333,26 +330,26 @@ def test_index_information() -> None:
 def test_names_of_created_indexes() -> None:
     script = Script({"ok": 1})
     models = [IndexModel("a"), IndexModel([("b", -1)], unique=True)]
-    names = script.run(create_indexes(COLLECTION, options(), models, None, None, {}))
+    names = script.run(create_indexes(COLLECTION, options(), models, None, {}))
     assert names == ["a_1", "b_-1"]
     assert script.documents[0]["createIndexes"] == "c"
     with pytest.raises(TypeError, match="IndexModel"):
-        Script().run(create_indexes(COLLECTION, options(), ["a"], None, None, {}))  # type: ignore
+        Script().run(create_indexes(COLLECTION, options(), ["a"], None, {}))  # type: ignore
 
 
 def test_databases() -> None:
     databases = [{"name": "a", "sizeOnDisk": 1}, {"name": "b", "sizeOnDisk": 2}]
     script = Script(databases)
-    cursor = script.run(list_databases(None, None, {"filter": {"name": "a"}}))
+    cursor = script.run(list_databases(None, {"filter": {"name": "a"}}))
     assert cursor._take_batch() == databases
     assert script.documents == [{"listDatabases": 1, "filter": {"name": "a"}}]
     script = Script(databases)
-    assert script.run(list_database_names(None, "why")) == ["a", "b"]
+    assert script.run(list_database_names("why")) == ["a", "b"]
     assert script.documents == [{"listDatabases": 1, "comment": "why", "nameOnly": True}]
 
 
 def test_a_plan_that_is_given_up_ends() -> None:
-    plan = bulk_write(COLLECTION, options(), REQUESTS, True, None, None, None, None)
+    plan = bulk_write(COLLECTION, options(), REQUESTS, True, None, None, None)
     next(plan)
     plan.close()
     with pytest.raises(StopIteration):
@@ -365,14 +362,14 @@ def test_a_plan_that_is_given_up_ends() -> None:
 def test_commands_of_single_operations() -> None:
     inherited = options(w=2)
     made: list[Any] = [
-        count_documents(COLLECTION, inherited, {"a": 1}, None, None, {"skip": 2, "hint": "a_1"}),
-        distinct(COLLECTION, inherited, "a", {"b": 1}, None, None, {}),
-        drop_collection(DATABASE, inherited, "c", None, "why", None),
-        drop_database(inherited, "d", None, None),
-        drop_index(COLLECTION, inherited, [("a", 1), ("b", -1)], None, None, {}),
-        rename_collection(COLLECTION, inherited, "e", None, None, {"dropTarget": True}),
-        aggregate(COLLECTION, inherited, [{"$match": {}}], None, {"batchSize": 5}),
-        aggregate(DATABASE, inherited, [{"$documents": []}], None, {}),
+        count_documents(COLLECTION, inherited, {"a": 1}, None, {"skip": 2, "hint": "a_1"}),
+        distinct(COLLECTION, inherited, "a", {"b": 1}, None, {}),
+        drop_collection(DATABASE, inherited, "c", "why", None),
+        drop_database(inherited, "d", None),
+        drop_index(COLLECTION, inherited, [("a", 1), ("b", -1)], None, {}),
+        rename_collection(COLLECTION, inherited, "e", None, {"dropTarget": True}),
+        aggregate(COLLECTION, inherited, [{"$match": {}}], {"batchSize": 5}),
+        aggregate(DATABASE, inherited, [{"$documents": []}], {}),
         find_and_modify(
             COLLECTION,
             inherited,
@@ -381,7 +378,6 @@ def test_commands_of_single_operations() -> None:
             projection=["a"],
             sort=[("a", 1)],
             hint=None,
-            session=None,
             let=None,
             comment=None,
             further={},
@@ -418,4 +414,4 @@ def test_commands_of_single_operations() -> None:
         },
     ]
     with pytest.raises(InvalidName):
-        drop_database(inherited, "a.b", None, None)
+        drop_database(inherited, "a.b", None)

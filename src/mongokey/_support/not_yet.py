@@ -11,7 +11,6 @@ NOT_YET = {
         {
             "bulk_write",
             "eq_props",
-            "start_session",
             "watch",
         }
     ),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, NoReturn, TypeVar
 
+    from mongokey.aio.client_session import AsyncClientSession
     from mongokey.aio.database import AsyncDatabase
     from mongokey.operations import (
         DeleteMany,
@@ -72,7 +73,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         documents: Iterable[Any],
         ordered: bool = True,
         bypass_document_validation: bool | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         comment: Any = None,
     ) -> InsertManyResult:
         """Insert documents, in as few messages as the server's limits allow.
@@ -81,17 +82,21 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         `BulkWriteError` with the counts and every error in `details`.
         """
         from mongokey.commands.bulk_write import insert_many
+        from mongokey.faces.sessions import refuse_unacknowledged
+
+        inherited = self._inherited_in(session)
+        refuse_unacknowledged(session, inherited)
 
         return await self._run(
             insert_many(
                 self._namespace,
-                self._inherited,
+                inherited,
                 documents,
                 ordered,
                 bypass_document_validation,
-                session,
                 comment,
-            )
+            ),
+            session,
         )
 
     async def bulk_write(
@@ -99,7 +104,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         requests: list[InsertOne | UpdateOne | UpdateMany | ReplaceOne | DeleteOne | DeleteMany],
         ordered: bool = True,
         bypass_document_validation: bool | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         comment: Any = None,
         let: Mapping[str, Any] | None = None,
     ) -> BulkWriteResult:
@@ -110,24 +115,32 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         and every error in `details`.
         """
         from mongokey.commands.bulk_write import bulk_write
+        from mongokey.faces.sessions import refuse_unacknowledged
+
+        inherited = self._inherited_in(session)
+        refuse_unacknowledged(session, inherited)
 
         return await self._run(
             bulk_write(
                 self._namespace,
-                self._inherited,
+                inherited,
                 requests,
                 ordered,
                 bypass_document_validation,
-                session,
                 comment,
                 let,
-            )
+            ),
+            session,
         )
 
     # -- find and count -------------------------------------------------------------------------
 
     async def count_documents(
-        self, filter: Mapping[str, Any], session: None = None, comment: Any = None, **kwargs: Any
+        self,
+        filter: Mapping[str, Any],
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
     ) -> int:
         """How many documents `filter` matches, counted by an aggregation.
 
@@ -136,7 +149,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         from mongokey.commands.reads import count_documents
 
         count: int = await self._execute(
-            count_documents(self._namespace, self._inherited, filter, session, comment, kwargs)
+            count_documents(self._namespace, self._inherited_in(session), filter, comment, kwargs),
+            session,
         )
         return count
 
@@ -153,7 +167,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         self,
         key: str,
         filter: Any = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         comment: Any = None,
         hint: _Keys | None = None,
         **kwargs: Any,
@@ -164,20 +178,20 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         values: list[Any] = await self._execute(
             distinct(
                 self._namespace,
-                self._inherited,
+                self._inherited_in(session),
                 key,
                 filter,
-                session,
                 comment,
                 {**kwargs, "hint": hint},
-            )
+            ),
+            session,
         )
         return values
 
     async def aggregate(
         self,
         pipeline: Sequence[Mapping[str, Any]],
-        session: None = None,
+        session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
         **kwargs: Any,
@@ -188,12 +202,12 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         return await self._execute(
             aggregate(
                 self._namespace,
-                self._inherited,
+                self._inherited_in(session),
                 pipeline,
-                session,
                 {**kwargs, "let": let},
                 comment,
-            )
+            ),
+            session,
         )
 
     # -- find and modify ------------------------------------------------------------------------
@@ -204,7 +218,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         projection: _Projection | None = None,
         sort: _Keys | None = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
         **kwargs: Any,
@@ -215,17 +229,17 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         found: _Document | None = await self._execute(
             find_and_modify(
                 self._namespace,
-                self._inherited,
+                self._inherited_in(session),
                 {"remove": True},
                 filter,
                 projection=projection,
                 sort=sort,
                 hint=hint,
-                session=session,
                 let=let,
                 comment=comment,
                 further=kwargs,
-            )
+            ),
+            session,
         )
         return found
 
@@ -238,7 +252,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         upsert: bool = False,
         return_document: bool = ReturnDocument.BEFORE,
         hint: _Keys | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
         **kwargs: Any,
@@ -249,19 +263,19 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         found: _Document | None = await self._execute(
             find_and_modify(
                 self._namespace,
-                self._inherited,
+                self._inherited_in(session),
                 replacement_change(replacement),
                 filter,
                 projection=projection,
                 sort=sort,
                 hint=hint,
-                session=session,
                 let=let,
                 comment=comment,
                 further=kwargs,
                 upsert=upsert,
                 return_document=return_document,
-            )
+            ),
+            session,
         )
         return found
 
@@ -275,7 +289,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         return_document: bool = ReturnDocument.BEFORE,
         array_filters: Sequence[Mapping[str, Any]] | None = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
         **kwargs: Any,
@@ -286,57 +300,72 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         found: _Document | None = await self._execute(
             find_and_modify(
                 self._namespace,
-                self._inherited,
+                self._inherited_in(session),
                 update_change(update, array_filters),
                 filter,
                 projection=projection,
                 sort=sort,
                 hint=hint,
-                session=session,
                 let=let,
                 comment=comment,
                 further=kwargs,
                 upsert=upsert,
                 return_document=return_document,
-            )
+            ),
+            session,
         )
         return found
 
     # -- the collection itself ------------------------------------------------------------------
 
     async def drop(
-        self, session: None = None, comment: Any = None, encrypted_fields: None = None
+        self,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        encrypted_fields: None = None,
     ) -> None:
         """Drop the collection; no error if there is none."""
         from mongokey.commands.collections import drop_collection
 
         await self._execute(
             drop_collection(
-                self._namespace, self._inherited, self.name, session, comment, encrypted_fields
-            )
+                self._namespace, self._inherited_in(session), self.name, comment, encrypted_fields
+            ),
+            session,
         )
 
     async def rename(
-        self, new_name: str, session: None = None, comment: Any = None, **kwargs: Any
+        self,
+        new_name: str,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """Rename the collection within its database; ``dropTarget=True`` replaces another."""
         from mongokey.commands.collections import rename_collection
 
+        inherited = self._inherited_in(session)
         reply: dict[str, Any] = await self._execute(
-            rename_collection(self._namespace, self._inherited, new_name, session, comment, kwargs)
+            rename_collection(self._namespace, inherited, new_name, comment, kwargs), session
         )
         return reply
 
-    async def options(self, session: None = None, comment: Any = None) -> dict[str, Any]:
+    async def options(
+        self, session: AsyncClientSession | None = None, comment: Any = None
+    ) -> dict[str, Any]:
         """The options the collection was created with, a dict; empty if there is none."""
         from mongokey.commands.collections import collection_options
 
-        return await self._run(collection_options(self._namespace, session, comment))
+        return await self._run(collection_options(self._namespace, comment), session)
 
     # -- indexes --------------------------------------------------------------------------------
 
     async def create_index(
-        self, keys: _Keys, session: None = None, comment: Any = None, **kwargs: Any
+        self,
+        keys: _Keys,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
     ) -> str:
         """Create an index on `keys`; returns its name. Options as PyMongo's (unique, name…)."""
         from mongokey.commands.index_model import IndexModel
@@ -352,7 +381,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
     async def create_indexes(
         self,
         indexes: Sequence[IndexModel],
-        session: None = None,
+        session: AsyncClientSession | None = None,
         comment: Any = None,
         **kwargs: Any,
     ) -> list[str]:
@@ -360,38 +389,48 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         from mongokey.commands.indexes import create_indexes
 
         return await self._run(
-            create_indexes(self._namespace, self._inherited, indexes, session, comment, kwargs)
+            create_indexes(self._namespace, self._inherited_in(session), indexes, comment, kwargs),
+            session,
         )
 
     async def drop_index(
-        self, index_or_name: _Keys, session: None = None, comment: Any = None, **kwargs: Any
+        self,
+        index_or_name: _Keys,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
     ) -> None:
         """Drop one index, by its name or its keys."""
         from mongokey.commands.indexes import drop_index
 
         await self._execute(
-            drop_index(self._namespace, self._inherited, index_or_name, session, comment, kwargs)
+            drop_index(
+                self._namespace, self._inherited_in(session), index_or_name, comment, kwargs
+            ),
+            session,
         )
 
-    async def drop_indexes(self, session: None = None, comment: Any = None, **kwargs: Any) -> None:
+    async def drop_indexes(
+        self, session: AsyncClientSession | None = None, comment: Any = None, **kwargs: Any
+    ) -> None:
         """Drop every index but the one on ``_id``."""
         await self.drop_index("*", session=session, comment=comment, **kwargs)
 
     async def list_indexes(
-        self, session: None = None, comment: Any = None
+        self, session: AsyncClientSession | None = None, comment: Any = None
     ) -> AsyncCommandCursor[dict[str, Any]]:
         """A cursor over the indexes, a document for each."""
         from mongokey.commands.indexes import list_indexes
 
         cursor: AsyncCommandCursor[dict[str, Any]] = await self._run(
-            list_indexes(self._namespace, session, comment)
+            list_indexes(self._namespace, comment), session
         )
         return cursor
 
     async def index_information(
-        self, session: None = None, comment: Any = None
+        self, session: AsyncClientSession | None = None, comment: Any = None
     ) -> dict[str, dict[str, Any]]:
         """The indexes: name -> their facts, with ``key`` as a list of pairs."""
         from mongokey.commands.indexes import index_information
 
-        return await self._run(index_information(self._namespace, session, comment))
+        return await self._run(index_information(self._namespace, comment), session)

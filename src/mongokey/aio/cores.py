@@ -16,6 +16,7 @@ from mongokey.errors import InvalidOperation
 from mongokey.execution.operation import Operation
 from mongokey.faces.cores import CollectionCore, DatabaseCore
 from mongokey.faces.cursor_cores import AwaitableCursorCore
+from mongokey.faces.sessions import session_for
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from typing import Any, TypeVar, overload
 
+    from mongokey.aio.client_session import AsyncClientSession
     from mongokey.aio.cursor import AsyncCommandCursor, AsyncCursor
     from mongokey.bson.codec_options import CodecOptions
     from mongokey.execution.cursors import ServerCursor
@@ -59,38 +61,46 @@ class AsyncCalls:
         @property
         def _executor(self) -> Executor: ...
         @overload
-        async def _execute(self, step: CursorCommand) -> AsyncCommandCursor[Any]: ...
+        async def _execute(
+            self, step: CursorCommand, session: AsyncClientSession | None = None
+        ) -> AsyncCommandCursor[Any]: ...
         @overload
-        async def _execute(self, step: Any) -> Any: ...
-        async def _execute(self, step: Any) -> Any: ...
+        async def _execute(self, step: Any, session: AsyncClientSession | None = None) -> Any: ...
+        async def _execute(self, step: Any, session: AsyncClientSession | None = None) -> Any: ...
 
     else:
 
-        async def _execute(self, step: Any) -> Any: ...
-
-        async def _execute(self, step: Any) -> Any:
-            """Carry out one step of a plan (`mongokey.commands.plan`); returns its result.
+        async def _execute(self, step: Any, session: Any = None) -> Any:
+            """Carry out one step of a plan (`mongokey.commands.plan`), in `session` if that is
+            given; returns its result.
 
             A cursor that is made keeps this object, and so the client, alive.
             """
-            if isinstance(step, CursorCommand):
-                batch = await self._executor.execute(step)
-                return self._command_cursor_class._opened(self, self._executor, step, batch)
+            executor = self._executor
             if isinstance(step, Operation):
-                return await self._executor.execute(step)
+                session = session_for(session, executor)
+                if session is None:
+                    result = await executor.execute(step)
+                else:
+                    result = await executor.execute_in(step, session)
+                if isinstance(step, CursorCommand):
+                    return self._command_cursor_class._opened(self, executor, step, result, session)
+                return result
             if isinstance(step, Documents):
                 return self._command_cursor_class._of(step.documents)
             if step is GIVE_WAY:
                 return await sleep(0)
             return await step._fill()
 
-    async def _run(self, plan: Generator[Any, Any, _Result]) -> _Result:
+    async def _run(
+        self, plan: Generator[Any, Any, _Result], session: AsyncClientSession | None = None
+    ) -> _Result:
         """Carry out a plan, a generator over operations; returns its result."""
         try:
             step = next(plan)
             while True:
                 try:
-                    result = await self._execute(step)
+                    result = await self._execute(step, session)
                 except BaseException as error:
                     step = plan.throw(error)
                 else:
@@ -115,7 +125,7 @@ class AsyncDatabaseCore(DatabaseCore["_Document"]):
         allowable_errors: AbstractCollection[int | str] | None = None,
         read_preference: _ServerMode | None = None,
         codec_options: CodecOptions[Any] | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         comment: Any = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
@@ -148,7 +158,7 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         self,
         document: Any,
         bypass_document_validation: bool | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         comment: Any = None,
     ) -> InsertOneResult:
         """Insert one document; it gets an ``_id`` if it has none.
@@ -169,7 +179,7 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         collation: Any = None,
         array_filters: Sequence[Mapping[str, Any]] | None = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         sort: _Keys | None = None,
         comment: Any = None,
@@ -202,7 +212,7 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         bypass_document_validation: bool | None = None,
         collation: Any = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
     ) -> UpdateResult:
@@ -229,7 +239,7 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         bypass_document_validation: bool | None = None,
         collation: Any = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         sort: _Keys | None = None,
         comment: Any = None,
@@ -254,7 +264,7 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         filter: Mapping[str, Any],
         collation: Any = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
     ) -> DeleteResult:
@@ -268,7 +278,7 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         filter: Mapping[str, Any],
         collation: Any = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
     ) -> DeleteResult:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, TypeVar
 
+    from mongokey.aio.client_session import AsyncClientSession
     from mongokey.aio.mongo_client import AsyncMongoClient
     from mongokey.bson.codec_options import CodecOptions
     from mongokey.bson.dbref import DBRef
@@ -64,7 +65,7 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         value: Any = 1,
         read_preference: _ServerMode | None = None,
         codec_options: CodecOptions[Any] | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         comment: Any = None,
         max_await_time_ms: int | None = None,
         **kwargs: Any,
@@ -76,6 +77,8 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         """
         from mongokey.commands.command import user_cursor_command
 
+        if read_preference is None:
+            read_preference = self._transaction_preference(session)
         return await self._execute(
             user_cursor_command(
                 self._namespace,
@@ -83,21 +86,24 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
                 value,
                 read_preference,
                 codec_options,
-                session,
                 comment,
                 max_await_time_ms,
                 kwargs,
-            )
+            ),
+            session,
         )
 
     async def aggregate(
-        self, pipeline: Sequence[Mapping[str, Any]], session: None = None, **kwargs: Any
+        self,
+        pipeline: Sequence[Mapping[str, Any]],
+        session: AsyncClientSession | None = None,
+        **kwargs: Any,
     ) -> AsyncCommandCursor[Any]:
         """Run an aggregation over the database (``$currentOp``, ``$documents``…)."""
         from mongokey.commands.aggregate import aggregate
 
         return await self._execute(
-            aggregate(self._namespace, self._inherited, pipeline, session, kwargs)
+            aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs), session
         )
 
     async def create_collection(
@@ -107,7 +113,7 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         read_preference: _ServerMode | None = None,
         write_concern: WriteConcern | None = None,
         read_concern: ReadConcern | None = None,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         check_exists: bool = True,
         **kwargs: Any,
     ) -> AsyncCollection[_Document]:
@@ -117,18 +123,20 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         """
         from mongokey.commands.collections import create_collection
 
-        arguments.refuse_session(session)
         collection = self.get_collection(
             name, codec_options, read_preference, write_concern, read_concern
         )
+        # In a transaction, the command itself finds out.
+        check_exists = check_exists and self._transaction_preference(session) is None
+        inherited = self._inherited_in(session)
         await self._run(
-            create_collection(self._namespace, self._inherited, name, check_exists, kwargs)
+            create_collection(self._namespace, inherited, name, check_exists, kwargs), session
         )
         return collection
 
     async def list_collections(
         self,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         filter: Mapping[str, Any] | None = None,
         comment: Any = None,
         **kwargs: Any,
@@ -137,12 +145,12 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         from mongokey.commands.collections import list_collections
 
         return await self._execute(
-            list_collections(self._namespace, session, filter, comment, kwargs)
+            list_collections(self._namespace, filter, comment, kwargs), session
         )
 
     async def list_collection_names(
         self,
-        session: None = None,
+        session: AsyncClientSession | None = None,
         filter: Mapping[str, Any] | None = None,
         comment: Any = None,
         **kwargs: Any,
@@ -151,13 +159,13 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         from mongokey.commands.collections import list_collection_names
 
         return await self._run(
-            list_collection_names(self._namespace, session, filter, comment, kwargs)
+            list_collection_names(self._namespace, filter, comment, kwargs), session
         )
 
     async def drop_collection(
         self,
         name_or_collection: str | AsyncCollection[_Document],
-        session: None = None,
+        session: AsyncClientSession | None = None,
         comment: Any = None,
         encrypted_fields: None = None,
     ) -> dict[str, Any]:
@@ -172,13 +180,18 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
             name = name.name
         reply: dict[str, Any] = await self._execute(
             drop_collection(
-                self._namespace, self._inherited, name, session, comment, encrypted_fields
-            )
+                self._namespace, self._inherited_in(session), name, comment, encrypted_fields
+            ),
+            session,
         )
         return reply
 
     async def dereference(
-        self, dbref: DBRef, session: None = None, comment: Any = None, **kwargs: Any
+        self,
+        dbref: DBRef,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
     ) -> _Document | None:
         """The document that a `DBRef` points to, or None."""
         from mongokey.bson.dbref import DBRef

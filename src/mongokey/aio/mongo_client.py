@@ -13,6 +13,7 @@ from mongokey.aio.database import AsyncDatabase
 from mongokey.commands.housekeeping import end_sessions
 from mongokey.errors import InvalidOperation
 from mongokey.handshake.reply import RS_ARBITER, RS_SECONDARY
+from mongokey.sessions.options import SessionOptions
 from mongokey.topology.server_description import ServerDescription
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from mongokey._support.address import AddressLike
+    from mongokey.aio.client_session import AsyncClientSession
     from mongokey.bson.codec_options import CodecOptions
     from mongokey.read_concern import ReadConcern
     from mongokey.read_preferences import _ServerMode
+    from mongokey.sessions.options import TransactionOptions
     from mongokey.write_concern import WriteConcern
 
     _Document = TypeVar("_Document", bound=Mapping[str, Any])
@@ -115,6 +118,22 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
             self, name, codec_options, read_preference, write_concern, read_concern
         )
 
+    def start_session(
+        self,
+        causal_consistency: bool | None = None,
+        default_transaction_options: TransactionOptions | None = None,
+        snapshot: bool | None = False,
+    ) -> AsyncClientSession:
+        """An `AsyncClientSession`, in which operations of this client can be carried out.
+
+        Its options are those of `SessionOptions`. It asks no server: the session's id is chosen
+        here, and reused when the session has ended.
+        """
+        from mongokey.aio.client_session import AsyncClientSession
+
+        options = SessionOptions(causal_consistency, default_transaction_options, snapshot)
+        return AsyncClientSession(self, self._executor, options)
+
     # -- the deployment --------------------------------------------------------------------------
 
     async def _writable(self) -> ServerDescription:
@@ -168,31 +187,33 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
         need be."""
         return (await self._writable()).mongos
 
-    async def server_info(self, session: None = None) -> dict[str, Any]:
+    async def server_info(self, session: AsyncClientSession | None = None) -> dict[str, Any]:
         """The server's ``buildInfo``, a dict."""
         return await self["admin"].command("buildInfo", session=session)
 
     async def list_databases(
-        self, session: None = None, comment: Any = None, **kwargs: Any
+        self, session: AsyncClientSession | None = None, comment: Any = None, **kwargs: Any
     ) -> AsyncCommandCursor[dict[str, Any]]:
         """A cursor over the databases, a document for each."""
         from mongokey.commands.databases import list_databases
 
         cursor: AsyncCommandCursor[dict[str, Any]] = await self._run(
-            list_databases(session, comment, kwargs)
+            list_databases(comment, kwargs), session
         )
         return cursor
 
-    async def list_database_names(self, session: None = None, comment: Any = None) -> list[str]:
+    async def list_database_names(
+        self, session: AsyncClientSession | None = None, comment: Any = None
+    ) -> list[str]:
         """The names of the databases, a list."""
         from mongokey.commands.databases import list_database_names
 
-        return await self._run(list_database_names(session, comment))
+        return await self._run(list_database_names(comment), session)
 
     async def drop_database(
         self,
         name_or_database: str | AsyncDatabase[_Document],
-        session: None = None,
+        session: AsyncClientSession | None = None,
         comment: Any = None,
     ) -> None:
         """Drop a database, given by its name or itself."""
@@ -201,4 +222,4 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
         name = name_or_database
         if isinstance(name, AsyncDatabase):
             name = name.name
-        await self._execute(drop_database(self._inherited, name, session, comment))
+        await self._execute(drop_database(self._inherited_in(session), name, comment), session)

@@ -5,6 +5,13 @@ They lead to the same classes as `mongokey` and `mongokey.aio`.
 
 from mongokey._support.lazy import loader
 
-_SUBMODULES = ("collection", "command_cursor", "cursor", "database", "mongo_client")
+_SUBMODULES = (
+    "client_session",
+    "collection",
+    "command_cursor",
+    "cursor",
+    "database",
+    "mongo_client",
+)
 
 __getattr__ = loader(__name__, {}, _SUBMODULES)

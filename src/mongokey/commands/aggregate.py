@@ -20,7 +20,6 @@ def aggregate(
     namespace: Namespace,
     options: InheritedOptions,
     pipeline: Any,
-    session: None,
     further: dict[str, Any],
     comment: Any = None,
 ) -> CursorCommand:
@@ -28,7 +27,6 @@ def aggregate(
 
     `further` are the command's other fields. Raises what `aggregate_command` does.
     """
-    arguments.refuse_session(session)
     document, batch_size, writes, extras = aggregate_command(
         namespace.collection or 1, pipeline, further, comment
     )

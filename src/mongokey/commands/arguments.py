@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Mapping, Sequence, Set
 
-from mongokey.errors import ConfigurationError, InvalidName, InvalidOperation
+from mongokey.errors import ConfigurationError, InvalidName
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -248,11 +248,3 @@ def check_collection_name(name: Any) -> None:
         raise InvalidName(f"collection names must not start or end with '.': {name!r}")
     if "\x00" in name:
         raise InvalidName("collection names must not contain the null character")
-
-
-def refuse_session(session: Any) -> None:
-    """Explicit sessions are not part of this version; `session` must be None."""
-    if session is not None:
-        raise InvalidOperation(
-            "explicit sessions are not supported by this version of mongokey: leave session=None"
-        )

@@ -41,11 +41,9 @@ def insert_many(
     documents: Iterable[Any],
     ordered: bool,
     bypass_document_validation: bool | None,
-    session: None,
     comment: Any,
 ) -> Plan[InsertManyResult]:
     """Insert `documents`; each gets an ``_id`` if it has none."""
-    arguments.refuse_session(session)
     run = Run("insert")
     inserted_ids: list[Any] = []
     given = documents_of(documents)
@@ -65,12 +63,10 @@ def bulk_write(
     requests: list[Any],
     ordered: bool,
     bypass_document_validation: bool | None,
-    session: None,
     comment: Any,
     let: Any,
 ) -> Plan[BulkWriteResult]:
     """Carry out `requests`, those of one kind that may go together in as few messages as can be."""
-    arguments.refuse_session(session)
     arguments.check_list("requests", requests)
     if not requests:
         raise InvalidOperation("No operations to execute")

@@ -10,7 +10,6 @@ cdef InsertOne insert_one(
     InheritedOptions options,
     document,
     bypass_document_validation,
-    session,
     comment,
 )
 cdef WriteOne update(
@@ -24,7 +23,6 @@ cdef WriteOne update(
     collation,
     array_filters,
     hint,
-    session,
     let,
     sort,
     comment,
@@ -38,7 +36,6 @@ cdef WriteOne replace(
     bypass_document_validation,
     collation,
     hint,
-    session,
     let,
     sort,
     comment,
@@ -50,7 +47,6 @@ cdef WriteOne delete(
     int limit,
     collation,
     hint,
-    session,
     let,
     comment,
 )

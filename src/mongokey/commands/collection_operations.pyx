@@ -163,12 +163,9 @@ cdef InsertOne insert_one(
     InheritedOptions options,
     document,
     bypass_document_validation,
-    session,
     comment,
 ):
     cdef InsertOne operation = InsertOne.__new__(InsertOne)
-    if session is not None:
-        arguments.refuse_session(session)
     operation.inserted_id = ensure_id(document)
     operation.document = document
     operation.context = options.context
@@ -211,7 +208,6 @@ cdef WriteOne update(
     collation,
     array_filters,
     hint,
-    session,
     let,
     sort,
     comment,
@@ -220,8 +216,6 @@ cdef WriteOne update(
     cdef dict statement
     check_filter(filter)
     check_update(update)
-    if session is not None:
-        arguments.refuse_session(session)
     statement = {"q": filter, "u": update}
     if multi:
         statement["multi"] = True
@@ -244,7 +238,6 @@ cdef WriteOne replace(
     bypass_document_validation,
     collation,
     hint,
-    session,
     let,
     sort,
     comment,
@@ -254,8 +247,6 @@ cdef WriteOne replace(
     check_filter(filter)
     if not is_raw(replacement):
         arguments.check_replacement(replacement)
-    if session is not None:
-        arguments.refuse_session(session)
     statement = {"q": filter, "u": replacement}
     if upsert is not False and arguments.check_bool("upsert", upsert):
         statement["upsert"] = True
@@ -271,15 +262,12 @@ cdef WriteOne delete(
     int limit,
     collation,
     hint,
-    session,
     let,
     comment,
 ):
     """Delete the first document that `filter` matches (`limit` 1), or all of them (0)."""
     cdef dict statement
     check_filter(filter)
-    if session is not None:
-        arguments.refuse_session(session)
     statement = {"q": filter, "limit": limit}
     if collation is not None or hint is not None:
         add_update_options(statement, collation, None, hint, None)

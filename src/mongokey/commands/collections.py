@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
 
 def list_collections(
-    namespace: Namespace, session: None, filter: Any, comment: Any, further: dict[str, Any]
+    namespace: Namespace, filter: Any, comment: Any, further: dict[str, Any]
 ) -> CursorCommand:
     """A cursor over the collections, a document for each (enumerate-collections)."""
-    arguments.refuse_session(session)
     document: dict[str, Any] = {"listCollections": 1}
     if filter is not None:
         arguments.check_mapping("filter", filter)
@@ -32,20 +31,20 @@ def list_collections(
 
 
 def list_collection_names(
-    namespace: Namespace, session: None, filter: Any, comment: Any, further: dict[str, Any]
+    namespace: Namespace, filter: Any, comment: Any, further: dict[str, Any]
 ) -> Plan[list[str]]:
     """The names of the collections."""
     # Where only names are asked for, the server does not lock the collections.
     only_names = filter is None or (isinstance(filter, dict) and set(filter) <= {"name"})
     further = {"nameOnly": only_names, **further}
-    command = list_collections(namespace, session, filter, comment, further)
+    command = list_collections(namespace, filter, comment, further)
     return [each["name"] for each in (yield from all_documents(command))]
 
 
-def collection_options(namespace: Namespace, session: None, comment: Any) -> Plan[dict[str, Any]]:
+def collection_options(namespace: Namespace, comment: Any) -> Plan[dict[str, Any]]:
     """The options the collection was created with; empty if there is none."""
     by_name = {"name": namespace.collection}
-    command = list_collections(namespace, session, by_name, comment, {})
+    command = list_collections(namespace, by_name, comment, {})
     for each in (yield from all_documents(command)):
         options: dict[str, Any] = each.get("options", {})
         return options
@@ -64,9 +63,7 @@ def create_collection(
     Raises `CollectionInvalid` if it exists (looked up first, with `check_exists`).
     """
     document = arguments.add_options({"create": name}, further)
-    if check_exists and (
-        yield from list_collection_names(namespace, None, {"name": name}, None, {})
-    ):
+    if check_exists and (yield from list_collection_names(namespace, {"name": name}, None, {})):
         raise CollectionInvalid(f"collection {name} already exists")
     yield Command(namespace, document).for_writing(options)
 
@@ -75,14 +72,12 @@ def drop_collection(
     namespace: Namespace,
     options: InheritedOptions,
     name: str,
-    session: None,
     comment: Any,
     encrypted_fields: None,
 ) -> Operation:
     """Drop the collection `name`; no error if there is none."""
     if encrypted_fields is not None:
         raise ConfigurationError("encrypted_fields is not supported by this version")
-    arguments.refuse_session(session)
     arguments.check_string("name_or_collection", name)
     document: dict[str, Any] = {"drop": name}
     if comment is not None:
@@ -96,7 +91,6 @@ def rename_collection(
     namespace: Namespace,
     options: InheritedOptions,
     new_name: str,
-    session: None,
     comment: Any,
     further: dict[str, Any],
 ) -> Operation:
@@ -105,7 +99,6 @@ def rename_collection(
     `options` are the collection's, as in PyMongo; the command is sent to "admin".
     """
     arguments.check_collection_name(new_name)
-    arguments.refuse_session(session)
     document = {
         "renameCollection": f"{namespace.database}.{namespace.collection}",
         "to": f"{namespace.database}.{new_name}",

@@ -42,7 +42,6 @@ cdef Command user_command(
     allowable_errors,
     read_preference,
     codec_options,
-    session,
     comment,
     dict options,
 )

@@ -94,6 +94,15 @@ cdef class Command(Operation):
             self.write_concern = write_concern
         return 0
 
+    cdef int set_read_concern_apart(self) except -1:
+        if "readConcern" in self.document:
+            from mongokey.bson import encode
+
+            concern = self.document["readConcern"]
+            self.document = {k: v for k, v in self.document.items() if k != "readConcern"}
+            self.read_concern = encode({"readConcern": concern})[4:-1]
+        return 0
+
     def for_reading(self, InheritedOptions options not None):
         """Have it read by `options`, and be tried again; returns self."""
         self.retryable_read = True
@@ -123,6 +132,11 @@ cdef class Command(Operation):
 
     cdef object unacknowledged_result(self):
         return {"ok": 1}  # as PyMongo
+
+    def for_ending_transaction(self):
+        """Have it go to a primary, and raise where its write concern was not met; returns self."""
+        self.writes = self.check_write_concern = True
+        return self
 
     def without_answer(self, tuple needs=None):
         """Have no answer be asked for: an unacknowledged write, whose result is None.
@@ -331,17 +345,15 @@ cdef Command user_command(
     allowable_errors,
     read_preference,
     codec_options,
-    session,
     comment,
     dict options,
 ):
     cdef Command operation = Command.__new__(Command)
-    if session is not None:
-        arguments.refuse_session(session)
     operation.namespace = namespace
     # run-command: neither the database's codec options nor its read preference apply. The whole
     # reply is the caller's, and read by the caller's options.
     operation.context = operation.reply_context = context_of(codec_options)
+    operation.generic = True
     operation.set_document(command_document(command, value, comment, options))
     if read_preference is not None:
         operation.set_elements(criteria_of(read_preference), None, None)
@@ -356,7 +368,6 @@ def user_cursor_command(
     value,
     read_preference,
     codec_options,
-    session,
     comment,
     max_await_time_ms,
     dict options not None,
@@ -365,7 +376,6 @@ def user_cursor_command(
 
     `comment` goes with the getMores: the command's own stands in the command.
     """
-    arguments.refuse_session(session)
     document = command_document(command, value, None, options)
     extras = {}
     if comment is not None:
@@ -379,4 +389,5 @@ def user_cursor_command(
         get_more_extras=extras or None,
         needs_cursor=True,
     )
+    (<Operation>operation).generic = True
     return operation.reading_by(read_preference)

@@ -16,19 +16,18 @@ if TYPE_CHECKING:
     from mongokey.execution.operation import Operation
 
 
-def list_databases(session: None, comment: Any, further: dict[str, Any]) -> Plan[Any]:
+def list_databases(comment: Any, further: dict[str, Any]) -> Plan[Any]:
     """A cursor over the databases, a document for each (enumerate-databases)."""
-    return (yield Documents((yield _list_databases(session, comment, further))))
+    return (yield Documents((yield _list_databases(comment, further))))
 
 
-def list_database_names(session: None, comment: Any) -> Plan[list[str]]:
+def list_database_names(comment: Any) -> Plan[list[str]]:
     """The names of the databases."""
-    databases = yield _list_databases(session, comment, {"nameOnly": True})
+    databases = yield _list_databases(comment, {"nameOnly": True})
     return [each["name"] for each in databases]
 
 
-def _list_databases(session: None, comment: Any, further: dict[str, Any]) -> Command:
-    arguments.refuse_session(session)
+def _list_databases(comment: Any, further: dict[str, Any]) -> Command:
     document = arguments.add_options({"listDatabases": 1}, further, comment)
     return Command(Namespace("admin"), document, parse=_databases, retryable_read=True)
 
@@ -40,10 +39,9 @@ def _databases(reply: dict[str, Any]) -> list[dict[str, Any]]:
     return databases
 
 
-def drop_database(options: InheritedOptions, name: str, session: None, comment: Any) -> Operation:
+def drop_database(options: InheritedOptions, name: str, comment: Any) -> Operation:
     """Drop the database `name`; no error if there is none."""
     arguments.check_string("name_or_database", name)
-    arguments.refuse_session(session)
     arguments.check_database_name(name)
     document: dict[str, Any] = {"dropDatabase": 1}
     if comment is not None:

@@ -43,7 +43,6 @@ def find_and_modify(
     projection: Any,
     sort: Any,
     hint: Any,
-    session: None,
     let: Any,
     comment: Any,
     further: dict[str, Any],
@@ -55,7 +54,6 @@ def find_and_modify(
     the write is unacknowledged."""
     unacknowledged = options.unacknowledged
     arguments.check_mapping("filter", filter)
-    arguments.refuse_session(session)
     document = {"findAndModify": namespace.collection, "query": filter, **change}
     if return_document is not None:
         document["new"] = arguments.check_bool("return_document", return_document)

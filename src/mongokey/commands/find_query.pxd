@@ -19,6 +19,7 @@ cdef class FindQuery:
     cdef bint tailable
     cdef readonly dict options              # further fields of `find`
     cdef dict get_more_extras               # further fields of the getMores, or None
+    cdef readonly object session            # what the caller wants it carried out in, or None
 
     cdef int set_up(
         self,

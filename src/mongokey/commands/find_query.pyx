@@ -108,8 +108,7 @@ cdef class FindQuery:
     ) except -1:
         if filter is not None:
             arguments.check_mapping("filter", filter)
-        if session is not None:
-            arguments.refuse_session(session)
+        self.session = session
         if cursor_type not in (NON_TAILABLE, TAILABLE, TAILABLE_AWAIT, EXHAUST):
             raise ValueError("not a valid value for cursor_type")
         if max_scan is not None or snapshot:
@@ -251,6 +250,7 @@ cdef class FindQuery:
         made.tailable = self.tailable
         made.options = dict(self.options)
         made.get_more_extras = self.get_more_extras
+        made.session = self.session
         return made
 
     def deep_copy(self, memo):

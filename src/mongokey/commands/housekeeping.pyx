@@ -100,7 +100,11 @@ def kill(Executor executor, ServerCursor cursor, Deadline deadline, double wait_
         {"killCursors": cursor.namespace.collection, "cursors": [cursor.id]},
     )
     cdef int outcome
-    if cursor.pinned and (cursor.connection is None or cursor.connection.stream.closed):
+    if cursor.explicit is not None and cursor.explicit.has_ended:
+        cursor.explicit = None
+    if cursor.id == 0 or (
+        cursor.pinned and (cursor.connection is None or cursor.connection.stream.closed)
+    ):
         # load-balancers: no other connection leads to its server for sure.
         outcome = ANSWERED
     else:

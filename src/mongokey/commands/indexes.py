@@ -27,12 +27,10 @@ def create_indexes(
     namespace: Namespace,
     options: InheritedOptions,
     indexes: Sequence[IndexModel],
-    session: None,
     comment: Any,
     further: dict[str, Any],
 ) -> Plan[list[str]]:
     """Create `indexes`; the result is their names."""
-    arguments.refuse_session(session)
     documents = index_documents(indexes)
     document = {"createIndexes": namespace.collection, "indexes": documents}
     arguments.add_options(document, further, comment)
@@ -44,12 +42,10 @@ def drop_index(
     namespace: Namespace,
     options: InheritedOptions,
     index_or_name: Any,
-    session: None,
     comment: Any,
     further: dict[str, Any],
 ) -> Operation:
     """Drop one index, by its name or its keys, or all but the one on ``_id`` (``"*"``)."""
-    arguments.refuse_session(session)
     name = index_or_name
     if not isinstance(name, str):
         name = arguments.index_name(arguments.index_document(arguments.index_pairs(index_or_name)))
@@ -61,9 +57,8 @@ def drop_index(
     return command
 
 
-def list_indexes(namespace: Namespace, session: None, comment: Any) -> Plan[Any]:
+def list_indexes(namespace: Namespace, comment: Any) -> Plan[Any]:
     """A cursor over the indexes, a document for each (enumerate-indexes)."""
-    arguments.refuse_session(session)
     try:
         return (yield _list_indexes(namespace, comment))
     except OperationFailure as error:
@@ -73,11 +68,8 @@ def list_indexes(namespace: Namespace, session: None, comment: Any) -> Plan[Any]
         return (yield Documents([]))
 
 
-def index_information(
-    namespace: Namespace, session: None, comment: Any
-) -> Plan[dict[str, dict[str, Any]]]:
+def index_information(namespace: Namespace, comment: Any) -> Plan[dict[str, dict[str, Any]]]:
     """The indexes: name -> their facts, with ``key`` as a list of pairs."""
-    arguments.refuse_session(session)
     information = {}
     try:
         indexes = yield from all_documents(_list_indexes(namespace, comment))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mongokey.commands import arguments
 from mongokey.commands.command import Command, FieldCommand
+from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -18,13 +19,11 @@ def count_documents(
     namespace: Namespace,
     options: InheritedOptions,
     filter: Any,
-    session: None,
     comment: Any,
     further: dict[str, Any],
 ) -> Operation:
     """How many documents `filter` matches, counted by an aggregation (crud, "Count API")."""
     arguments.check_mapping("filter", filter)
-    arguments.refuse_session(session)
     further = dict(further)
     pipeline: list[dict[str, Any]] = [{"$match": filter}]
     for stage in ("skip", "limit"):
@@ -44,7 +43,10 @@ def estimated_document_count(
 ) -> Operation:
     """About how many documents there are, from the collection's metadata."""
     further = dict(further)
-    arguments.refuse_session(further.pop("session", None))
+    if "session" in further:
+        raise ConfigurationError(
+            "estimated_document_count takes no session: count_documents({}, session=...) does"
+        )
     document: dict[str, Any] = {"count": namespace.collection}
     return _count(namespace, options, document, further, comment, lambda reply: int(reply["n"]))
 
@@ -71,13 +73,11 @@ def distinct(
     options: InheritedOptions,
     key: str,
     filter: Any,
-    session: None,
     comment: Any,
     further: dict[str, Any],
 ) -> Operation:
     """The distinct values of the field `key`, a list."""
     arguments.check_string("key", key)
-    arguments.refuse_session(session)
     document: dict[str, Any] = {"distinct": namespace.collection, "key": key}
     if filter is not None:
         arguments.check_mapping("filter", filter)

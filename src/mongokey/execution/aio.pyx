@@ -70,6 +70,9 @@ cdef class AsyncExecutor(Executor):
     cpdef object execute_for_cursor(self, Operation operation, ServerCursor cursor):
         return self._run(operation, cursor, None)
 
+    cpdef object execute_in(self, Operation operation, object session):
+        return self._run(operation, None, session)
+
     cpdef object carry_out(self, object plan):
         return self._carry_out(plan)
 
@@ -101,8 +104,10 @@ cdef class AsyncExecutor(Executor):
         self.spare = None
         return execution
 
-    async def _run(self, Operation operation, ServerCursor cursor, OnIdle on_idle):
-        """With `on_idle` it is for good order, and not for a caller: see there."""
+    async def _run(self, Operation operation, ServerCursor cursor, how):
+        """`how`: None; or the session that the user has started; or an `OnIdle`, with which it is
+        for good order, and not for a caller."""
+        cdef OnIdle on_idle = None
         cdef Execution execution
         cdef AsyncConnection connection
         cdef Connection checked_out
@@ -113,11 +118,15 @@ cdef class AsyncExecutor(Executor):
         execution.begin(self, operation, cursor)
         # No other task should wait until a large batch is written, or decoded.
         execution.in_parts = execution.reply.in_parts = True
-        if on_idle is not None:
-            if cursor is None:
-                execution.selected(on_idle.server)
-            execution.background = True
-            execution.deadline = on_idle.deadline
+        if how is not None:
+            if type(how) is OnIdle:
+                on_idle = <OnIdle>how
+                if cursor is None:
+                    execution.selected(on_idle.server)
+                execution.background = True
+                execution.deadline = on_idle.deadline
+            else:
+                execution.join(how)
         try:
             while True:
                 try:

@@ -47,6 +47,12 @@ cdef class BlockingExecutor(Executor):
         execution.begin(self, operation, cursor)
         return self._run(execution, 0)
 
+    cpdef object execute_in(self, Operation operation, object session):
+        cdef Execution execution = self._take()
+        execution.begin(self, operation, None)
+        execution.join(session)
+        return self._run(execution, 0)
+
     cdef object execute_on_idle(
         self,
         Operation operation,

@@ -12,6 +12,7 @@ cdef class ServerCursor:
     cdef readonly Namespace namespace
     cdef readonly int64_t id                # 0: the server has it no more
     cdef ServerSession session              # None while a command uses it, or for none
+    cdef object explicit                    # the ExplicitSession that it belongs to, or None
     cdef Pool server
     cdef uint64_t forks                     # of the session pool when it was opened
     cdef bint sent                          # its latest command may have reached the server

@@ -88,6 +88,8 @@ cdef class PendingCursors:
         return 0
 
     cdef int defer(self, ServerCursor cursor) except -1:
+        # Its session is for one user at a time, who is not the one that has it killed.
+        cursor.explicit = None
         if self.closed:
             cursor.unpin()
         else:

@@ -37,6 +37,10 @@ cdef enum:
     DONE
 
 
+# How many sessions are bound to contexts, by whatever client: 0 costs a call no look at its own.
+cdef int bound_sessions
+
+
 cdef class Executor:
     cdef readonly object topology
     cdef SelectedServers selected           # the topology's, read on every call
@@ -61,6 +65,8 @@ cdef class Executor:
     cpdef object execute(self, Operation operation)
     # The same for a command about a cursor: on its server, in its session. Not tried again.
     cpdef object execute_for_cursor(self, Operation operation, ServerCursor cursor)
+    # The same in a session that the user has started.
+    cpdef object execute_in(self, Operation operation, object session)
     # Carry out a plan, a generator of the steps in `execution.idle_steps`: what it returns.
     cpdef object carry_out(self, object plan)
 
@@ -74,7 +80,8 @@ cdef class Execution:
     cdef Deadline deadline                  # None: socketTimeoutMS bounds each wait
     cdef int state
     # All attempts.
-    cdef readonly ServerSession session
+    cdef readonly ServerSession session     # an implicit one
+    cdef object explicit                    # the ExplicitSession that it is carried out in, or None
     cdef readonly int64_t txn_number        # 0: none
     cdef readonly int attempt               # from 1
     cdef int most_retries                   # so often is it tried once more
@@ -96,6 +103,8 @@ cdef class Execution:
     cdef readonly object result
 
     cdef int begin(self, Executor executor, Operation operation, ServerCursor cursor) except -1
+    # After `begin`: carry it out in a session that the user has started. May refuse to.
+    cdef int join(self, object session) except -1
     cpdef int advance(self) except -1
     cpdef int selected(self, Pool server) except -1
     cpdef int checked_out(self, Connection connection, int64_t now_ns) except -1
@@ -106,7 +115,7 @@ cdef class Execution:
     cpdef int slept(self) except -1
     # None to go on with `advance`; otherwise what is to be raised: `error` itself, or another one.
     cpdef object failed(self, object error)
-    # The connection that the cursor is pinned to.
+    # The connection that the cursor, or the transaction, is pinned to.
     cdef Connection pinned_connection(self)
     cpdef int end(self) except -1
 
@@ -117,6 +126,11 @@ cdef class Execution:
     cdef int _set_limits(self, Limits *limits) except -1
     cdef int _write_read_preference(self, mk_buffer *out) except -1
     cdef int _write_session(self, mk_buffer *out) except -1
+    cdef int _write_explicit_session(self, mk_buffer *out) except -1
+    cdef int _pin_transaction(self) except -1
+    cdef bint _is_pinned(self)
+    cdef int _note_reply(self) except -1
+    cdef int _release_in_session(self, Connection connection) except -1
     cdef object _read_error(self)
     cdef int _note_cursor(self, object result) except -1
     cdef ServerCursor _opened_cursor(self)

@@ -8,11 +8,19 @@ does what it says. It must not know single commands, nor how servers are found o
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from mongokey._support.cdefs cimport mk_buffer, mk_buffer_reserve
-from mongokey.bson.bson_c cimport mk_bson_begin, mk_bson_end, mk_bson_int64
+from mongokey._support.cdefs cimport MK_OK, mk_buffer, mk_buffer_reserve
+from mongokey.bson.bson_c cimport (
+    MK_BSON_DOCUMENT,
+    MK_BSON_TIMESTAMP,
+    mk_bson_begin,
+    mk_bson_end,
+    mk_bson_find,
+    mk_bson_int64,
+    mk_bson_iter,
+)
 from mongokey.connection.connection cimport Connection
 from mongokey.events.flags cimport PublisherFlags
 from mongokey.execution.cursors cimport CursorBatch, PendingCursors, ServerCursor
@@ -23,6 +31,7 @@ from mongokey.execution.operation cimport (
     WHOLE,
     CommandReply,
     Limits,
+    Namespace,
     Operation,
     ServerCriteria,
     check,
@@ -42,7 +51,13 @@ from sys import exc_info, is_finalizing
 from mongokey._support.fork import call_after_fork
 from mongokey._support.lazy import late_imports
 from mongokey._support.server_errors import raise_command_error
-from mongokey.errors import AutoReconnect, DocumentTooLarge, InvalidOperation, NetworkTimeout
+from mongokey.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    DocumentTooLarge,
+    InvalidOperation,
+    NetworkTimeout,
+)
 from mongokey.execution.rules import (
     backoff_ns,
     error_to_raise,
@@ -75,6 +90,16 @@ cdef bytes PRIMARY_PREFERRED = (
 cdef int SECONDARIES_WRITE_OUTPUT = 13
 
 
+cdef extern from "mongokey/endian.h" nogil:
+    uint64_t mk_load_u64(const void *p)
+
+
+def count_bound_sessions(int change):
+    """One more session (1), or one less (-1), is bound to some context of this process."""
+    global bound_sessions
+    bound_sessions += change
+
+
 cdef object out_of_turn(str event):
     return InvalidOperation(f"{event}() does not belong to the step that this execution is at")
 
@@ -102,6 +127,8 @@ STEPS = (
 
 # What an execution on idle connections results in when there was none.
 NO_IDLE_CONNECTION = object()
+
+cdef int bound_sessions = 0
 
 cdef enum:
     # States of an execution: what it has, or waits for.
@@ -165,6 +192,37 @@ cdef class Executor:
         Raises `MongoError`s."""
         raise NotImplementedError(type(self).__name__)
 
+    cpdef object execute_in(self, Operation operation, object session):
+        """Carry out `operation` in an `ExplicitSession` of this client and return its result.
+        Raises `MongoError`s."""
+        raise NotImplementedError(type(self).__name__)
+
+    def unpin(self, transaction not None):
+        """Free a transaction from the server, or the connection, that it is pinned to."""
+        cdef Connection connection = transaction.connection
+        cdef Pool server = transaction.server
+        transaction.forget_pin()
+        if connection is not None:
+            server.transaction_count -= 1
+            server.unpin(connection)
+
+    def let_session_go(self, session not None):
+        """A session was dropped without an end; does no I/O."""
+        cdef ServerSession server_session = session._server_session
+        cdef Connection connection = session._transaction.connection
+        cdef ServerCursor pinned
+        if connection is not None:
+            # As a cursor that is pinned and no longer there.
+            pinned = ServerCursor(Namespace("admin"), 0, None, session._transaction.server)
+            pinned.connection = connection
+            pinned.pinned = True
+            session._transaction.connection = None
+            pinned.server.transaction_count -= 1
+            self.pending.defer(pinned)
+        # The server still has a transaction that was not ended: its session is not used again.
+        if server_session is not None and not session.in_transaction:
+            self.sessions.give_back(server_session)
+
     cpdef object carry_out(self, object plan):
         """Carry out a plan, a generator of `OnIdle` and `Turn` steps, and return its result. What a
         step raises is thrown into the plan; so is what ends the wait, such as a Ctrl-C."""
@@ -187,7 +245,8 @@ cdef class Executor:
 
 @cython.final
 cdef class Execution:
-    """One call of `operation`; about `cursor`, it stays on that cursor's server."""
+    """One call of `operation`; about `cursor`, it stays on that cursor's server; in the explicit
+    `session`, that has a say."""
 
     def __init__(
         self,
@@ -195,11 +254,14 @@ cdef class Execution:
         Operation operation not None,
         ServerCursor cursor=None,
         *,
+        session=None,
         bint background=False,
     ):
         if self.state != ENDED:
             raise InvalidOperation("this execution has not ended")
         self.begin(executor, operation, cursor)
+        if session is not None:
+            self.join(session)
         self.background = background
 
     cdef int begin(self, Executor executor, Operation operation, ServerCursor cursor) except -1:
@@ -222,6 +284,28 @@ cdef class Execution:
             self.server = cursor.server
             self.generation = self.server.generation
             self.state = HAS_SERVER
+            if cursor.explicit is not None:
+                cursor.sent = False
+                self.join(cursor.explicit)
+        return 0
+
+    cdef int join(self, object session) except -1:
+        cdef Operation operation = self.operation
+        session._begin_command(self.executor)
+        if operation.unacknowledged:
+            raise ConfigurationError(
+                "an unacknowledged write (w=0) cannot be in a session: leave out session, or "
+                "acknowledge it"
+            )
+        if operation.criteria is not None and session.in_transaction:
+            raise InvalidOperation(
+                "read preference in a transaction must be primary, not: "
+                f"{operation.criteria.preference!r}"
+            )
+        operation.set_read_concern_apart()
+        self.explicit = session
+        if self.cursor is None:
+            self._begin_attempt()
         return 0
 
     # -- what is to be done next ----------------------------------------------------------------
@@ -246,6 +330,8 @@ cdef class Execution:
                 self.state = WRITES
                 return GIVE_WAY
             if written == NOTHING:
+                if self.explicit is not None:
+                    self.explicit._transaction.not_looked_at()
                 self._finish(self.operation.unacknowledged_result())
                 return self.advance()
             self.state = AWAITS_REPLY
@@ -256,7 +342,7 @@ cdef class Execution:
         if self.state == FINISHED:
             return DONE
         if self.state == HAS_SERVER:
-            if self.cursor is not None and self.cursor.pinned:
+            if self._is_pinned():
                 return TAKE_PINNED
             return CHECK_OUT
         if self.state == AWAITS_LOGIN:
@@ -294,14 +380,36 @@ cdef class Execution:
         return 0
 
     cdef Connection pinned_connection(self):
-        if self.state != HAS_SERVER or self.cursor is None:
+        cdef object transaction
+        cdef Connection connection
+        if self.state != HAS_SERVER or not self._is_pinned():
             raise out_of_turn("pinned_connection")
-        if self.cursor.forks != self.executor.sessions.forks:
-            with late_imports:
-                from mongokey.execution.fork_causes import cursor_of_parent
+        if self.cursor is not None and self.cursor.pinned:
+            if self.cursor.forks != self.executor.sessions.forks:
+                with late_imports:
+                    from mongokey.execution.fork_causes import cursor_of_parent
 
-            raise cursor_of_parent()
-        return self.cursor.take_connection()
+                raise cursor_of_parent()
+            return self.cursor.take_connection()
+        transaction = self.explicit._transaction
+        connection = transaction.connection
+        if connection is None:
+            raise InvalidOperation(
+                "the connection that this session's transaction is pinned to is in use at this "
+                "moment: a session is for one user at a time"
+            )
+        transaction.connection = None
+        return connection
+
+    cdef bint _is_pinned(self):
+        """Whether it is carried out on a connection that is there for it."""
+        cdef object transaction
+        if self.cursor is not None and self.cursor.pinned:
+            return True
+        if self.explicit is None:
+            return False
+        transaction = self.explicit._transaction
+        return transaction.pins_connection and transaction.active
 
     cpdef int authenticated(self) except -1:
         """The connection is logged in once more: the message is to be sent once more, whatever the
@@ -343,6 +451,8 @@ cdef class Execution:
                 reply.fields.cluster_time_size,
                 reply.fields.cluster_timestamp,
             )
+        if self.explicit is not None:
+            self._note_reply()
         reply.max_wire_version = self.connection.max_wire_version
         if reply.fields.ok:
             reply.may_retry = self.txn_number != 0 and self.attempt <= self.most_retries
@@ -399,6 +509,8 @@ cdef class Execution:
                 self.deprioritized.append(self.server.address)
         if self.txn_number and needs_retryable_write_label(error, self._max_wire_version()):
             error._add_error_label("RetryableWriteError")
+        if self.explicit is not None:
+            self.explicit._failed(error)
         if not self._is_to_be_retried(error):
             return error_to_raise(
                 error, self.first_error, retryable_write=operation.retryable_write, sent=self.sent
@@ -408,6 +520,8 @@ cdef class Execution:
         if is_overload(error):
             self.backoff_ns = backoff_ns(error, self.attempt, self.executor.jitter())
             self.state = BACKS_OFF
+            if self.explicit is not None:
+                self.explicit._transaction.not_looked_at()
         else:
             self._begin_attempt()
         self.attempt += 1
@@ -430,14 +544,20 @@ cdef class Execution:
         """Whether the attempt that failed with `error` is followed by another one."""
         cdef Operation operation = self.operation
         cdef Executor executor = self.executor
+        cdef bint retry_writes = executor.retry_writes
+        cdef bint in_transaction = False
+        if self.explicit is not None and self.explicit.in_transaction:
+            # Of a transaction, only the end is tried once more, whatever the client's options.
+            in_transaction = self.explicit._transaction.ending is None
+            retry_writes = True
         if is_overload(error):
             self.most_retries = executor.max_adaptive_retries
         if executor.closed or operation.unacknowledged or self.attempt > self.most_retries:
             return False
-        if self.cursor is None and should_retry(
+        if self.cursor is None and not in_transaction and should_retry(
             error,
             retryable_read=operation.retryable_read and executor.retry_reads,
-            retryable_write=operation.retryable_write and executor.retry_writes,
+            retryable_write=operation.retryable_write and retry_writes,
             sent=self.sent,
         ):
             return True
@@ -446,12 +566,18 @@ cdef class Execution:
             reads=operation.retryable_read or self.cursor is not None,
             writes=operation.retryable_write or operation.writes,
             retry_reads=executor.retry_reads,
-            retry_writes=executor.retry_writes,
+            retry_writes=executor.retry_writes if in_transaction else retry_writes,
         )
 
     cdef int _begin_attempt(self) except -1:
-        """What the next attempt begins with: a server, which a cursor has."""
+        """What the next attempt begins with: a server, which a cursor has, and a transaction that
+        is pinned to one."""
         self.state = NEEDS_SERVER
+        if self.explicit is not None and self.cursor is None:
+            transaction = self.explicit._transaction
+            if transaction.server is not None and transaction.active:
+                self.selected(<Pool?>transaction.server)
+                return 0
         if self.cursor is not None:
             self.generation = self.server.generation
             self.state = HAS_SERVER
@@ -476,6 +602,8 @@ cdef class Execution:
             if cursor.id != 0:
                 cursor.session, session = session, None
             self.cursor = None
+        if self.explicit is not None:
+            self.explicit = None
         if session is not None:
             self.executor.sessions.give_back(session)
         self.state = ENDED
@@ -566,15 +694,18 @@ cdef class Execution:
         connection.begin(MK_MORE_TO_COME if operation.unacknowledged else 0)
         check(mk_bson_begin(out, &body))
         operation.write(out, &limits)
-        # driver-sessions: an unacknowledged command may not carry an implicit session.
-        if connection.supports_sessions and not (
-            operation.sessionless or operation.unacknowledged
-        ):
-            self._write_session(out)
-        if connection.supports_cluster_time and executor.cluster_time.timestamp:
-            executor.cluster_time.write(out)
-        if operation.read_concern is not None:
-            put(out, operation.read_concern)
+        if self.explicit is not None:
+            self._write_explicit_session(out)
+        else:
+            # driver-sessions: an unacknowledged command may not carry an implicit session.
+            if connection.supports_sessions and not (
+                operation.sessionless or operation.unacknowledged
+            ):
+                self._write_session(out)
+            if connection.supports_cluster_time and executor.cluster_time.timestamp:
+                executor.cluster_time.write(out)
+            if operation.read_concern is not None:
+                put(out, operation.read_concern)
         if operation.write_concern is not None:
             put(out, operation.write_concern)
         if operation.criteria is not None:
@@ -650,6 +781,112 @@ cdef class Execution:
             check(mk_bson_int64(out, "txnNumber", 9, self.txn_number))
         return 0
 
+    # -- explicit sessions ------------------------------------------------------------------------
+
+    cdef int _write_explicit_session(self, mk_buffer *out) except -1:
+        """Append what the session has to say, and `$clusterTime`."""
+        cdef Operation operation = self.operation
+        cdef Connection connection = self.connection
+        cdef ClusterTime seen = self.explicit._seen
+        cdef bytes elements
+        if not connection.supports_sessions:
+            raise ConfigurationError(
+                "Sessions are not supported by this MongoDB deployment: leave out session"
+            )
+        if (
+            self.txn_number == 0
+            and operation.retryable_write
+            and self.executor.retry_writes
+            and connection.supports_retryable_writes
+        ):
+            self.txn_number = -1
+        elements, self.txn_number = self.explicit._elements(
+            operation.command_name(),
+            operation.generic,
+            operation.read_concern,
+            self.txn_number,
+            connection.max_wire_version,
+            self.now_ns,
+            connection.session_timeout_ns,
+        )
+        put(out, elements)
+        if self.explicit._transaction.active:
+            self._pin_transaction()
+        if connection.supports_cluster_time:
+            if seen.timestamp < self.executor.cluster_time.timestamp:
+                seen = self.executor.cluster_time
+            seen.write(out)
+        return 0
+
+    cdef int _pin_transaction(self) except -1:
+        """Pin the transaction to this mongos, or to this connection of a load balancer."""
+        cdef object transaction = self.explicit._transaction
+        if transaction.server is not None or self.connection.hello is None:
+            return 0
+        if self.server.load_balanced:
+            if self.cursor is None:
+                transaction.server = self.server
+                transaction.pins_connection = True
+                self.server.pin(self.connection)
+                self.server.transaction_count += 1
+        elif self.connection.hello.is_mongos:
+            transaction.server = self.server
+        return 0
+
+    cdef int _note_reply(self) except -1:
+        """Have the session take in what the reply says of times and of its transaction."""
+        cdef CommandReply *reply = &self.reply
+        cdef uint64_t operation_time = 0, at_cluster_time = 0
+        cdef bytes recovery_token = None
+        cdef mk_bson_iter it
+        if (
+            mk_bson_find(reply.body, reply.size, "operationTime", 13, &it) == MK_OK
+            and it.type == MK_BSON_TIMESTAMP
+        ):
+            operation_time = mk_load_u64(it.value)
+        if (
+            mk_bson_find(reply.body, reply.size, "recoveryToken", 13, &it) == MK_OK
+            and it.type == MK_BSON_DOCUMENT
+        ):
+            recovery_token = (<const char *>it.value)[:it.value_size]
+        if (
+            mk_bson_find(reply.body, reply.size, "atClusterTime", 13, &it) == MK_OK
+            or (
+                reply.fields.cursor != NULL
+                and mk_bson_find(
+                    reply.fields.cursor, reply.fields.cursor_size, "atClusterTime", 13, &it
+                ) == MK_OK
+            )
+        ) and it.type == MK_BSON_TIMESTAMP:
+            at_cluster_time = mk_load_u64(it.value)
+        if reply.fields.cluster_time != NULL:
+            (<ClusterTime?>self.explicit._seen).advance(
+                reply.fields.cluster_time,
+                reply.fields.cluster_time_size,
+                reply.fields.cluster_timestamp,
+            )
+        self.explicit._answered(
+            operation_time, at_cluster_time, recovery_token, bool(reply.fields.ok)
+        )
+        return 0
+
+    cdef int _release_in_session(self, Connection connection) except -1:
+        """Let the connection go; one that the transaction is pinned to stays with it."""
+        cdef object transaction = self.explicit._transaction
+        if connection.stream.closed:
+            self.explicit._lost_connection()
+        if self.cursor is not None and self.cursor.pinned:
+            self.cursor.connection = connection
+            if self.cursor.id == 0:
+                self.cursor.unpin()
+        elif transaction.pins_connection and transaction.server is self.server:
+            transaction.connection = connection
+        elif self.background:
+            self.server.give_back(connection)
+        else:
+            self.server.checkin(connection)
+        return 0
+
     cdef object _read_error(self):
         """What a reply with `ok: 0` means: a result, another login (AWAITS_LOGIN), or an error."""
         cdef Operation operation = self.operation
@@ -665,6 +902,8 @@ cdef class Execution:
                 raise_command_error(answer, self.reply.max_wire_version)
             self.reauthenticated = True
             self.state = AWAITS_LOGIN
+            if self.explicit is not None:
+                self.explicit._transaction.not_looked_at()
             return None
         if operation.allows_errors and operation.allows(answer):
             return operation.allowed_reply(&self.reply, answer)
@@ -720,7 +959,12 @@ cdef class Execution:
             self.server,
         )
         cursor.forks = self.executor.sessions.forks
-        if self.server.load_balanced and not self.connection.stream.closed:
+        cursor.explicit = self.explicit
+        if (
+            self.server.load_balanced
+            and not self.connection.stream.closed
+            and not (self.explicit is not None and self.explicit._transaction.pins_connection)
+        ):
             cursor.pin(self.connection)
             self.connection = None
         self.session = None
@@ -740,6 +984,8 @@ cdef class Execution:
         if connection is None:
             return 0
         self.connection = None
+        if self.explicit is not None:
+            return self._release_in_session(connection)
         if connection.stream.closed and self.session is not None:
             # driver-sessions: the server may still be at the command.
             self.session.dirty = True

@@ -86,6 +86,7 @@ cdef class Operation:
     cdef bint own_api                       # the command declares a stable API itself
     cdef public int64_t operation_id        # for events: the same at each attempt; 0: none yet
     cdef bint own_read_preference           # it has `$readPreference` itself
+    cdef bint generic                       # a user's own command: sessions do not compose it
     # Kinds of operation.
     cdef bint retryable_read
     cdef bint retryable_write
@@ -99,6 +100,8 @@ cdef class Operation:
     cdef str command_name(self)
     # Appends the command's elements, without `lsid`, `$db` and kin, to an open document.
     cdef int write(self, mk_buffer *out, const Limits *limits) except -1
+    # For sessions, which compose it: a read concern among its elements becomes `read_concern`.
+    cdef int set_read_concern_apart(self) except -1
     # Appends kind-1 sections behind the body; what it has `Written`. After IN_PART it is to be
     # called once more, with the same buffer.
     cdef int write_sections(self, mk_buffer *out, const Limits *limits) except -1

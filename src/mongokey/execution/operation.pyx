@@ -123,6 +123,9 @@ cdef class Operation:
     cdef int write(self, mk_buffer *out, const Limits *limits) except -1:
         raise NotImplementedError(type(self).__name__)
 
+    cdef int set_read_concern_apart(self) except -1:
+        return 0
+
     cdef int write_sections(self, mk_buffer *out, const Limits *limits) except -1:
         return WHOLE
 

@@ -11,6 +11,7 @@ from mongokey.execution.operation import Namespace
 from mongokey.read_concern import ReadConcern
 from mongokey.read_preferences import _ServerMode
 from mongokey.results import DeleteResult, InsertOneResult, UpdateResult
+from mongokey.sessions.explicit_session import ExplicitSession
 from mongokey.write_concern import WriteConcern
 
 _Document = TypeVar("_Document", bound=Mapping[str, Any])
@@ -20,13 +21,19 @@ _Keys = str | Sequence[str | tuple[str, Any]] | Mapping[str, Any]
 class Core(OptionsHolder):
     @property
     def _executor(self) -> Any: ...
+    def _inherited_in(self, session: Any) -> InheritedOptions: ...
+    def _transaction_preference(self, session: Any) -> _ServerMode | None: ...
 
 class BlockingCalls:
     @overload
-    def _execute(self, step: CursorCommand) -> CommandCursor[Any]: ...
+    def _execute(
+        self, step: CursorCommand, session: ExplicitSession | None = None
+    ) -> CommandCursor[Any]: ...
     @overload
-    def _execute(self, step: Any) -> Any: ...
-    def _run(self, plan: Generator[Any, Any, _Result]) -> _Result: ...
+    def _execute(self, step: Any, session: ExplicitSession | None = None) -> Any: ...
+    def _run(
+        self, plan: Generator[Any, Any, _Result], session: ExplicitSession | None = None
+    ) -> _Result: ...
 
 class ClientCore(Core, Generic[_Document]):
     def _set_up(self, inherited: InheritedOptions, executor: Executor) -> None: ...
@@ -53,7 +60,7 @@ class DatabaseCore(Core, Generic[_Document]):
         allowable_errors: AbstractCollection[int | str] | None = None,
         read_preference: _ServerMode | None = None,
         codec_options: CodecOptions[Any] | None = None,
-        session: None = None,
+        session: ExplicitSession | None = None,
         comment: Any = None,
         **kwargs: Any,
     ) -> dict[str, Any]: ...
@@ -77,7 +84,7 @@ class CollectionCore(Core, Generic[_Document]):
         self,
         document: Any,
         bypass_document_validation: bool | None = None,
-        session: None = None,
+        session: ExplicitSession | None = None,
         comment: Any = None,
     ) -> InsertOneResult: ...
     def update_one(
@@ -89,7 +96,7 @@ class CollectionCore(Core, Generic[_Document]):
         collation: Any = None,
         array_filters: Sequence[Mapping[str, Any]] | None = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: ExplicitSession | None = None,
         let: Mapping[str, Any] | None = None,
         sort: _Keys | None = None,
         comment: Any = None,
@@ -103,7 +110,7 @@ class CollectionCore(Core, Generic[_Document]):
         bypass_document_validation: bool | None = None,
         collation: Any = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: ExplicitSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
     ) -> UpdateResult: ...
@@ -115,7 +122,7 @@ class CollectionCore(Core, Generic[_Document]):
         bypass_document_validation: bool | None = None,
         collation: Any = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: ExplicitSession | None = None,
         let: Mapping[str, Any] | None = None,
         sort: _Keys | None = None,
         comment: Any = None,
@@ -125,7 +132,7 @@ class CollectionCore(Core, Generic[_Document]):
         filter: Mapping[str, Any],
         collation: Any = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: ExplicitSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
     ) -> DeleteResult: ...
@@ -134,7 +141,7 @@ class CollectionCore(Core, Generic[_Document]):
         filter: Mapping[str, Any],
         collation: Any = None,
         hint: _Keys | None = None,
-        session: None = None,
+        session: ExplicitSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
     ) -> DeleteResult: ...

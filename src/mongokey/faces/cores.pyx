@@ -13,15 +13,30 @@ from mongokey.commands.collection_operations cimport (
     replace,
     update as make_update,
 )
-from mongokey.commands.command cimport CursorCommand, user_command
+from mongokey.commands.command cimport Command, CursorCommand, user_command
 from mongokey.commands.find_query cimport FindQuery
 from mongokey.commands.inherited_options cimport InheritedOptions
-from mongokey.execution.execution cimport Executor
+from mongokey.execution.execution cimport Executor, bound_sessions
 from mongokey.execution.operation cimport Namespace, Operation
 from mongokey.faces.cursor_cores cimport BlockingCursorCore, CursorCore
 
 from mongokey.commands import arguments
 from mongokey.commands.plan import GIVE_WAY, Documents
+from mongokey.faces.sessions import options_in, session_for
+
+
+cdef object carry_out_in(Executor executor, Operation operation, session):
+    """Have `operation` carried out in `session`, or (None) in the one that is bound here."""
+    session = session_for(session, executor)
+    if session is None:
+        return executor.execute(operation)
+    return executor.execute_in(operation, session)
+
+
+cdef inline object carry_out(Executor executor, Operation operation, session):
+    if session is None and bound_sessions == 0:
+        return executor.execute(operation)
+    return carry_out_in(executor, operation, session)
 
 
 cdef class Core(OptionsHolder):
@@ -31,6 +46,19 @@ cdef class Core(OptionsHolder):
     def _executor(self):
         return self.executor
 
+    def _inherited_in(self, session):
+        """The options that it hands down, as they are in `session`: a transaction has its own."""
+        if session is None and bound_sessions == 0:
+            return self.inherited
+        return options_in(session_for(session, self.executor), self.inherited)
+
+    def _transaction_preference(self, session):
+        """The read preference of the transaction that a call in `session` belongs to, or None."""
+        found = session_for(session, self.executor)
+        if found is None or not found.in_transaction:
+            return None
+        return found._transaction.options.read_preference
+
 
 cdef class BlockingCalls:
     """The calls of the blocking classes, beside a core: they wait for what they have carried out.
@@ -39,33 +67,36 @@ cdef class BlockingCalls:
     def __reduce_ex__(self, protocol):
         raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
-    def _execute(self, step):
-        """Carry out one step of a plan; returns its result.
+    def _execute(self, step, session=None):
+        """Carry out one step of a plan, in `session` if that is given; returns its result.
 
         A step is an operation; a command that opens a cursor, which gives a `CommandCursor` that
         keeps this object, and so the client, alive; `Documents`, which give one too; such a
         cursor, whose next batch is fetched; or `GIVE_WAY`.
         """
-        cdef Executor executor = (<Core?>self).executor
-        if isinstance(step, CursorCommand):
-            return type(self)._command_cursor_class._opened(
-                self, executor, step, executor.execute(<Operation>step)
-            )
+        cdef Core core = <Core?>self
         if isinstance(step, Operation):
-            return executor.execute(<Operation>step)
+            if session is not None or bound_sessions:
+                session = session_for(session, core.executor)
+            result = carry_out(core.executor, <Operation>step, session)
+            if isinstance(step, CursorCommand):
+                return type(self)._command_cursor_class._opened(
+                    self, core.executor, step, result, session
+                )
+            return result
         if isinstance(step, Documents):
             return type(self)._command_cursor_class._of(step.documents)
         if step is GIVE_WAY:
             return None  # nobody shares the thread
         return (<BlockingCursorCore?>step).fill()
 
-    def _run(self, plan):
+    def _run(self, plan, session=None):
         """Carry out a plan, a generator over operations; returns its result."""
         try:
             step = next(plan)
             while True:
                 try:
-                    result = self._execute(step)
+                    result = self._execute(step, session)
                 except BaseException as error:
                     step = plan.throw(error)
                 else:
@@ -147,20 +178,26 @@ cdef class DatabaseCore(Core):
         document. With ``check=False``, or for codes and messages in `allowable_errors`, an error
         reply is returned and not raised. Raises `OperationFailure` and kin.
         """
-        return self.executor.execute(
-            user_command(
-                self.namespace,
-                command,
-                value,
-                check,
-                allowable_errors,
-                read_preference,
-                codec_options,
-                session,
-                comment,
-                kwargs,
-            )
+        cdef Operation operation = user_command(
+            self.namespace,
+            command,
+            value,
+            check,
+            allowable_errors,
+            read_preference,
+            codec_options,
+            comment,
+            kwargs,
         )
+        if session is None and bound_sessions == 0:
+            return self.executor.execute(operation)
+        return self._command_in(operation, session_for(session, self.executor), read_preference)
+
+    def _command_in(self, Command operation, session, read_preference):
+        """The same in `session`, whose transaction has a read preference of its own."""
+        if read_preference is None:
+            operation.reading_by(self._transaction_preference(session))
+        return carry_out(self.executor, operation, session)
 
 
 cdef class CollectionCore(Core):
@@ -219,15 +256,19 @@ cdef class CollectionCore(Core):
         Returns an `InsertOneResult`. Raises `DuplicateKeyError`, `WriteError`, `DocumentTooLarge`,
         `InvalidDocument` and what the connection raises.
         """
-        return self.executor.execute(
+        cdef InheritedOptions options = self.inherited
+        if session is not None or bound_sessions:
+            options = options_in(session_for(session, self.executor), options)
+        return carry_out(
+            self.executor,
             insert_one(
                 self.namespace,
-                self.inherited,
+                options,
                 document,
                 bypass_document_validation,
-                session,
                 comment,
-            )
+            ),
+            session,
         )
 
     def update_one(
@@ -248,10 +289,14 @@ cdef class CollectionCore(Core):
 
         Returns an `UpdateResult`.
         """
-        return self.executor.execute(
+        cdef InheritedOptions options = self.inherited
+        if session is not None or bound_sessions:
+            options = options_in(session_for(session, self.executor), options)
+        return carry_out(
+            self.executor,
             make_update(
                 self.namespace,
-                self.inherited,
+                options,
                 filter,
                 update,
                 False,
@@ -260,11 +305,11 @@ cdef class CollectionCore(Core):
                 collation,
                 array_filters,
                 hint,
-                session,
                 let,
                 sort,
                 comment,
-            )
+            ),
+            session,
         )
 
     def update_many(
@@ -281,10 +326,14 @@ cdef class CollectionCore(Core):
         comment=None,
     ):
         """Update every document that `filter` matches. Returns an `UpdateResult`."""
-        return self.executor.execute(
+        cdef InheritedOptions options = self.inherited
+        if session is not None or bound_sessions:
+            options = options_in(session_for(session, self.executor), options)
+        return carry_out(
+            self.executor,
             make_update(
                 self.namespace,
-                self.inherited,
+                options,
                 filter,
                 update,
                 True,
@@ -293,11 +342,11 @@ cdef class CollectionCore(Core):
                 collation,
                 array_filters,
                 hint,
-                session,
                 let,
                 None,
                 comment,
-            )
+            ),
+            session,
         )
 
     def replace_one(
@@ -314,41 +363,55 @@ cdef class CollectionCore(Core):
         comment=None,
     ):
         """Replace the first document that `filter` matches. Returns an `UpdateResult`."""
-        return self.executor.execute(
+        cdef InheritedOptions options = self.inherited
+        if session is not None or bound_sessions:
+            options = options_in(session_for(session, self.executor), options)
+        return carry_out(
+            self.executor,
             replace(
                 self.namespace,
-                self.inherited,
+                options,
                 filter,
                 replacement,
                 upsert,
                 bypass_document_validation,
                 collation,
                 hint,
-                session,
                 let,
                 sort,
                 comment,
-            )
+            ),
+            session,
         )
 
     def delete_one(
         self, filter, collation=None, hint=None, session=None, let=None, comment=None
     ):
         """Delete the first document that `filter` matches. Returns a `DeleteResult`."""
-        return self.executor.execute(
+        cdef InheritedOptions options = self.inherited
+        if session is not None or bound_sessions:
+            options = options_in(session_for(session, self.executor), options)
+        return carry_out(
+            self.executor,
             delete(
-                self.namespace, self.inherited, filter, 1, collation, hint, session, let, comment
-            )
+                self.namespace, options, filter, 1, collation, hint, let, comment
+            ),
+            session,
         )
 
     def delete_many(
         self, filter, collation=None, hint=None, session=None, let=None, comment=None
     ):
         """Delete every document that `filter` matches. Returns a `DeleteResult`."""
-        return self.executor.execute(
+        cdef InheritedOptions options = self.inherited
+        if session is not None or bound_sessions:
+            options = options_in(session_for(session, self.executor), options)
+        return carry_out(
+            self.executor,
             delete(
-                self.namespace, self.inherited, filter, 0, collation, hint, session, let, comment
-            )
+                self.namespace, options, filter, 0, collation, hint, let, comment
+            ),
+            session,
         )
 
     def find_one(self, filter=None, *args, **kwargs):
@@ -357,9 +420,13 @@ cdef class CollectionCore(Core):
         `filter` may also be an ``_id``; further arguments are those of `find`.
         """
         cdef FindQuery query
-        if args or kwargs:
+        if args or kwargs or bound_sessions:
             query = FindQuery(arguments.filter_or_id(filter), *args, **kwargs)
-            return self.executor.execute(query.first(self.namespace, self.inherited))
+            session = query.session
+            if session is not None or bound_sessions:
+                session = session_for(session, self.executor)
+            operation = query.first(self.namespace, options_in(session, self.inherited))
+            return carry_out(self.executor, operation, session)
         return self.executor.execute(find_first(self.namespace, self.inherited, filter))
 
     def find(self, *args, **kwargs):

@@ -11,6 +11,7 @@ cdef class CursorCore(CursorState):
     cdef object owner                       # the object that is read, kept alive with its client
     cdef FindQuery query                    # None: a command has opened the cursor
     cdef InheritedOptions inherited         # the collection's, for `query`
+    cdef object explicit                    # the session of its commands, or None: implicit ones
 
     # What is to be carried out for the next document: None if there is one at hand, or if there
     # are no more for now.

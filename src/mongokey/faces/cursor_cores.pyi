@@ -15,6 +15,7 @@ from mongokey.commands.find_query import FindQuery
 from mongokey.execution.cursors import ServerCursor
 from mongokey.execution.execution import Executor
 from mongokey.execution.operation import Operation
+from mongokey.sessions.explicit_session import ExplicitSession
 
 _Document = TypeVar("_Document", bound=Mapping[str, Any])
 _CoreSelf = TypeVar("_CoreSelf", bound=CursorCore[Any])
@@ -45,13 +46,18 @@ class CursorCore(CursorState, Generic[_Document]):
         show_record_id: bool | None = None,
         snapshot: bool | None = None,
         comment: Any = None,
-        session: None = None,
+        session: ExplicitSession | None = None,
         allow_disk_use: bool | None = None,
         let: Mapping[str, Any] | None = None,
     ) -> None: ...
     @classmethod
     def _opened(
-        cls: type[_CoreSelf], owner: Any, executor: Executor, command: CursorCommand, batch: Any
+        cls: type[_CoreSelf],
+        owner: Any,
+        executor: Executor,
+        command: CursorCommand,
+        batch: Any,
+        session: Any = None,
     ) -> _CoreSelf: ...
     @classmethod
     def _of(cls: type[_CoreSelf], documents: list[Any]) -> _CoreSelf: ...
@@ -71,7 +77,7 @@ class CursorCore(CursorState, Generic[_Document]):
     @property
     def address(self) -> tuple[str, int | None] | None: ...
     @property
-    def session(self) -> None: ...
+    def session(self) -> Any: ...
 
 class BlockingCursorCore(CursorCore[_Document]):
     def __iter__(self) -> Iterator[_Document]: ...

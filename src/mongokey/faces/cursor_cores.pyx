@@ -17,12 +17,13 @@ from mongokey.commands.command cimport CursorCommand
 from mongokey.commands.cursor_state cimport CursorState
 from mongokey.commands.find_query cimport FindQuery
 from mongokey.execution.cursors cimport CursorBatch, ServerCursor
-from mongokey.execution.execution cimport Executor
+from mongokey.execution.execution cimport Executor, bound_sessions
 from mongokey.execution.operation cimport Operation
 
 from mongokey.commands import arguments
 from mongokey.commands.housekeeping import close_cursor
 from mongokey.errors import InvalidOperation
+from mongokey.faces.sessions import options_in, session_for
 
 cdef extern from *:
     """
@@ -120,8 +121,10 @@ cdef class CursorCore(CursorState):
     # -- made by a command ----------------------------------------------------------------------
 
     @classmethod
-    def _opened(cls, owner, Executor executor not None, CursorCommand command not None, batch):
-        """The cursor that `command` has opened, whose first batch is `batch`."""
+    def _opened(
+        cls, owner, Executor executor not None, CursorCommand command not None, batch, session=None
+    ):
+        """The cursor that `command` has opened, in `session`; its first batch is `batch`."""
         cdef CursorCore cursor = cls.__new__(cls)
         cursor.owner = owner
         cursor.executor = executor
@@ -129,6 +132,7 @@ cdef class CursorCore(CursorState):
         cursor.context = command.context
         cursor.started = True
         cursor.closed = False
+        cursor.explicit = session
         cursor.batch_limit = command.batch_size
         cursor.get_more_extras = command.get_more_extras
         cursor.opened(<CursorBatch?>batch)
@@ -162,12 +166,21 @@ cdef class CursorCore(CursorState):
             return None
         if self.executor is None:
             raise InvalidOperation("this cursor was not made by find()")
-        operation = self.query.operation(self.namespace, self.inherited)
+        self.explicit = self.query.session
+        if self.explicit is not None or bound_sessions:
+            self.explicit = session_for(self.explicit, self.executor)
+            operation = self.query.operation(
+                self.namespace, options_in(self.explicit, self.inherited)
+            )
+        else:
+            operation = self.query.operation(self.namespace, self.inherited)
         self.started = True
         return operation
 
     cdef object carry_out(self, Operation operation):
         if self.server_cursor is None:
+            if self.explicit is not None:
+                return self.executor.execute_in(operation, self.explicit)
             return self.executor.execute(operation)
         return self.executor.execute_for_cursor(operation, self.server_cursor)
 
@@ -273,8 +286,10 @@ cdef class CursorCore(CursorState):
 
     @property
     def session(self):
-        """The explicit session of this cursor: always None in this version."""
-        return None
+        """The session that it was given or that was bound at its first fetch, or None."""
+        if self.explicit is None and self.query is not None:
+            return self.query.session
+        return self.explicit
 
 
 cdef class BlockingCursorCore(CursorCore):

@@ -33,7 +33,8 @@ cdef class Pool(PoolState):
     cdef str cleared_by                     # what was wrong when it was last cleared, or None
     cdef tuple cleared_for                  # the diagnoses of that error
     cdef bint may_fill                      # `pool_ready` was told
-    cdef readonly Py_ssize_t pinned_count   # of those in use: pinned to cursors
+    cdef readonly Py_ssize_t pinned_count   # of those in use: pinned to cursors and transactions
+    cdef Py_ssize_t transaction_count       # of these: to transactions
     cdef bint removed                       # closed since its server left the deployment
     cdef int64_t rest_ns, rests_until_ns    # not filled until then, after a refused login
     cdef object __weakref__

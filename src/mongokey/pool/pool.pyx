@@ -144,7 +144,7 @@ cdef class Pool(PoolState):
         idle = self.take_all_idle()
         self.forget()
         self.under_way = []
-        self.pinned_count = 0
+        self.pinned_count = self.transaction_count = 0
         for connection in idle:
             (<Connection>connection).close()
 
@@ -363,12 +363,12 @@ cdef class Pool(PoolState):
         )
 
     def _users(self):
-        """What the connections are in use by (load-balancers, "Connection Tracking"). There are no
-        transactions yet."""
+        """What the connections are in use by (load-balancers, "Connection Tracking")."""
         others = self.in_use - self.pinned_count
+        cursors = self.pinned_count - self.transaction_count
         return (
-            f" (maxPoolSize: {self.max_size}, connections in use by cursors: {self.pinned_count}, "
-            f"connections in use by transactions: 0, "
+            f" (maxPoolSize: {self.max_size}, connections in use by cursors: {cursors}, "
+            f"connections in use by transactions: {self.transaction_count}, "
             f"connections in use by other operations: {others})"
         )
 

@@ -50,6 +50,10 @@ cdef class ClusterTime:
             raise MemoryError("no memory for a message")
         return 0
 
+    def take_in(self, bytes document not None, uint64_t timestamp):
+        """Advance to a `$clusterTime` that does not come from a reply, if its time is higher."""
+        self.advance(<const uint8_t *><const char *>document, <size_t>len(document), timestamp)
+
     @property
     def encoded(self):
         """The document in BSON; None until one was seen."""

@@ -9,7 +9,7 @@ cdef class ServerSession:
     cdef public int64_t last_used_ns        # when a command was last written with it (monotonic)
     cdef readonly int64_t txn_number        # of the latest retryable write
     cdef public bint dirty                  # after a network error its command may still be running
-    cdef uint64_t forks                     # of the pool when it was made
+    cdef readonly uint64_t forks            # of the pool when it was made
 
 
 cdef class ServerSessionPool:

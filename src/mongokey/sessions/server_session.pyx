@@ -31,6 +31,11 @@ cdef class ServerSession:
         """The 16 bytes of its UUID."""
         return self.id[:16]
 
+    def next_txn_number(self):
+        """The number of the next retryable write or transaction."""
+        self.txn_number += 1
+        return self.txn_number
+
 
 @cython.final
 cdef class ServerSessionPool:

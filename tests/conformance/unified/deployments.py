@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import bson
+import bson.json_util
 import pymongo
 import pytest
 from pymongo.errors import OperationFailure
@@ -78,6 +79,8 @@ class Deployment:
 
     def set_up(self, collections: Sequence[Mapping[str, Any]]) -> None:
         """Make collections what initialData says; the values are PyMongo's."""
+        # A transaction that the test before has left would hold this one up.
+        self.client.admin.command("killAllSessions", [])
         for each in collections:
             database = self.client.get_database(
                 each["databaseName"], write_concern=WriteConcern("majority")
@@ -98,6 +101,12 @@ class Deployment:
             expected = each["documents"]
             if [_bytes(document) for document in found] != [_bytes(one) for one in expected]:
                 raise Mismatch(f"{collection.full_name}: expected {expected}, has {found}")
+
+    def turn_on_at(self, address: tuple[str, int], fail_point: Mapping[str, Any]) -> None:
+        """Set a fail point on one of the servers; its values are the driver's."""
+        command = bson.json_util.loads(bson.json_util.dumps(fail_point))
+        with pymongo.MongoClient(*address, directConnection=True) as client:
+            client.admin.command(command)
 
     def turn_off(self, fail_point: str) -> None:
         """Disable a fail point."""

@@ -107,13 +107,65 @@ class Driver:
         return self.module("client_session").ClientSession  # type: ignore[no-any-return]
 
     def has_method(self, kind: str, name: str) -> bool:
-        """Whether a client, database or collection has a method."""
+        """Whether a client, database, collection or session has a method."""
         classes = {
             "client": self.client_class,
             "database": self.database_class,
             "collection": self.collection_class,
         }
-        return hasattr(classes[kind], name)
+        return hasattr(self.session_class if kind == "session" else classes[kind], name)
+
+    # -- sessions -----------------------------------------------------------------------------
+
+    def session_options(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of `start_session`."""
+        only(spec, "causalConsistency", "snapshot", "defaultTransactionOptions")
+        options: dict[str, Any] = {}
+        if "causalConsistency" in spec:
+            options["causal_consistency"] = spec["causalConsistency"]
+        if "snapshot" in spec:
+            options["snapshot"] = spec["snapshot"]
+        if "defaultTransactionOptions" in spec:
+            options["default_transaction_options"] = self._transaction_options(
+                spec["defaultTransactionOptions"]
+            )
+        return options
+
+    def _transaction_options(self, spec: Mapping[str, Any]) -> Any:
+        only(spec, "readConcern", "writeConcern", "readPreference", "maxCommitTimeMS")
+        options: dict[str, Any] = {"max_commit_time_ms": spec.get("maxCommitTimeMS")}
+        if "readConcern" in spec:
+            options["read_concern"] = self.read_concern(spec["readConcern"])
+        if "writeConcern" in spec:
+            options["write_concern"] = self.write_concern(spec["writeConcern"])
+        if "readPreference" in spec:
+            options["read_preference"] = self.read_preference(spec["readPreference"])
+        return self.module("client_session").TransactionOptions(**options)
+
+    def is_dirty(self, session: Any) -> bool:
+        """Whether the server session of a session is not used again."""
+        return bool(session._server_session.dirty)
+
+    def pinned_address(self, session: Any) -> Any:
+        """The server that a session's transaction is pinned to, (host, port), or None."""
+        transaction = session._transaction
+        if self.name == "pymongo":
+            return transaction.pinned_address
+        return None if transaction.server is None else transaction.server.address
+
+    def transaction_state(self, session: Any) -> str:
+        """What the format calls the state of a session's transaction."""
+        state = session._transaction.state
+        module = self.module("client_session" if self.name == "pymongo" else "sessions.transaction")
+        states = module._TxnState if self.name == "pymongo" else module
+        names = {
+            "none": (states.NONE,),
+            "starting": (states.STARTING,),
+            "in_progress": (states.IN_PROGRESS,),
+            "committed": (states.COMMITTED, states.COMMITTED_EMPTY),
+            "aborted": (states.ABORTED,),
+        }
+        return next(name for name, members in names.items() if state in members)
 
     # -- calling ------------------------------------------------------------------------------
 
@@ -223,11 +275,13 @@ class AsyncioDriver(Driver):
 
     database_class = wrapper.WrappedDatabase
     collection_class = wrapper.WrappedCollection
-    session_class = wrapper.WrappedSession
+    session_class = wrapper.WrappedClientSession
 
     def has_method(self, kind: str, name: str) -> bool:
-        home = {"client": "mongo_client", "database": "database", "collection": "collection"}[kind]
-        class_name = {"client": "AsyncMongoClient"}.get(kind, f"Async{kind.capitalize()}")
+        home = {"client": "mongo_client", "session": "client_session"}.get(kind, kind)
+        class_name = {"client": "AsyncMongoClient", "session": "AsyncClientSession"}.get(
+            kind, f"Async{kind.capitalize()}"
+        )
         return hasattr(getattr(self.module(f"asynchronous.{home}"), class_name), name)
 
     def begin_discovery(self, client: Any) -> None:

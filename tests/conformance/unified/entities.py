@@ -109,7 +109,10 @@ class Entities:
     count_connections: bool = False
     #: For tests with fail points: a server that is taken for lost is found again soon.
     quick_heartbeats: bool = False
+    #: Carries out an operation of the test, and raises its error even where it was expected.
+    operate: Callable[[Mapping[str, Any]], None] | None = None
     _entities: dict[str, Any] = field(default_factory=dict)
+    _session_ids: dict[str, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, name: str, entity: Any) -> None:
@@ -143,10 +146,14 @@ class Entities:
         return value
 
     def session_id(self, name: str) -> Any:
-        return self.session(name).session_id
+        return self._session_ids[name]
 
     def session(self, name: str) -> Any:
         return self.get(name, self.driver.session_class)
+
+    def is_session(self, entity: Any) -> bool:
+        """Whether an entity is a session; a driver without sessions has none."""
+        return bool(self._session_ids) and isinstance(entity, self.driver.session_class)
 
     def of_class(self, kind: type) -> Iterator[Any]:
         """Every entity of that class."""
@@ -246,9 +253,12 @@ class Entities:
 
     def _make_session(self, spec: Mapping[str, Any]) -> Any:
         only(spec, "id", "client", "sessionOptions")
-        only(spec.get("sessionOptions", {}))
         client = self.client(spec["client"]).client
-        return self.driver.call(client, "start_session")
+        options = self.driver.session_options(spec.get("sessionOptions", {}))
+        session = self.driver.call(client, "start_session", **options)
+        # It is asked for when the session may have ended.
+        self._session_ids[spec["id"]] = session.session_id
+        return session
 
     def _make_thread(self, spec: Mapping[str, Any]) -> ThreadEntity:
         only(spec, "id")
@@ -266,6 +276,9 @@ class Entities:
                 failure = failure or error
         for cursor in self.of_class(CursorEntity):
             cursor.close()
+        if self._session_ids:
+            for session in self.of_class(self.driver.session_class):
+                self.driver.call(session, "end_session")
         for entity in self.of_class(ClientEntity):
             self.driver.call(entity.client, "close")
             if entity.logs is not None:

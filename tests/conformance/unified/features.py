@@ -31,18 +31,6 @@ METHODS = {
     "watch": "no change streams yet",
     "bulk_write": "no client bulk write yet",
 }
-#: Operations of the runner that are about sessions.
-SESSION_OPERATIONS = frozenset(
-    {
-        "assertSessionDirty",
-        "assertSessionNotDirty",
-        "assertSessionPinned",
-        "assertSessionTransactionState",
-        "assertSessionUnpinned",
-        "targetedFailPoint",
-    }
-)
-
 #: Those about events, by the type of event that each is about where no argument says it.
 EVENT_OPERATIONS = {
     "assertDifferentLsidOnLastTwoCommands": "command",
@@ -102,8 +90,6 @@ def _missing_of_operation(
     name = operation["name"]
     arguments = operation.get("arguments", {})
     if operation["object"] == "testRunner":
-        if name in SESSION_OPERATIONS:
-            yield ENTITIES["session"]
         if name in EVENT_OPERATIONS:
             category = EVENT_OPERATIONS[name] or category_of(next(iter(arguments["event"])))
             if category not in has.driver.event_types:
@@ -128,6 +114,8 @@ def _missing_of_entity(has: Possessions, kind: str, spec: Mapping[str, Any]) -> 
     options |= spec.get("uriOptions", {})
     if "timeoutMS" in options and not has.timeout:
         yield "no client-side operations timeout yet"
+    if "snapshotTime" in spec.get("sessionOptions", {}):
+        yield "PyMongo's API has no snapshotTime"
     if "autoEncryptOpts" in spec:
         yield ENTITIES["clientEncryption"]
     if "observeTracingMessages" in spec:

@@ -382,6 +382,11 @@ CLIENT: Mapping[str, Operation] = {
         "append_metadata", _snake("driverInfoOptions"), results.nothing, run=_append_metadata
     ),
     "close": Operation("close", {}, results.nothing),
+    "dropDatabase": Operation(
+        "drop_database",
+        {"database": "name_or_database", **_snake("session comment")},
+        results.nothing,
+    ),
     "listDatabaseNames": Operation("list_database_names", _snake("filter session comment")),
     "listDatabases": Operation(
         "list_databases", _snake("filter session comment"), compare=ROOTS, drain=True
@@ -393,17 +398,30 @@ CLIENT: Mapping[str, Operation] = {
     "createChangeStream": Operation("watch", _snake("pipeline session comment batchSize")),
 }
 
+_TRANSACTION = _snake("readConcern writeConcern readPreference maxCommitTimeMS")
+SESSION: Mapping[str, Operation] = {
+    "abortTransaction": Operation("abort_transaction", {}, results.nothing),
+    "commitTransaction": Operation("commit_transaction", {}, results.nothing),
+    "endSession": Operation("end_session", {}, results.nothing),
+    "startTransaction": Operation("start_transaction", _TRANSACTION, results.nothing),
+    "withTransaction": Operation(
+        "with_transaction", {"callback": "callback", **_TRANSACTION}, results.nothing
+    ),
+}
+
 #: Operations of the format that PyMongo's API has never had, or does not have any more.
 NOT_IN_API: Mapping[str, frozenset[str]] = {
     "collection": frozenset({"count", "mapReduce", "listIndexNames"}),
     "database": frozenset({"listCollectionObjects"}),
     "client": frozenset({"listDatabaseObjects"}),
+    "session": frozenset({"getSnapshotTime"}),
 }
 #: By the kind of an entity, its operations.
 TABLES: Mapping[str, Mapping[str, Operation]] = {
     "client": CLIENT,
     "database": DATABASE,
     "collection": COLLECTION,
+    "session": SESSION,
 }
 CURSOR = frozenset({"iterateUntilDocumentOrError", "iterateOnce", "close"})
 
@@ -471,6 +489,8 @@ def kind_of(entities: Entities, entity: Any) -> str:
         return "database"
     if isinstance(entity, entities.driver.collection_class):
         return "collection"
+    if entities.is_session(entity):
+        return "session"
     raise RunnerError(f"a {type(entity).__name__} has no operations here")
 
 
@@ -479,6 +499,8 @@ def _resolve(entities: Entities, spec: Mapping[str, Any]) -> dict[str, Any]:
     arguments = dict(spec)
     if "session" in arguments:
         arguments["session"] = entities.session(arguments["session"])
+    if isinstance(arguments.get("callback"), list):
+        arguments["callback"] = _callback(entities, arguments["callback"])
     for name, make in (
         ("readConcern", entities.driver.read_concern),
         ("readPreference", entities.driver.read_preference),
@@ -487,6 +509,18 @@ def _resolve(entities: Entities, spec: Mapping[str, Any]) -> dict[str, Any]:
         if name in arguments:
             arguments[name] = make(arguments[name])
     return arguments
+
+
+def _callback(entities: Entities, operations: list[Any]) -> Callable[[Any], None]:
+    """What `with_transaction` calls: it carries out operations of the test."""
+    operate = entities.operate
+    assert operate is not None, "the runner sets it"
+
+    def callback(session: Any) -> None:
+        for operation in operations:
+            operate(operation)
+
+    return callback
 
 
 def _prepare_cursor(entity: CursorEntity, name: str, spec: Mapping[str, Any]) -> Prepared:

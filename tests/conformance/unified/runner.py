@@ -94,6 +94,7 @@ class Run:
             count_connections="assertNumberConnectionsCheckedOut" in file.text,
             quick_heartbeats="configureFailPoint" in file.text,
         )
+        self.entities.operate = self._operate_and_raise
         self.matcher = Matcher(driver, self.entities.value, self.entities.session_id)
         self._operations = RunnerOperations(self.entities, deployment, self.matcher, self._operate)
 
@@ -136,7 +137,11 @@ class Run:
 
     # -- operations -----------------------------------------------------------------------------
 
-    def _operate(self, operation: Mapping[str, Any]) -> None:
+    def _operate_and_raise(self, operation: Mapping[str, Any]) -> None:
+        """For the callback of a transaction, whose errors are the driver's to see."""
+        self._operate(operation, raises=True)
+
+    def _operate(self, operation: Mapping[str, Any], *, raises: bool = False) -> None:
         if operation["object"] == "testRunner":
             self._operations.run(operation)
             return
@@ -165,11 +170,13 @@ class Run:
         try:
             result = prepared.execute()
         except errors as error:
-            if is_ignored:
+            if is_ignored and not raises:
                 return
-            if "expectError" not in operation:
+            if is_ignored or "expectError" not in operation:
                 raise
             check_error(self.driver, self.matcher, error, operation["expectError"])
+            if raises:
+                raise
             return
         if is_ignored:
             return

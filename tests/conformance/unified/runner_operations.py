@@ -111,6 +111,35 @@ class RunnerOperations:
 
     # -- sessions -------------------------------------------------------------------------------
 
+    def _targeted_fail_point(self, session: str, failPoint: Mapping[str, Any]) -> None:
+        address = self.entities.driver.pinned_address(self.entities.session(session))
+        if address is None:
+            raise Mismatch(f"{session} is not pinned to a server")
+        self.fail_points.add(failPoint["configureFailPoint"])
+        self.deployment.turn_on_at(address, failPoint)
+
+    def _assert_session_pinned(self, session: str) -> None:
+        if self.entities.driver.pinned_address(self.entities.session(session)) is None:
+            raise Mismatch(f"{session} is not pinned to a server")
+
+    def _assert_session_unpinned(self, session: str) -> None:
+        address = self.entities.driver.pinned_address(self.entities.session(session))
+        if address is not None:
+            raise Mismatch(f"{session} is pinned to {address}")
+
+    def _assert_session_dirty(self, session: str) -> None:
+        if not self.entities.driver.is_dirty(self.entities.session(session)):
+            raise Mismatch(f"the server session of {session} is not dirty")
+
+    def _assert_session_not_dirty(self, session: str) -> None:
+        if self.entities.driver.is_dirty(self.entities.session(session)):
+            raise Mismatch(f"the server session of {session} is dirty")
+
+    def _assert_transaction_state(self, session: str, state: str) -> None:
+        found = self.entities.driver.transaction_state(self.entities.session(session))
+        if found != state:
+            raise Mismatch(f"the transaction of {session} is {found}, not {state}")
+
     def _assert_same_lsid(self, client: str) -> None:
         first, second = self._last_lsids(client)
         if first != second:
@@ -187,6 +216,12 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "assertSameLsidOnLastTwoCommands": ("_assert_same_lsid", "client"),
     "assertDifferentLsidOnLastTwoCommands": ("_assert_different_lsid", "client"),
+    "targetedFailPoint": ("_targeted_fail_point", "session", "failPoint"),
+    "assertSessionPinned": ("_assert_session_pinned", "session"),
+    "assertSessionUnpinned": ("_assert_session_unpinned", "session"),
+    "assertSessionDirty": ("_assert_session_dirty", "session"),
+    "assertSessionNotDirty": ("_assert_session_not_dirty", "session"),
+    "assertSessionTransactionState": ("_assert_transaction_state", "session", "state"),
     "recordTopologyDescription": ("_record_topology", "client", "id"),
     "assertTopologyType": ("_assert_topology_type", "topologyDescription", "topologyType"),
     "waitForPrimaryChange": (

@@ -17,9 +17,12 @@ from tests.conformance.unified.runner import TestFile
 EVERYWHERE = ("replicaset", "standalone", "sharded", "load-balanced", "auth")
 #: The fleet first: it has more fail points, and repeats write concern errors.
 RETRIES = ("set of three", "standalone", "sharded", "load-balanced", "auth")
+#: The same, without a server of the fleet that stands alone, which has no transactions.
+SESSIONS = ("set of three", "sharded", "load-balanced", "standalone", "auth")
 
 SUITES: Mapping[str, tuple[str, ...]] = {
     "auth/unified": ("oidc",),
+    "causal-consistency": SESSIONS,
     "client-backpressure": RETRIES,
     "collection-management": EVERYWHERE,
     "command-logging-and-monitoring/logging": EVERYWHERE,
@@ -35,6 +38,9 @@ SUITES: Mapping[str, tuple[str, ...]] = {
     "run-command/unified": EVERYWHERE,
     "server-discovery-and-monitoring/unified": EVERYWHERE,
     "server-selection/logging": RETRIES,
+    "sessions": SESSIONS,
+    "transactions-convenient-api/unified": SESSIONS,
+    "transactions/unified": SESSIONS,
     "unified-test-format/valid-pass": RETRIES,
     "versioned-api": EVERYWHERE,
 }

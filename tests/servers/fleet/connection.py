@@ -271,6 +271,17 @@ class Connection(asyncio.Protocol):
         cuts = failing is not None and failing.close
         self._forward(request, wire.without_txn_number(request.raw), point, write, cuts=cuts)
 
+    def _with_recovery_token(self, request: Request, reply: bytes) -> bytes:
+        """A mongos says how another one finds the transaction (transactions specification,
+        "recoveryToken field")."""
+        if request.document.get("autocommit") is not False or not self.member.routes:
+            return reply
+        document = wire.reply_document(reply)
+        if not document.get("ok"):
+            return reply
+        document["recoveryToken"] = {"recoveryShardId": f"shard{self.member.number}"}
+        return wire.reply_bytes(request, document, self.member.deployment.next_request_id())
+
     def _deliver_failing(self, point: FailPoint | None, reply: bytes, request: Request) -> None:
         """Answer with a reply, and with the write concern error of the fail point if it has one."""
         if point is None or point.write_concern_error is None:
@@ -281,6 +292,8 @@ class Connection(asyncio.Protocol):
         labels = point.labels
         if labels is None:
             labels = rules.error_labels(error.get("code", 0), request.name, request.document)
+            # What it belongs to was done.
+            labels = [each for each in labels if each != "TransientTransactionError"]
         if labels:
             document["errorLabels"] = list(labels)
         self.answer(request, document)
@@ -337,7 +350,7 @@ class Connection(asyncio.Protocol):
             if then is not None:
                 then(reply)
             else:
-                self._deliver_failing(point, reply, request)
+                self._deliver_failing(point, self._with_recovery_token(request, reply), request)
 
         def on_part(reply: bytes) -> None:
             if self._interruptible is request:

@@ -106,6 +106,11 @@ class Member:
         return self.deployment.set.role(self.number)
 
     @property
+    def routes(self) -> bool:
+        """Whether those who answer here are mongoses."""
+        return self.role in ("mongos", "load_balancer")
+
+    @property
     def reachable(self) -> bool:
         return self.alive and not self.silenced and self.quiesce_ends is None
 

@@ -88,7 +88,7 @@ RETRYABLE_CODES = (
     NOT_PRIMARY_CODES - {10058} | SHUTDOWN_CODES | {6, 7, 89, 134, 262, 9001, 317, 358, 384, 462}
 )
 #: Codes that get TransientTransactionError on a statement of a transaction.
-TRANSIENT_CODES = RETRYABLE_CODES | {112, 246, 251}
+TRANSIENT_CODES = RETRYABLE_CODES | {24, 112, 246, 251, 267}
 #: Codes of a server that takes no more work now (client-backpressure specification).
 OVERLOADED_CODES = frozenset({462})
 
@@ -98,7 +98,9 @@ NAMES = {
     7: "HostNotFound",
     13: "Unauthorized",
     20: "IllegalOperation",
+    24: "LockTimeout",
     43: "CursorNotFound",
+    50: "MaxTimeMSExpired",
     59: "CommandNotFound",
     64: "WriteConcernFailed",
     89: "NetworkTimeout",
@@ -109,6 +111,7 @@ NAMES = {
     225: "TransactionTooOld",
     251: "NoSuchTransaction",
     262: "ExceededTimeLimit",
+    267: "PreparedTransactionInProgress",
     391: "ReauthenticationRequired",
     462: "IngressRequestRateLimitExceeded",
     9001: "SocketException",
@@ -116,6 +119,7 @@ NAMES = {
     10107: "NotWritablePrimary",
     11000: "DuplicateKey",
     11600: "InterruptedAtShutdown",
+    11601: "Interrupted",
     11602: "InterruptedDueToReplStateChange",
     13435: "NotPrimaryNoSecondaryOk",
     13436: "NotPrimaryOrSecondary",

@@ -53,6 +53,10 @@ class Transactions:
         if found is None or found.number != number:
             return False
         if found.owner != connection.member.cursor_owner(connection):
+            if command.get("recoveryToken"):
+                # A mongos that recovers it finds no commit, and has it aborted.
+                del self._open[session]
+                found.connection.abort_transaction(found.command)
             return False
         if name in ("commitTransaction", "abortTransaction"):
             del self._open[session]
