@@ -164,7 +164,9 @@ def main() -> None:
             compiler_directives={
                 "language_level": 3,
                 "embedsignature": False,
-                "binding": True,
+                # Functions without signature, defaults or names of their own: a twentieth of each
+                # module. Those that users call (bson, results) ask for more, file by file.
+                "binding": False,
                 "always_allow_keywords": True,
                 "linetrace": trace,
                 "emit_code_comments": annotate or debug,

@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, binding=True
 """What write operations return, under PyMongo's names (crud specification, "Write Results").
 
 These are plain values. They must not know how a reply is read.

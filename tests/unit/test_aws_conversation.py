@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import data, integers
 
-from mongokey.auth import AuthenticationFailed, OffloadedCall, ServerProofError, build_credential
+from mongokey.auth import (
+    AuthenticationFailed,
+    OffloadedCall,
+    ServerProofError,
+    aws,
+    build_credential,
+)
 from mongokey.auth.aws.conversation import AwsConversation
 from mongokey.auth.aws.host import check_host, region_of
 from mongokey.auth.aws.keys import AwsKeys
@@ -360,6 +366,9 @@ def test_what_is_no_host_is_refused(host, says):
 @pytest.mark.parametrize("own", [True, False])
 def test_a_missing_boto3_names_the_interpreter_and_the_line_to_run(monkeypatch, package, own):
     monkeypatch.setitem(sys.modules, package, None)
+    for name in ("signing", "sources"):  # those of ours that import it, as earlier tests did
+        monkeypatch.delitem(sys.modules, f"mongokey.auth.aws.{name}", raising=False)
+        monkeypatch.delattr(aws, name, raising=False)
     one = credential() if own else build_credential("MONGODB-AWS", None, None)
     with pytest.raises(ConfigurationError, match="AWS-NO-BOTO3") as caught:
         begin(AwsConversation(one, ADDRESS))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import pkgutil
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mongokey
+from mongokey import bson, wire
 from tests.servers.needs import need_module
 
 PACKAGE = Path(mongokey.__file__).parent
@@ -416,3 +419,17 @@ def test_waits_are_reckoned_by_a_clock_that_cannot_be_frozen() -> None:
         if FROZEN_CLOCKS.search(line) and "`time.monotonic`" not in line
     ]
     assert not found, "take it from mongokey._support.clock: " + "; ".join(found)
+
+
+@pytest.mark.parametrize(
+    ("function", "first"),
+    [
+        (bson.encode, "document"),
+        (bson.decode, "data"),
+        (bson.ObjectId.from_datetime, "generation_time"),
+        (wire.encode_message, "command"),
+    ],
+)
+def test_functions_that_users_call_have_signatures(function: Any, first: str) -> None:
+    # What the driver calls itself is compiled without: see `binding` in setup.py.
+    assert next(iter(inspect.signature(function).parameters)) == first

@@ -1,4 +1,4 @@
-# cython: language_level=3, nonecheck=True
+# cython: language_level=3, nonecheck=True, binding=True
 """Objects whose unknown attributes are their children: `client.name` is a database, and
 `database.name` a collection.
 

@@ -138,6 +138,11 @@ class _WaitingTask:
         self.has_it = self.gone = False
 
 
+async def give_way() -> None:
+    """Let the other tasks that are ready have a turn."""
+    await asyncio.sleep(0)
+
+
 async def sleep_unless(ended: Callable[[], bool], seconds: float) -> None:
     """Wait so many seconds, or until soon after `ended()` has become true."""
     loop = asyncio.get_running_loop()
@@ -149,4 +154,4 @@ async def sleep_unless(ended: Callable[[], bool], seconds: float) -> None:
         await asyncio.sleep(min(left, _LOOK_EVERY_S))
 
 
-__all__ = ["Turns", "in_thread", "running_loop", "sleep_unless", "wake"]
+__all__ = ["Turns", "give_way", "in_thread", "running_loop", "sleep_unless", "wake"]

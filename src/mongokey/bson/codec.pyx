@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False
+# cython: boundscheck=False, wraparound=False, binding=True
 """The functions of `mongokey.bson` that encode and decode.
 
 It owns the buffer that encoding reuses and turns any bytes-like object into memory that stays as

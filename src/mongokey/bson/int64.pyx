@@ -1,3 +1,4 @@
+# cython: binding=True
 """Int64, an int that is always stored as 64 bits.
 
 An extension type, so that the many Int64s of a large result are not the garbage collector's

@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False, cdivision=True
+# cython: boundscheck=False, wraparound=False, cdivision=True, binding=True
 """ObjectId, the 12-byte identifier MongoDB gives a document that has none.
 
 It follows the bson-objectid specification: seconds since the epoch, five random bytes drawn

@@ -184,8 +184,10 @@ class _Reader:
         self._steps = steps
 
     def __del__(self) -> None:
-        if self._steps.loop.is_closed() and not sys.is_finalizing():
-            self._steps.close()
+        # It has none where `__init__` did not come to its end.
+        steps = getattr(self, "_steps", None)
+        if steps is not None and steps.loop.is_closed() and not sys.is_finalizing():
+            steps.close()
 
 
 class _Watch:

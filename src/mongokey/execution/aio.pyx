@@ -26,10 +26,9 @@ from mongokey.pool.aio cimport AsyncPool
 from mongokey.pool.pool cimport Pool
 from mongokey.transport.stream cimport monotonic_ns
 
-from asyncio import sleep
 
 from mongokey._support.lazy import late_imports
-from mongokey._support.tasks import Turns, running_loop
+from mongokey._support.tasks import Turns, give_way, running_loop
 from mongokey.errors import MongoError
 
 
@@ -230,7 +229,7 @@ async def carry_out_rare(Execution execution, int step):
         await back_off(execution)
         execution.slept()
     elif step == GIVE_WAY:
-        await sleep(0)
+        await give_way()
     elif step == TAKE_PINNED:
         execution.checked_out(execution.pinned_connection(), monotonic_ns())
     else:  # SEND_ONLY

@@ -502,9 +502,12 @@ cdef class Pool(PoolState):
         return 0
 
     cdef str _why_closed(self, Connection connection, bint reusable):
+        # First: with the pool's close, or with its loop's, connections in use break too.
+        if self.closed:
+            return "poolClosed"
         if not reusable and connection.interruption is None:
             return "error"
-        return "stale" if connection.stale else "poolClosed"
+        return "stale"
 
     cdef int pin(self, Connection connection) except -1:
         self.pinned_count += 1

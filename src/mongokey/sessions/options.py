@@ -5,6 +5,7 @@ They are values, checked when they are made. They must not know sessions.
 
 from __future__ import annotations
 
+from mongokey._support.reprs import with_safe_repr
 from mongokey.errors import ConfigurationError
 from mongokey.read_concern import ReadConcern
 from mongokey.read_preferences import _ServerMode
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+@with_safe_repr
 class TransactionOptions:
     """How the transactions of a session are begun and committed; immutable.
 
@@ -82,6 +84,7 @@ class TransactionOptions:
         )
 
 
+@with_safe_repr
 class SessionOptions:
     """How a session behaves; immutable.
 

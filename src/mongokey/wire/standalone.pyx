@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False
+# cython: boundscheck=False, wraparound=False, binding=True
 """The Python face of the wire protocol: whole messages from documents, and back.
 
 It knows the codec and the framing of `_message`. It must not know sockets; the driver's own
