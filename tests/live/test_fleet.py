@@ -291,6 +291,8 @@ def test_pymongo_follows_a_step_down_at_once(fleet: Fleet) -> None:
     with connect(fleet) as client:
         collection = client.fleet.failover
         collection.insert_one({})
+        # The pool's, the monitor's, and the one that measures round trips.
+        assert fleet.wait_for(lambda: fleet.member(0)["accepted"] == 3)
         before = fleet.member(0)["accepted"]
         fleet.step_down()
         fleet.elect(1)

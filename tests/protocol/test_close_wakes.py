@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from mongokey import MongoClient
+from mongokey._support.deadline import Timeout
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.connection import settings as connection_settings
 from mongokey.dns import Resolver
@@ -197,7 +198,7 @@ def test_an_ocsp_responder_that_does_not_answer(
     whole = partial(tls_context.ClientTLS, bindings=bindings)
     monkeypatch.setattr(tls_context, "ClientTLS", whole)
     # Each is asked for as long as that.
-    monkeypatch.setattr(ocsp, "TIMEOUT_S", 60.0)
+    monkeypatch.setattr(ocsp, "TIMEOUT", Timeout.from_seconds(60.0))
     authority = Authority(tmp_path)
     responder = Responder()
     pair = authority.issue("server", "127.0.0.1", ocsp_url=responder.url)

@@ -341,9 +341,13 @@ def _mend_options(pieces: _Text, note: _Note) -> _Text:
             if unknown > _MOST_UNKNOWN:
                 mended.append(pair)
                 continue
-            close = closest_options(name, URI)
+            # What is given by keyword is no misspelt option, and its value may be a secret, which
+            # another name would not have masked.
+            close = closest_options(name, URI) if option is None else []
             # It may be the rest of a secret with an unescaped '&' in it.
             message = "there is no option " + (MASK if secret and not close else name)
+            if option is not None:
+                message = f"option {option.name} can only be given by keyword"
             if len(close) == 1:
                 right = close[0]
                 message += f": did you mean {right}?"

@@ -196,6 +196,9 @@ class Entities:
         if is_quick:
             # The shortest that the option may be.
             options["heartbeatFrequencyMS"] = 500
+        if self.driver.name == "mongokey":
+            # The specifications' servers refuse a secret once, by a fail point.
+            options.setdefault("loginBackoffMS", 0)
         if "serverApi" in spec:
             options["server_api"] = self.driver.server_api(spec["serverApi"])
         listeners = events.listeners(self.driver)
