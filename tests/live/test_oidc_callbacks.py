@@ -332,13 +332,13 @@ def test_many_reauthentications_call_it_once(
     options: dict[str, Any] = {"maxPoolSize": 20, "maxConnecting": 20}
     with connect(server, callback, **options) as client:
         server.on["find"] = Delay(0.3, NOTHING_FOUND)
-        assert in_threads(20, client.test.test.find_one) == [None] * 20
+        assert in_threads(20, client.test.nothing_here.find_one) == [None] * 20
         del server.on["find"]
         opened = server.accepted
         for round_ in range(1, 3):
             acceptor.revoke()
             server.require_reauthentication()
-            assert in_threads(20, client.test.test.find_one) == [None] * 20
+            assert in_threads(20, client.test.nothing_here.find_one) == [None] * 20
             # Those connections that were not used in this round log in again in the next.
             assert callback.count == 1 + round_
         assert server.accepted == opened

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mongokey import MongoClient, WriteConcern
-from mongokey.errors import ConfigurationError, InvalidDocument, InvalidOperation
+from mongokey.errors import ConfigurationError, InvalidDocument
 from mongokey.operations import (
     DeleteMany,
     DeleteOne,
@@ -68,7 +68,7 @@ WRONG: dict[str, tuple[type[Exception], Callable[[Any], Any]]] = {
     "insert_many, a mapping": (TypeError, lambda c: c.insert_many({"a": 1})),
     "insert_many, a source that fails": (LookupError, lambda c: c.insert_many(failing([{}, {}]))),
     "insert_many, not BSON": (InvalidDocument, lambda c: c.insert_many([{}, {"a": object()}])),
-    "insert_many, session": (InvalidOperation, lambda c: c.insert_many([{}], session=object())),
+    "insert_many, session": (ValueError, lambda c: c.insert_many([{}], session=object())),
     "bulk, None": (TypeError, lambda c: c.bulk_write([EVERYTHING, InsertOne(None)])),
     "bulk, a list": (TypeError, lambda c: c.bulk_write([EVERYTHING, InsertOne([("a", 1)])])),
     "bulk, no request": (TypeError, lambda c: c.bulk_write([EVERYTHING, {"a": 1}])),
@@ -87,7 +87,7 @@ WRONG: dict[str, tuple[type[Exception], Callable[[Any], Any]]] = {
     "bulk, an emptied update": (ValueError, lambda c: c.bulk_write(emptied())),
     "bulk, a replacement turned update": (ValueError, lambda c: c.bulk_write(turned())),
     "bulk, let": (TypeError, lambda c: c.bulk_write([EVERYTHING], let=5)),
-    "bulk, session": (InvalidOperation, lambda c: c.bulk_write([EVERYTHING], session=object())),
+    "bulk, session": (ValueError, lambda c: c.bulk_write([EVERYTHING], session=object())),
     "update_one, let": (TypeError, lambda c: c.update_one({}, {"$set": {"a": 1}}, let=[1])),
     "update_one, upsert": (TypeError, lambda c: c.update_one({}, {"$set": {"a": 1}}, upsert=0)),
     "update_many, upsert": (

@@ -53,7 +53,9 @@ def test_more_than_the_ceiling_is_refused_before_any_work() -> None:
 def test_the_right_count_logs_in_afterwards() -> None:
     """Nothing of the failed derivation is left behind."""
     with ScriptedServer(login=Login(claimed_iterations=MAX_ITERATIONS)) as server:
-        with MongoClient(server.uri(connectTimeoutMS=1000, maxPoolSize=2)) as client:
+        with MongoClient(
+            server.uri(connectTimeoutMS=1000, maxPoolSize=2, loginBackoffMS=0)
+        ) as client:
             with pytest.raises(MongoError):
                 # Whoever is fast enough for a second of it gets a proof for another key.
                 client.admin.command("ping")

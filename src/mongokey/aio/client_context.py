@@ -6,12 +6,12 @@ not know operations.
 
 from __future__ import annotations
 
-import weakref
 from functools import partial
 
 # What operations and logins need, and the telling of why they failed, is imported with the client:
 # none may hold the loop up.
 from mongokey._support import awaiting  # noqa: F401
+from mongokey._support.weakly import weakly
 from mongokey.auth.registry import load_ahead
 from mongokey.commands import (  # noqa: F401
     aggregate,
@@ -38,7 +38,6 @@ from mongokey.transport.tls import errors  # noqa: F401
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from mongokey._support.address import AddressLike
@@ -55,7 +54,7 @@ class AsyncClientContext(ClientContext):
     def __init__(self, options: ClientOptions) -> None:
         super().__init__(options)
         #: Which loop the client belongs to.
-        self.binding = LoopBinding(_weakly(self.new_loop), _weakly(self.loop_ends))
+        self.binding = LoopBinding(weakly(self.new_loop), weakly(self.loop_ends))
         # Now: certificates, and the modules of TLS and of the login, are read here.
         settings = self.settings()
         if settings.tls is not None:
@@ -100,18 +99,6 @@ class AsyncClientContext(ClientContext):
             for pool in topology.pools:
                 pool.reset_for_new_loop()  # type: ignore[attr-defined]
             topology.reset_after_fork()
-
-
-def _weakly(method: Callable[[], object]) -> Callable[[], object]:
-    """`method`, as long as its object is there: whoever is asked for it must not keep that."""
-    reference = weakref.WeakMethod(method)
-
-    def call() -> None:
-        found = reference()
-        if found is not None:
-            found()
-
-    return call
 
 
 __all__ = ["AsyncClientContext"]

@@ -8,11 +8,11 @@ know.
 
 import os
 import sys
-from weakref import WeakMethod
 
 from mongokey._support.fork import call_after_fork
 from mongokey._support.lazy import late_imports
 from mongokey._support.loop_end import LoopEnd
+from mongokey._support.weakly import weakly
 
 # Frames in here are no place of the application's.
 cdef str OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -80,7 +80,7 @@ cdef class LoopBinding:
         # A loop that has begun to end would complain of a generator that begins there.
         if self.on_loop_end is not None and self.ended is not running:
             self.ended = None
-            self.loop_end = LoopEnd(weak_method(self._loop_ends))
+            self.loop_end = LoopEnd(weakly(self._loop_ends))
         return 0
 
     def _taken(self):
@@ -88,18 +88,6 @@ cdef class LoopBinding:
             from mongokey.execution.loop_causes import used_in_two_loops
 
         return used_in_two_loops(self.entered_at)
-
-
-cdef object weak_method(object method):
-    """`method`, as long as its object is there."""
-    reference = WeakMethod(method)
-
-    def call():
-        found = reference()
-        if found is not None:
-            found()
-
-    return call
 
 
 cdef str place_of_caller():

@@ -15,6 +15,7 @@ from mongokey._support.fork import call_after_fork
 from mongokey._support.hosted_services import imitation_of
 from mongokey._support.late_patches import warn_of_late_patches
 from mongokey._support.lazy import imported_once, late_imports
+from mongokey._support.weakly import weakly
 from mongokey.commands.housekeeping import kill_pending_cursors
 from mongokey.errors import InvalidOperation
 from mongokey.events.publisher import Publisher
@@ -226,7 +227,7 @@ class ClientContext:
         if found is None:
             made = self._monitors_class()(
                 self.settings(),
-                _weakly(on_check),
+                weakly(on_check),
                 heartbeat_ns=self.options.heartbeat_frequency_ns,
                 mode=self.options.server_monitoring_mode,
                 publisher=self.publisher,
@@ -366,20 +367,6 @@ class ClientContext:
         scope = self.__dict__.get("_login_scope")
         if scope is not None:
             scope.close()
-
-
-def _weakly(
-    on_check: Callable[[ServerDescription], None],
-) -> Callable[[ServerDescription], None]:
-    """`on_check`, a method, as long as its object is there."""
-    reference = weakref.WeakMethod(on_check)
-
-    def call(server: ServerDescription) -> None:
-        found = reference()
-        if found is not None:
-            found(server)
-
-    return call
 
 
 def _update_seeds(

@@ -12,6 +12,7 @@ import sys
 import weakref
 
 from mongokey._support.fork import call_after_fork
+from mongokey._support.weakly import weakly
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class PoolMaintenance:
 
     def _every_period(self, method: Callable[[], object]) -> Cancellable:
         # The thread that calls it must not keep this object alive, which holds that thread's owner.
-        return self._background.call_every(round(_PERIOD_S * 1e9), _weakly(method))
+        return self._background.call_every(round(_PERIOD_S * 1e9), weakly(method))
 
     # In the thread of `background`: nothing here waits.
 
@@ -172,18 +173,6 @@ class PoolMaintenance:
                 again.cancel()
         elif again is None:
             self._tidying_again = self._every_period(self._tidy_again)
-
-
-def _weakly(method: Callable[[], object]) -> Callable[[], object]:
-    """`method`, of an object that it does not keep alive: nothing once that is gone."""
-    reference = weakref.WeakMethod(method)
-
-    def call() -> None:
-        found = reference()
-        if found is not None:
-            found()
-
-    return call
 
 
 __all__ = ["PoolMaintenance"]
