@@ -95,12 +95,15 @@ cdef class Command(Operation):
         return 0
 
     cdef int set_read_concern_apart(self) except -1:
+        cdef bytes encoded
         if "readConcern" in self.document:
             from mongokey.bson import encode
 
             concern = self.document["readConcern"]
             self.document = {k: v for k, v in self.document.items() if k != "readConcern"}
-            self.read_concern = encode({"readConcern": concern})[4:-1]
+            encoded = encode({"readConcern": concern})
+            # The element alone: without the document's length and its last NUL.
+            self.read_concern = encoded[4:len(encoded) - 1]
         return 0
 
     def for_reading(self, InheritedOptions options not None):
