@@ -94,7 +94,7 @@ def test_certificates_are_told_apart_by_a_digest_that_says_nothing() -> None:
     secrets.fetch(ADDRESS, first, None)
     digests = [digest for _, digest in new]
     assert len(set(digests)) == 2
-    assert all("CERT" not in each and len(each) == 128 for each in digests)
+    assert all("CERT" not in each and len(each) == 64 for each in digests)
 
 
 def test_a_call_that_is_given_up_does_not_undo_a_later_one() -> None:

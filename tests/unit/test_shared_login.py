@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mongokey._support import keyed_digest
 from mongokey.auth import AuthenticationFailed, build_credential, shared_login, turns
 from mongokey.auth.credential import MongoCredential
 from mongokey.auth.login import login
@@ -272,7 +273,7 @@ def test_the_digest_is_keyed() -> None:
     before = LoginScope(HERE).share(plain()).key
     monkeypatch = pytest.MonkeyPatch()
     with monkeypatch.context() as patched:
-        patched.setattr(shared_login, "_digest_key", os.urandom(32))
+        patched.setattr(keyed_digest, "_made", {"key": os.urandom(32)})
         assert LoginScope(HERE).share(plain()).key != before
 
 
@@ -280,7 +281,7 @@ def test_an_error_of_the_digest_takes_no_secret_along(monkeypatch: pytest.Monkey
     def fail() -> Any:
         raise RuntimeError("no digest")
 
-    monkeypatch.setattr(shared_login, "_blake2b", fail)
+    monkeypatch.setattr(keyed_digest, "_blake2b", fail)
     monkeypatch.setattr(shared_login, "_lock", threading.RLock())
     scope = LoginScope.__new__(LoginScope)
     scope._where, scope._closed = b"", False

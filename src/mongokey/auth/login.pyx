@@ -235,6 +235,8 @@ def reauthenticate(
 
 cdef bint _may_log_in(state) except -1:
     turns = state.shared.turns
+    if turns.proven:
+        return True
     return not turns.busy and turns.remembered(state.backoff) is None
 
 

@@ -7,12 +7,12 @@ made, nor where a provider has its secrets from.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from mongokey._support.address import format_address
 from mongokey._support.awaiting import in_private_loop
 from mongokey._support.clock import monotonic_ns
+from mongokey._support.keyed_digest import keyed_hasher
 from mongokey._support.lazy import late_imports
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import Secret, keeps_secrets
@@ -44,7 +44,6 @@ NEW, EXPIRED, REFUSED = "new", "expired", "refused"
 # many connections are refused.
 _UNCHANGED_NS = 1_000_000_000
 _LONGEST_REASON = 500
-_KEY = os.urandom(32)
 _SECRET = "the secret"  # noqa: S105 - the name of a flight
 
 
@@ -472,13 +471,12 @@ def with_provider_fact(
 
 def _digest(given: Any) -> str:
     """What tells certificates and keys apart, and does not give them away."""
-    from hashlib import blake2b
-
-    digest = blake2b(key=_KEY)
+    digest = keyed_hasher()
     for each in (given.certificate, given.key, given.key_password):
         part = each.encode("utf-8", "surrogatepass") if isinstance(each, str) else each or b""
         digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.hexdigest()
+    found: str = digest.hexdigest()
+    return found
 
 
 def _aws_secret(given: Any) -> Any:

@@ -14,7 +14,7 @@ from weakref import WeakSet, WeakValueDictionary, ref
 
 from mongokey._support.clock import monotonic_ns
 from mongokey._support.fork import run_after_fork
-from mongokey._support.lazy import imported_once, late_imports
+from mongokey._support.keyed_digest import keyed_digest
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import keeps_secrets
 from mongokey.auth.turns import NO_BACKOFF, Backoff, Flight, LoginTurns, Refusal
@@ -35,8 +35,6 @@ _MOST_REFUSALS = 256
 
 # So many environments' keys are kept: a process has one, and tests a few.
 _MOST_IDENTITIES = 16
-
-_DIGEST_BYTES = 32
 
 
 @with_safe_repr
@@ -213,8 +211,6 @@ atexit.register(forget_all)
 
 # -- what makes two logins the same ---------------------------------------------------------------
 
-_digest_key: bytes | None = None
-
 
 @keeps_secrets
 def _digest_of(credential: MongoCredential, where: bytes, certificate: object) -> bytes:
@@ -235,31 +231,9 @@ def _digest_of(credential: MongoCredential, where: bytes, certificate: object) -
 
 @keeps_secrets
 def _digest(value: object) -> bytes:
-    """A digest that only this process can compute, so that one which is found in its memory does
-    not say what was digested, not even to somebody who guesses."""
-    global _digest_key
-    key = _digest_key
-    if key is None:
-        with late_imports:
-            from os import urandom
-
-        with _lock:
-            if _digest_key is None:
-                _digest_key = urandom(32)
-            key = _digest_key
     parts: list[bytes] = []
     _list_parts(parts, value)
-    made: bytes = _blake2b()(b"".join(parts), key=key, digest_size=_DIGEST_BYTES).digest()
-    return made
-
-
-def _blake2b() -> Any:
-    """hashlib's blake2b, from where hashlib takes it: loading OpenSSL's digests with it would cost
-    a process that needs none of them 10 ms."""
-    try:
-        return imported_once("_blake2").blake2b
-    except ImportError:  # not CPython
-        return imported_once("hashlib").blake2b
+    return keyed_digest(b"".join(parts))
 
 
 def _list_parts(parts: list[bytes], value: Any) -> None:

@@ -256,13 +256,15 @@ class ClientContext:
         """Raise what the server said of the client's secret, while that holds: a connection that
         will not be logged in need not be made."""
         credential = self.options.credential
-        if credential is None or credential.password is None:
-            return  # a provider's secret, or a certificate, may be another one by now
+        if credential is None:
+            return
         state = credential.state
         turns = state.shared.turns
         # Where somebody tries it at this moment, the connection is made and waits for that.
         if turns.refusal is None or turns.proven or turns.busy:
             return
+        if credential.password is None:
+            return  # a provider's secret, or a certificate, may be another one by now
         refusal = turns.remembered(state.backoff)
         if refusal is not None:
             raise imported_once("mongokey.auth.refusals").from_memory(refusal, credential)

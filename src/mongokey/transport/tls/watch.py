@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import threading
-from hashlib import blake2b
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from mongokey._support.fork import call_after_fork
+from mongokey._support.keyed_digest import keyed_digest, keyed_hasher
 from mongokey._support.lazy import late_imports
 from mongokey.errors import ConfigurationError
 from mongokey.transport.tls.pem import Pem
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from mongokey.client_options import TLSOptions
     from mongokey.transport.tls.context import ClientTLS
 
-# Digests of key files and their passwords are of no use without it.
-_KEY = os.urandom(32)
 # Files that are written while they are read are read again, so often.
 _TRIES = 3
 
@@ -168,7 +166,7 @@ class WatchedTLS:
         shared_tls.leave(before, self)
         certificate = self.options.certificate_key_file
         if self._on_change is not None and certificate is not None:
-            self._on_change(_hash(repr(_digest(certificate)).encode()))
+            self._on_change(keyed_digest(repr(_digest(certificate)).encode()))
 
 
 def names_files(options: TLSOptions) -> bool:
@@ -206,7 +204,7 @@ def _material(options: TLSOptions) -> tuple[Any, ...]:
     password = options.certificate_key_file_password
     return (
         *files,
-        None if password is None else _hash(password.encode("utf-8", "surrogatepass")),
+        None if password is None else keyed_digest(password.encode("utf-8", "surrogatepass")),
         options.allow_invalid_certificates,
         options.allow_invalid_hostnames,
         options.disable_ocsp_endpoint_check,
@@ -231,20 +229,16 @@ def _system() -> tuple[Any, ...]:
 
 def _digest(path: str) -> Any:
     if isinstance(path, Pem):
-        return _hash(path.content.reveal())
+        return keyed_digest(path.content.reveal())
     try:
         with open(path, "rb") as file:
-            digest = blake2b(key=_KEY)
+            digest = keyed_hasher()
             while part := file.read(65536):
                 digest.update(part)
             return digest.digest()
     except (OSError, ValueError):
         # A directory; or what cannot be read, which is for `files` to explain.
         return _stamp(path)
-
-
-def _hash(content: bytes) -> bytes:
-    return blake2b(content, key=_KEY).digest()
 
 
 def _bytes(pem: str | bytes) -> bytes:
