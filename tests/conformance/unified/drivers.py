@@ -44,8 +44,6 @@ NUMBERS = frozenset(TYPES[name] for name in ("double", "int", "long", "decimal")
 
 #: For tests with fail points: a server that is taken for lost is found again soon.
 QUICK_HEARTBEAT_NS = 50_000_000
-#: The types of events that mongokey publishes so far.
-PUBLISHED: frozenset[str] = frozenset({"command", "cmap", "sdam"})
 
 
 class Driver:
@@ -60,22 +58,6 @@ class Driver:
     def module(self, name: str) -> ModuleType:
         """A module under the driver's package."""
         return import_module(f"{self.name}.{name}")
-
-    def has_module(self, name: str) -> bool:
-        """Whether there is such a module."""
-        try:
-            self.module(name)
-        except ModuleNotFoundError:
-            return False
-        return True
-
-    @property
-    def event_types(self) -> frozenset[str]:
-        """Which of "command", "cmap" and "sdam" the driver publishes.
-
-        Expectations of others are passed over, and tests that wait for such are skipped.
-        """
-        return frozenset({"command", "cmap", "sdam"}) if self.name == "pymongo" else PUBLISHED
 
     @cached_property
     def errors(self) -> ModuleType:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tests.conformance.unified.drivers import Driver
-from tests.conformance.unified.events import category_of
 from tests.conformance.unified.operations import NOT_IN_API, TABLES
 
 #: By the operation that saves it, the kind of an entity that is no client, database or collection.
@@ -21,23 +20,13 @@ SAVED = {
 }
 #: By the kind of an entity, what is said where the driver does not have it.
 ENTITIES = {
-    "session": "no sessions yet",
     "bucket": "no GridFS yet",
     "clientEncryption": "no encryption yet",
 }
-NO_LOAD_BALANCING = "no load balancers yet"
 #: By the method that is not there.
 METHODS = {
     "watch": "no change streams yet",
     "bulk_write": "no client bulk write yet",
-}
-#: Those about events, by the type of event that each is about where no argument says it.
-EVENT_OPERATIONS = {
-    "assertDifferentLsidOnLastTwoCommands": "command",
-    "assertEventCount": None,
-    "assertNumberConnectionsCheckedOut": "cmap",
-    "assertSameLsidOnLastTwoCommands": "command",
-    "waitForEvent": None,
 }
 
 
@@ -46,28 +35,9 @@ def missing(driver: Driver, file: Mapping[str, Any], test: Mapping[str, Any]) ->
     return next(_missing(possessions(driver), file, test), None)
 
 
-def entities_of(
-    driver: Driver, file: Mapping[str, Any], test: Mapping[str, Any]
-) -> list[Mapping[str, Any]]:
-    """The entities that a test's file creates, without sessions that the driver cannot have and
-    the test does not name: such a session does nothing."""
-    has_sessions = possessions(driver).entity("session")
-    named = set(_strings(test))
-    created: list[Mapping[str, Any]] = []
-    known: set[str] = set()
-    for entity in file.get("createEntities", ()):
-        ((kind, spec),) = entity.items()
-        is_idle = spec["id"] not in named and spec.get("client") in known
-        if kind != "session" or has_sessions or not is_idle:
-            created.append(entity)
-            known.add(spec["id"])
-    return created
-
-
 def _missing(has: Possessions, file: Mapping[str, Any], test: Mapping[str, Any]) -> Iterator[str]:
-    driver = has.driver
     kinds: dict[str, str] = {}
-    entities = entities_of(driver, file, test)
+    entities = list(file.get("createEntities", ()))
     operations = list(_flat(test["operations"]))
     for operation in operations:
         if operation["name"] == "createEntities":
@@ -90,10 +60,6 @@ def _missing_of_operation(
     name = operation["name"]
     arguments = operation.get("arguments", {})
     if operation["object"] == "testRunner":
-        if name in EVENT_OPERATIONS:
-            category = EVENT_OPERATIONS[name] or category_of(next(iter(arguments["event"])))
-            if category not in has.driver.event_types:
-                yield f"no {category} events yet"
         return
     if "rawData" in arguments and not has.raw_data:
         yield "PyMongo's API has no rawData option"
@@ -108,7 +74,7 @@ def _missing_of_operation(
 
 
 def _missing_of_entity(has: Possessions, kind: str, spec: Mapping[str, Any]) -> Iterator[str]:
-    if kind in ENTITIES and not has.entity(kind):
+    if kind in ENTITIES:
         yield ENTITIES[kind]
     options = {**spec.get("databaseOptions", {}), **spec.get("collectionOptions", {})}
     options |= spec.get("uriOptions", {})
@@ -120,12 +86,6 @@ def _missing_of_entity(has: Possessions, kind: str, spec: Mapping[str, Any]) -> 
         yield ENTITIES["clientEncryption"]
     if "observeTracingMessages" in spec:
         yield "no OpenTelemetry yet"
-    if "observeLogMessages" in spec and not has.logs:
-        yield "no structured logging yet"
-    if spec.get("uriOptions", {}).get("loadBalanced") and not has.load_balancing:
-        yield NO_LOAD_BALANCING
-    if "serverApi" in spec and not has.server_api:
-        yield "no server_api module yet"
 
 
 class Possessions:
@@ -133,23 +93,9 @@ class Possessions:
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
-        self.server_api = driver.has_module("server_api")
-        self.logs = True
         self.timeout = hasattr(driver.root, "timeout")
-        self.load_balancing = True
-        try:
-            driver.client_class("localhost", loadBalanced=True, connect=False).close()
-        except driver.errors.ConfigurationError:
-            self.load_balancing = False
         #: Neither has the option of the CRUD specification.
         self.raw_data = False
-
-    def entity(self, kind: str) -> bool:
-        """Whether there are such objects."""
-        if kind == "session":
-            return self.method("client", "start_session")
-        # The runner has no operations of the others yet.
-        return False
 
     def method(self, kind: str, name: str) -> bool:
         """Whether a client, database or collection has a method."""
@@ -185,15 +131,3 @@ def fail_points_of(test: Mapping[str, Any]) -> set[str]:
         for operation in _flat(test["operations"])
         if operation["name"] in ("failPoint", "targetedFailPoint")
     }
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """Every string in a part of a test, names of entities among them."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _strings(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _strings(each)

@@ -20,7 +20,6 @@ from tests.conformance.unified.drivers import Driver, RunnerError, only
 from tests.conformance.unified.entities import ClientEntity, Entities
 from tests.conformance.unified.errors import check_error
 from tests.conformance.unified.events import check_events
-from tests.conformance.unified.features import entities_of
 from tests.conformance.unified.logs import check_messages
 from tests.conformance.unified.matching import Matcher, Mismatch
 from tests.conformance.unified.operations import prepare
@@ -87,7 +86,7 @@ class Run:
         own = {"data": file.content.get("initialData", ()), "outcome": test.pop("outcome", ())}
         self._own = bson.json_util.loads(json.dumps(own))
         self._test = driver.load(json.dumps(test))
-        self._created = driver.load(json.dumps(entities_of(driver, file.content, test)))
+        self._created = driver.load(json.dumps(file.content.get("createEntities", [])))
         self.entities = Entities(
             driver,
             deployment,

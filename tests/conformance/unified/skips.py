@@ -20,12 +20,7 @@ from typing import Any
 
 from tests.conformance.unified.deployments import Deployment, Deployments
 from tests.conformance.unified.drivers import Driver
-from tests.conformance.unified.features import (
-    NO_LOAD_BALANCING,
-    fail_points_of,
-    missing,
-    possessions,
-)
+from tests.conformance.unified.features import fail_points_of, missing
 from tests.conformance.unified.requirements import unmet
 from tests.conformance.unified.suites import SUITES, Case, cases, deployments_of, test_file
 
@@ -55,8 +50,6 @@ def place(
             *unmet(test.get("runOnRequirements"), deployment.facts),
             *(f"no fail point {each} there" for each in points - deployment.fail_points),
         ]
-        if deployment.facts.topology == "load-balanced" and not possessions(driver).load_balancing:
-            found.append(NO_LOAD_BALANCING)
         if not found:
             return deployment
         reasons.append(found)

@@ -266,31 +266,17 @@ def _file(change: Change | None = None) -> TestFile:
     return TestFile(json.dumps(content), content)
 
 
-def _file_for(driver: Driver, change: Change | None = None) -> TestFile:
-    """Without what is about events that the driver does not publish."""
-
-    def apply(test: dict[str, Any]) -> None:
-        if change is not None:
-            change(test)
-        if "cmap" not in driver.event_types:
-            del test["operations"][5:]
-        if "command" not in driver.event_types:
-            del test["operations"][4:]
-
-    return _file(apply)
-
-
 @pytest.mark.parametrize("name", DRIVERS)
 def test_what_is_right_passes(name: str, deployments: Deployments) -> None:
     driver = Driver(name)
-    Run(driver, deployments.get("replicaset"), _file_for(driver), "test").execute()
+    Run(driver, deployments.get("replicaset"), _file(), "test").execute()
 
 
 @pytest.mark.parametrize("name", DRIVERS)
 @pytest.mark.parametrize("wrong", WRONG)
 def test_one_thing_wrong_is_found(wrong: str, name: str, deployments: Deployments) -> None:
     driver = Driver(name)
-    file = _file_for(driver, WRONG[wrong])
+    file = _file(WRONG[wrong])
     with pytest.raises((Mismatch, RunnerError, driver.errors.PyMongoError)):
         Run(driver, deployments.get("replicaset"), file, "test").execute()
 
