@@ -27,7 +27,6 @@ CHOSEN: Mapping[str, str] = {}
 
 #: By "folder/module", or "folder/module::test", why it is about the blocking face alone.
 BLOCKING_ONLY: Mapping[str, str] = {
-    "conformance/unified/test_runner": "about the runner itself, by what it finds in either driver",
     "live/test_authentication_examples": "runs the text of a page of docs, in processes",
     "live/test_command_events::test_a_listener_may_use_the_client": (
         "a listener is no coroutine function: called in the loop, it cannot wait for it"

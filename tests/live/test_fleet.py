@@ -118,6 +118,9 @@ def test_the_last_write_moves_with_writes_and_lags_where_told(fleet: Fleet) -> N
         # PyMongo asks each member anew, and chooses by it.
         near = Secondary(max_staleness=90)
         with connect(fleet, heartbeatFrequencyMS=500, read_preference=near) as reader:
+            # Beside a primary alone does a lag mean anything: who is found first must not be the
+            # lagging one, with none to compare it with.
+            assert fleet.wait_for(lambda: len(roles(reader)) == 3 and None not in (reader.primary,))
             reader.fleet.moves.find_one()
             counts = [fleet.member(member)["commands"].get("find", 0) for member in range(3)]
         assert counts == [0, 0, 1]
