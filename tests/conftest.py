@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import pytest
 
 from mongokey.faces import client_count
+from tests.sanitizers import SANITIZED, no_forks_beside_threads
 from tests.servers.secantus import SecantusServer
 
 pytest_plugins = ["tests.faces.plugin"]
@@ -76,6 +77,14 @@ def database_name(secantus: SecantusServer) -> Iterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     yield name
     secantus.drop_database(name)
+
+
+if SANITIZED:
+
+    @pytest.fixture(autouse=True)
+    def forks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+        """No test waits for a child that the sanitizer holds up."""
+        no_forks_beside_threads(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

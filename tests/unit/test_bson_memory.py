@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sanitizers import SANITIZED
+
 BATCH = 16 * 1024 * 1024
 #: Run in a process of its own: by how many bytes decoding raises what was resident at most.
 PROGRAM = f"""
@@ -47,7 +49,7 @@ def rise(package: str, kind: str) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="ASan keeps freed memory")
+@pytest.mark.skipif(SANITIZED, reason="ASan keeps freed memory")
 @pytest.mark.parametrize("kind", ["small", "wide", "inner"])
 def test_decoding_16_mb_peaks_no_higher_than_pymongos(kind):
     ours, theirs = rise("mongokey.bson", kind), rise("bson", kind)
