@@ -756,6 +756,16 @@ def test_drop_rename_and_list_collections(database: Any) -> None:
     assert database.list_collection_names() == []
 
 
+def test_a_collection_is_validated(database: Any) -> None:
+    database["one"].insert_one({})
+    findings = database.validate_collection(database["one"], full=True)
+    assert findings["valid"] is True
+    assert findings["nrecords"] == 1
+    assert database.validate_collection("one", comment="why")["valid"] is True
+    with pytest.raises(OperationFailure):
+        database.validate_collection("not_there")
+
+
 def test_create_collection_twice_is_refused(database: Any) -> None:
     assert database.create_collection("made").name == "made"
     with pytest.raises(CollectionInvalid, match="already exists"):

@@ -13,7 +13,7 @@ import pytest
 from mongokey import AsyncMongoClient, DeleteOne, InsertOne, MongoClient, WriteConcern
 from mongokey.errors import ConfigurationError, InvalidOperation, OperationFailure
 from mongokey.monitoring import CommandListener
-from mongokey.operations import IndexModel
+from mongokey.operations import IndexModel, SearchIndexModel
 from tests.servers.secantus import SecantusServer
 
 pytestmark = pytest.mark.live
@@ -86,6 +86,17 @@ CALLS: dict[str, Call] = {
     "options": lambda c, s: c.options(session=s),
     "rename": lambda c, s: c.rename("others", session=s),
     "replace_one": lambda c, s: c.replace_one({"a": 9}, {"b": 1}, session=s),
+    "create_search_index": lambda c, s: _refused(
+        lambda: c.create_search_index({"definition": {}}, session=s)
+    ),
+    "create_search_indexes": lambda c, s: _refused(
+        lambda: c.create_search_indexes([SearchIndexModel({})], session=s)
+    ),
+    "drop_search_index": lambda c, s: _refused(lambda: c.drop_search_index("one", session=s)),
+    "list_search_indexes": lambda c, s: _refused(lambda: c.list_search_indexes(session=s)),
+    "update_search_index": lambda c, s: _refused(
+        lambda: c.update_search_index("one", {}, session=s)
+    ),
     "update_many": lambda c, s: c.update_many({"a": 9}, {"$set": {"b": 1}}, session=s),
     "update_one": lambda c, s: c.update_one({"a": 9}, {"$set": {"b": 1}}, session=s),
     "database.command": lambda c, s: c.database.command("ping", session=s),
@@ -96,11 +107,18 @@ CALLS: dict[str, Call] = {
     "database.drop_collection": lambda c, s: c.database.drop_collection("new", session=s),
     "database.list_collection_names": lambda c, s: c.database.list_collection_names(session=s),
     "database.list_collections": lambda c, s: c.database.list_collections(session=s).to_list(),
+    "database.validate_collection": lambda c, s: c.database.validate_collection(c, session=s),
     "client.drop_database": lambda c, s: c.database.client.drop_database("nothing_x", session=s),
     "client.list_database_names": lambda c, s: c.database.client.list_database_names(session=s),
     "client.list_databases": lambda c, s: c.database.client.list_databases(session=s).to_list(),
     "client.server_info": lambda c, s: c.database.client.server_info(session=s),
 }
+
+
+def _refused(call: Callable[[], Any]) -> None:
+    """What SecantusDB has no search process for: it was sent all the same."""
+    with pytest.raises(OperationFailure, match="Atlas"):
+        call()
 
 
 def _closed(cursor: Any) -> None:

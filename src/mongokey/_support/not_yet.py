@@ -10,20 +10,14 @@ NOT_YET = {
     "MongoClient": frozenset(
         {
             "bulk_write",
-            "eq_props",
             "watch",
         }
     ),
-    "Database": frozenset({"validate_collection", "watch"}),
+    "Database": frozenset({"watch"}),
     "Collection": frozenset(
         {
             "aggregate_raw_batches",
-            "create_search_index",
-            "create_search_indexes",
-            "drop_search_index",
             "find_raw_batches",
-            "list_search_indexes",
-            "update_search_index",
             "watch",
         }
     ),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         IndexModel,
         InsertOne,
         ReplaceOne,
+        SearchIndexModel,
         UpdateMany,
         UpdateOne,
     )
@@ -434,3 +435,83 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         from mongokey.commands.indexes import index_information
 
         return await self._run(index_information(self._namespace, comment), session)
+
+    # -- search indexes (Atlas, and servers with a search process beside them) --------------------
+
+    async def list_search_indexes(
+        self,
+        name: str | None = None,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> AsyncCommandCursor[Mapping[str, Any]]:
+        """A cursor over the search indexes, or over the one called `name`, a document for each.
+
+        The collection's read preference, read concern and codec options do not apply.
+        """
+        from mongokey.commands.search_indexes import list_search_indexes
+
+        return await self._execute(
+            list_search_indexes(self._namespace, name, comment, kwargs), session
+        )
+
+    async def create_search_index(
+        self,
+        model: Mapping[str, Any] | SearchIndexModel,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> str:
+        """Create a search index, given as `SearchIndexModel` or as a document with a
+        ``definition`` and perhaps a ``name`` and a ``type``; returns its name.
+
+        The server builds it in the background: `list_search_indexes` tells how far it is.
+        """
+        from mongokey.commands.search_indexes import search_index_model
+
+        (name,) = await self.create_search_indexes(
+            [search_index_model(model)], session, comment, **kwargs
+        )
+        return name
+
+    async def create_search_indexes(
+        self,
+        models: list[SearchIndexModel],
+        session: AsyncClientSession | None = None,
+        comment: Any | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Create search indexes given as `SearchIndexModel`; returns their names, a list."""
+        from mongokey.commands.search_indexes import create_search_indexes
+
+        names: list[str] = await self._execute(
+            create_search_indexes(self._namespace, models, comment, kwargs), session
+        )
+        return names
+
+    async def update_search_index(
+        self,
+        name: str,
+        definition: Mapping[str, Any],
+        session: AsyncClientSession | None = None,
+        comment: Any | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Replace the definition of the search index `name`."""
+        from mongokey.commands.search_indexes import update_search_index
+
+        await self._execute(
+            update_search_index(self._namespace, name, definition, comment, kwargs), session
+        )
+
+    async def drop_search_index(
+        self,
+        name: str,
+        session: AsyncClientSession | None = None,
+        comment: Any | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Drop the search index `name`; no error if there is no such collection."""
+        from mongokey.commands.search_indexes import drop_search_index
+
+        await self._execute(drop_search_index(self._namespace, name, comment, kwargs), session)

@@ -186,6 +186,36 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         )
         return reply
 
+    async def validate_collection(
+        self,
+        name_or_collection: str | AsyncCollection[Any],
+        scandata: bool = False,
+        full: bool = False,
+        session: AsyncClientSession | None = None,
+        background: bool | None = None,
+        comment: Any | None = None,
+    ) -> dict[str, Any]:
+        """Have the server check a collection's data and indexes; returns its findings, a dict.
+
+        :param name_or_collection: the collection, or its name
+        :param scandata: whether the documents are looked at too
+        :param full: whether all is looked at, which is slow and holds up others
+        :param background: whether it may take long beside other operations; None leaves it to
+            the server
+        :param comment: goes with the command
+
+        Raises `CollectionInvalid` when something is wrong.
+        """
+        from mongokey.commands.collections import validate_collection
+
+        name = name_or_collection
+        if isinstance(name, AsyncCollection):
+            name = name.name
+        findings: dict[str, Any] = await self._execute(
+            validate_collection(self._namespace, name, scandata, full, background, comment), session
+        )
+        return findings
+
     async def dereference(
         self,
         dbref: DBRef,

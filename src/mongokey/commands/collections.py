@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mongokey._support.server_codes import NAMESPACE_NOT_FOUND
 from mongokey.commands import arguments
 from mongokey.commands.command import Command, CursorCommand
@@ -105,3 +107,29 @@ def rename_collection(
     }
     arguments.add_options(document, further, comment)
     return Command(Namespace("admin"), document).for_writing(options)
+
+
+def validate_collection(
+    namespace: Namespace,
+    name: str,
+    scandata: bool,
+    full: bool,
+    background: bool | None,
+    comment: Any,
+) -> Operation:
+    """Check the collection `name`; the result is the server's findings.
+
+    Raises `CollectionInvalid` where they are bad.
+    """
+    arguments.check_string("name_or_collection", name)
+    document: dict[str, Any] = {"validate": name, "scandata": scandata, "full": full}
+    arguments.add_options(document, {"background": background}, comment)
+    return Command(namespace, document, parse=partial(_checked_findings, name))
+
+
+def _checked_findings(name: str, findings: dict[str, Any]) -> dict[str, Any]:
+    # A router tells what each shard has found.
+    shards = findings["raw"].values() if "raw" in findings else [findings]
+    if not all(each.get("valid", False) for each in shards):
+        raise CollectionInvalid(f"the collection {name} is invalid: {findings!r}")
+    return findings

@@ -167,21 +167,24 @@ class ClientBase(ClientCore["_Document"]):
 
     # -- the object ----------------------------------------------------------------------------
 
-    def _identity(self) -> tuple[Any, ...]:
+    def eq_props(self) -> tuple[tuple[AddressLike, ...], str | None, str | None, str]:
+        """What clients are compared by: the hosts that the options name, in order, the name of the
+        replica set, and the name that DNS is asked about with the service's name there."""
         string = self.options.connection_string
         return (
             tuple(sorted(self._topology.seeds, key=str)),
             self.options.replica_set_name,
             None if string is None else string.fqdn,
+            self.options.options.get("srvServiceName") or "mongodb",
         )
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ClientBase) and other._context_class is self._context_class:
-            return self._identity() == other._identity()
+            return self.eq_props() == other.eq_props()
         return NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self._identity())
+        return hash(self.eq_props())
 
     def __repr__(self) -> str:
         if self._topology is None:

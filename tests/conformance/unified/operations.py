@@ -185,6 +185,17 @@ def _append_metadata(driver: Driver, client: Any, arguments: dict[str, Any]) -> 
     return driver.call(client, "append_metadata", driver_info=info)
 
 
+def _search_index_models(driver: Driver, arguments: dict[str, Any]) -> dict[str, Any]:
+    made = driver.module("operations").SearchIndexModel
+    return {**arguments, "models": [made(**each) for each in arguments["models"]]}
+
+
+def _aggregation_options(driver: Driver, arguments: dict[str, Any]) -> dict[str, Any]:
+    """PyMongo takes the aggregation's options by keyword."""
+    options = arguments.pop("aggregation_options", {})
+    return {**arguments, **rename(options, _same("batchSize"), "aggregationOptions")}
+
+
 # -- tables ---------------------------------------------------------------------------------------
 
 _FIND = {
@@ -312,13 +323,20 @@ COLLECTION: Mapping[str, Operation] = {
     ),
     "updateMany": Operation("update_many", _UPDATE, results.update),
     "updateOne": Operation("update_one", {**_UPDATE, "sort": "sort"}, results.update),
-    # Not in mongokey yet.
     "createChangeStream": Operation("watch", _snake("pipeline session comment batchSize")),
     "createSearchIndex": Operation("create_search_index", _snake("model")),
-    "createSearchIndexes": Operation("create_search_indexes", _snake("models")),
-    "dropSearchIndex": Operation("drop_search_index", _snake("name")),
-    "listSearchIndexes": Operation("list_search_indexes", _snake("name aggregationOptions")),
-    "updateSearchIndex": Operation("update_search_index", _snake("name definition")),
+    "createSearchIndexes": Operation(
+        "create_search_indexes", _snake("models"), prepare=_search_index_models
+    ),
+    "dropSearchIndex": Operation("drop_search_index", _snake("name"), results.nothing),
+    "listSearchIndexes": Operation(
+        "list_search_indexes",
+        _snake("name aggregationOptions"),
+        compare=ROOTS,
+        drain=True,
+        prepare=_aggregation_options,
+    ),
+    "updateSearchIndex": Operation("update_search_index", _snake("name definition"), results.nothing),
 }
 DATABASE: Mapping[str, Operation] = {
     "aggregate": Operation("aggregate", _AGGREGATE, compare=ROOTS, drain=True),
