@@ -16,21 +16,35 @@ if TYPE_CHECKING:
     import mongokey.asynchronous.command_cursor
     import mongokey.asynchronous.cursor
     import mongokey.asynchronous.database
+    import mongokey.asynchronous.encryption
     import mongokey.asynchronous.mongo_client
+    import mongokey.asynchronous.uri_parser
     import mongokey.auth
     import mongokey.auth_oidc
+    import mongokey.auth_oidc_shared
+    import mongokey.auth_shared
     import mongokey.bson
     import mongokey.client_options
+    import mongokey.client_session_shared
+    import mongokey.collation
     import mongokey.collection
     import mongokey.command_cursor
+    import mongokey.common
     import mongokey.connection
     import mongokey.credentials
     import mongokey.cursor
+    import mongokey.cursor_shared
     import mongokey.database
+    import mongokey.database_shared
     import mongokey.dns
     import mongokey.driver_info
+    import mongokey.encryption
+    import mongokey.encryption_options
+    import mongokey.encryption_shared
     import mongokey.errors
     import mongokey.handshake
+    import mongokey.hello
+    import mongokey.helpers_shared
     import mongokey.mongo_client
     import mongokey.operations
     import mongokey.options.connection_string
@@ -40,21 +54,28 @@ if TYPE_CHECKING:
     import mongokey.read_concern
     import mongokey.read_preferences
     import mongokey.results
+    import mongokey.saslprep
     import mongokey.server_api
     import mongokey.sessions
     import mongokey.synchronous.collection
     import mongokey.synchronous.command_cursor
     import mongokey.synchronous.cursor
     import mongokey.synchronous.database
+    import mongokey.synchronous.encryption
     import mongokey.synchronous.mongo_client
+    import mongokey.synchronous.uri_parser
     import mongokey.topology
     import mongokey.transport
+    import mongokey.typings
     import mongokey.uri_parser
+    import mongokey.uri_parser_shared
     import mongokey.wire
     import mongokey.write_concern  # noqa: F401 - for the checker
     from mongokey.aio.mongo_client import AsyncMongoClient
+    from mongokey.bson import has_c
     from mongokey.collection import ReturnDocument
     from mongokey.commands.arguments import ASCENDING, DESCENDING
+    from mongokey.common import MAX_SUPPORTED_WIRE_VERSION, MIN_SUPPORTED_WIRE_VERSION
     from mongokey.cursor import CursorType
     from mongokey.mongo_client import MongoClient
     from mongokey.operations import (
@@ -81,6 +102,8 @@ _HOMES = {
     "DESCENDING": "mongokey.commands.arguments",
     "CursorType": "mongokey.cursor",
     "IndexModel": "mongokey.operations",
+    "MAX_SUPPORTED_WIRE_VERSION": "mongokey.common",
+    "MIN_SUPPORTED_WIRE_VERSION": "mongokey.common",
     "DeleteMany": "mongokey.operations",
     "DeleteOne": "mongokey.operations",
     "InsertOne": "mongokey.operations",
@@ -91,6 +114,7 @@ _HOMES = {
     "ReadPreference": "mongokey.read_preferences",
     "ReturnDocument": "mongokey.collection",
     "WriteConcern": "mongokey.write_concern",
+    "has_c": "mongokey.bson",
 }
 
 # Also loaded when they are first used: `import mongokey; mongokey.errors` works as with PyMongo.
@@ -99,25 +123,37 @@ _SUBMODULES = (
     "asynchronous",
     "auth",
     "auth_oidc",
+    "auth_oidc_shared",
+    "auth_shared",
     "bson",
     "client_options",
     "client_session",
+    "client_session_shared",
+    "collation",
     "collection",
     "command_cursor",
     "commands",
+    "common",
     "connection",
     "credentials",
     "cursor",
+    "cursor_shared",
     "database",
+    "database_shared",
     "diagnostics",
     "dns",
     "driver_info",
+    "encryption",
+    "encryption_options",
+    "encryption_shared",
     "errors",
     "event_loggers",
     "events",
     "execution",
     "faces",
     "handshake",
+    "hello",
+    "helpers_shared",
     "mongo_client",
     "monitoring",
     "operations",
@@ -127,6 +163,7 @@ _SUBMODULES = (
     "read_concern",
     "read_preferences",
     "results",
+    "saslprep",
     "server_api",
     "server_description",
     "server_type",
@@ -135,12 +172,21 @@ _SUBMODULES = (
     "topology",
     "topology_description",
     "transport",
+    "typings",
     "uri_parser",
+    "uri_parser_shared",
     "wire",
     "write_concern",
 )
 
 version = __version__
+version_tuple = tuple(int(part) for part in __version__.split("."))
+
+
+def get_version_string() -> str:
+    """The version of mongokey."""
+    return __version__
+
 
 __all__ = [
     "ASCENDING",
@@ -148,6 +194,8 @@ __all__ = [
     "GEO2D",
     "GEOSPHERE",
     "HASHED",
+    "MAX_SUPPORTED_WIRE_VERSION",
+    "MIN_SUPPORTED_WIRE_VERSION",
     "TEXT",
     "AsyncMongoClient",
     "CursorType",
@@ -163,7 +211,10 @@ __all__ = [
     "UpdateOne",
     "WriteConcern",
     "__version__",
+    "get_version_string",
+    "has_c",
     "version",
+    "version_tuple",
 ]
 
 

@@ -47,6 +47,8 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
     def _whole(self) -> MongoClient[_Document]:
         return self.client
 
+    _client = _whole  # PyMongo's private name, for programs that know it
+
     def get_collection(
         self,
         name: str,
@@ -57,7 +59,7 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
     ) -> Collection[_Document]:
         """The collection `name`, with other options than the database's where given."""
         return self._collection_class(
-            self, name, codec_options, read_preference, write_concern, read_concern
+            self, name, False, codec_options, read_preference, write_concern, read_concern
         )
 
     def cursor_command(

@@ -36,6 +36,8 @@ __all__ = [
     "CursorNotFound",
     "DocumentTooLarge",
     "DuplicateKeyError",
+    "EncryptedCollectionError",
+    "EncryptionError",
     "ExecutionTimeout",
     "InsecureConnectionWarning",
     "InvalidBSON",
@@ -342,6 +344,40 @@ class CollectionInvalid(MongoError):
 
 class DocumentTooLarge(InvalidDocument):
     """The document is larger than the server accepts."""
+
+
+class EncryptionError(MongoError):
+    """Encrypting or decrypting failed; `cause` is the error that says why."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self._cause = cause
+
+    @property
+    def cause(self) -> Exception:
+        """What went wrong."""
+        return self._cause
+
+    @property
+    def timeout(self) -> bool:
+        """Whether it ran out of time."""
+        return isinstance(self._cause, MongoError) and self._cause.timeout
+
+
+class EncryptedCollectionError(EncryptionError):
+    """A collection with encrypted fields could not be created.
+
+    `encrypted_fields` is the document of its fields, with the data keys made until then.
+    """
+
+    def __init__(self, cause: Exception, encrypted_fields: Mapping[str, Any]) -> None:
+        super().__init__(cause)
+        self._encrypted_fields = encrypted_fields
+
+    @property
+    def encrypted_fields(self) -> Mapping[str, Any]:
+        """The document of its fields, with the data keys made until then."""
+        return self._encrypted_fields
 
 
 class ManyClientsWarning(UserWarning):

@@ -13,7 +13,14 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["DEFAULT_WRITE_CONCERN", "WriteConcern"]
+__all__ = ["DEFAULT_WRITE_CONCERN", "WriteConcern", "validate_boolean"]
+
+
+def validate_boolean(option: str, value: Any) -> bool:
+    """`value`, which must be True or False; raises `TypeError` for another."""
+    if isinstance(value, bool):
+        return value
+    raise TypeError(f"{option} must be True or False, not {type(value).__name__}")
 
 
 @with_safe_repr
@@ -47,15 +54,11 @@ class WriteConcern:
                 raise ValueError("wtimeout must not be negative")
             document["wtimeout"] = wtimeout
         if j is not None:
-            if not isinstance(j, bool):
-                raise TypeError(f"j must be True or False, not {type(j).__name__}")
-            document["j"] = j
+            document["j"] = validate_boolean("j", j)
         if fsync is not None:
-            if not isinstance(fsync, bool):
-                raise TypeError(f"fsync must be True or False, not {type(fsync).__name__}")
+            document["fsync"] = validate_boolean("fsync", fsync)
             if j and fsync:
                 raise ConfigurationError("j (journal) and fsync cannot both be True")
-            document["fsync"] = fsync
         if w is not None:
             if isinstance(w, int):
                 if w < 0:

@@ -756,6 +756,21 @@ def test_drop_rename_and_list_collections(database: Any) -> None:
     assert database.list_collection_names() == []
 
 
+def test_a_constructor_creates_a_collection_where_it_can_wait(database: Any, face: str) -> None:
+    cls = type(database["c"])
+    if face == "asyncio":
+        return  # tests/unit/test_pymongo_modules.py has its refusal
+    with pytest.warns(DeprecationWarning, match="create_collection"):
+        made = cls(database, "made", create=True)
+    with pytest.warns(DeprecationWarning):
+        cls(database, "capped", capped=True, size=4096)
+    assert sorted(database.list_collection_names()) == ["capped", "made"]
+    assert made.options() == {}
+    assert database["capped"].options()["capped"] is True
+    with pytest.warns(DeprecationWarning), pytest.raises(OperationFailure):
+        cls(database, "made", create=True, capped=True, size=4096)
+
+
 def test_a_collection_is_validated(database: Any) -> None:
     database["one"].insert_one({})
     findings = database.validate_collection(database["one"], full=True)

@@ -100,7 +100,10 @@ def test_indexes_are_listed_by_an_aggregation(server: ScriptedServer, things: An
         "ok": 1.0,
         "cursor": {"id": 7, "ns": "x.things", "firstBatch": found[:1]},
     }
-    server.on["getMore"] = {"ok": 1.0, "cursor": {"id": 0, "ns": "x.things", "nextBatch": found[1:]}}
+    server.on["getMore"] = {
+        "ok": 1.0,
+        "cursor": {"id": 0, "ns": "x.things", "nextBatch": found[1:]},
+    }
     assert things.list_search_indexes(batchSize=1, comment="c").to_list() == found
     assert sent(server, "aggregate") == {
         "aggregate": "things",

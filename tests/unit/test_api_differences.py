@@ -1,43 +1,98 @@
-"""Names and signatures of both faces beside PyMongo's: the list of differences is kept, so that
-none comes or goes unnoticed. `python tools/compare_api.py --write` stores them anew."""
+"""Names and signatures of both faces, of every module and of `bson` beside PyMongo's: the list of
+differences is kept, each with its reason, and can only shrink.
+`python tools/compare_api.py --write` stores them anew."""
 
 from __future__ import annotations
 
 import inspect
-import json
+import re
+from functools import cache
 from typing import Any
 
 import pytest
 from tools import compare_api
+from tools.compare_api import Judged
 
 from mongokey import aio
 from mongokey._support.not_yet import NOT_YET
 
+FACES = ("synchronous", "asynchronous")
+
+
+@cache
+def found() -> dict[str, str]:
+    return compare_api.compared()
+
 
 def test_the_differences_from_pymongo_are_those_that_are_listed() -> None:
-    stored = json.loads(compare_api.STORED.read_text())
-    found = compare_api.compared()
-    assert found == stored, "python tools/compare_api.py --write, and look at the diff"
+    stored = Judged.read().all
+    assert found() == stored, "python tools/compare_api.py --write, and look at the diff"
+
+
+def test_each_difference_is_listed_once_and_has_a_reason() -> None:
+    listed = Judged.read()
+    names = [name for each in listed.reasons.values() for name in each]
+    assert len(names) == len(set(names))
+    assert compare_api.TO_BE_JUDGED not in listed.reasons
+    for reason in listed.reasons:
+        assert len(reason.split()) > 3, reason
+
+
+def test_the_list_only_shrinks() -> None:
+    # The ceiling is lowered by --write; a higher one is a decision, and to be seen in a diff.
+    listed = Judged.read()
+    assert len(listed.all) == listed.ceiling
+
+
+def test_what_is_new_is_not_taken_in_unseen() -> None:
+    listed = Judged({"ceiling": 2, "reasons": {"as it should be, says this": {"a": "x", "b": "y"}}})
+    grown = listed.updated({"a": "x", "c": "z", "d": "w"})
+    assert grown.ceiling == 2
+    assert grown.reasons == {
+        "as it should be, says this": {"a": "x"},
+        compare_api.TO_BE_JUDGED: {"c": "z", "d": "w"},
+    }
+    shrunk = listed.updated({"a": "x"})
+    assert shrunk.ceiling == 1
+    assert shrunk.reasons == {"as it should be, says this": {"a": "x"}}
+
+
+def test_all_of_pymongos_modules_are_looked_at() -> None:
+    names = {theirs for theirs, _ in compare_api.modules()}
+    assert {"pymongo", "pymongo.common", "pymongo.synchronous.collection", "bson"} <= names
+    assert {"bson.json_util", "gridfs.grid_file", "pymongo.asynchronous.cursor"} <= names
+    assert not any("._" in name for name in names)
+    assert dict(compare_api.modules())["bson.son"] == "mongokey.bson.son"
 
 
 @pytest.mark.parametrize("name", sorted(NOT_YET))
 def test_what_only_pymongo_has_is_refused_as_a_name(name: str) -> None:
     missing = {
-        each
-        for each, told in compare_api.compared()[name].items()
-        if told == "only PyMongo has it" and not each.startswith("_")
+        path.rpartition(".")[2]
+        for path, told in found().items()
+        if f".{name}." in path and told == compare_api.MISSING and "__" not in path
     }
     assert missing == NOT_YET[name]
 
 
+CLASS = re.compile(r"pymongo\.(a?)synchronous\.(\w+)\.(Async)?(\w+)\.(\w+)$")
+
+
 def test_both_faces_differ_in_the_same_way() -> None:
-    found = compare_api.compared()
-    for name in ("MongoClient", "Database", "Collection", "Cursor", "CommandCursor"):
-        blocking, awaited = found[name], found[f"Async{name}"]
-        assert blocking == awaited, name
+    by_face: dict[str, dict[str, str]] = {"": {}, "a": {}}
+    for path, told in found().items():
+        match = CLASS.match(path)
+        if match is None or match[2] in ("encryption", "uri_parser"):
+            continue
+        name = {"__aenter__": "__enter__", "__aexit__": "__exit__"}.get(match[5], match[5])
+        by_face[match[1]][f"{match[4]}.{name}"] = told
+    assert by_face["a"]
+    assert by_face[""] == by_face["a"]
 
 
 class Ours:
+    number = 1
+
     def same(self, a: int = 1) -> None: ...
     def other_default(self, a: int = 1) -> None: ...
     def other_name(self, b: int = 1) -> None: ...
@@ -50,6 +105,8 @@ class Ours:
 
 
 class Theirs:
+    number = 2
+
     def same(self, a: int = 1) -> None: ...
     def other_default(self, a: int = 2) -> None: ...
     def other_name(self, c: int = 1) -> None: ...
@@ -69,8 +126,40 @@ def test_every_kind_of_difference_is_seen() -> None:
         "other_name": "(b=1), in PyMongo (c=1)",
         "plain": "property, in PyMongo awaited property",
         "waits": "method, in PyMongo coroutine function",
+        "number": "1, in PyMongo 2",
     }
     assert compare_api.differences(Ours, Ours) == {}
+
+
+def test_a_compiled_class_is_compared_by_its_stub() -> None:
+    from mongokey.bson.objectid import ObjectId
+    from mongokey.cursor import Cursor
+
+    assert compare_api.constructor_of(ObjectId) == ["oid=None"]
+    assert (compare_api.constructor_of(Cursor) or [])[:3] == [
+        "collection",
+        "filter=None",
+        "projection=None",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "told"),
+    [
+        (5, 5, ""),
+        (5, 6, "5, in PyMongo 6"),
+        ((1, "a"), (1, "b"), "(1, 'a'), in PyMongo (1, 'b')"),
+        (object(), object(), ""),
+        (frozenset("ab"), frozenset("bc"), "only here ['a'], only in PyMongo ['c']"),
+        (dict, Ours.same, ""),
+        (Ours.same, Ours.other_default, ""),
+        (Ours.same, Ours.waits, "(a=1), in PyMongo ()"),
+        (Ours.waits, Theirs.waits, "function, in PyMongo coroutine function"),
+        (5, Ours.waits, "int, in PyMongo a function"),
+    ],
+)
+def test_values_and_functions_of_modules_are_compared(ours: Any, theirs: Any, told: str) -> None:
+    assert compare_api.value_difference(ours, theirs) == told
 
 
 CLASSES: list[Any] = [

@@ -96,12 +96,12 @@ cdef class ParentOfNames:
         # A copy would share, or lack, the connections.
         raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
-    def __iter__(self):
+    def __next__(self):
         raise TypeError(f"{type(self).__name__!r} object is not iterable")
 
     def next(self):
         """Always a TypeError: this is nothing to iterate over."""
-        return self.__iter__()
+        return self.__next__()
 
 
 def child_attribute(ParentOfNames self not None, str name not None):

@@ -61,6 +61,10 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         """``database.collection``."""
         return f"{self.database.name}.{self.name}"
 
+    # PyMongo's private names, for programs that know them.
+    _database = _whole
+    _full_name = full_name
+
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError(
             f"{type(self).__name__!r} object is not callable. If you meant to call the method "

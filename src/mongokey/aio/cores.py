@@ -154,6 +154,12 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
 
     _name_in_errors = "AsyncCollection"
 
+    def _create(self, session: Any, options: dict[str, Any]) -> None:
+        raise ValueError(
+            "AsyncCollection creates nothing in its constructor, which cannot wait for the server: "
+            "await database.create_collection(...)"
+        )
+
     async def insert_one(  # type: ignore[override]
         self,
         document: Any,

@@ -46,6 +46,8 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
     def _whole(self) -> AsyncMongoClient[_Document]:
         return self.client
 
+    _client = _whole  # PyMongo's private name, for programs that know it
+
     def get_collection(
         self,
         name: str,
@@ -56,7 +58,7 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
     ) -> AsyncCollection[_Document]:
         """The collection `name`, with other options than the database's where given."""
         return self._collection_class(
-            self, name, codec_options, read_preference, write_concern, read_concern
+            self, name, False, codec_options, read_preference, write_concern, read_concern
         )
 
     async def cursor_command(

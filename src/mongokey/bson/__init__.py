@@ -33,6 +33,7 @@ Documents may nest 200 levels deep.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from itertools import count
 
 from mongokey._support.lazy import loader
 from mongokey.bson.binary import (
@@ -123,6 +124,8 @@ __all__ = [
     "decode_file_iter",
     "decode_iter",
     "encode",
+    "gen_list_name",
+    "get_data_and_view",
     "has_c",
     "is_valid",
     "utc",
@@ -257,6 +260,18 @@ class BSON(bytes):
     ) -> Any:
         """As `mongokey.bson.decode`."""
         return decode(self, codec_options)
+
+
+def get_data_and_view(data: Any) -> tuple[Any, memoryview]:
+    """`data`, or its bytes where it is a buffer that may change, and a view of them."""
+    kept = data if isinstance(data, (bytes, bytearray)) else bytes(data)
+    return kept, memoryview(kept)
+
+
+def gen_list_name() -> Iterator[bytes]:
+    """The keys of an array's items: ``b"0\\0"``, ``b"1\\0"`` and so on, without end."""
+    for number in count():
+        yield b"%d\0" % number
 
 
 def has_c() -> bool:

@@ -26,7 +26,7 @@ class NamedPart:
 
     if TYPE_CHECKING:
 
-        def __init__(self, whole: Any, name: str, *options: Any) -> None: ...
+        def __init__(self, whole: Any, name: str, *options: Any, **more: Any) -> None: ...
         @property
         def name(self) -> str: ...
         @property
@@ -42,6 +42,15 @@ class NamedPart:
     def _whole(self) -> Any:
         return None
 
+    # PyMongo's private names, for programs that know them.
+
+    @property
+    def _name(self) -> str:
+        return self.name
+
+    # A part is nothing to iterate over, nor to `isinstance` of Iterable.
+    __iter__ = None
+
     def with_options(
         self: _Self,
         codec_options: CodecOptions[Any] | None = None,
@@ -53,10 +62,10 @@ class NamedPart:
         return type(self)(
             self._whole,
             self.name,
-            codec_options or self.codec_options,
-            read_preference or self.read_preference,
-            write_concern or self.write_concern,
-            read_concern or self.read_concern,
+            codec_options=codec_options or self.codec_options,
+            read_preference=read_preference or self.read_preference,
+            write_concern=write_concern or self.write_concern,
+            read_concern=read_concern or self.read_concern,
         )
 
     def __eq__(self, other: object) -> bool:

@@ -113,6 +113,18 @@ class ClientBase(ClientCore["_Document"]):
         """What this client was told, a `ClientOptions`."""
         return self._context.options
 
+    # PyMongo's private names, for programs that know them.
+    _options = options
+    _encrypter = None
+
+    @property
+    def _closed(self) -> bool:
+        executor = self._executor
+        return executor is None or bool(executor.closed)
+
+    # A client is nothing to iterate over, nor to `isinstance` of Iterable.
+    __iter__ = None
+
     # -- connecting ---------------------------------------------------------------------------
 
     def _on_login(self, callback: Callable[[AddressLike, LoginResult], Any]) -> None:
@@ -196,9 +208,6 @@ class ClientBase(ClientCore["_Document"]):
         credential = self.options.credential
         login = "" if credential is None else f", {credential!r}"
         return f"{type(self).__name__}(host={hosts!r}{login})"
-
-    def __bool__(self) -> bool:
-        return True
 
     def _default_name(self, default: str | None) -> str:
         name = self.options.database or default

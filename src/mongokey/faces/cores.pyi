@@ -70,11 +70,15 @@ class CollectionCore(Core, Generic[_Document]):
         self,
         database: DatabaseCore[_Document],
         name: str,
+        create: bool | None = False,
         codec_options: CodecOptions[Any] | None = None,
         read_preference: _ServerMode | None = None,
         write_concern: WriteConcern | None = None,
         read_concern: ReadConcern | None = None,
+        session: ExplicitSession | None = None,
+        **kwargs: Any,
     ) -> None: ...
+    def _create(self, session: Any, options: dict[str, Any]) -> None: ...
     @property
     def name(self) -> str: ...
     @property

@@ -209,10 +209,13 @@ cdef class CollectionCore(Core):
         self,
         DatabaseCore database not None,
         name,
+        create=False,
         codec_options=None,
         read_preference=None,
         write_concern=None,
         read_concern=None,
+        session=None,
+        **kwargs,
     ):
         if not (type(name) is str and (<str>name).isidentifier()):
             # Most names are plain words, which the rules need not look at.
@@ -223,6 +226,25 @@ cdef class CollectionCore(Core):
         self.namespace = database.namespace.of_collection(name)
         self.inherited = database.inherited.replaced(
             codec_options, read_preference, write_concern, read_concern
+        )
+        if create or kwargs:
+            self._create(session, kwargs)
+
+    def _create(self, session, options):
+        """Create it on the server, with options: what the constructor was told."""
+        from warnings import warn
+
+        warn(
+            "Collection(..., create=True) and its options of `create` are deprecated, as in "
+            "PyMongo: use Database.create_collection",
+            DeprecationWarning,
+        )
+        self.database.create_collection(
+            self.name,
+            write_concern=self.write_concern,
+            session=session,
+            check_exists=False,
+            **options,
         )
 
     cdef object child(self, name):

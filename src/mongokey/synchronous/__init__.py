@@ -11,7 +11,9 @@ _SUBMODULES = (
     "command_cursor",
     "cursor",
     "database",
+    "encryption",
     "mongo_client",
+    "uri_parser",
 )
 
 __getattr__ = loader(__name__, {}, _SUBMODULES)

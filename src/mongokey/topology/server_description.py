@@ -260,6 +260,17 @@ class ServerDescription:
             and self.max_wire_version >= _RETRYABLE_WRITES_VERSION
         ) or self._server_type_name == LOAD_BALANCER
 
+    @property
+    def retryable_reads_supported(self) -> bool:
+        """Whether reads are tried again here: on every server that has answered."""
+        return self._hello is not None
+
+    @property
+    def cluster_time(self) -> Mapping[str, Any] | None:
+        """The ``$clusterTime`` that came with its last answer."""
+        found = self._field("$clusterTime")
+        return found if isinstance(found, Mapping) else None
+
     def _field(self, name: str) -> Any:
         return None if self._hello is None else self._hello.document.get(name)
 

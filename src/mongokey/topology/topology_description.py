@@ -12,7 +12,7 @@ from mongokey import __version__
 from mongokey._support.address import AddressLike, format_address
 from mongokey._support.lazy import imported_once
 from mongokey._support.reprs import with_safe_repr
-from mongokey.errors import NotPrimaryError
+from mongokey.errors import ConfigurationError, NotPrimaryError
 from mongokey.handshake.reply import (
     LOAD_BALANCER,
     MAX_WIRE_VERSION,
@@ -129,6 +129,15 @@ class TopologyDescription:
     def is_compatible(self) -> bool:
         """Whether every known server speaks a wire version that this driver speaks."""
         return self._compatibility_error is None
+
+    def check_compatible(self) -> None:
+        """Raise `ConfigurationError` if some server's version does not fit this driver."""
+        if self._compatibility_error is not None:
+            raise ConfigurationError(self._compatibility_error)
+
+    def has_server(self, address: AddressLike) -> bool:
+        """Whether a server has that address."""
+        return address in self._servers
 
     def server_descriptions(self) -> dict[AddressLike, ServerDescription]:
         """Address -> description of every server; a copy."""

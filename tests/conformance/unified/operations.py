@@ -336,7 +336,9 @@ COLLECTION: Mapping[str, Operation] = {
         drain=True,
         prepare=_aggregation_options,
     ),
-    "updateSearchIndex": Operation("update_search_index", _snake("name definition"), results.nothing),
+    "updateSearchIndex": Operation(
+        "update_search_index", _snake("name definition"), results.nothing
+    ),
 }
 DATABASE: Mapping[str, Operation] = {
     "aggregate": Operation("aggregate", _AGGREGATE, compare=ROOTS, drain=True),
