@@ -762,12 +762,12 @@ def test_a_constructor_creates_a_collection_where_it_can_wait(database: Any, fac
         return  # tests/unit/test_pymongo_modules.py has its refusal
     with pytest.warns(DeprecationWarning, match="create_collection"):
         made = cls(database, "made", create=True)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="create_collection"):
         cls(database, "capped", capped=True, size=4096)
     assert sorted(database.list_collection_names()) == ["capped", "made"]
     assert made.options() == {}
     assert database["capped"].options()["capped"] is True
-    with pytest.warns(DeprecationWarning), pytest.raises(OperationFailure):
+    with pytest.warns(DeprecationWarning, match="create"), pytest.raises(OperationFailure):
         cls(database, "made", create=True, capped=True, size=4096)
 
 

@@ -117,9 +117,9 @@ def test_updates_and_replacements_are_told_apart_as_pymongo_does(value: Any) -> 
 
 
 def test_checks_name_the_option_and_what_it_may_be() -> None:
-    with pytest.raises(TypeError, match="^maxPoolSize must be an integer, not list$"):
+    with pytest.raises(TypeError, match=r"^maxPoolSize must be an integer, not list$"):
         common.validate_integer("maxPoolSize", [])
-    with pytest.raises(ValueError, match="^n must be a positive integer$"):
+    with pytest.raises(ValueError, match=r"^n must be a positive integer$"):
         common.validate_positive_integer("n", 0)
     assert common.validate_is_mapping("a", {}) is None  # type: ignore[func-returns-value]
 
