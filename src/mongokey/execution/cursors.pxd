@@ -11,18 +11,18 @@ cdef class ServerCursor:
     # A cursor open on a server. Its commands go to that server, in its session.
     cdef readonly Namespace namespace
     cdef readonly int64_t id                # 0: the server has it no more
-    cdef ServerSession session              # None while a command uses it, or for none
-    cdef object explicit                    # the ExplicitSession that it belongs to, or None
-    cdef Pool server
+    cdef public ServerSession session       # None while a command uses it, or for none
+    cdef public object explicit             # the ExplicitSession that it belongs to, or None
+    cdef readonly Pool server
     cdef uint64_t forks                     # of the session pool when it was opened
     cdef bint sent                          # its latest command may have reached the server
     # Behind a load balancer its commands go on the connection that opened it, which goes back to
     # the pool when the cursor is done with. None: not pinned, or a command uses it.
-    cdef Connection connection
+    cdef readonly Connection connection
     cdef readonly bint pinned
     # Attempts to have it killed: since when (monotonic ns, 0: none yet), and how many failed.
-    cdef int64_t killing_since_ns
-    cdef int failures
+    cdef public int64_t killing_since_ns
+    cdef public int failures
 
     # Have it keep `connection`, which was checked out; and give that back, if it has one.
     cdef int pin(self, Connection connection) except -1
@@ -42,10 +42,10 @@ cdef class CursorBatch:
 cdef class PendingCursors:
     # ServerCursors that are to be killed; and those for which no connection was idle, or whose
     # killing failed once.
-    cdef list deferred, postponed
+    cdef public list deferred, postponed
     cdef bint closed
-    cdef object lock                        # held while one is killed: an RLock
-    cdef object maintenance                 # its `wake()` has them killed beside the program
+    cdef readonly object lock               # held while one is killed: an RLock
+    cdef readonly object maintenance              # its `wake()` has them killed beside the program
     cdef object make_maintenance            # () -> PoolMaintenance, or None
 
     # There is a cursor on a server that may have to be killed one day.

@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t
 from mongokey.connection.connection cimport Connection
 from mongokey.execution.operation cimport Namespace
 from mongokey.pool.pool cimport Pool
-from mongokey.sessions.server_session cimport ServerSession
+from mongokey.sessions.server_session cimport ServerSession, ServerSessionPool
 
 from mongokey.errors import InvalidOperation
 
@@ -46,6 +46,17 @@ cdef class ServerCursor:
             self.pinned = False
             self.server.unpin(connection)
         return 0
+
+    def release_connection(self):
+        """Give back the connection that it is pinned to, if it is."""
+        self.unpin()
+
+    def give_back(self, ServerSessionPool sessions not None):
+        """Give back its session, and the connection that it is pinned to."""
+        session, self.session = self.session, None
+        if session is not None:
+            sessions.give_back(session)
+        self.unpin()
 
     cdef Connection take_connection(self):
         cdef Connection connection = self.connection
@@ -97,6 +108,10 @@ cdef class PendingCursors:
             if self.maintenance is not None:
                 self.maintenance.wake()
         return 0
+
+    def kill_later(self, ServerCursor cursor not None):
+        """Have a cursor killed beside the program, soon."""
+        self.defer(cursor)
 
     def __len__(self):
         return len(self.deferred) + len(self.postponed)

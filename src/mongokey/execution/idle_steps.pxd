@@ -21,9 +21,3 @@ cdef class Turn:
     # Have `lock` for those who take turns, until they release it: whether it was got in time.
     cdef object lock
     cdef Deadline deadline                  # None: none
-
-
-cdef OnIdle on_idle(
-    Operation operation, ServerCursor cursor, Pool server, Deadline deadline, double wait_s
-)
-cdef Turn turn(object lock, Deadline deadline)

@@ -17,26 +17,25 @@ from mongokey.pool.pool cimport Pool
 cdef class OnIdle:
     """An operation on an idle connection, or on none."""
 
+    def __init__(
+        self,
+        Operation operation not None,
+        ServerCursor cursor,
+        Pool server,
+        Deadline deadline not None,
+        double wait_s,
+    ):
+        self.operation = operation
+        self.cursor = cursor
+        self.server = server
+        self.deadline = deadline
+        self.wait_s = wait_s
+
 
 @cython.final
 cdef class Turn:
     """One at a time."""
 
-
-cdef OnIdle on_idle(
-    Operation operation, ServerCursor cursor, Pool server, Deadline deadline, double wait_s
-):
-    cdef OnIdle step = OnIdle.__new__(OnIdle)
-    step.operation = operation
-    step.cursor = cursor
-    step.server = server
-    step.deadline = deadline
-    step.wait_s = wait_s
-    return step
-
-
-cdef Turn turn(object lock, Deadline deadline):
-    cdef Turn step = Turn.__new__(Turn)
-    step.lock = lock
-    step.deadline = deadline
-    return step
+    def __init__(self, lock, Deadline deadline):
+        self.lock = lock
+        self.deadline = deadline

@@ -92,7 +92,7 @@ cdef class Operation:
     cdef bint retryable_write
     cdef bint writes                        # it goes to a primary only
     cdef bint unacknowledged                # no reply is asked for
-    cdef bint sessionless                   # no lsid at all
+    cdef public bint sessionless            # no lsid at all
     cdef bint allows_errors                 # an error reply may be a result: ask `allows`
     cdef object allowed_errors              # codes and messages, None: all
 

@@ -7,5 +7,6 @@ class Namespace:
 
 class Operation:
     operation_id: int
+    sessionless: bool
     @property
     def name(self) -> str: ...
