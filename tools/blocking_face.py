@@ -1,9 +1,9 @@
 """Makes the blocking classes from the asyncio ones: `python tools/blocking_face.py [--check]`.
 
-`src/mongokey/aio/{client_session,collection,cursor,database,mongo_client}.py` are written by hand;
-the files of the same names in `src/mongokey` are made from them: without `async` and `await`, with
-the names of the other face. What the faces do in different ways stands in the classes below those,
-on each face.
+`src/mongokey/aio/{change_stream,client_session,collection,cursor,database,mongo_client}.py` are
+written by hand; the files of the same names in `src/mongokey` are made from them: without `async`
+and `await`, with the names of the other face. What the faces do in different ways stands in the
+classes below those, on each face.
 With `--check` nothing is written, and the exit code says whether the files are current.
 """
 
@@ -19,12 +19,20 @@ import tokenize
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent.parent / "src" / "mongokey"
-FILES = ("client_session.py", "collection.py", "cursor.py", "database.py", "mongo_client.py")
+FILES = (
+    "change_stream.py",
+    "client_session.py",
+    "collection.py",
+    "cursor.py",
+    "database.py",
+    "mongo_client.py",
+)
 
 HEADER = "# Made from aio/{name} by tools/blocking_face.py: change that, then run ./dev format.\n"
 
 # The modules of the base classes. Those of FILES lose `.aio` only.
 MODULES = {
+    "mongokey.aio.change_stream_base": "mongokey.faces.change_streams",
     "mongokey.aio.client_base": "mongokey.faces.blocking_client",
     "mongokey.aio.session_base": "mongokey.faces.session_base",
     "mongokey.aio.cores": {
@@ -37,6 +45,7 @@ MODULES = {
 # Names that do not just lose their "Async" or one of their letters.
 NAMES = {
     "AsyncCalls": "BlockingCalls",
+    "AsyncChangeStreamCore": "BlockingChangeStreamCore",
     "AsyncClientBase": "BlockingClientBase",
     "AsyncCursorCore": "BlockingCursorCore",
     "AsyncSessionBase": "BlockingSessionBase",

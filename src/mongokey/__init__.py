@@ -12,6 +12,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     import mongokey._support.certificates
     import mongokey.aio
+    import mongokey.asynchronous.change_stream
     import mongokey.asynchronous.collection
     import mongokey.asynchronous.command_cursor
     import mongokey.asynchronous.cursor
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import mongokey.auth_oidc_shared
     import mongokey.auth_shared
     import mongokey.bson
+    import mongokey.change_stream
     import mongokey.client_options
     import mongokey.client_session_shared
     import mongokey.collation
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     import mongokey.saslprep
     import mongokey.server_api
     import mongokey.sessions
+    import mongokey.synchronous.change_stream
     import mongokey.synchronous.collection
     import mongokey.synchronous.command_cursor
     import mongokey.synchronous.cursor
@@ -126,6 +129,7 @@ _SUBMODULES = (
     "auth_oidc_shared",
     "auth_shared",
     "bson",
+    "change_stream",
     "client_options",
     "client_session",
     "client_session_shared",

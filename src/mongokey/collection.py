@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, NoReturn, TypeVar
 
+    from mongokey.bson.timestamp import Timestamp
+    from mongokey.change_stream import CollectionChangeStream
     from mongokey.client_session import ClientSession
     from mongokey.database import Database
     from mongokey.operations import (
@@ -215,6 +217,66 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
             ),
             session,
         )
+
+    def watch(
+        self,
+        pipeline: Sequence[Mapping[str, Any]] | None = None,
+        full_document: str | None = None,
+        resume_after: Mapping[str, Any] | None = None,
+        max_await_time_ms: int | None = None,
+        batch_size: int | None = None,
+        collation: Any = None,
+        start_at_operation_time: Timestamp | None = None,
+        session: ClientSession | None = None,
+        start_after: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        full_document_before_change: str | None = None,
+        show_expanded_events: bool | None = None,
+    ) -> CollectionChangeStream[_Document]:
+        """The changes of the collection as they happen, a `CollectionChangeStream`.
+
+        :param pipeline: stages that events go through: ``$match``, ``$project``…; they have to
+            leave ``_id``, the resume token, as it is
+        :param full_document: what updates bring besides their changes: "updateLookup",
+            "whenAvailable" or "required"
+        :param resume_after: a resume token, after which it begins
+        :param max_await_time_ms: how long the server waits for an event before it answers, in ms;
+            default the server's, 1000
+        :param batch_size: how many events one reply has at most; default the server's
+        :param collation: of the pipeline, a `Collation` or its document
+        :param start_at_operation_time: the server's time at which it begins, a `Timestamp`
+        :param session: in which its commands are carried out
+        :param start_after: as `resume_after`, and also after an invalidate event
+        :param comment: of all its commands
+        :param full_document_before_change: whether events bring the document before the change:
+            "whenAvailable" or "required"
+        :param show_expanded_events: also events of indexes, options and the like
+
+        Without a starting point it begins now: what is changed once this has returned, comes. It
+        needs a replica set or a sharded cluster, and the read concern "majority", or none. It goes
+        on after lost connections and fail-overs, which an aggregation with a ``$changeStream``
+        stage of its own does not (change-streams specification). Raises `OperationFailure` for
+        what the server refuses, `TypeError` and `ValueError` for what cannot be sent.
+        """
+        from mongokey.change_stream import CollectionChangeStream
+
+        stream: CollectionChangeStream[_Document] = CollectionChangeStream(
+            self,
+            pipeline,
+            full_document,
+            resume_after,
+            max_await_time_ms,
+            batch_size,
+            collation,
+            start_at_operation_time,
+            session,
+            start_after,
+            comment,
+            full_document_before_change,
+            show_expanded_events,
+        )
+        stream._open()
+        return stream
 
     # -- find and modify ------------------------------------------------------------------------
 

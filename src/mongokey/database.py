@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from mongokey.bson.codec_options import CodecOptions
     from mongokey.bson.dbref import DBRef
+    from mongokey.bson.timestamp import Timestamp
+    from mongokey.change_stream import DatabaseChangeStream
     from mongokey.client_session import ClientSession
     from mongokey.mongo_client import MongoClient
     from mongokey.read_concern import ReadConcern
@@ -108,6 +110,45 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         return self._execute(
             aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs), session
         )
+
+    def watch(
+        self,
+        pipeline: Sequence[Mapping[str, Any]] | None = None,
+        full_document: str | None = None,
+        resume_after: Mapping[str, Any] | None = None,
+        max_await_time_ms: int | None = None,
+        batch_size: int | None = None,
+        collation: Any = None,
+        start_at_operation_time: Timestamp | None = None,
+        session: ClientSession | None = None,
+        start_after: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        full_document_before_change: str | None = None,
+        show_expanded_events: bool | None = None,
+    ) -> DatabaseChangeStream[_Document]:
+        """The changes of all collections of the database, a `DatabaseChangeStream`.
+
+        Arguments and errors are those of `Collection.watch`.
+        """
+        from mongokey.change_stream import DatabaseChangeStream
+
+        stream: DatabaseChangeStream[_Document] = DatabaseChangeStream(
+            self,
+            pipeline,
+            full_document,
+            resume_after,
+            max_await_time_ms,
+            batch_size,
+            collation,
+            start_at_operation_time,
+            session,
+            start_after,
+            comment,
+            full_document_before_change,
+            show_expanded_events,
+        )
+        stream._open()
+        return stream
 
     def create_collection(
         self,

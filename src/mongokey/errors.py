@@ -191,6 +191,9 @@ class TLSError(AutoReconnect):
 class NotPrimaryError(AutoReconnect):
     """The server answered that it is not the primary, or is shutting down."""
 
+    #: The wire version of the connection that the answer came on; None: not known.
+    _max_wire_version: int | None = None
+
     def __init__(
         self, message: str = "", errors: Mapping[str, Any] | list[Any] | None = None
     ) -> None:

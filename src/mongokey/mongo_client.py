@@ -19,12 +19,14 @@ from mongokey.topology.server_description import ServerDescription
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Any, TypeVar
 
     from mongokey._support.address import AddressLike
     from mongokey.bson.codec_options import CodecOptions
+    from mongokey.bson.timestamp import Timestamp
+    from mongokey.change_stream import ClusterChangeStream
     from mongokey.client_session import ClientSession
     from mongokey.read_concern import ReadConcern
     from mongokey.read_preferences import _ServerMode
@@ -134,6 +136,45 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
 
         options = SessionOptions(causal_consistency, default_transaction_options, snapshot)
         return ClientSession(self, self._executor, options)
+
+    def watch(
+        self,
+        pipeline: Sequence[Mapping[str, Any]] | None = None,
+        full_document: str | None = None,
+        resume_after: Mapping[str, Any] | None = None,
+        max_await_time_ms: int | None = None,
+        batch_size: int | None = None,
+        collation: Any = None,
+        start_at_operation_time: Timestamp | None = None,
+        session: ClientSession | None = None,
+        start_after: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        full_document_before_change: str | None = None,
+        show_expanded_events: bool | None = None,
+    ) -> ClusterChangeStream[_Document]:
+        """The changes of all databases, a `ClusterChangeStream`.
+
+        Arguments and errors are those of `Collection.watch`.
+        """
+        from mongokey.change_stream import ClusterChangeStream
+
+        stream: ClusterChangeStream[_Document] = ClusterChangeStream(
+            self["admin"],
+            pipeline,
+            full_document,
+            resume_after,
+            max_await_time_ms,
+            batch_size,
+            collation,
+            start_at_operation_time,
+            session,
+            start_after,
+            comment,
+            full_document_before_change,
+            show_expanded_events,
+        )
+        stream._open()
+        return stream
 
     # -- the deployment --------------------------------------------------------------------------
 

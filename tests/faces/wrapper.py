@@ -218,7 +218,12 @@ class WrappedCommandCursor(WrappedCursor):
     """A cursor of a command."""
 
 
+class WrappedChangeStream(WrappedCursor):
+    """A change stream."""
+
+
 _KINDS.update(
+    AsyncChangeStream=WrappedChangeStream,
     AsyncDatabase=WrappedDatabase,
     AsyncCollection=WrappedCollection,
     AsyncCursor=WrappedCursor,

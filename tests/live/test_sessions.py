@@ -98,6 +98,9 @@ CALLS: dict[str, Call] = {
         lambda: c.update_search_index("one", {}, session=s)
     ),
     "update_many": lambda c, s: c.update_many({"a": 9}, {"$set": {"b": 1}}, session=s),
+    "watch": lambda c, s: _watched(c.watch(max_await_time_ms=1, session=s)),
+    "database.watch": lambda c, s: _watched(c.database.watch(max_await_time_ms=1, session=s)),
+    "client.watch": lambda c, s: _watched(c.database.client.watch(max_await_time_ms=1, session=s)),
     "update_one": lambda c, s: c.update_one({"a": 9}, {"$set": {"b": 1}}, session=s),
     "database.command": lambda c, s: c.database.command("ping", session=s),
     "database.create_collection": lambda c, s: c.database.create_collection("new", session=s),
@@ -119,6 +122,11 @@ def _refused(call: Callable[[], Any]) -> None:
     """What SecantusDB has no search process for: it was sent all the same."""
     with pytest.raises(OperationFailure, match="Atlas"):
         call()
+
+
+def _watched(stream: Any) -> None:
+    with stream:
+        stream.try_next()
 
 
 def _closed(cursor: Any) -> None:

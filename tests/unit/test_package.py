@@ -247,7 +247,7 @@ LAYERS: list[set[str]] = [
     # What both faces stand on: cores that make operations and have them executed.
     {"faces"},
     {"aio"},
-    {"client_session"},
+    {"client_session", "change_stream"},
     {"cursor"},
     {"collection"},
     {"database"},

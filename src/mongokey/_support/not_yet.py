@@ -10,15 +10,13 @@ NOT_YET = {
     "MongoClient": frozenset(
         {
             "bulk_write",
-            "watch",
         }
     ),
-    "Database": frozenset({"watch"}),
+    "Database": frozenset(),
     "Collection": frozenset(
         {
             "aggregate_raw_batches",
             "find_raw_batches",
-            "watch",
         }
     ),
 }

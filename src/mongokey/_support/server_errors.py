@@ -60,7 +60,9 @@ def raise_command_error(
     if code in STATE_CHANGE_CODES or (
         code is None and ("not master" in message or "node is recovering" in message)
     ):
-        raise NotPrimaryError(message, reply)
+        not_primary = NotPrimaryError(message, reply)
+        not_primary._max_wire_version = max_wire_version
+        raise not_primary
     if code in DUPLICATE_KEY_CODES:
         raise DuplicateKeyError(message, code, reply, max_wire_version)
     if code == MAX_TIME_MS_EXPIRED:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, TypeVar
 
+    from mongokey.aio.change_stream import AsyncDatabaseChangeStream
     from mongokey.aio.client_session import AsyncClientSession
     from mongokey.aio.mongo_client import AsyncMongoClient
     from mongokey.bson.codec_options import CodecOptions
     from mongokey.bson.dbref import DBRef
+    from mongokey.bson.timestamp import Timestamp
     from mongokey.read_concern import ReadConcern
     from mongokey.read_preferences import _ServerMode
     from mongokey.write_concern import WriteConcern
@@ -107,6 +109,45 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         return await self._execute(
             aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs), session
         )
+
+    async def watch(
+        self,
+        pipeline: Sequence[Mapping[str, Any]] | None = None,
+        full_document: str | None = None,
+        resume_after: Mapping[str, Any] | None = None,
+        max_await_time_ms: int | None = None,
+        batch_size: int | None = None,
+        collation: Any = None,
+        start_at_operation_time: Timestamp | None = None,
+        session: AsyncClientSession | None = None,
+        start_after: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        full_document_before_change: str | None = None,
+        show_expanded_events: bool | None = None,
+    ) -> AsyncDatabaseChangeStream[_Document]:
+        """The changes of all collections of the database, an `AsyncDatabaseChangeStream`.
+
+        Arguments and errors are those of `AsyncCollection.watch`.
+        """
+        from mongokey.aio.change_stream import AsyncDatabaseChangeStream
+
+        stream: AsyncDatabaseChangeStream[_Document] = AsyncDatabaseChangeStream(
+            self,
+            pipeline,
+            full_document,
+            resume_after,
+            max_await_time_ms,
+            batch_size,
+            collation,
+            start_at_operation_time,
+            session,
+            start_after,
+            comment,
+            full_document_before_change,
+            show_expanded_events,
+        )
+        await stream._open()
+        return stream
 
     async def create_collection(
         self,

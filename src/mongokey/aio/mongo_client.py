@@ -18,13 +18,15 @@ from mongokey.topology.server_description import ServerDescription
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Any, TypeVar
 
     from mongokey._support.address import AddressLike
+    from mongokey.aio.change_stream import AsyncClusterChangeStream
     from mongokey.aio.client_session import AsyncClientSession
     from mongokey.bson.codec_options import CodecOptions
+    from mongokey.bson.timestamp import Timestamp
     from mongokey.read_concern import ReadConcern
     from mongokey.read_preferences import _ServerMode
     from mongokey.sessions.options import TransactionOptions
@@ -133,6 +135,45 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
 
         options = SessionOptions(causal_consistency, default_transaction_options, snapshot)
         return AsyncClientSession(self, self._executor, options)
+
+    async def watch(
+        self,
+        pipeline: Sequence[Mapping[str, Any]] | None = None,
+        full_document: str | None = None,
+        resume_after: Mapping[str, Any] | None = None,
+        max_await_time_ms: int | None = None,
+        batch_size: int | None = None,
+        collation: Any = None,
+        start_at_operation_time: Timestamp | None = None,
+        session: AsyncClientSession | None = None,
+        start_after: Mapping[str, Any] | None = None,
+        comment: Any = None,
+        full_document_before_change: str | None = None,
+        show_expanded_events: bool | None = None,
+    ) -> AsyncClusterChangeStream[_Document]:
+        """The changes of all databases, an `AsyncClusterChangeStream`.
+
+        Arguments and errors are those of `AsyncCollection.watch`.
+        """
+        from mongokey.aio.change_stream import AsyncClusterChangeStream
+
+        stream: AsyncClusterChangeStream[_Document] = AsyncClusterChangeStream(
+            self["admin"],
+            pipeline,
+            full_document,
+            resume_after,
+            max_await_time_ms,
+            batch_size,
+            collation,
+            start_at_operation_time,
+            session,
+            start_after,
+            comment,
+            full_document_before_change,
+            show_expanded_events,
+        )
+        await stream._open()
+        return stream
 
     # -- the deployment --------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from mongokey.execution.idle_steps cimport OnIdle, Turn
 from mongokey.execution.operation cimport Operation
 from mongokey.pool.aio cimport AsyncPool
 from mongokey.pool.pool cimport Pool
+from mongokey.sessions.server_session cimport ServerSession
 from mongokey.transport.stream cimport monotonic_ns
 
 
@@ -72,6 +73,9 @@ cdef class AsyncExecutor(Executor):
     cpdef object execute_in(self, Operation operation, object session):
         return self._run(operation, None, session)
 
+    cpdef object execute_with(self, Operation operation, ServerSession session):
+        return self._run(operation, None, session)
+
     cpdef object carry_out(self, object plan):
         return self._carry_out(plan)
 
@@ -104,8 +108,8 @@ cdef class AsyncExecutor(Executor):
         return execution
 
     async def _run(self, Operation operation, ServerCursor cursor, how):
-        """`how`: None; or the session that the user has started; or an `OnIdle`, with which it is
-        for good order, and not for a caller."""
+        """`how`: None; or the session that the user has started; or the implicit one that is to be
+        used; or an `OnIdle`, with which it is for good order, and not for a caller."""
         cdef OnIdle on_idle = None
         cdef Execution execution
         cdef AsyncConnection connection
@@ -124,6 +128,8 @@ cdef class AsyncExecutor(Executor):
                     execution.selected(on_idle.server)
                 execution.background = True
                 execution.deadline = on_idle.deadline
+            elif type(how) is ServerSession:
+                execution.session = <ServerSession>how
             else:
                 execution.join(how)
         try:
@@ -138,8 +144,7 @@ cdef class AsyncExecutor(Executor):
                                 execution.checked_out(checked_out, monotonic_ns())
                                 checked_out = None
                                 continue
-                            if pool.paused and execution.cursor is not None:
-                                # No other server has the cursor.
+                            if pool.paused and execution.awaits_server():
                                 await wait_for_server(self.topology, pool)
                             checked_out = pool.take_now(monotonic_ns())
                             if checked_out is None:

@@ -25,6 +25,7 @@ from mongokey.execution.execution cimport (
 from mongokey.execution.idle_steps cimport OnIdle, Turn
 from mongokey.execution.operation cimport Operation
 from mongokey.pool.pool cimport Pool
+from mongokey.sessions.server_session cimport ServerSession
 from mongokey.transport.stream cimport monotonic_ns
 
 from functools import partial
@@ -51,6 +52,12 @@ cdef class BlockingExecutor(Executor):
         cdef Execution execution = self._take()
         execution.begin(self, operation, None)
         execution.join(session)
+        return self._run(execution, 0)
+
+    cpdef object execute_with(self, Operation operation, ServerSession session):
+        cdef Execution execution = self._take()
+        execution.begin(self, operation, None)
+        execution.session = session
         return self._run(execution, 0)
 
     cdef object execute_on_idle(
@@ -118,8 +125,7 @@ cdef class BlockingExecutor(Executor):
                             if execution.background:
                                 connection = execution.server.borrow(wait_s)
                             else:
-                                if execution.server.paused and execution.cursor is not None:
-                                    # No other server has the cursor.
+                                if execution.server.paused and execution.awaits_server():
                                     self.topology.wait_for_server(execution.server)
                                 connection = execution.server.checkout()
                             execution.checked_out(connection, monotonic_ns())

@@ -16,6 +16,8 @@ cdef class ServerCursor:
     cdef readonly Pool server
     cdef uint64_t forks                     # of the session pool when it was opened
     cdef bint sent                          # its latest command may have reached the server
+    # Its owner opens another one elsewhere rather than wait until this server is back.
+    cdef bint replaceable
     # Behind a load balancer its commands go on the connection that opened it, which goes back to
     # the pool when the cursor is done with. None: not pinned, or a command uses it.
     cdef readonly Connection connection

@@ -67,6 +67,8 @@ cdef class Executor:
     cpdef object execute_for_cursor(self, Operation operation, ServerCursor cursor)
     # The same in a session that the user has started.
     cpdef object execute_in(self, Operation operation, object session)
+    # The same with an implicit session that an operation before had, and did not give back.
+    cpdef object execute_with(self, Operation operation, ServerSession session)
     # Carry out a plan, a generator of the steps in `execution.idle_steps`: what it returns.
     cpdef object carry_out(self, object plan)
 
@@ -115,6 +117,8 @@ cdef class Execution:
     cpdef int slept(self) except -1
     # None to go on with `advance`; otherwise what is to be raised: `error` itself, or another one.
     cpdef object failed(self, object error)
+    # Whether a server that cannot be asked now is worth waiting for.
+    cdef bint awaits_server(self) noexcept
     # The connection that the cursor, or the transaction, is pinned to.
     cdef Connection pinned_connection(self)
     cpdef int end(self) except -1

@@ -197,6 +197,11 @@ cdef class Executor:
         Raises `MongoError`s."""
         raise NotImplementedError(type(self).__name__)
 
+    cpdef object execute_with(self, Operation operation, ServerSession session):
+        """Carry out `operation` with an implicit session that another one has left, and return its
+        result. Raises `MongoError`s; the session is given back then."""
+        raise NotImplementedError(type(self).__name__)
+
     def unpin(self, transaction not None):
         """Free a transaction from the server, or the connection, that it is pinned to."""
         cdef Connection connection = transaction.connection
@@ -378,6 +383,10 @@ cdef class Execution:
         self.now_ns = now_ns
         self.state = HAS_CONNECTION
         return 0
+
+    cdef bint awaits_server(self) noexcept:
+        # No other server has the cursor; but another one may give one that goes on.
+        return self.cursor is not None and not self.cursor.replaceable
 
     cdef Connection pinned_connection(self):
         cdef object transaction

@@ -6,6 +6,7 @@ They lead to the same classes as `mongokey`.
 from mongokey._support.lazy import loader
 
 _SUBMODULES = (
+    "change_stream",
     "client_session",
     "collection",
     "command_cursor",

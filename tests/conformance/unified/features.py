@@ -25,7 +25,6 @@ ENTITIES = {
 }
 #: By the method that is not there.
 METHODS = {
-    "watch": "no change streams yet",
     "bulk_write": "no client bulk write yet",
 }
 

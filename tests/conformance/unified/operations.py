@@ -161,8 +161,13 @@ def _create_command_cursor(driver: Driver, database: Any, arguments: dict[str, A
     return CommandCursorEntity(driver, _run_cursor_command(driver, database, arguments))
 
 
+def _create_change_stream(driver: Driver, target: Any, arguments: dict[str, Any]) -> Any:
+    return CommandCursorEntity(driver, driver.call(target, "watch", **arguments))
+
+
 class CommandCursorEntity(CursorEntity):
-    """A cursor of a command, which has run when the cursor is there: nothing is fetched before."""
+    """A cursor of a command, or a change stream, whose command has run when it is there: nothing is
+    fetched before."""
 
     def __init__(self, driver: Driver, cursor: Any) -> None:
         self.driver = driver
@@ -219,6 +224,18 @@ _UPDATE = _snake(
 _DELETE = _snake("filter collation hint session let comment")
 _RUN_CURSOR_COMMAND = _snake(
     "command commandName readPreference session batchSize maxTimeMS comment cursorType"
+)
+
+_WATCH = Operation(
+    "watch",
+    {
+        **_snake(
+            "pipeline session comment batchSize collation fullDocument fullDocumentBeforeChange"
+            " resumeAfter startAfter startAtOperationTime showExpandedEvents"
+        ),
+        "maxAwaitTimeMS": "max_await_time_ms",
+    },
+    run=_create_change_stream,
 )
 
 COLLECTION: Mapping[str, Operation] = {
@@ -323,7 +340,7 @@ COLLECTION: Mapping[str, Operation] = {
     ),
     "updateMany": Operation("update_many", _UPDATE, results.update),
     "updateOne": Operation("update_one", {**_UPDATE, "sort": "sort"}, results.update),
-    "createChangeStream": Operation("watch", _snake("pipeline session comment batchSize")),
+    "createChangeStream": _WATCH,
     "createSearchIndex": Operation("create_search_index", _snake("model")),
     "createSearchIndexes": Operation(
         "create_search_indexes", _snake("models"), prepare=_search_index_models
@@ -395,7 +412,7 @@ DATABASE: Mapping[str, Operation] = {
         prepare=_run_command,
         run=_run_cursor_command,
     ),
-    "createChangeStream": Operation("watch", _snake("pipeline session comment batchSize")),
+    "createChangeStream": _WATCH,
 }
 CLIENT: Mapping[str, Operation] = {
     "appendMetadata": Operation(
@@ -415,7 +432,7 @@ CLIENT: Mapping[str, Operation] = {
         "bulk_write",
         _snake("models ordered verboseResults bypassDocumentValidation comment let writeConcern"),
     ),
-    "createChangeStream": Operation("watch", _snake("pipeline session comment batchSize")),
+    "createChangeStream": _WATCH,
 }
 
 _TRANSACTION = _snake("readConcern writeConcern readPreference maxCommitTimeMS")

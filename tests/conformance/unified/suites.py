@@ -23,6 +23,7 @@ SESSIONS = ("set of three", "sharded", "load-balanced", "standalone", "auth")
 SUITES: Mapping[str, tuple[str, ...]] = {
     "auth/unified": ("oidc",),
     "causal-consistency": SESSIONS,
+    "change-streams/unified": SESSIONS,
     "client-backpressure": RETRIES,
     "collection-management": EVERYWHERE,
     "command-logging-and-monitoring/logging": EVERYWHERE,

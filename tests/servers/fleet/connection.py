@@ -346,7 +346,7 @@ class Connection(asyncio.Protocol):
                 if deployment.changes[name] == state:
                     self.member.remember(question, (name, state), reply)
             elif request.name in rules.CURSORS:
-                self.member.note_cursor(reply, self)
+                self.member.note_cursor(request, reply, self)
             if then is not None:
                 then(reply)
             else:

@@ -81,6 +81,8 @@ class Member:
         self._counter = 0
         self._state: dict[str, Any] = {}
         self._cursors: dict[int, object] = {}
+        #: Those of them that are change streams'.
+        self._streams: set[int] = set()
         self._answers: OrderedDict[bytes, tuple[tuple[tuple[str, str], int], bytes]] = OrderedDict()
         self._frozen: dict[bytes, bytes] = {}
         self._turn = itertools.cycle(self.services) if services else None
@@ -188,7 +190,8 @@ class Member:
         labels = refusal.labels
         if labels is None:
             # Behind a mongos it is mongos that knows about retries (retryable-writes, "labels").
-            labels = rules.error_labels(code, request.name, request.document)
+            streams = request.name == "getMore" and request.document["getMore"] in self._streams
+            labels = rules.error_labels(code, request.name, request.document, streams=streams)
         if labels:
             reply["errorLabels"] = list(labels)
         if code in rules.NOT_PRIMARY_CODES | rules.SHUTDOWN_CODES and deployment.streaming:
@@ -256,7 +259,7 @@ class Member:
     def next_service(self) -> bson.ObjectId | None:
         return next(self._turn) if self._turn is not None else None
 
-    def note_cursor(self, reply: bytes, connection: Connection) -> None:
+    def note_cursor(self, request: Request, reply: bytes, connection: Connection) -> None:
         """Remember a cursor that a reply opened or closed."""
         document = wire.raw_reply(reply)
         cursor = document.get("cursor")
@@ -265,6 +268,8 @@ class Member:
         number = int(cursor["id"])
         if number:
             self._cursors[number] = self.cursor_owner(connection)
+            if rules.opens_change_stream(request.name, request.document):
+                self._streams.add(number)
 
     def owns(self, cursors: Any, connection: Connection) -> bool:
         """Whether all of these cursors live where the connection leads to."""
@@ -326,6 +331,7 @@ class Member:
         self._stop_listening()
         self.close_connections(reset=reset)
         self._cursors.clear()
+        self._streams.clear()
 
     def restart(self) -> None:
         """Listen again, as a new process."""

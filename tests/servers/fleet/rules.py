@@ -89,6 +89,9 @@ RETRYABLE_CODES = (
 )
 #: Codes that get TransientTransactionError on a statement of a transaction.
 TRANSIENT_CODES = RETRYABLE_CODES | {24, 112, 246, 251, 267}
+#: Codes that get ResumableChangeStreamError on a getMore of a change stream (change-streams
+#: specification).
+RESUMABLE_CODES = RETRYABLE_CODES - {134, 317, 358, 384, 462} | {63, 133, 150, 234, 13388}
 #: Codes of a server that takes no more work now (client-backpressure specification).
 OVERLOADED_CODES = frozenset({462})
 
@@ -164,6 +167,8 @@ def refusal(role: str, name: str, command: Mapping[str, Any]) -> Refusal | None:
             return Refusal(
                 20, "Transaction numbers are only allowed on a replica set member or mongos"
             )
+        if opens_change_stream(name, command):
+            return Refusal(40573, "The $changeStream stage is only supported on replica sets")
         return None
     if name in ALWAYS:
         return None
@@ -174,6 +179,17 @@ def refusal(role: str, name: str, command: Mapping[str, Any]) -> Refusal | None:
             return Refusal(13435, "not primary and secondaryOk=false")
         return None
     return Refusal(13436, "node is not in primary or recovering state")
+
+
+def opens_change_stream(name: str, command: Mapping[str, Any]) -> bool:
+    """Whether its cursor is a change stream's."""
+    pipeline = command.get("pipeline")
+    return (
+        name == "aggregate"
+        and isinstance(pipeline, Sequence)
+        and len(pipeline) > 0
+        and "$changeStream" in pipeline[0]
+    )
 
 
 def is_retryable(name: str, command: Mapping[str, Any]) -> bool:
@@ -194,9 +210,14 @@ def collection(command: Mapping[str, Any]) -> tuple[str, str]:
     return str(command.get("$db")), str(next(iter(command.values()), None))
 
 
-def error_labels(code: int, name: str, command: Mapping[str, Any]) -> list[str]:
-    """The labels that a server puts on an error of this code for this command."""
+def error_labels(
+    code: int, name: str, command: Mapping[str, Any], *, streams: bool = False
+) -> list[str]:
+    """The labels that a server puts on an error of this code for this command; `streams` says that
+    it is about the cursor of a change stream."""
     labels = []
+    if streams and code in RESUMABLE_CODES:
+        labels.append("ResumableChangeStreamError")
     if command.get("autocommit") is False:
         if name in ("commitTransaction", "abortTransaction"):
             if code in RETRYABLE_CODES:
