@@ -38,6 +38,7 @@ NOT_COMPARED = frozenset(dir(object)) | {
     *("__dict__", "__weakref__", "__module__", "__slots__", "__doc__", "__annotations__"),
     *("__orig_bases__", "__parameters__", "__class_getitem__", "__abstractmethods__"),
     *("__getattr__", "__reduce_cython__", "__setstate_cython__", "__pyx_vtable__", "__del__"),
+    "__slotnames__",  # copyreg's note, once one was pickled
     *("__firstlineno__", "__static_attributes__", "__type_params__", "__match_args__"),
     *("__cause__", "__context__", "__setstate__", "__suppress_context__", "__traceback__"),
 }

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
         UpdateOne,
     )
     from mongokey.read_preferences import ReadPreference
+    from mongokey.stand_in import install_as_pymongo, uninstall_as_pymongo
     from mongokey.write_concern import WriteConcern
 
 GEO2D = "2d"
@@ -118,6 +119,8 @@ _HOMES = {
     "ReturnDocument": "mongokey.collection",
     "WriteConcern": "mongokey.write_concern",
     "has_c": "mongokey.bson",
+    "install_as_pymongo": "mongokey.stand_in",
+    "uninstall_as_pymongo": "mongokey.stand_in",
 }
 
 # Also loaded when they are first used: `import mongokey; mongokey.errors` works as with PyMongo.
@@ -125,6 +128,7 @@ _SUBMODULES = (
     "aio",
     "asynchronous",
     "auth",
+    "as_pymongo",
     "auth_oidc",
     "auth_oidc_shared",
     "auth_shared",
@@ -172,6 +176,7 @@ _SUBMODULES = (
     "server_description",
     "server_type",
     "sessions",
+    "stand_in",
     "synchronous",
     "topology",
     "topology_description",
@@ -217,6 +222,8 @@ __all__ = [
     "__version__",
     "get_version_string",
     "has_c",
+    "install_as_pymongo",
+    "uninstall_as_pymongo",
     "version",
     "version_tuple",
 ]

@@ -2,7 +2,8 @@
 
 Each block runs on its own against the embedded server, which has the user that the pages log in
 as; only the server's address is put in. A `print` line's comment, or the comment lines right
-below it, are what it prints. Blocks marked `no-run` need servers that are not at hand.
+below it, are what it prints. Blocks marked `no-run` need servers that are not at hand; those marked
+`process` change what a process imports, and have one of their own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import contextlib
 import io
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +37,7 @@ class Block(NamedTuple):
     page: Path
     line: int
     code: str
+    alone: bool
 
     @property
     def name(self) -> str:
@@ -47,7 +51,8 @@ def blocks() -> list[Block]:
         for match in BLOCK.finditer(text):
             if match["mark"].strip() != "no-run":
                 line = text.count("\n", 0, match.start("code")) + 1
-                found.append(Block(page, line, match["code"]))
+                alone = match["mark"].strip() == "process"
+                found.append(Block(page, line, match["code"], alone))
     return found
 
 
@@ -89,8 +94,15 @@ def test_block_runs_and_prints_what_it_says(block: Block, address: str) -> None:
     # Blank lines in front, so that a traceback points into the page.
     program = compile("\n" * (block.line - 1) + code, str(block.page), "exec")
 
-    with contextlib.redirect_stdout(printed):
-        exec(program, namespace)
+    if block.alone:
+        ended = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+        )
+        assert ended.returncode == 0, ended.stderr
+        printed.write(ended.stdout)
+    else:
+        with contextlib.redirect_stdout(printed):
+            exec(program, namespace)
 
     assert printed.getvalue().splitlines() == promised(block.code)
 

@@ -259,7 +259,10 @@ LAYERS: list[set[str]] = [
     | {"encryption", "encryption_options"},
     {"command_cursor", "asynchronous", "synchronous"},
     {""},
+    {"stand_in"},
+    {"as_pymongo"},
     {"cli"},
+    {"__main__"},
 ]
 
 # What a package must not know although it stands below.

@@ -67,6 +67,16 @@ def demo(as_json: bool) -> None:
     sys.exit(0 if report["ok"] else FAILED)
 
 
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", metavar="SCRIPT|-m MODULE [ARGUMENT...]", nargs=-1)
+def run(arguments: tuple[str, ...]) -> None:
+    """Run a Python program with mongokey in PyMongo's place."""
+    # `main` has it run without click; this lists it among the commands.
+    from mongokey.cli.run_command import run as run_program
+
+    run_program(arguments)
+
+
 @cli.command(epilog=EXIT_CODES)
 @click.argument("uri", metavar="URI|CODE", required=False)
 @click.option("--list", "list_codes", is_flag=True, help="List the codes of all diagnoses.")

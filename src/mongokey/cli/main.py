@@ -14,6 +14,12 @@ from mongokey.cli.exit_codes import FAILED, INTERRUPTED, NOT_INSTALLED
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line with `arguments`, by default the process's; always exits."""
+    if arguments is None and sys.argv[1:2] == ["run"]:
+        from mongokey.cli.run_command import run
+
+        # Neither click nor anything else of this package between the program and its end.
+        run(sys.argv[2:])
+        return
     try:
         import click
 
