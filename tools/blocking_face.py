@@ -2,8 +2,9 @@
 
 `src/mongokey/aio/{change_stream,client_session,collection,cursor,database,mongo_client}.py` are
 written by hand; the files of the same names in `src/mongokey` are made from them: without `async`
-and `await`, with the names of the other face. What the faces do in different ways stands in the
-classes below those, on each face.
+and `await`, with the names of the other face. So are those files of `gridfs/synchronous` that FILES
+names, from `gridfs/asynchronous`. What the faces do in different ways stands in the classes below
+those, on each face.
 With `--check` nothing is written, and the exit code says whether the files are current.
 """
 
@@ -26,9 +27,13 @@ FILES = (
     "cursor.py",
     "database.py",
     "mongo_client.py",
+    "gridfs/synchronous/bucket.py",
+    "gridfs/synchronous/grid_fs.py",
+    "gridfs/synchronous/grid_in.py",
+    "gridfs/synchronous/grid_out.py",
 )
 
-HEADER = "# Made from aio/{name} by tools/blocking_face.py: change that, then run ./dev format.\n"
+HEADER = "# Made from {source} by tools/blocking_face.py: change that, then run ./dev format.\n"
 
 # The modules of the base classes. Those of FILES lose `.aio` only.
 MODULES = {
@@ -75,7 +80,20 @@ TEXTS = {
 }
 
 WORD = re.compile(r"\b(?:([Aa])n (`?))?(Async\w+|StopAsyncIteration|__a\w+__)\b")
-IMPORT = re.compile(r"^( *)from (mongokey\.aio\.\w+) import ([\w, ]+)$", re.M)
+IMPORT = re.compile(
+    r"^( *)from (mongokey\.aio\.\w+|mongokey\.gridfs\.asynchronous\.\w+) import ([\w, ]+)$", re.M
+)
+
+
+def source_of(name: str) -> str:
+    """The asyncio file that a blocking one is made from."""
+    folder, _, rest = name.partition("synchronous/")
+    return f"{folder}asynchronous/{rest}" if rest else f"aio/{name}"
+
+
+def header_of(name: str) -> str:
+    """The first line of a blocking file."""
+    return HEADER.format(source=source_of(name).removeprefix("gridfs/"))
 
 
 def blocking_name(name: str) -> str:
@@ -106,7 +124,9 @@ def blocking_imports(text: str) -> str:
         indent, module, names = match.groups()
         lines = []
         for name in names.split(", "):
-            home = MODULES.get(module) or module.replace(".aio.", ".")
+            home = MODULES.get(module) or module.replace(".aio.", ".").replace(
+                ".asynchronous.", ".synchronous."
+            )
             if isinstance(home, dict):
                 home = home[name]
             lines.append(f"{indent}from {home} import {blocking_name(name)}")
@@ -164,13 +184,13 @@ def closing_of(tokens: list[tokenize.TokenInfo], opening: int) -> tokenize.Token
 
 def made_from(name: str) -> str:
     """The blocking file of that name, as it has to be."""
-    source = (SOURCES / "aio" / name).read_text()
+    source = (SOURCES / source_of(name)).read_text()
     for text, blocking in TEXTS.items():
         source = source.replace(text, blocking)
     source = blocking_words(blocking_imports(without_awaits(source)))
     if "aio" in re.findall(r"\w+", source) or re.search(r"\basync|\bAsync|\bawait", source):
-        raise SystemExit(f"aio/{name}: something of asyncio is left:\n{source}")
-    return ruff("format", ruff("check", HEADER.format(name=name) + source, name), name)
+        raise SystemExit(f"{source_of(name)}: something of asyncio is left:\n{source}")
+    return ruff("format", ruff("check", header_of(name) + source, name), name)
 
 
 def ruff(command: str, source: str, name: str) -> str:
@@ -205,7 +225,7 @@ def main() -> int:
         "--check", action="store_true", help="write nothing; 1 if one is not current"
     )
     check = parser.parse_args().check
-    sources = "".join((SOURCES / "aio" / name).read_text() for name in FILES)
+    sources = "".join((SOURCES / source_of(name)).read_text() for name in FILES)
     for text in TEXTS:
         if sources.count(text) != 1:
             raise SystemExit(f"TEXTS names what is not there exactly once: {text!r}")
@@ -220,7 +240,7 @@ def main() -> int:
             path.write_text(made)
             continue
         lines = found.splitlines(), made.splitlines()
-        print(*difflib.unified_diff(*lines, name, f"from aio/{name}", lineterm=""), sep="\n")
+        print(*difflib.unified_diff(*lines, name, f"from {source_of(name)}", lineterm=""), sep="\n")
     if differ and check:
         print("the blocking files are not current: ./dev format makes them", file=sys.stderr)
     return int(differ and check)

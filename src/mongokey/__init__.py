@@ -159,6 +159,7 @@ _SUBMODULES = (
     "events",
     "execution",
     "faces",
+    "gridfs",
     "handshake",
     "hello",
     "helpers_shared",

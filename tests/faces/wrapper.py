@@ -222,7 +222,30 @@ class WrappedChangeStream(WrappedCursor):
     """A change stream."""
 
 
+class WrappedFile(WrappedCursor):
+    """A file of GridFS: an iterator over its lines, a context manager."""
+
+
+class WrappedFileCursor(WrappedCursor):
+    """A cursor of files, which belong to the loop as well."""
+
+    def __next__(self) -> Any:
+        return self._wrap(super().__next__())
+
+    def next(self) -> Any:
+        return self._wrap(super().next())
+
+    def to_list(self, *args: Any) -> Any:
+        found = self._loop.call(lambda: self._inner.to_list(*args))
+        return [self._wrap(each) for each in found]
+
+
 _KINDS.update(
+    AsyncGridFS=Wrapped,
+    AsyncGridFSBucket=Wrapped,
+    AsyncGridIn=WrappedSession,
+    AsyncGridOut=WrappedFile,
+    AsyncGridOutCursor=WrappedFileCursor,
     AsyncChangeStream=WrappedChangeStream,
     AsyncDatabase=WrappedDatabase,
     AsyncCollection=WrappedCollection,
@@ -237,6 +260,13 @@ _KINDS.update(
 def client_class(of: Any) -> Any:
     """The blocking `MongoClient` over an asyncio one."""
     return type(of.__name__.removeprefix("Async"), (WrappedClient,), {"async_class": of})
+
+
+def made_of(cls: Any, owner: Any, *args: Any, **kwargs: Any) -> Any:
+    """An object of an asyncio class that takes a database or collection, wrapped as that is."""
+    if not isinstance(owner, Wrapped):
+        return cls(owner, *args, **kwargs)
+    return owner._method(cls)(owner, *args, **kwargs)
 
 
 def open_connection(*args: Any, **kwargs: Any) -> tuple[WrappedConnection, Any]:

@@ -23,16 +23,16 @@ def test_the_blocking_files_are_current() -> None:
 def test_nothing_of_asyncio_is_left(name: str) -> None:
     made = (blocking_face.SOURCES / name).read_text()
     first, _, rest = made.partition("\n")
-    assert first == blocking_face.HEADER.format(name=name).rstrip()
-    assert re.findall(r"\b(?:async|await|aio)\b|Async", rest) == []
+    assert first == blocking_face.header_of(name).rstrip()
+    assert re.findall(r"\b(?:async|await|aio)\b|Async|\basynchronous\.", rest) == []
 
 
 def test_a_file_that_is_not_current_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "aio").mkdir()
     for name in blocking_face.FILES:
-        for place in (name, f"aio/{name}"):
+        for place in (name, blocking_face.source_of(name)):
+            (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / place).write_text((blocking_face.SOURCES / place).read_text())
     monkeypatch.setattr(blocking_face, "SOURCES", tmp_path)
     source = tmp_path / "aio" / "database.py"
@@ -101,10 +101,15 @@ def test_imports_are_those_of_the_other_face() -> None:
         "from mongokey.aio.cores import AsyncCalls, AsyncCursorCore\n"
         "    from mongokey.aio.cursor import AsyncCursor\n"
         "from mongokey.errors import A\n"
+        "from mongokey.gridfs.asynchronous.stream_base import AsyncFileReader, read_from\n"
+        "from mongokey.gridfs.chunks import FileLayout\n"
     )
     assert blocking_face.blocking_imports(source) == (
         "from mongokey.faces.cores import BlockingCalls\n"
         "from mongokey.faces.cursor_cores import BlockingCursorCore\n"
         "    from mongokey.cursor import Cursor\n"
         "from mongokey.errors import A\n"
+        "from mongokey.gridfs.synchronous.stream_base import FileReader\n"
+        "from mongokey.gridfs.synchronous.stream_base import read_from\n"
+        "from mongokey.gridfs.chunks import FileLayout\n"
     )

@@ -258,6 +258,7 @@ LAYERS: list[set[str]] = [
     | {"auth_shared", "auth_oidc_shared", "uri_parser_shared", "saslprep", "hello", "typings"}
     | {"encryption", "encryption_options"},
     {"command_cursor", "asynchronous", "synchronous"},
+    {"gridfs"},
     {""},
     {"stand_in"},
     {"as_pymongo"},
