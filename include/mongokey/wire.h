@@ -37,6 +37,10 @@
 /* After the header: int32 responseFlags, int64 cursorID, int32 startingFrom, numberReturned. */
 #define MK_OP_REPLY_HEAD 20
 
+/* OP_COMPRESSED, after the header: int32 originalOpcode, int32 uncompressedSize (without a header),
+ * uint8 compressorId. */
+#define MK_COMPRESSED_HEAD 9
+
 /* What can be wrong with a message. */
 enum {
     MK_WIRE_OK = 0,
@@ -57,7 +61,10 @@ enum {
     MK_WIRE_NO_BODY,       /* an OP_MSG without a section of kind 0 */
     MK_WIRE_TWO_BODIES,    /* an OP_MSG with more than one */
     MK_WIRE_COUNT,         /* an OP_REPLY whose numberReturned is not 1; found */
-    MK_WIRE_TRAILING       /* bytes after the last document; found: how many */
+    MK_WIRE_TRAILING,      /* bytes after the last document; found: how many */
+    MK_WIRE_NESTED,        /* an OP_COMPRESSED in an OP_COMPRESSED */
+    MK_WIRE_PLAIN_SMALL,   /* uncompressedSize below what the opcode needs; found, expected */
+    MK_WIRE_PLAIN_LARGE    /* uncompressedSize above the limit; found, expected: limit */
 };
 
 typedef struct {
@@ -86,6 +93,14 @@ typedef struct {
     size_t documents_size;
 } mk_section;
 
+typedef struct {
+    int32_t opcode;          /* of the message that is compressed: known, and not OP_COMPRESSED */
+    int32_t size;            /* its bytes, without a header, as the sender says */
+    uint8_t compressor;      /* compressorId */
+    const uint8_t *data;     /* the compressed bytes, one at least */
+    size_t data_size;
+} mk_compressed;
+
 static inline int mk_wire_fail(
     mk_wire_error *error, int code, size_t offset, int64_t found, int64_t expected
 ) {
@@ -102,12 +117,13 @@ static inline int32_t mk_min_length(int32_t opcode) {
     case MK_OP_MSG: return MK_HEADER_SIZE + 4 + 1 + MK_MIN_DOCUMENT;
     case MK_OP_REPLY: return MK_HEADER_SIZE + MK_OP_REPLY_HEAD + MK_MIN_DOCUMENT;
     case MK_OP_QUERY: return MK_HEADER_SIZE + 4 + 1 + 8 + MK_MIN_DOCUMENT;
-    case MK_OP_COMPRESSED: return MK_HEADER_SIZE + 4 + 4 + 1;
+    case MK_OP_COMPRESSED: return MK_HEADER_SIZE + MK_COMPRESSED_HEAD + 1;
     default: return 0;
     }
 }
 
-/* Checks a header (16 bytes at `data`) and gives the message's length, for sizing the read. */
+/* Checks a header (16 bytes at `data`) and gives the message's length, for sizing the read.
+ * MK_WIRE_COMPRESSED: all is well, if the caller takes compressed messages. */
 static inline int mk_check_header(
     const uint8_t *data, size_t max_message_size, int32_t *length, mk_wire_error *error
 ) {
@@ -276,6 +292,43 @@ static inline int mk_parse_reply(
         return mk_wire_fail(error, MK_WIRE_OPCODE, 12, reply->opcode, MK_OP_MSG);
     if (response_to >= 0 && reply->response_to != response_to)
         return mk_wire_fail(error, MK_WIRE_RESPONSE_TO, 8, reply->response_to, response_to);
+    return MK_WIRE_OK;
+}
+
+/* Validates what stands in front of the compressed bytes of the one complete OP_COMPRESSED in
+ * data[0:size]; the message in it may have `max_message_size` bytes. */
+static inline int mk_parse_compressed(
+    const uint8_t *data, size_t size, size_t max_message_size, mk_compressed *found,
+    mk_wire_error *error
+) {
+    int32_t length, least;
+    int rc;
+    memset(found, 0, sizeof *found);
+    if (size < MK_HEADER_SIZE) return mk_wire_fail(error, MK_WIRE_SHORT, 0, (int64_t)size, 0);
+    rc = mk_check_header(data, (size_t)INT32_MAX, &length, error);
+    if (rc == MK_WIRE_OK)
+        return mk_wire_fail(error, MK_WIRE_OPCODE, 12, mk_load_i32(data + 12), MK_OP_COMPRESSED);
+    if (rc != MK_WIRE_COMPRESSED) return rc;
+    if ((size_t)length != size)
+        return mk_wire_fail(error, MK_WIRE_LENGTH, 0, length, (int64_t)size);
+    found->opcode = mk_load_i32(data + MK_HEADER_SIZE);
+    found->size = mk_load_i32(data + MK_HEADER_SIZE + 4);
+    found->compressor = data[MK_HEADER_SIZE + 8];
+    if (found->opcode == MK_OP_COMPRESSED)
+        return mk_wire_fail(error, MK_WIRE_NESTED, MK_HEADER_SIZE, found->opcode, MK_OP_MSG);
+    least = mk_min_length(found->opcode);
+    if (least == 0)
+        return mk_wire_fail(error, MK_WIRE_OPCODE, MK_HEADER_SIZE, found->opcode, MK_OP_MSG);
+    least -= MK_HEADER_SIZE;
+    if (found->size < least)
+        return mk_wire_fail(error, MK_WIRE_PLAIN_SMALL, MK_HEADER_SIZE + 4, found->size, least);
+    if (max_message_size > (size_t)INT32_MAX) max_message_size = (size_t)INT32_MAX;
+    if ((size_t)found->size + MK_HEADER_SIZE > max_message_size)
+        return mk_wire_fail(
+            error, MK_WIRE_PLAIN_LARGE, MK_HEADER_SIZE + 4, found->size,
+            (int64_t)max_message_size - MK_HEADER_SIZE);
+    found->data = data + MK_HEADER_SIZE + MK_COMPRESSED_HEAD;
+    found->data_size = size - MK_HEADER_SIZE - MK_COMPRESSED_HEAD;
     return MK_WIRE_OK;
 }
 

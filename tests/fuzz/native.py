@@ -1,7 +1,7 @@
 """`python -m tests.fuzz.native`: coverage-guided fuzzing of the codec, in C and through Python.
 
-Targets: `bson_header` and `utf8_header` are libFuzzer on the C headers alone, `codec` is atheris
-on the compiled codec (needs the extra `fuzz`), all three under the address and
+Targets: `bson_header`, `utf8_header` and `wire_header` are libFuzzer on the C headers alone,
+`codec` is atheris on the compiled codec (needs the extra `fuzz`), all four under the address and
 undefined-behaviour sanitizers; `beside_pymongo` is atheris without the address sanitizer and
 compares with PyMongo's decoder. This module builds each in a folder that goes with it, makes the
 seed corpus, runs, and prints how many inputs there were and how many edges of the code they
@@ -26,11 +26,17 @@ from tests.fuzz import seeds
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent / "targets"
-C_TARGETS = ("bson_header", "utf8_header")
+C_TARGETS = ("bson_header", "utf8_header", "wire_header")
 PYTHON_TARGETS = ("codec", "beside_pymongo")
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 #: Longer inputs are slower and find nothing that these do not.
-MAX_LENGTH = {"bson_header": 1024, "utf8_header": 256, "codec": 512, "beside_pymongo": 512}
+MAX_LENGTH = {
+    "bson_header": 1024,
+    "utf8_header": 256,
+    "wire_header": 512,
+    "codec": 512,
+    "beside_pymongo": 512,
+}
 
 
 def clang() -> str:

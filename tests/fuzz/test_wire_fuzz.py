@@ -101,3 +101,44 @@ def test_every_part_of_a_message_is_refused(message, data):
     if size >= 4:
         struct.pack_into("<i", shorter, 0, size)
         decode(bytes(shorter))
+
+
+COMPRESSION = wire.Compression(["zlib"])
+
+
+def decode_compressed(data: bytes) -> wire.Message | None:
+    try:
+        return wire.decode_message(data, compression=COMPRESSION, max_message_size=100_000)
+    except (ProtocolError, InvalidBSON):
+        return None
+
+
+@UNHURRIED
+@given(DOCUMENTS, SECTIONS, FLAGS, st.booleans())
+def test_what_is_compressed_is_decoded(body, sections, flags, checksum):
+    plain = wire.encode_message(
+        body, request_id=1, sections=sections, flags=flags, checksum=checksum
+    )
+    number, data = COMPRESSION.compress(plain[16:])
+    head = struct.pack("<iiB", wire.OP_MSG, len(plain) - 16, number)
+    header = struct.pack("<iiii", 16 + len(head) + len(data), 1, 0, wire.OP_COMPRESSED)
+    assert decode_compressed(header + head + data) == wire.decode_message(plain)
+
+
+@UNHURRIED
+@given(st.integers(-(2**31), 2**31 - 1), st.sampled_from([0, 1, 2, 3]), st.binary(max_size=300))
+def test_random_bytes_as_compressed_data_are_refused(size, compressor, data):
+    head = struct.pack("<iiB", wire.OP_MSG, size, compressor)
+    header = struct.pack("<iiii", 25 + len(data), 1, 0, wire.OP_COMPRESSED)
+    decode_compressed(header + head + data)
+
+
+@UNHURRIED
+@given(messages(), st.data())
+def test_a_changed_byte_of_a_compressed_message_is_a_message_or_refused(message, data):
+    number, compressed = COMPRESSION.compress(message[16:])
+    whole = bytearray(struct.pack("<iiii", 25 + len(compressed), 1, 0, wire.OP_COMPRESSED))
+    whole += struct.pack("<iiB", wire.OP_MSG, len(message) - 16, number) + compressed
+    at = data.draw(st.integers(0, len(whole) - 1))
+    whole[at] ^= data.draw(st.integers(1, 255))
+    decode_compressed(bytes(whole))

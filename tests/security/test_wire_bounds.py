@@ -49,6 +49,17 @@ int main(void) {
             int32_t length;
             mk_check_header(data, 48000000, &length, &error);
         }
+        {
+            mk_compressed found;
+            mk_wire_error other = {0, 0, 0, 0};
+            int refused = mk_parse_compressed(data, size, 48000000, &found, &other);
+            if (refused && (refused != other.code || other.offset > size)) return 5;
+            if (!refused) {
+                touch(found.data, found.data_size);
+                if (found.size < 10 || found.size > 48000000 - 16 || found.data_size == 0) return 6;
+                printf("C ");
+            }
+        }
         rc = mk_parse_reply(data, size, -1, &reply, &error);
         if (rc == MK_WIRE_OPCODE && reply.opcode == MK_OP_QUERY) rc = MK_WIRE_OK;
         if (rc == MK_WIRE_OK) {
@@ -102,7 +113,10 @@ def harness(tmp_path_factory):
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         lines = done.stdout.decode().splitlines()
         assert len(lines) == len(messages)
-        return [(int(code), int(documents)) for code, documents in map(str.split, lines)]
+        run.compressed = sum(line.startswith("C ") for line in lines)
+        return [
+            (int(code), int(documents)) for code, documents in (each.split()[-2:] for each in lines)
+        ]
 
     return run
 
@@ -127,6 +141,11 @@ SEEDS = [
     message(struct.pack("<iqii", 8, 0, 0, 1) + DOCUMENT, 1),
     message(bytes(4) + b"admin.$cmd\0" + struct.pack("<ii", 0, -1) + DOCUMENT, 2004),
     message(bytes(4) + b"\0" + b"\5\0\0\0\0"),
+]
+COMPRESSED = [
+    message(struct.pack("<iiB", 2013, 30, 2) + b"x" * 12, 2012),
+    message(struct.pack("<iiB", 1, 200, 0) + b"x", 2012),
+    message(struct.pack("<iiB", 2004, 48000000 - 16, 255) + b"x" * 40, 2012),
 ]
 
 
@@ -190,3 +209,37 @@ def test_many_random_changes_stay_in_bounds(harness):
     codes = {code for code, _ in harness(changed)}
     assert 0 in codes
     assert len(codes) > 5
+
+
+def test_what_stands_in_front_of_compressed_data_is_read_within_bounds(harness):
+    harness(COMPRESSED)
+    assert harness.compressed == len(COMPRESSED)
+    cuts = [seed[:size] for seed in COMPRESSED for size in range(len(seed))]
+    harness(cuts)
+    assert harness.compressed == 0
+    changed = [
+        seed[:at] + struct.pack("<i", value) + seed[at + 4 :]
+        for seed in COMPRESSED
+        for at in range(25)
+        for value in (-(1 << 31), -1, 0, 1, 9, 15, 2012, 2013, 48000000, 0x7FFFFFFF)
+        if at + 4 <= len(seed)
+    ]
+    harness(changed)
+
+
+@pytest.mark.parametrize(
+    ("opcode", "size"),
+    [
+        (2012, 30),
+        (2010, 30),
+        (0, 30),
+        (2013, 9),
+        (2013, -1),
+        (2013, 48000000 - 15),
+        (2013, 0x7FFFFFFF),
+        (1, 24),
+    ],
+)
+def test_a_head_that_cannot_be_is_refused(harness, opcode, size):
+    harness([message(struct.pack("<iiB", opcode, size, 2) + b"x" * 12, 2012)])
+    assert harness.compressed == 0

@@ -176,9 +176,11 @@ class Relay(ManagedServer):
         try:
             while (message := _read_message(source)) is not None:
                 if upwards:
+                    message = self._from_client(link, message)
                     self._note(link, message)
                 else:
-                    message = self._lowered(message, link.asked)
+                    message = self._lowered(link, message)
+                    message = self._to_client(link, message)
                 target.sendall(message)
         except OSError:
             pass  # one side has gone: so goes the other
@@ -192,6 +194,14 @@ class Relay(ManagedServer):
                 source.close()
             else:
                 source.close()
+
+    def _from_client(self, link: _Link, message: bytes) -> bytes:
+        """What is noted and passed on of a client's message; a kind of relay may have a say."""
+        return message
+
+    def _to_client(self, link: _Link, message: bytes) -> bytes:
+        """The same of what the server says."""
+        return message
 
     def _note(self, link: _Link, message: bytes) -> None:
         _, request_id, _, opcode = struct.unpack_from("<iiii", message)
@@ -224,7 +234,12 @@ class Relay(ManagedServer):
             else:
                 self.seen.append(seen)
 
-    def _lowered(self, message: bytes, asked: dict[int, str]) -> bytes:
+    def _hello_of(self, link: _Link) -> Mapping[str, Any]:
+        """Further fields of the hello replies on this connection."""
+        return {}
+
+    def _lowered(self, link: _Link, message: bytes) -> bytes:
+        asked = link.asked
         _, request_id, response_to, opcode = struct.unpack_from("<iiii", message)
         if asked.pop(response_to, None) != "hello":
             return message
@@ -232,6 +247,7 @@ class Relay(ManagedServer):
             asked[request_id] = "hello"  # the next reply answers this one
         at = 36 if opcode == _OP_REPLY else 21
         document = {**self._renamed(bson.decode(message[at:])), **self.hello}
+        document.update(self._hello_of(link))
         body = message[16:at] + bson.encode(document)
         return struct.pack("<iiii", 16 + len(body), request_id, response_to, opcode) + body
 

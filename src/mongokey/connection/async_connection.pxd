@@ -20,6 +20,7 @@ cdef class AsyncConnection(Connection):
     cdef bint only_sends                    # no reply is waited for
     cdef size_t sent_size                   # bytes of `out` that are sent
     cdef Deadline deadline                  # of the exchange; None: the stream's own timeout
+    cdef bint is_compressed                 # the reply is whole, and too large to be inflated here
     cdef object error                       # what the exchange came to; None: all went well
 
     # Sends what is in `out` and returns what to await until the reply is there; None: it is whole
@@ -30,11 +31,17 @@ cdef class AsyncConnection(Connection):
     # The same for a message that has no reply: until all of it is sent.
     cdef object send_only(self, Deadline deadline)
 
+    # A coroutine: compress the message in `out`; and inflate the reply that `is_compressed`, with
+    # `reply` valid then. A thread does it: other tasks need not wait.
+    cdef object compress_soon(self)
+    cdef object inflate_soon(self)
+
     cdef object _start(self, Deadline deadline, bint only_sends)
     cdef int _began(self, Deadline deadline) except -1
     cdef bint _send_more(self) except -1
     cdef int _receive_more(self) except -1
     cdef bint _whole(self) except -1
+    cdef bint _is_large(self) except -1
     cdef int _readable(self) except -1
     cdef int _writable(self) except -1
     cdef int _timed_out(self) except -1

@@ -9,7 +9,7 @@ A message costs no task, no future and no change of what the loop watches: the s
 at once, and the loop's call for a socket that can be read goes on with the task that waits.
 """
 
-from mongokey._support.cdefs cimport mk_buffer, mk_buffer_wipe
+from mongokey._support.cdefs cimport mk_buffer, mk_buffer_wipe, mk_load_i32
 from mongokey._support.deadline cimport Deadline
 from mongokey.connection.connection cimport Connection
 from mongokey.transport.loop_stream cimport (
@@ -21,13 +21,30 @@ from mongokey.transport.loop_stream cimport (
 )
 from mongokey.transport.loop_wait cimport LoopWait
 from mongokey.transport.stream cimport POLLIN, POLLOUT, mk_monotonic_ns
+from mongokey.wire.framing cimport MK_HEADER_SIZE, mk_compressed, parse_compressed
 
+from functools import partial
+
+from mongokey._support.lazy import late_imports
 from mongokey.errors import AutoReconnect, InvalidOperation, ProtocolError
 
 cdef enum:
     # So much is sent or received before others are served: they wait for no longer than a copy of
     # it, and its encryption.
     MOST_AT_ONCE = 1048576
+    # So many bytes are inflated here, about a millisecond's work; of more, a thread does it.
+    INFLATED_AT_ONCE = 262144
+
+
+async def in_another_thread(work, str name):
+    """What `work` returns, done in a thread; here where none can be started."""
+    with late_imports:
+        from mongokey._support.tasks import NoThread, in_thread
+
+    try:
+        return await in_thread(work, name)
+    except NoThread:
+        return work()
 
 
 cdef int handle_event(void *owner, int event) except -1:
@@ -143,8 +160,54 @@ cdef class AsyncConnection(Connection):
         """Whether the reply is, which is checked then."""
         if self.missing():
             return False
+        if self.compression is not None and self.holds_compressed() and self._is_large():
+            self.is_compressed = True
+            return True
         self.end_reply()
         return True
+
+    cdef bint _is_large(self) except -1:
+        """Whether it takes long to inflate the reply; says it all the same where the sizes are
+        wrong, as that is for `inflate_soon` to raise."""
+        return mk_load_i32(self.incoming.data + MK_HEADER_SIZE + 4) > INFLATED_AT_ONCE
+
+    cdef object compress_soon(self):
+        return self._compress_soon(self.uncompressed())
+
+    async def _compress_soon(self, plain):
+        compressor, data = await in_another_thread(
+            partial(self.compression.compress, plain), "mongokey: compressing"
+        )
+        self.put_compressed(compressor, data)
+
+    cdef object inflate_soon(self):
+        return self._inflate_soon()
+
+    async def _inflate_soon(self):
+        cdef mk_compressed found
+        try:
+            self.is_compressed = False
+            parse_compressed(self.incoming.data, self.length, self.max_reply_size, &found)
+            opcode = found.opcode
+            plain = await in_another_thread(
+                partial(
+                    self.compression.inflate,
+                    found.compressor,
+                    (<char *>found.data)[:found.data_size],
+                    found.size,
+                ),
+                "mongokey: inflating",
+            )
+            if self.closed:
+                # By its pool, or its client, meanwhile.
+                words = "the connection was closed here while it was in use"
+                raise self._cause(AutoReconnect(f"{self.peer}: {words}"))
+            self.put_inflated(plain, opcode)
+            self.end_reply()
+        except BaseException:
+            # A reply that nobody has read, or none.
+            self.close()
+            raise
 
     cdef int _receive_more(self) except -1:
         """Take in what is there."""
@@ -268,6 +331,8 @@ cdef class AsyncConnection(Connection):
             waiting = self.exchange(deadline)
             if waiting is not None:
                 await waiting
+            if self.is_compressed:
+                await self.inflate_soon()
         finally:
             # It may hold a password or a token, and is kept as long as the connection is.
             mk_buffer_wipe(&self.out)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mongokey.transport.tls.context import ClientTLS
     from mongokey.transport.tls.openssl_engine import OpenSSLEngine
     from mongokey.transport.tls.ssl_engine import SSLEngine
+    from mongokey.wire.compression import Compression
 
 SENDING = "sending"
 ANSWER = "waiting for the server's answer"
@@ -80,6 +81,11 @@ class Channel:
         """The server has said `hello`. Its limits for messages are not taken over: what is sent and
         received here is never longer than a hello."""
         self.hello = hello
+        self.exchange.agree_on_compression(hello.compression)
+
+    def offer_compression(self, compression: Compression) -> None:
+        """Take answers in these compressors, which hello is going to offer."""
+        self.exchange.offer_compression(compression)
 
     def request(self, database: str, command: Mapping[str, Any], *, exhaust: bool) -> bytes:
         """The bytes to be sent for a command, encrypted where there is TLS."""

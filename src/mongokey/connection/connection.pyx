@@ -52,6 +52,8 @@ cdef class Connection(MessageBuffer):
             # load-balancers, "Driver Sessions": always, and they are never too old.
             clustered = self.supports_sessions = True
             self.session_timeout_ns = NEVER_NS
+        if self.compression is not None:
+            self.agree_on_compression(hello.compression)
         self.supports_cluster_time = clustered
         self.supports_retryable_writes = clustered and self.supports_sessions
 

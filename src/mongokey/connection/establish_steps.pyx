@@ -91,6 +91,8 @@ def attempt(
     exposure = settings.plaintext_warner if log_in else None
     try:
         connection = yield step
+        if settings.compression is not None:
+            connection.offer_compression(settings.compression)
         if current is not None:
             yield from current.prepare()
             credential, tls = current.credential, current.tls
@@ -107,6 +109,7 @@ def attempt(
             address,
             server_api=settings.server_api,
             load_balanced=settings.load_balanced and log_in,
+            compressors=() if settings.compression is None else settings.compression.names,
             subject=subject(tls) if log_in else None,
             to_be_used=to_be_used,
         )

@@ -135,6 +135,8 @@ class Establishing(AioStepLoop):
         stream = self._stream_of(channel)
         try:
             connection = AsyncConnection(stream, channel.address)
+            if channel.exchange.compression is not None:
+                connection.offer_compression(channel.exchange.compression)
             connection.accept_hello(channel.hello)
         except BaseException:
             stream.close()

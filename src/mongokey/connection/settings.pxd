@@ -16,6 +16,7 @@ cdef class ConnectionSettings:
     cdef public object tls_watch
     cdef public object server_api
     cdef public bint load_balanced
+    cdef public object compression          # wire.compression.Compression; None without one
     # timeoutMS, which bounds also what logins wait for besides the server.
     cdef public Timeout timeout
     # What bounds the making of a connection: the lesser of that and connectTimeoutMS.

@@ -8,6 +8,7 @@ from mongokey.handshake.hello import ServerApiLike
 from mongokey.handshake.metadata import ClientMetadata
 from mongokey.transport.tls.context import ClientTLS
 from mongokey.transport.tls.watch import WatchedTLS
+from mongokey.wire.compression import Compression
 
 class ConnectionSettings:
     """What all connections of a client share. A timeout of None means no limit."""
@@ -21,6 +22,7 @@ class ConnectionSettings:
     tls_watch: WatchedTLS | None
     server_api: ServerApiLike | None
     load_balanced: bool
+    compression: Compression | None
     timeout: Timeout | None
     limit: Timeout | None
     plaintext_warner: PlaintextSecretWarner | None
@@ -39,4 +41,5 @@ class ConnectionSettings:
         timeout: Timeout | None = None,
         secrets: ProvidedSecrets | None = None,
         tls_watch: WatchedTLS | None = None,
+        compression: Compression | None = None,
     ) -> None: ...

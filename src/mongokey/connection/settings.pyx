@@ -32,6 +32,7 @@ cdef class ConnectionSettings:
         Timeout timeout=None,
         secrets=None,
         tls_watch=None,
+        compression=None,
     ):
         self.metadata = metadata
         self.credential = credential
@@ -44,6 +45,7 @@ cdef class ConnectionSettings:
         self.tls_watch = tls_watch
         self.server_api = server_api
         self.load_balanced = load_balanced
+        self.compression = compression
         # timeoutMS, which bounds also what logins wait for besides the server.
         self.timeout = timeout
         # Warns before a login shows a secret; None where no login of this client can.

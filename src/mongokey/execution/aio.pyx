@@ -11,6 +11,7 @@ from mongokey.execution.cursors cimport ServerCursor
 from mongokey.execution.execution cimport (
     AUTHENTICATE,
     CHECK_OUT,
+    COMPRESS,
     DONE,
     EXCHANGE,
     GIVE_WAY,
@@ -156,6 +157,8 @@ cdef class AsyncExecutor(Executor):
                             waiting = connection.exchange(execution.deadline)
                             if waiting is not None:
                                 await waiting
+                            if connection.is_compressed:
+                                await connection.inflate_soon()
                             execution.received(connection.reply.body, connection.reply.body_size)
                         elif step == DONE:
                             return execution.result
@@ -235,6 +238,8 @@ async def carry_out_rare(Execution execution, int step):
         execution.slept()
     elif step == GIVE_WAY:
         await give_way()
+    elif step == COMPRESS:
+        await (<AsyncConnection?>execution.connection).compress_soon()
     elif step == TAKE_PINNED:
         execution.checked_out(execution.pinned_connection(), monotonic_ns())
     else:  # SEND_ONLY

@@ -6,6 +6,7 @@
 #   CHECK_OUT       -> checked_out       SEND_ONLY      -> sent_only
 #   AUTHENTICATE    -> authenticated     SLEEP          -> slept
 #   TAKE_PINNED     -> checked_out       GIVE_WAY       (nothing is told)
+#   COMPRESS        (nothing is told)
 #   DONE            the result is there
 #
 # or `failed`, whatever it was doing; at the end, in any case, `end`.
@@ -34,6 +35,7 @@ cdef enum:
     SLEEP                                   # for `backoff_ns`, as the server is overloaded
     TAKE_PINNED                             # as CHECK_OUT, but it is `pinned_connection`
     GIVE_WAY                                # let others have a turn; only with `in_parts`
+    COMPRESS                                # the message, which takes long; only with `in_parts`
     DONE
 
 
@@ -127,6 +129,7 @@ cdef class Execution:
     # What it has `Written`.
     cdef int _write_message(self) except -1
     cdef int _write_sections(self, const Limits *limits) except -1
+    cdef bint _is_to_be_compressed(self) except -1
     cdef int _set_limits(self, Limits *limits) except -1
     cdef int _write_read_preference(self, mk_buffer *out) except -1
     cdef int _write_session(self, mk_buffer *out) except -1

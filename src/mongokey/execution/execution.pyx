@@ -77,6 +77,8 @@ cdef bytes LSID_HEAD = (
 
 cdef enum:
     LSID_SIZE = 36                          # of the whole element
+    # A message of so many bytes is compressed while others who share the thread wait.
+    COMPRESSED_AT_ONCE = 65536
 
 assert len(LSID_HEAD) + 16 + 1 == LSID_SIZE
 
@@ -122,6 +124,7 @@ STEPS = (
     "sleep",
     "take pinned",
     "give way",
+    "compress",
     "done",
 )
 
@@ -343,6 +346,10 @@ cdef class Execution:
             self.sent = True
             if self.executor.publisher.commands:
                 self._tell_started()
+            if self.connection.compresses and self._is_to_be_compressed():
+                if self.in_parts and self.connection.out.size > COMPRESSED_AT_ONCE:
+                    return COMPRESS
+                self.connection.compress()
             return SEND_ONLY if self.operation.unacknowledged else EXCHANGE
         if self.state == FINISHED:
             return DONE
@@ -733,6 +740,9 @@ cdef class Execution:
                 f"{limits.max_bson_size + COMMAND_RESERVE}"
             )
         return self._write_sections(&limits)
+
+    cdef bint _is_to_be_compressed(self) except -1:
+        return self.connection.compression.allows(self.operation.command_name())
 
     cdef int _set_limits(self, Limits *limits) except -1:
         cdef Connection connection = self.connection

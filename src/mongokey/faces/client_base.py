@@ -10,6 +10,7 @@ import weakref
 from functools import partial
 
 from mongokey._support.address import format_address
+from mongokey._support.lazy import imported_once
 from mongokey._support.secrets import Secret
 from mongokey.client_options import ClientOptions
 from mongokey.commands import arguments
@@ -18,7 +19,6 @@ from mongokey.commands.inherited_options import InheritedOptions
 from mongokey.errors import ConfigurationError
 from mongokey.faces.client_context import ClientContext
 from mongokey.faces.cores import ClientCore
-from mongokey.options.without_effect import check_effects
 from mongokey.topology.topology import Topology
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -79,7 +79,9 @@ class ClientBase(ClientCore["_Document"]):
             _must_defer=self._leaves_dns_for_later,
             **given.reveal()[2],
         )
-        check_effects(options.options, stacklevel=2)
+        if options.pool_options.compressors:
+            module = imported_once("mongokey.wire.compression")
+            module.warn_of_missing(options.pool_options.compressors)
         context = self._context = self._context_class(options)
         self._topology = context.make_topology()
         server_api = options.pool_options.server_api

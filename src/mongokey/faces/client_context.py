@@ -41,9 +41,11 @@ if TYPE_CHECKING:
     from mongokey.handshake import HelloReply
     from mongokey.pool.maintenance import PoolMaintenance
     from mongokey.pool.pool import Pool
+    from mongokey.pool_options import PoolOptions
     from mongokey.topology.monitors import Monitors
     from mongokey.topology.server_description import ServerDescription
     from mongokey.transport.tls.watch import WatchedTLS
+    from mongokey.wire.compression import Compression
 
 
 class ClientContext:
@@ -190,6 +192,7 @@ class ClientContext:
             server_api=pool_options.server_api,
             timeout=Timeout.from_seconds(self.options.timeout, "timeoutMS"),
             tls_watch=watch,
+            compression=_compression(pool_options),
         )
         self._say_who_logs_in(settings)
         if self._closed:
@@ -369,6 +372,16 @@ class ClientContext:
         scope = self.__dict__.get("_login_scope")
         if scope is not None:
             scope.close()
+
+
+def _compression(pool_options: PoolOptions) -> Compression | None:
+    """The compressors that were asked for and whose libraries are there; None for none."""
+    if not pool_options.compressors:
+        return None
+    found: Compression | None = imported_once("mongokey.wire.compression").available(
+        pool_options.compressors, pool_options.zlib_compression_level
+    )
+    return found
 
 
 def _update_seeds(

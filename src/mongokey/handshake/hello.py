@@ -38,7 +38,7 @@ def hello_command(
     :param metadata: the client document (`ClientMetadata.raw`), or None for a bare hello
     :param hello_ok: whether this server said helloOk before; then, with `server_api` or
         `load_balanced`, `hello` is sent instead of the legacy `isMaster`
-    :param compressors: names to offer, best first
+    :param compressors: names to offer, best first; not in a bare hello
     :param sasl_supported_mechs: "database.user" to ask the mechanisms of, both unmodified
     :param speculative: the first command of a login, with `db`
     """
@@ -52,7 +52,7 @@ def hello_command(
         command["client"] = metadata
         # client-backpressure.md, "Handshake changes": overload errors are tried again.
         command["backpressure"] = True
-    if compressors:
+        # OP_COMPRESSED.md, "MongoDB Handshake Amendment": an empty list where there is none.
         command["compression"] = list(compressors)
     if load_balanced:
         command["loadBalanced"] = True

@@ -1,7 +1,8 @@
 """MongoDB's wire messages, usable alone: commands to bytes, bytes to replies.
 
-It knows OP_MSG with all its sections and flags, and OP_QUERY and OP_REPLY for the legacy hello
-(specification: message/OP_MSG.md). It must not know sockets, logins or what a command means.
+It knows OP_MSG with all its sections and flags, OP_COMPRESSED, and OP_QUERY and OP_REPLY for the
+legacy hello (specifications: message/OP_MSG.md, compression/OP_COMPRESSED.md). It must not know
+sockets, logins or what a command means.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from mongokey._support.lazy import loader
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
+    from mongokey.wire.compression import Compression
     from mongokey.wire.message import Message
     from mongokey.wire.message_buffer import MessageExchange
     from mongokey.wire.standalone import (
@@ -42,6 +44,7 @@ __all__ = [
     "OP_REPLY",
     "QUERY_FAILURE",
     "SECONDARY_OK",
+    "Compression",
     "Message",
     "MessageExchange",
     "crc32c",
@@ -57,5 +60,9 @@ __getattr__ = loader(
     __name__,
     # The driver itself frames its messages in C and needs none of these.
     dict.fromkeys(__all__, "mongokey.wire.standalone")
-    | {"Message": "mongokey.wire.message", "MessageExchange": "mongokey.wire.message_buffer"},
+    | {
+        "Compression": "mongokey.wire.compression",
+        "Message": "mongokey.wire.message",
+        "MessageExchange": "mongokey.wire.message_buffer",
+    },
 )

@@ -29,6 +29,13 @@ cdef extern from "mongokey/wire.h" nogil:
         const uint8_t *documents            # one after another
         size_t documents_size
 
+    ctypedef struct mk_compressed:
+        int32_t opcode
+        int32_t size                        # bytes of the message in it, without a header
+        uint8_t compressor
+        const uint8_t *data
+        size_t data_size
+
     ctypedef struct mk_wire_error:
         int code                            # one of MK_WIRE_*
         size_t offset                       # from the start of the message
@@ -40,8 +47,14 @@ cdef extern from "mongokey/wire.h" nogil:
     int MK_WIRE_CHECKSUM, MK_WIRE_KIND, MK_WIRE_SECTION, MK_WIRE_IDENTIFIER
     int MK_WIRE_DOCUMENT, MK_WIRE_TERMINATOR, MK_WIRE_NO_BODY, MK_WIRE_TWO_BODIES
     int MK_WIRE_COUNT, MK_WIRE_TRAILING
+    int MK_WIRE_NESTED, MK_WIRE_PLAIN_SMALL, MK_WIRE_PLAIN_LARGE
+    size_t MK_COMPRESSED_HEAD
     int mk_check_header(
         const uint8_t *data, size_t max_message_size, int32_t *length, mk_wire_error *error
+    )
+    int mk_parse_compressed(
+        const uint8_t *data, size_t size, size_t max_message_size, mk_compressed *found,
+        mk_wire_error *error
     )
     int mk_parse_message(
         const uint8_t *data, size_t size, mk_reply *reply, mk_wire_error *error
@@ -73,8 +86,16 @@ cdef Py_ssize_t begin_legacy_query(mk_buffer *out, int32_t request_id) except -1
 cdef int end_message(mk_buffer *out, Py_ssize_t start, size_t max_message_size) except -1
 
 # Length of the message whose 16-byte header is at data; raises ProtocolError when it is not
-# within what its opcode needs..max_message_size, or the opcode is unknown or OP_COMPRESSED.
-cdef int32_t check_header(const uint8_t *data, size_t max_message_size) except -1
+# within what its opcode needs..max_message_size, or the opcode is unknown, or OP_COMPRESSED and
+# not `compressed`.
+cdef int32_t check_header(
+    const uint8_t *data, size_t max_message_size, bint compressed
+) except -1
+# Validates what stands in front of the bytes of one complete OP_COMPRESSED; the message in it may
+# have `max_message_size` bytes.
+cdef int parse_compressed(
+    const uint8_t *data, size_t size, size_t max_message_size, mk_compressed *found
+) except -1
 # Validates one complete message in place and fills `reply` with pointers into it.
 # `response_to` < 0 skips that check. Verifies the checksum when it is present.
 cdef int parse_reply(

@@ -139,12 +139,24 @@ cdef int end_message(mk_buffer *out, Py_ssize_t start, size_t max_message_size) 
     return 0
 
 
-cdef int32_t check_header(const uint8_t *data, size_t max_message_size) except -1:
+cdef int32_t check_header(
+    const uint8_t *data, size_t max_message_size, bint compressed
+) except -1:
     cdef int32_t length = 0
     cdef mk_wire_error error
-    if mk_check_header(data, max_message_size, &length, &error) != MK_WIRE_OK:
+    cdef int rc = mk_check_header(data, max_message_size, &length, &error)
+    if rc != MK_WIRE_OK and not (compressed and rc == MK_WIRE_COMPRESSED):
         raise_wire_error(&error)
     return length
+
+
+cdef int parse_compressed(
+    const uint8_t *data, size_t size, size_t max_message_size, mk_compressed *found
+) except -1:
+    cdef mk_wire_error error
+    if mk_parse_compressed(data, size, max_message_size, found, &error) != MK_WIRE_OK:
+        raise_wire_error(&error)
+    return 0
 
 
 cdef int parse_reply(
@@ -176,6 +188,10 @@ cdef dict _WHAT = {
     MK_WIRE_TWO_BODIES: "an OP_MSG with a second body (section of kind 0)",
     MK_WIRE_COUNT: "an OP_REPLY with {found} documents instead of one",
     MK_WIRE_TRAILING: "{found} bytes after the last document",
+    MK_WIRE_NESTED: "a compressed message inside a compressed message",
+    MK_WIRE_PLAIN_SMALL: "uncompressedSize is {found}; a message of its opcode has {expected} at "
+    "least, without a header",
+    MK_WIRE_PLAIN_LARGE: "uncompressedSize is {found}; at most {expected} are accepted",
 }
 
 

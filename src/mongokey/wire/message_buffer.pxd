@@ -22,6 +22,9 @@ cdef class MessageBuffer:
     # The server's limits, in bytes.
     cdef readonly size_t max_message_size
     cdef size_t max_reply_size
+    # The compressors in which messages may come: offered, and after hello agreed on; None: none.
+    cdef readonly object compression
+    cdef bint compresses                    # one is agreed on: messages are sent compressed
 
     # -- sending: begin, append a body to `out`, finish, move all of `out`, sent
 
@@ -30,6 +33,22 @@ cdef class MessageBuffer:
     cdef int sent(self) except -1
     # A whole message of one command document, for handshakes; to be wiped once it is sent.
     cdef int write_command(self, str database, object command, uint32_t flags) except -1
+
+    # -- compressing
+
+    # Takes messages in the compressors of `compression` (`wire.compression.Compression`) from now
+    # on, the answer to hello too, which is to offer them.
+    cpdef int offer_compression(self, compression) except -1
+    # The server's hello names the compressors `names`.
+    cpdef int agree_on_compression(self, names) except -1
+    # Between `finish` and `sent`: `out` becomes an OP_COMPRESSED, where that may be sent.
+    cdef int compress(self) except -1
+    cdef bytes uncompressed(self)
+    cdef int put_compressed(self, int compressor, bytes data) except -1
+    cdef bint holds_compressed(self)
+    # Instead of the OP_COMPRESSED that was received whole: the message in it.
+    cdef int inflate(self) except -1
+    cdef int put_inflated(self, bytes plain, int32_t opcode) except -1
 
     # -- receiving: begin_reply; while missing: read into `incoming`; end_reply
 

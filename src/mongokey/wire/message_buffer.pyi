@@ -1,7 +1,8 @@
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mongokey.bson.codec_options import CodecOptions
+from mongokey.wire.compression import Compression
 
 # Anything with the buffer protocol and contiguous bytes.
 _Bytes = bytes | bytearray | memoryview
@@ -18,6 +19,15 @@ class MessageBuffer:
     @property
     def max_message_size(self) -> int:
         """The longest message that the server takes, in bytes."""
+    @property
+    def compression(self) -> Compression | None:
+        """The compressors in which messages may come: those offered, after hello those agreed on;
+        None for none."""
+    def offer_compression(self, compression: Compression) -> None:
+        """Take messages in these compressors, the answer to hello too, which is to offer them (its
+        field `compression`: `Compression.names`)."""
+    def agree_on_compression(self, names: Iterable[str]) -> None:
+        """The server's hello names the compressors `names`: what both have is used from now on."""
     def received_bytes(self, most: int = 16) -> bytes:
         """The first bytes, at most `most`, of a message that did not arrive whole."""
 
@@ -38,7 +48,8 @@ class MessageExchange(MessageBuffer):
     ) -> bytes:
         """The bytes of a message with `command`, for which a reply is then awaited.
 
-        `exhaust` allows the server a stream of replies, `silent` asks for none (moreToCome). Raises
+        `exhaust` allows the server a stream of replies, `silent` asks for none (moreToCome). It is
+        compressed where a compressor is agreed on, unless the command may not be. Raises
         `InvalidOperation` while a reply is awaited, and `DocumentTooLarge`.
         """
     @property
@@ -58,5 +69,6 @@ class MessageExchange(MessageBuffer):
         Raises `ProtocolError` unless it is a valid message that answers the one sent, and
         `InvalidOperation` while bytes are missing.
         """
-    def accept_hello(self, max_message_size: int) -> None:
-        """The server is one of MongoDB: its `maxMessageSizeBytes` bounds messages both ways."""
+    def accept_hello(self, max_message_size: int, compressors: Iterable[str] = ()) -> None:
+        """The server is one of MongoDB: its `maxMessageSizeBytes` bounds messages both ways, and
+        what it named of the compressors offered (the field `compression`) is used."""

@@ -8,7 +8,7 @@ each in its own way, with this in the middle.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, uint8_t, uint32_t
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove
 
 from mongokey._support.cdefs cimport (
     MK_OK,
@@ -23,14 +23,18 @@ from mongokey._support.cdefs cimport (
 )
 from mongokey.bson.codec cimport CodecContext, context_of, read_document, write_document
 from mongokey.wire.framing cimport (
+    MK_COMPRESSED_HEAD,
     MK_EXHAUST_ALLOWED,
     MK_HEADER_SIZE,
     MK_MORE_TO_COME,
+    MK_OP_COMPRESSED,
     MK_OP_MSG,
     begin_message,
     check_header,
     end_message,
+    mk_compressed,
     next_request_id,
+    parse_compressed,
     parse_reply,
 )
 
@@ -119,6 +123,77 @@ cdef class MessageBuffer:
         mk_store_i32(self.out.data + body, <int>(self.out.size - <size_t>body))
         return self.finish()
 
+    # -- compressing ----------------------------------------------------------------------------
+
+    cpdef int offer_compression(self, compression) except -1:
+        self.compression = compression
+        return 0
+
+    cpdef int agree_on_compression(self, names) except -1:
+        if self.compression is not None:
+            self.compression = self.compression.common(names)
+        self.compresses = self.compression is not None
+        return 0
+
+    cdef int compress(self) except -1:
+        compressor, data = self.compression.compress(self.uncompressed())
+        return self.put_compressed(compressor, data)
+
+    cdef bytes uncompressed(self):
+        """The message in `out`, without its header."""
+        return (<char *>self.out.data)[MK_HEADER_SIZE:self.out.size]
+
+    cdef int put_compressed(self, int compressor, bytes data) except -1:
+        cdef size_t plain = self.out.size - MK_HEADER_SIZE
+        cdef size_t size = MK_HEADER_SIZE + MK_COMPRESSED_HEAD + <size_t>len(data)
+        cdef uint8_t *head
+        if size > self.max_message_size:
+            # What cannot be compressed gets longer, and may be as long as the server takes already.
+            return 0
+        if size > self.out.size and mk_buffer_reserve(
+            &self.out, size - self.out.size
+        ) != MK_OK:
+            raise MemoryError(f"no memory for a message of {size} bytes")
+        head = self.out.data
+        mk_store_i32(head, <int32_t>size)
+        mk_store_i32(head + MK_HEADER_SIZE, mk_load_i32(head + 12))
+        mk_store_i32(head + 12, MK_OP_COMPRESSED)
+        mk_store_i32(head + MK_HEADER_SIZE + 4, <int32_t>plain)
+        head[MK_HEADER_SIZE + 8] = <uint8_t>compressor
+        memcpy(head + MK_HEADER_SIZE + MK_COMPRESSED_HEAD, <const char *>data, <size_t>len(data))
+        self.out.size = size
+        return 0
+
+    cdef bint holds_compressed(self):
+        """Whether the message that was received whole is an OP_COMPRESSED."""
+        return mk_load_i32(self.incoming.data + 12) == MK_OP_COMPRESSED
+
+    cdef int inflate(self) except -1:
+        cdef mk_compressed found
+        parse_compressed(self.incoming.data, self.length, self.max_reply_size, &found)
+        plain = self.compression.inflate(
+            found.compressor, (<char *>found.data)[:found.data_size], found.size
+        )
+        return self.put_inflated(plain, found.opcode)
+
+    cdef int put_inflated(self, bytes plain, int32_t opcode) except -1:
+        # Behind it there may be the beginning of the next message.
+        cdef size_t left = self.incoming.size - self.length
+        cdef size_t size = MK_HEADER_SIZE + <size_t>len(plain)
+        cdef uint8_t *data
+        if size > self.length and mk_buffer_reserve(
+            &self.incoming, size - self.length
+        ) != MK_OK:
+            raise MemoryError(f"no memory for a reply of {size} bytes")
+        data = self.incoming.data
+        memmove(data + size, data + self.length, left)
+        memcpy(data + MK_HEADER_SIZE, <const char *>plain, <size_t>len(plain))
+        mk_store_i32(data, <int32_t>size)
+        mk_store_i32(data + 12, opcode)
+        self.incoming.size = size + left
+        self.length = size
+        return 0
+
     # -- receiving ------------------------------------------------------------------------------
 
     cdef int begin_reply(self) except -1:
@@ -136,7 +211,9 @@ cdef class MessageBuffer:
                 if self.before_hello:
                     self._check_beginning()
                 return MK_HEADER_SIZE - <Py_ssize_t>self.incoming.size
-            self.length = <size_t>check_header(self.incoming.data, self.max_reply_size)
+            self.length = <size_t>check_header(
+                self.incoming.data, self.max_reply_size, self.compression is not None
+            )
         if self.incoming.size >= self.length:
             return 0
         return <Py_ssize_t>(self.length - self.incoming.size)
@@ -150,7 +227,10 @@ cdef class MessageBuffer:
         return 0
 
     cdef int end_reply(self) except -1:
-        cdef size_t length = self.length
+        cdef size_t length
+        if self.compression is not None and self.holds_compressed():
+            self.inflate()
+        length = self.length
         self.message_size = length
         parse_reply(self.incoming.data, length, self.request_id, &self.reply)
         if self.reply.opcode != MK_OP_MSG:
@@ -237,6 +317,8 @@ cdef class MessageExchange(MessageBuffer):
             raise InvalidOperation(f"{self.peer}: a reply is still to be received")
         try:
             self.write_command(database, command, flags | (MK_MORE_TO_COME if silent else 0))
+            if self.compresses and self.compression.allows(next(iter(command), "")):
+                self.compress()
             message = (<char *>self.out.data)[:self.out.size]
         finally:
             # It may hold a password or a token, and the buffer is kept.
@@ -284,10 +366,11 @@ cdef class MessageExchange(MessageBuffer):
         self.end_reply()
         return self.read_body()
 
-    def accept_hello(self, size_t max_message_size):
+    def accept_hello(self, size_t max_message_size, compressors=()):
         """The server is one of MongoDB: its `maxMessageSizeBytes` bounds messages both ways."""
         self.before_hello = False
         self.max_message_size = self.max_reply_size = max_message_size
+        self.agree_on_compression(compressors)
 
 
 cdef Py_ssize_t payload_size(object command) except -1:

@@ -1,6 +1,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from mongokey.wire.compression import Compression
 from mongokey.wire.message import Message
 
 # Anything with the buffer protocol and contiguous bytes.
@@ -23,11 +24,13 @@ def next_request_id() -> int:
 def crc32c(data: _Bytes, value: int = 0) -> int:
     """The CRC-32C of `data`; `value` is the checksum of what came before it (0: nothing)."""
 
-def message_length(header: _Bytes, max_message_size: int = 48000000) -> int:
+def message_length(
+    header: _Bytes, max_message_size: int = 48000000, *, compressed: bool = False
+) -> int:
     """The length in bytes of the message that starts with `header` (16 bytes or more).
 
-    Raises `ProtocolError` when the opcode is unknown or OP_COMPRESSED, or the length is below
-    what the opcode needs or above `max_message_size` bytes.
+    Raises `ProtocolError` when the opcode is unknown, or OP_COMPRESSED and not `compressed`, or the
+    length is below what the opcode needs or above `max_message_size` bytes.
     """
 
 def encode_message(
@@ -40,11 +43,13 @@ def encode_message(
     checksum: bool = False,
     max_message_size: int = 48000000,
     codec_options: Any = None,
+    compression: Compression | None = None,
 ) -> bytes:
     """One OP_MSG with `command` as its body (kind 0) and `sections` as its kind-1 sections.
 
     `request_id` None takes the next one; `response_to` is for answering as a server; `checksum`
-    appends a CRC-32C and sets its flag. Raises `InvalidDocument` for what BSON cannot hold and
+    appends a CRC-32C and sets its flag. With `compression` it is an OP_COMPRESSED of the first
+    compressor, unless the command may not be compressed. Raises `InvalidDocument` for what BSON cannot hold and
     `DocumentTooLarge` when the message exceeds `max_message_size` bytes.
     """
 
@@ -60,13 +65,15 @@ def decode_message(
     response_to: int | None = None,
     max_message_size: int = 48000000,
     codec_options: Any = None,
+    compression: Compression | None = None,
 ) -> Message:
     """The one complete message in `data`: a reply (OP_MSG, OP_REPLY) or a request (OP_QUERY too).
 
-    With `response_to`, only a reply to that request is accepted. Raises `ProtocolError` with the
-    byte offset when the message is not well formed, its checksum is wrong, it is compressed,
-    longer than `max_message_size` bytes or answers another request; `InvalidBSON` when a
-    document in it is not valid.
+    With `response_to`, only a reply to that request is accepted; with `compression`, also an
+    OP_COMPRESSED of one of its compressors. Raises `ProtocolError` with the byte offset when the
+    message is not well formed, its checksum is wrong, it is compressed otherwise, longer than
+    `max_message_size` bytes (what is compressed in it, too) or answers another request;
+    `InvalidBSON` when a document in it is not valid.
     """
 
 def message_parts(message: bytes) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:

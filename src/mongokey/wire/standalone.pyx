@@ -50,22 +50,26 @@ def crc32c(data, uint32_t value=0):
         PyBuffer_Release(&view)
 
 
-def message_length(header, size_t max_message_size=DEFAULT_MAX_MESSAGE_SIZE):
+def message_length(
+    header, size_t max_message_size=DEFAULT_MAX_MESSAGE_SIZE, *, bint compressed=False
+):
     """The length in bytes of the message that starts with `header` (16 bytes or more)."""
     cdef Py_buffer view
     PyObject_GetBuffer(header, &view, PyBUF_SIMPLE)
     try:
-        return _length(&view, max_message_size)
+        return _length(&view, max_message_size, compressed)
     finally:
         PyBuffer_Release(&view)
 
 
-cdef int32_t _length(const Py_buffer *view, size_t max_message_size) except -1:
+cdef int32_t _length(
+    const Py_buffer *view, size_t max_message_size, bint compressed
+) except -1:
     if view.len < wire.MK_HEADER_SIZE:
         raise ProtocolError(
             f"invalid wire message at byte 0: {view.len} bytes are shorter than the 16-byte header"
         )
-    return wire.check_header(<const uint8_t *>view.buf, max_message_size)
+    return wire.check_header(<const uint8_t *>view.buf, max_message_size, compressed)
 
 
 def encode_message(
@@ -78,6 +82,7 @@ def encode_message(
     bint checksum=False,
     size_t max_message_size=DEFAULT_MAX_MESSAGE_SIZE,
     codec_options=None,
+    compression=None,
 ):
     """One OP_MSG with `command` as its body and `sections` as its kind-1 sections."""
     cdef CodecContext context = context_of(codec_options)
@@ -100,9 +105,46 @@ def encode_message(
                 write_document(&out, document, context, False, True)
             wire.end_section(&out, section)
         wire.end_message(&out, start, max_message_size)
-        return PyBytes_FromStringAndSize(<char *>out.data, <Py_ssize_t>out.size)
+        message = PyBytes_FromStringAndSize(<char *>out.data, <Py_ssize_t>out.size)
     finally:
         mk_buffer_free(&out)
+    if compression is None or not compression.allows(next(iter(command), "")):
+        return message
+    return _compressed(message, compression)
+
+
+cdef bytes _compressed(bytes message, compression):
+    """The OP_COMPRESSED of a message."""
+    compressor, data = compression.compress(message[wire.MK_HEADER_SIZE:])
+    size = wire.MK_HEADER_SIZE + wire.MK_COMPRESSED_HEAD + len(data)
+    return b"".join((
+        size.to_bytes(4, "little"),
+        message[4:12],
+        wire.MK_OP_COMPRESSED.to_bytes(4, "little"),
+        message[12:16],
+        (len(message) - wire.MK_HEADER_SIZE).to_bytes(4, "little"),
+        bytes((compressor,)),
+        data,
+    ))
+
+
+cdef bytes _inflated(bytes message, size_t max_message_size, compression):
+    """The message in an OP_COMPRESSED."""
+    cdef wire.mk_compressed found
+    wire.parse_compressed(
+        <const uint8_t *>PyBytes_AS_STRING(message), <size_t>len(message), max_message_size, &found
+    )
+    plain = compression.inflate(
+        found.compressor,
+        PyBytes_FromStringAndSize(<const char *>found.data, <Py_ssize_t>found.data_size),
+        found.size,
+    )
+    return b"".join((
+        (wire.MK_HEADER_SIZE + len(plain)).to_bytes(4, "little"),
+        message[4:12],
+        message[16:20],
+        plain,
+    ))
 
 
 def encode_legacy_hello(command, request_id=None):
@@ -130,6 +172,7 @@ def decode_message(
     response_to=None,
     size_t max_message_size=DEFAULT_MAX_MESSAGE_SIZE,
     codec_options=None,
+    compression=None,
 ):
     """The one complete message in `data`: a reply (OP_MSG, OP_REPLY) or a request."""
     cdef CodecContext context = context_of(codec_options)
@@ -137,7 +180,7 @@ def decode_message(
     cdef bytes message
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     try:
-        _length(&view, max_message_size)
+        _length(&view, max_message_size, compression is not None)
         # Document classes and type decoders run between the check of a length and its use: they
         # must not be able to change the message.
         if type(data) is bytes:
@@ -146,6 +189,8 @@ def decode_message(
             message = PyBytes_FromStringAndSize(<const char *>view.buf, view.len)
     finally:
         PyBuffer_Release(&view)
+    if mk_load_i32(PyBytes_AS_STRING(message) + 12) == wire.MK_OP_COMPRESSED:
+        message = _inflated(message, max_message_size, compression)
     return _decode(
         <const uint8_t *>PyBytes_AS_STRING(message), <size_t>len(message), response_to, context
     )

@@ -25,7 +25,8 @@ EXHAUST_ALLOWED = 1 << 16
 
 @dataclass
 class Request:
-    """One message of a client. `document` has its kind-1 sections merged in by their names."""
+    """One message of a client. `document` has its kind-1 sections merged in by their names; of one
+    that came compressed `compressor` is the name, and `raw` the message before."""
 
     connection: int
     opcode: int
@@ -33,6 +34,7 @@ class Request:
     flags: int
     document: dict[str, Any]
     raw: bytes
+    compressor: str | None = None
 
     @property
     def name(self) -> str:

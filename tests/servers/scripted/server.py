@@ -20,10 +20,12 @@ from urllib.parse import quote, urlencode
 
 import bson
 
+from tests.servers.compressed import unpack
 from tests.servers.managed_server import ManagedServer
 from tests.servers.scripted.answers import (
     CHECKSUM_PRESENT,
     MORE_TO_COME,
+    OP_COMPRESSED,
     OP_MSG,
     OP_QUERY,
     Answer,
@@ -352,9 +354,15 @@ class Connection:
         if not 16 < length <= MAX_MESSAGE + 16 * 1024:
             raise ValueError(f"the client sent a message that says it is {length} bytes long")
         body = self.read_exactly(length - 16)
-        raw = header + body
+        raw, compressor = header + body, None
+        if opcode == OP_COMPRESSED:
+            # What a test looks at is the message that was compressed.
+            raw, compressor = unpack(raw)
+            body = raw[16:]
+            (opcode,) = struct.unpack_from("<i", raw, 12)
         if opcode == OP_QUERY:
-            return Request(self.number, opcode, request_id, 0, self.parse_query(body), raw)
+            document = self.parse_query(body)
+            return Request(self.number, opcode, request_id, 0, document, raw, compressor)
         if opcode != OP_MSG:
             raise ValueError(f"the client sent a message of opcode {opcode}")
         (flags,) = struct.unpack_from("<I", body)
@@ -363,7 +371,8 @@ class Connection:
             if checksum != crc32c(raw[:-4]):
                 raise ValueError("the client sent a message with a wrong checksum")
             body = body[:-4]
-        return Request(self.number, opcode, request_id, flags, self.parse_sections(body), raw)
+        document = self.parse_sections(body)
+        return Request(self.number, opcode, request_id, flags, document, raw, compressor)
 
     def parse_query(self, body: bytes) -> dict[str, Any]:
         end = body.index(b"\0", 4)
