@@ -53,13 +53,14 @@ CHAPTERS: dict[str, dict[str, str]] = {
     },
     "connections": {
         "connectTimeoutMS": "one deadline over connecting, TLS, hello and login, and over DNS",
-        "socketTimeoutMS": "how long to wait for an answer",
-        "timeoutMS": "how long an operation may take in all",
+        "socketTimeoutMS": "how long to wait for an answer; nothing where there is a timeoutMS",
+        "timeoutMS": "how long an operation may take in all; 0: no limit ([guide](timeouts.md))",
         "maxPoolSize": "connections to a server; 0 is no limit",
         "minPoolSize": "connections to keep open",
         "maxConnecting": "connections that may be opened at the same time",
         "maxIdleTimeMS": "close connections that were idle for longer",
-        "waitQueueTimeoutMS": "how long to wait for a connection to become free",
+        "waitQueueTimeoutMS": "how long to wait for a connection to become free; nothing where "
+        "there is a timeoutMS",
         "appname": "shown in the server's log, at most 128 bytes",
         "driver": "what wraps this driver, a `DriverInfo`",
         "server_api": "the stable API's version, a `ServerApi`",

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from mongokey.commands.arguments import ASCENDING, DESCENDING
     from mongokey.common import MAX_SUPPORTED_WIRE_VERSION, MIN_SUPPORTED_WIRE_VERSION
     from mongokey.cursor import CursorType
+    from mongokey.execution.time_limits import timeout
     from mongokey.mongo_client import MongoClient
     from mongokey.operations import (
         DeleteMany,
@@ -120,6 +121,7 @@ _HOMES = {
     "WriteConcern": "mongokey.write_concern",
     "has_c": "mongokey.bson",
     "install_as_pymongo": "mongokey.stand_in",
+    "timeout": "mongokey.execution.time_limits",
     "uninstall_as_pymongo": "mongokey.stand_in",
 }
 
@@ -224,6 +226,7 @@ __all__ = [
     "get_version_string",
     "has_c",
     "install_as_pymongo",
+    "timeout",
     "uninstall_as_pymongo",
     "version",
     "version_tuple",

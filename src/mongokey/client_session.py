@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from mongokey.errors import ConnectionFailure, MongoError, OperationFailure
+from mongokey.execution.time_limits import one_deadline, refreshed_deadline
 from mongokey.faces.session_base import BlockingSessionBase
 from mongokey.faces.sessions import Binding
 from mongokey.sessions.options import SessionOptions, TransactionOptions
@@ -55,7 +56,8 @@ class ClientSession(BlockingSessionBase):
             return
         try:
             if self._can_abort():
-                self.abort_transaction()
+                with refreshed_deadline(self._executor):
+                    self.abort_transaction()
         finally:
             self._end()
 
@@ -138,22 +140,33 @@ class ClientSession(BlockingSessionBase):
     ) -> _Result:
         """Call `callback` with this session in a transaction, commit it, and return the result.
 
-        Where that is allowed, the commit or all of it is tried once more, for up to 120 seconds: so
+        Where that is allowed, the commit or all of it is tried once more, for up to 120 seconds, or
+        as long as the client's timeoutMS or a block of `mongokey.timeout` says, which is the time
+        of all operations of `callback` together; an abort then has as long once more. So
         `callback` may be called more than once, and must not do what would be wrong twice outside
         the transaction. It must raise the errors of operations that it catches: an error may have
         aborted the transaction, whose commit then would fail for ever. The other arguments are
         those of `TransactionOptions`. Raises what `callback` or the commit raises; when the time is
         over, an error with `timeout` and the labels of the last error, which is its cause.
         """
+        with one_deadline(self._executor):
+            result: _Result = self._with_transaction(
+                callback, read_concern, write_concern, read_preference, max_commit_time_ms
+            )
+            return result
+
+    def _with_transaction(self, callback: Any, *options: Any) -> Any:
         retries = self._retries()
         while True:
             self._sleep(retries.begin(self._now_ns()))
-            self.start_transaction(read_concern, write_concern, read_preference, max_commit_time_ms)
+            self.start_transaction(*options)
             try:
                 result = callback(self)
             except BaseException as error:
                 if self.in_transaction:
-                    self.abort_transaction()
+                    # The time may be over, and the server is told nevertheless.
+                    with refreshed_deadline(self._executor):
+                        self.abort_transaction()
                 if retries.repeats_transaction(error, self._now_ns()):
                     continue
                 raise
@@ -189,7 +202,8 @@ class TransactionContext:
             if exc_type is None:
                 self._session.commit_transaction()
             else:
-                self._session.abort_transaction()
+                with refreshed_deadline(self._session._executor):
+                    self._session.abort_transaction()
 
 
 class BoundSession:

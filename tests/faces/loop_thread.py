@@ -40,8 +40,7 @@ class _Call:
 
     async def carry_out(self) -> None:
         """Keeps what comes of it; raises nothing."""
-        for variable, value in self.context.items():
-            variable.set(value)
+        tokens = [(each, each.set(value)) for each, value in self.context.items()]
         try:
             value = self.work()
             if inspect.isawaitable(value):
@@ -50,6 +49,9 @@ class _Call:
         except BaseException as error:  # whoever called gets it
             self.error = error
         finally:
+            for variable, token in tokens:
+                # The caller may have left a block by the next call.
+                variable.reset(token)
             self.done.set()
             # Else an error, whose traceback has this frame, refers to itself.
             del self

@@ -19,6 +19,7 @@ cdef class Deadline:
     cpdef int64_t left_ns(self, int64_t now_ns=*) noexcept
     cpdef bint passed(self, int64_t now_ns=*) noexcept
     cpdef Deadline extended(self, int64_t by_ns)
+    cpdef Deadline begun(self, int64_t now_ns)
     cpdef str timed_out(self, str doing=*)
 
 

@@ -39,11 +39,13 @@ class Deadline:
         """The nanoseconds until then, 0 once it has passed; `now_ns` is now if it is known."""
     @property
     def left_s(self) -> float:
-        """The seconds until then, 0.0 once it has passed."""
+        """The seconds until then, 0.0 once it has passed; at most what any lock can wait."""
     def passed(self, now_ns: int = 0) -> bool:
         """Whether it is over; `now_ns` is now if it is known."""
     def extended(self, by_ns: int) -> Deadline:
         """The same deadline for one who was held up for `by_ns`, a time that does not count."""
+    def begun(self, now_ns: int) -> Deadline:
+        """The same deadline for a wait that begins at `now_ns`."""
     def timed_out(self, doing: str | None = None) -> str:
         """What an error says of it; `doing` is what it was about.
 

@@ -11,6 +11,8 @@ cdef extern from "mongokey/clock.h" nogil:
 
 # A hundred years: a longer time is no bound that anybody sees the end of, and could overflow.
 cdef int64_t MOST_NS = 3_155_760_000 * 1_000_000_000
+# 46 days: more is too long for locks where the system counts milliseconds in 32 bits.
+cdef int64_t LONGEST_WAIT_NS = 4_000_000 * 1_000_000_000
 
 
 cdef class Timeout:
@@ -74,8 +76,8 @@ cdef class Deadline:
 
     @property
     def left_s(self):
-        """The seconds until then, 0.0 once it has passed."""
-        return <double>self.left_ns() / 1e9
+        """The seconds until then, 0.0 once it has passed; at most what any lock can wait."""
+        return <double>min(self.left_ns(), LONGEST_WAIT_NS) / 1e9
 
     cpdef bint passed(self, int64_t now_ns=0) noexcept:
         """Whether it is over; `now_ns` is now if it is known."""
@@ -86,6 +88,14 @@ cdef class Deadline:
         cdef Deadline made = Deadline.__new__(Deadline)
         made.at_ns = self.at_ns + by_ns
         made.began_ns = self.began_ns + by_ns
+        made.timeout = self.timeout
+        return made
+
+    cpdef Deadline begun(self, int64_t now_ns):
+        """The same deadline for a wait that begins at `now_ns`."""
+        cdef Deadline made = Deadline.__new__(Deadline)
+        made.at_ns = self.at_ns
+        made.began_ns = now_ns
         made.timeout = self.timeout
         return made
 

@@ -92,11 +92,16 @@ def wait_for(
             return event.is_set()
 
 
-def call_in_thread(function: Callable[[], _Result], cancelled: Callable[[], bool]) -> _Result:
+def call_in_thread(
+    function: Callable[[], _Result],
+    cancelled: Callable[[], bool],
+    deadline: Deadline | None = None,
+) -> _Result:
     """What `function()` returns or raises, called in a thread of its own, as it may wait where no
     signal and no end of the client reaches it.
 
-    Raises `Cancelled` soon after `cancelled()` has become true; the thread ends by itself then.
+    Raises `Cancelled` soon after `cancelled()` has become true, and at the deadline; the thread
+    ends by itself then.
     """
     from threading import Event, Thread
 
@@ -119,7 +124,8 @@ def call_in_thread(function: Callable[[], _Result], cancelled: Callable[[], bool
         # The system has no thread left, or Python is ending: better so than not.
         return function()
     try:
-        wait_for(done, None, cancelled)
+        if not wait_for(done, deadline, cancelled):
+            raise Cancelled
         if errors:
             raise errors[0]
         result: _Result = outcome[0]

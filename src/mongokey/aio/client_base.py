@@ -65,7 +65,7 @@ class AsyncClientBase(ClientBase["_Document"]):
 
     async def _pool(self) -> Pool:
         """The pool of a server that takes writes, found if need be."""
-        pool: Pool = await self._executor.selected_server()
+        pool: Pool = await self._executor.selected_server(self._deadline())
         return pool
 
     def _warn_unclosed(self) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from mongokey.aio.session_base import AsyncSessionBase
 from mongokey.errors import ConnectionFailure, MongoError, OperationFailure
+from mongokey.execution.time_limits import one_deadline, refreshed_deadline
 from mongokey.faces.sessions import Binding
 from mongokey.sessions.options import SessionOptions, TransactionOptions
 from mongokey.sessions.transaction import ABORT, label_commit_error
@@ -54,7 +55,8 @@ class AsyncClientSession(AsyncSessionBase):
             return
         try:
             if self._can_abort():
-                await self.abort_transaction()
+                with refreshed_deadline(self._executor):
+                    await self.abort_transaction()
         finally:
             self._end()
 
@@ -137,24 +139,33 @@ class AsyncClientSession(AsyncSessionBase):
     ) -> _Result:
         """Call `callback` with this session in a transaction, commit it, and return the result.
 
-        Where that is allowed, the commit or all of it is tried once more, for up to 120 seconds: so
+        Where that is allowed, the commit or all of it is tried once more, for up to 120 seconds, or
+        as long as the client's timeoutMS or a block of `mongokey.timeout` says, which is the time
+        of all operations of `callback` together; an abort then has as long once more. So
         `callback` may be called more than once, and must not do what would be wrong twice outside
         the transaction. It must raise the errors of operations that it catches: an error may have
         aborted the transaction, whose commit then would fail for ever. The other arguments are
         those of `TransactionOptions`. Raises what `callback` or the commit raises; when the time is
         over, an error with `timeout` and the labels of the last error, which is its cause.
         """
+        with one_deadline(self._executor):
+            result: _Result = await self._with_transaction(
+                callback, read_concern, write_concern, read_preference, max_commit_time_ms
+            )
+            return result
+
+    async def _with_transaction(self, callback: Any, *options: Any) -> Any:
         retries = self._retries()
         while True:
             await self._sleep(retries.begin(self._now_ns()))
-            await self.start_transaction(
-                read_concern, write_concern, read_preference, max_commit_time_ms
-            )
+            await self.start_transaction(*options)
             try:
                 result = await callback(self)
             except BaseException as error:
                 if self.in_transaction:
-                    await self.abort_transaction()
+                    # The time may be over, and the server is told nevertheless.
+                    with refreshed_deadline(self._executor):
+                        await self.abort_transaction()
                 if retries.repeats_transaction(error, self._now_ns()):
                     continue
                 raise
@@ -190,7 +201,8 @@ class AsyncTransactionContext:
             if exc_type is None:
                 await self._session.commit_transaction()
             else:
-                await self._session.abort_transaction()
+                with refreshed_deadline(self._session._executor):
+                    await self._session.abort_transaction()
 
 
 class AsyncBoundSession:

@@ -14,6 +14,7 @@ from mongokey.commands.housekeeping import close_cursor
 from mongokey.commands.plan import GIVE_WAY, Documents
 from mongokey.errors import InvalidOperation
 from mongokey.execution.operation import Operation
+from mongokey.execution.time_limits import one_deadline
 from mongokey.faces.cores import CollectionCore, DatabaseCore
 from mongokey.faces.cursor_cores import AwaitableCursorCore
 from mongokey.faces.sessions import session_for
@@ -95,8 +96,13 @@ class AsyncCalls:
     async def _run(
         self, plan: Generator[Any, Any, _Result], session: AsyncClientSession | None = None
     ) -> _Result:
-        """Carry out a plan, a generator over operations; returns its result."""
+        """Carry out a plan, a generator over operations, which share one deadline; returns its
+        result."""
+        scope = None
         try:
+            if self._executor.timed:
+                scope = one_deadline(self._executor)
+                scope.__enter__()
             step = next(plan)
             while True:
                 try:
@@ -110,6 +116,8 @@ class AsyncCalls:
             return outcome
         finally:
             plan.close()
+            if scope is not None:
+                scope.__exit__()
 
 
 class AsyncDatabaseCore(DatabaseCore["_Document"]):

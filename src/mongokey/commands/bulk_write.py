@@ -16,7 +16,12 @@ from mongokey.commands.collection_operations import (
 )
 from mongokey.commands.plan import GIVE_WAY
 from mongokey.commands.write_requests import Run, add_to_runs
-from mongokey.errors import BulkWriteError, InvalidOperation, OperationFailure
+from mongokey.errors import (
+    BulkWriteError,
+    ExecutionTimeout,
+    InvalidOperation,
+    OperationFailure,
+)
 from mongokey.results import BulkWriteResult, InsertManyResult
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -156,7 +161,7 @@ def _carry_out(
                 batch.settle()
             error.partial_result = BulkWriteResult(result, True)  # type: ignore[attr-defined]
             raise
-        if not isinstance(error, OperationFailure):
+        if not isinstance(error, OperationFailure) or isinstance(error, ExecutionTimeout):
             raise
         # With w=0 nobody asked for the server's errors; they only stop the bulk.
     if options.unacknowledged:

@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t
 
 from mongokey.commands.crud cimport GetMore
 from mongokey.execution.cursors cimport CursorBatch, ServerCursor
+from mongokey.execution.operation cimport AS_GIVEN
 
 from mongokey.errors import CursorNotFound, InvalidOperation, OperationFailure
 
@@ -63,6 +64,7 @@ cdef class CursorState:
         operation.context = self.context
         operation.cursor_id = self.server_cursor.id
         operation.extras = self.get_more_extras
+        operation.max_time = AS_GIVEN
         operation.batch_size = self.batch_limit
         if self.most:
             left = self.most - self.retrieved

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t
 
 from mongokey.commands.crud cimport Find
 from mongokey.commands.inherited_options cimport InheritedOptions
-from mongokey.execution.operation cimport Namespace
+from mongokey.execution.operation cimport NO_MAX_TIME, Namespace
 
 from mongokey.commands import arguments
 
@@ -301,6 +301,11 @@ cdef class FindQuery:
         if self.hint is not None:
             extras["hint"] = self.hint
         operation.extras = extras or None
+        if self.tailable:
+            operation.tailable = True
+            if "awaitData" not in self.options:
+                # Servers apply it to all getMores together (SERVER-51153).
+                operation.max_time = NO_MAX_TIME
         operation.retryable_read = True
         operation.criteria = options.criteria
         operation.read_concern = options.read_concern_element

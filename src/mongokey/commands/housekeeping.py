@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from mongokey._support.clock import monotonic_ns
-from mongokey._support.deadline import Deadline, Timeout, earliest
+from mongokey._support.deadline import Deadline, Timeout, earliest, shortest
 from mongokey.bson.binary import Binary
 from mongokey.commands.command import Command
 from mongokey.errors import DocumentTooLarge, MongoError, NetworkTimeout
@@ -20,6 +20,7 @@ from mongokey.execution.cursors import ServerCursor
 from mongokey.execution.execution import NO_IDLE_CONNECTION, Executor
 from mongokey.execution.idle_steps import OnIdle, Turn
 from mongokey.execution.operation import Namespace
+from mongokey.execution.time_limits import timeout_now
 from mongokey.pool.pool import Pool
 
 SECOND_NS = 1_000_000_000
@@ -78,6 +79,12 @@ def end_sessions(executor: Executor) -> Any:
     sessions are over (driver-sessions, "endSessions"), all within `CLOSING`. On the asyncio face a
     coroutine."""
     return executor.carry_out(end_all(executor))
+
+
+def limit_of(executor: Executor, longest: Timeout) -> Timeout:
+    """What is given to it: `longest`, or what timeoutMS says, which begins anew for it
+    (client-side-operations-timeout, "Cursors")."""
+    return shortest(longest, timeout_now(executor.timeout)) or longest
 
 
 # -- plans ----------------------------------------------------------------------------------------
@@ -140,7 +147,7 @@ def close_one(executor: Executor, cursor: ServerCursor) -> Steps:
     if executor.closed:
         cursor.release_connection()
         return
-    outcome = yield from kill(executor, cursor, MESSAGE.start(), 0)
+    outcome = yield from kill(executor, cursor, limit_of(executor, MESSAGE).start(), 0)
     if outcome is Outcome.NOT_SENT:
         executor.pending.kill_later(cursor)
     else:
@@ -210,7 +217,7 @@ def end_all(executor: Executor) -> Steps:
     # With a maintenance thread, a cursor may be on its way to be killed, its session with it.
     if executor.closed or not (executor.sessions.idle or pending.maintenance is not None):
         return
-    deadline = CLOSING.start()
+    deadline = limit_of(executor, CLOSING).start()
     # Who kills a cursor at this moment gives its session back first.
     if not (yield Turn(pending.lock, deadline)):
         return

@@ -14,6 +14,7 @@ cdef class AsyncDriver:
     cdef ConnectionSettings settings
     cdef Openings openings                  # told of the stream, and whether to go on
     cdef readonly Deadline deadline         # bounds all of it; None: nothing does
+    cdef Deadline until                     # the operation's that it is for, or None
     cdef readonly AsyncConnection connection
     cdef PolledSocket begun                 # to the first address, connecting; or None
     cdef bint given_up

@@ -20,7 +20,12 @@ class AsyncDriver:
     def connection(self) -> AsyncConnection: ...
     @property
     def deadline(self) -> Deadline | None: ...
-    def go_on_with(self, connection: AsyncConnection, deadline: Deadline | None) -> None:
+    def go_on_with(
+        self,
+        connection: AsyncConnection,
+        deadline: Deadline | None,
+        until: Deadline | None = None,
+    ) -> None:
         """The steps are those of a login on `connection`, which is open."""
     async def drive(self, steps: Generator[Any, Any, Any]) -> Any:
         """Carry out all steps, and return what they come to.

@@ -11,7 +11,7 @@ cimport cython
 from mongokey._support.deadline cimport Deadline
 from mongokey.auth.login cimport Command
 from mongokey.connection.async_connection cimport AsyncConnection
-from mongokey.connection.openings cimport Openings
+from mongokey.connection.openings cimport Opening, Openings
 from mongokey.connection.settings cimport ConnectionSettings
 from mongokey.connection.steps cimport Connect
 from mongokey.transport.loop_stream cimport LoopStream
@@ -47,10 +47,14 @@ cdef class AsyncDriver:
     def __init__(self, loop not None, ConnectionSettings settings not None, Openings openings):
         self.loop = loop
         self.settings, self.openings = settings, openings
+        if isinstance(openings, Opening):
+            self.until = (<Opening>openings).until
 
-    def go_on_with(self, AsyncConnection connection not None, Deadline deadline):
+    def go_on_with(
+        self, AsyncConnection connection not None, Deadline deadline, Deadline until=None
+    ):
         """The steps are those of a login on `connection`, which is open."""
-        self.connection, self.deadline = connection, deadline
+        self.connection, self.deadline, self.until = connection, deadline, until
         self.openings.add(connection.stream)
 
     async def drive(self, steps):
@@ -176,7 +180,7 @@ cdef class AsyncDriver:
         self.openings.add(handle)
         try:
             self.deadline = await work_in_thread(
-                work, self.settings, self.deadline, self.is_over, handle.future
+                work, self.settings, self.deadline, self.is_over, handle.future, self.until
             )
         finally:
             self.openings.remove(handle)

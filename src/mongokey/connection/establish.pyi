@@ -24,7 +24,8 @@ def open_connection(
     has against using that server. `to_be_used` says that it can have nothing: then a login may go
     along with hello. `opening` is told of streams and hello, for the pool that may give this up.
 
-    The lesser of `connectTimeoutMS` and `timeoutMS` bounds all of it together. Raises
+    The lesser of `connectTimeoutMS` and `timeoutMS`, or what `opening` has in place of that, bounds
+    all of it together. Raises
     `NetworkTimeout` or `AutoReconnect` when the server cannot be reached or falls silent,
     `AuthenticationFailed` when it refuses the login, `ConfigurationError` when it does not fit,
     `InvalidOperation` when the client is closed meanwhile, and what `judge` raises.
@@ -33,6 +34,6 @@ def open_connection(
 def reauthenticate(connection: Connection, deadline: Deadline | None = None) -> None:
     """Log in once more on a connection in use whose server asks for it (error 391); no hello.
 
-    Within the lesser of `connectTimeoutMS` and `timeoutMS` from now, and `deadline` if that is
-    sooner. Raises what `open_connection` raises of logins; the connection is closed then.
+    Within the lesser of `connectTimeoutMS` and `timeoutMS` from now; or of the first of them and
+    `deadline`, the operation's. Raises what `open_connection` raises of logins; the connection is closed then.
     """

@@ -7,7 +7,7 @@ how a mechanism works, nor what the connection is used for.
 
 cimport cython
 
-from mongokey._support.deadline cimport Deadline, earliest
+from mongokey._support.deadline cimport Deadline
 from mongokey.auth.login cimport Command, LoginResult
 from mongokey.connection cimport connection as connections
 from mongokey.connection.openings cimport Opening, Openings
@@ -17,7 +17,13 @@ from mongokey.transport.stream cimport Stream
 
 from mongokey._support.waiting import Cancelled
 from mongokey.connection.connection import Connection
-from mongokey.connection.establish_steps import establish, log_in_again, run_work, too_slow
+from mongokey.connection.establish_steps import (
+    deadline_of_login,
+    establish,
+    log_in_again,
+    run_work,
+    too_slow,
+)
 from mongokey.errors import AutoReconnect, NetworkTimeout, ProtocolError
 from mongokey.transport.connecting import connect
 
@@ -48,20 +54,23 @@ def open_connection(
     has against using that server. `to_be_used` says that it can have nothing: then a login may go
     along with hello. `opening` is told of streams and hello, for the pool that may give this up.
 
-    The lesser of `connectTimeoutMS` and `timeoutMS` bounds all of it together. Raises
+    The lesser of `connectTimeoutMS` and `timeoutMS`, or what `opening` has in place of that, bounds
+    all of it together. Raises
     `NetworkTimeout` or `AutoReconnect` when the server cannot be reached or falls silent,
     `AuthenticationFailed` when it refuses the login, `ConfigurationError` when it does not fit,
     `InvalidOperation` when the client is closed meanwhile, and what `judge` raises.
     """
     cdef Openings openings = settings.openings
     cdef BlockingDriver driver
+    cdef Deadline until = None
     if opening is not None:
         opening.begin(openings)
         openings = opening
+        until = opening.until
     if openings.ended():
         raise openings.refuse()
     driver = BlockingDriver.__new__(BlockingDriver)
-    driver.settings, driver.openings = settings, openings
+    driver.settings, driver.openings, driver.until = settings, openings, until
     steps = establish(
         address, settings, settings.limit, judge=judge, to_be_used=to_be_used, opening=opening
     )
@@ -87,8 +96,8 @@ def open_connection(
 def reauthenticate(connections.Connection connection not None, Deadline deadline=None):
     """Log in once more on a connection in use whose server asks for it (error 391); no hello.
 
-    Within the lesser of `connectTimeoutMS` and `timeoutMS` from now, and `deadline` if that is
-    sooner. Raises what `open_connection` raises of logins; the connection is closed then.
+    Within the lesser of `connectTimeoutMS` and `timeoutMS` from now; or of the first of them and
+    `deadline`, the operation's. Raises what `open_connection` raises of logins; the connection is closed then.
     """
     cdef ConnectionSettings settings = connection.settings
     cdef LoginResult login = connection.login
@@ -96,12 +105,12 @@ def reauthenticate(connections.Connection connection not None, Deadline deadline
     assert settings is not None, "only a connection of open_connection's can be logged in again"
     assert login is not None, "nobody was logged in"
     assert settings.credential is not None, "nobody was logged in"
-    if settings.limit is not None:
-        deadline = earliest(settings.limit.start(), deadline)
+    until = deadline
+    deadline = deadline_of_login(settings, until)
     steps = log_in_again(settings, connection.address, login)
     driver = BlockingDriver.__new__(BlockingDriver)
     driver.settings, driver.openings = settings, settings.openings
-    driver.connection, driver.deadline = connection, deadline
+    driver.connection, driver.deadline, driver.until = connection, deadline, until
     driver.stream = driver.made = connection.stream
     driver.openings.add(connection.stream)
     try:
@@ -121,6 +130,7 @@ cdef class BlockingDriver:
     cdef ConnectionSettings settings
     cdef Openings openings                  # told of the streams, and whether to go on
     cdef Deadline deadline                  # bounds all of it; None: nothing does
+    cdef Deadline until                     # the operation's that it is for, or None
     cdef connections.Connection connection
     cdef Stream made                        # the plain stream
     cdef Stream stream                      # the same, or what TLS made of it
@@ -146,7 +156,12 @@ cdef class BlockingDriver:
                         self.start_tls(<StartTLS>step)
                     else:
                         self.deadline = run_work(
-                            step, self.settings, self.deadline, self.openings.is_closed
+                            step,
+                            self.settings,
+                            self.deadline,
+                            self.openings.is_closed,
+                            None,
+                            self.until,
                         )
                 except (AutoReconnect, ProtocolError) as error:
                     # They may know better why it broke, or what to try instead.

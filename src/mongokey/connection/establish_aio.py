@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from asyncio import get_running_loop
 
-from mongokey._support.deadline import earliest
 from mongokey._support.lazy import imported_once
 from mongokey._support.waiting import Cancelled
 from mongokey.connection.async_driver import AsyncDriver
-from mongokey.connection.establish_steps import establish, log_in_again
+from mongokey.connection.establish_steps import deadline_of_login, establish, log_in_again
 from mongokey.errors import AutoReconnect, ProtocolError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -88,12 +87,12 @@ async def reauthenticate(connection: AsyncConnection, deadline: Deadline | None 
     assert settings is not None, "only a connection of open_connection's can be logged in again"
     assert login is not None, "nobody was logged in"
     assert settings.credential is not None, "nobody was logged in"
-    if settings.limit is not None:
-        deadline = earliest(settings.limit.start(), deadline)
+    until = deadline
+    deadline = deadline_of_login(settings, until)
     openings = settings.openings
     steps = log_in_again(settings, connection.address, login)
     driver = AsyncDriver(get_running_loop(), settings, openings)
-    driver.go_on_with(connection, deadline)
+    driver.go_on_with(connection, deadline, until)
     try:
         login.saved_state = await driver.drive(steps)
     except (AutoReconnect, Cancelled) as error:

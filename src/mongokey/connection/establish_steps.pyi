@@ -53,13 +53,17 @@ def log_in_again(
 def too_slow(error: NetworkTimeout, step: Command, settings: ConnectionSettings) -> NetworkTimeout:
     """`error`, saying also which login the server did not answer: others may keep it waiting."""
 
+def deadline_of_login(settings: ConnectionSettings, until: Deadline | None) -> Deadline | None:
+    """How long a later login on a connection may take, for an operation that has `until`."""
+
 def run_work(
     work: OffloadedCall,
     settings: ConnectionSettings,
     deadline: Deadline | None,
     cancelled: Callable[[], bool],
     await_result: AwaitResult | None = None,
+    until: Deadline | None = None,
 ) -> Deadline | None:
     """Do `work`, which may wait, within the deadline; returns the deadline, later by what was done
-    interactively. It ends soon after `cancelled()` has become true; `await_result` awaits a
+    interactively. `until` is the deadline of the operation that all of it is for, or None. It ends soon after `cancelled()` has become true; `await_result` awaits a
     coroutine of the application's, by default in a loop of its own."""

@@ -37,7 +37,11 @@ def establish(
     Opening opening=None,
 ):
     """Connect to `address`, do the TLS handshake, say hello and, if `log_in`, log in."""
-    step = Connect(address, limit)
+    if opening is not None and opening.until is not None:
+        # It takes the place of timeoutMS, which is part of `limit`.
+        step = Connect(address, settings.connect_timeout, opening.until)
+    else:
+        step = Connect(address, limit)
     if settings.secrets is None and settings.tls_watch is None:
         return attempt(step, settings, log_in, judge, to_be_used, opening)
     return establish_with_current(step, settings, log_in, judge, to_be_used, opening)
@@ -150,10 +154,16 @@ def too_slow(error, Command step not None, ConnectionSettings settings not None)
 
 
 def run_work(
-    work, ConnectionSettings settings not None, Deadline deadline, cancelled, await_result=None
+    work,
+    ConnectionSettings settings not None,
+    Deadline deadline,
+    cancelled,
+    await_result=None,
+    Deadline until=None,
 ):
     """Do `work` (an `OffloadedCall`), which may wait, within the deadline; returns the deadline,
-    later by what was done interactively. It ends soon after `cancelled()` has become true;
+    later by what was done interactively. `until` is the deadline of the operation that all of it
+    is for, or None. It ends soon after `cancelled()` has become true;
     `await_result` awaits a coroutine of the application's."""
     cdef int64_t began_ns
     work.cancelled = cancelled
@@ -162,13 +172,21 @@ def run_work(
     if not work.interactive:
         work.run(deadline)
         return deadline
-    if work.timed and settings.timeout is not None:
+    if until is None and settings.timeout is not None:
+        until = settings.timeout.start()
+    if work.timed and until is not None:
         # auth.md, "OIDC Callback": the lesser of what connectTimeoutMS and timeoutMS leave.
-        work.run(earliest(settings.timeout.start(), deadline))
+        work.run(earliest(until, deadline))
         return deadline
     began_ns = monotonic_ns()
     work.run(None)
     return None if deadline is None else deadline.extended(monotonic_ns() - began_ns)
+
+
+def deadline_of_login(ConnectionSettings settings not None, Deadline until):
+    """How long a later login on a connection may take, for an operation that has `until`."""
+    cdef Timeout limit = settings.limit if until is None else settings.connect_timeout
+    return until if limit is None else earliest(limit.start(), until)
 
 
 def log_in_again(ConnectionSettings settings not None, address, login):
@@ -195,4 +213,4 @@ cdef object subject(tls):
     return tls.subject
 
 
-__all__ = ["attempt", "establish", "log_in_again", "run_work", "too_slow"]
+__all__ = ["attempt", "deadline_of_login", "establish", "log_in_again", "run_work", "too_slow"]

@@ -63,10 +63,11 @@ async def work_in_thread(
     deadline: Deadline | None,
     is_over: Callable[[], bool],
     future: Future[Any],
+    until: Deadline | None = None,
 ) -> Deadline | None:
     """Do `work` in a thread, until it is done or somebody ends `future`; returns the deadline that
     holds from now on."""
-    do = partial(run_work, work, settings, deadline, is_over, InLoop(future.get_loop()))
+    do = partial(run_work, work, settings, deadline, is_over, InLoop(future.get_loop()), until)
     try:
         # The application's context variables (a trace's id) are those of its callback too.
         return await in_thread(partial(copy_context().run, do), f"mongokey: {work.what}", future)
@@ -181,6 +182,7 @@ class Establishing(AioStepLoop):
                 channel.deadline,
                 self._is_over,
                 InLoop(self.loop),
+                getattr(self._openings, "until", None),
             )
             # The application's context variables (a trace's id) are those of its callback too.
             channel.deadline = yield from self._beside(

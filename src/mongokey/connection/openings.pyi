@@ -1,3 +1,4 @@
+from mongokey._support.deadline import Deadline
 from mongokey.errors import MongoError
 from mongokey.handshake import HelloReply
 from mongokey.transport import Stream
@@ -21,6 +22,7 @@ class Openings:
 class Opening(Openings):
     """One connection that is being made for a pool, which may give it up by `end`."""
 
+    until: Deadline | None
     @property
     def hello(self) -> HelloReply | None:
         """What the server said, once it has."""

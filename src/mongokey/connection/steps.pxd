@@ -5,6 +5,7 @@ from mongokey._support.deadline cimport Deadline, Timeout
 cdef class Connect:
     cdef readonly object address            # an Address: (host, port or None)
     cdef readonly Timeout limit
+    cdef readonly Deadline until            # the operation's that it is for, or None
     cdef readonly Deadline deadline         # since it was carried out first; None: no limit, or not
 
     cpdef Deadline begin(self)

@@ -28,18 +28,22 @@ class WatchedConnection(OpenConnection, Protocol):
 Steps: TypeAlias = Generator[object, Any, Any]
 
 class Connect:
-    """Open a connection to `address` within `limit` (None: no limit), which bounds all that is
-    done on it without a limit of its own; answered with the `OpenConnection`.
+    """Open a connection to `address` within `limit` (None: no limit) and not beyond `until` (an
+    operation's deadline, or None), which bound all that is done on it without a limit of its own;
+    answered with the `OpenConnection`.
 
     The same step once more closes that connection and makes another, in what is left of its time.
     """
 
     address: AddressLike
     limit: Timeout | None
+    until: Deadline | None
     deadline: Deadline | None
     def begin(self) -> Deadline | None:
         """The deadline, which begins at the first call; None for no limit."""
-    def __init__(self, address: AddressLike, limit: Timeout | None) -> None: ...
+    def __init__(
+        self, address: AddressLike, limit: Timeout | None, until: Deadline | None = None
+    ) -> None: ...
 
 class StartTLS:
     """Do the TLS handshake as `tls` has it, with the server called `host`."""

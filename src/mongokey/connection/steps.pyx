@@ -6,22 +6,25 @@ loop that serves many connections (`step_loop`), or by a test that opens no sock
 has one connection at a time. This module knows names only: no socket, no clock.
 """
 
-from mongokey._support.deadline cimport Deadline, Timeout
+from mongokey._support.deadline cimport Deadline, Timeout, earliest
 
 from mongokey._support.portable import Portable
 
 
 cdef class Connect:
-    """Open a connection to `address` within `limit`."""
+    """Open a connection to `address` within `limit`, and not beyond `until`."""
 
-    def __init__(self, address, Timeout limit):
+    def __init__(self, address, Timeout limit, Deadline until=None):
         self.address = address
         self.limit = limit
+        self.until = until
 
     cpdef Deadline begin(self):
         """The deadline of the connection: one that is made anew has what is left of the first."""
-        if self.deadline is None and self.limit is not None:
-            self.deadline = self.limit.start()
+        if self.deadline is None:
+            if self.limit is not None:
+                self.deadline = self.limit.start()
+            self.deadline = earliest(self.until, self.deadline)
         return self.deadline
 
 

@@ -2,6 +2,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Coroutine, Generator
 from typing import Any, Protocol
 
+from mongokey._support.deadline import Deadline
 from mongokey.execution.execution import Executor
 from mongokey.execution.operation import Operation
 from mongokey.topology.topology import Topology
@@ -23,7 +24,7 @@ class AsyncExecutor(Executor):
     async def open(self) -> None:
         """Start to look for the servers, if that was not done yet; raises what DNS says of an SRV
         name, and `InvalidOperation` when the client is closed."""
-    async def selected_server(self) -> Any:
+    async def selected_server(self, until: Deadline | None = None) -> Any:
         """The pool of a server that takes writes, found if need be."""
     def new_loop(self) -> None:
         """The loop that it belonged to is gone: what waited in it does not go on."""

@@ -5,6 +5,7 @@ It does what `Execution.advance` says, and no more: the rules are there, and `ex
 the same loop with other waits.
 """
 
+from mongokey._support.deadline cimport Deadline
 from mongokey.connection.async_connection cimport AsyncConnection
 from mongokey.connection.connection cimport Connection
 from mongokey.execution.cursors cimport ServerCursor
@@ -146,10 +147,12 @@ cdef class AsyncExecutor(Executor):
                                 checked_out = None
                                 continue
                             if pool.paused and execution.awaits_server():
-                                await wait_for_server(self.topology, pool)
+                                await wait_for_server(self.topology, pool, execution.deadline)
                             checked_out = pool.take_now(monotonic_ns())
                             if checked_out is None:
-                                checked_out = <Connection?>await pool.checkout_soon()
+                                checked_out = <Connection?>await pool.checkout_soon(
+                                    execution.deadline
+                                )
                             execution.checked_out(checked_out, monotonic_ns())
                             checked_out = None
                         elif step == EXCHANGE:
@@ -200,15 +203,16 @@ cdef class AsyncExecutor(Executor):
             execution.deprioritized or (),
             execution.operation.command_name(),
             execution.operation_id,
+            execution.deadline,
         )
 
-    async def selected_server(self):
+    async def selected_server(self, Deadline until=None):
         """The pool of a server that takes writes, found if need be."""
         with late_imports:
             from mongokey.topology.aio_selection import select
 
         self.enter()
-        return await select(self.topology)
+        return await select(self.topology, until=until)
 
 
 async def have_turn(Turn turn):
@@ -218,11 +222,11 @@ async def have_turn(Turn turn):
     return await turn.lock.acquire(turn.deadline.left_s)
 
 
-async def wait_for_server(topology, Pool pool):
+async def wait_for_server(topology, Pool pool, Deadline deadline):
     with late_imports:
         from mongokey.topology.aio_selection import drive
 
-    await drive(topology, topology.availability(pool))
+    await drive(topology, topology.availability(pool, deadline))
 
 
 async def carry_out_rare(Execution execution, int step):

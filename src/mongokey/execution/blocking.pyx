@@ -126,8 +126,10 @@ cdef class BlockingExecutor(Executor):
                                 connection = execution.server.borrow(wait_s)
                             else:
                                 if execution.server.paused and execution.awaits_server():
-                                    self.topology.wait_for_server(execution.server)
-                                connection = execution.server.checkout()
+                                    self.topology.wait_for_server(
+                                        execution.server, execution.deadline
+                                    )
+                                connection = execution.server.checkout(execution.deadline)
                             execution.checked_out(connection, monotonic_ns())
                         elif step == EXCHANGE:
                             connection = execution.connection
@@ -143,6 +145,7 @@ cdef class BlockingExecutor(Executor):
                                     execution.deprioritized or (),
                                     execution.operation.command_name(),
                                     execution.operation_id,
+                                    execution.deadline,
                                 )
                             )
                         elif step == AUTHENTICATE:

@@ -1,6 +1,7 @@
 # Cursors that are open on servers, and those among them that nobody here will ask any more.
 from libc.stdint cimport int64_t, uint64_t
 
+from mongokey._support.deadline cimport Deadline
 from mongokey.connection.connection cimport Connection
 from mongokey.execution.operation cimport Namespace
 from mongokey.pool.pool cimport Pool
@@ -14,6 +15,7 @@ cdef class ServerCursor:
     cdef public ServerSession session       # None while a command uses it, or for none
     cdef public object explicit             # the ExplicitSession that it belongs to, or None
     cdef readonly Pool server
+    cdef Deadline lifetime                  # of its getMores, by the client's timeoutMS; or None
     cdef uint64_t forks                     # of the session pool when it was opened
     cdef bint sent                          # its latest command may have reached the server
     # Its owner opens another one elsewhere rather than wait until this server is back.

@@ -12,7 +12,7 @@
 # or `failed`, whatever it was doing; at the end, in any case, `end`.
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from mongokey._support.deadline cimport Deadline
+from mongokey._support.deadline cimport Deadline, Timeout
 from mongokey.connection.connection cimport Connection
 from mongokey.events.flags cimport PublisherFlags
 from mongokey.execution.cursors cimport CursorBatch, PendingCursors, ServerCursor
@@ -53,6 +53,8 @@ cdef class Executor:
     cdef int max_adaptive_retries           # of a call that met an overloaded server
     cdef bint direct                        # one server, whatever it is (directConnection)
     cdef bytes server_api                   # elements of the stable API, or None
+    cdef readonly bint timed                # it has a timeoutMS
+    cdef readonly Timeout timeout           # that, or None: no limit
     cdef readonly PublisherFlags publisher  # of events
     # (answer, address, database) -> a hint for the error's message, or None; or None
     cdef object explain
@@ -81,7 +83,9 @@ cdef class Execution:
     cdef ServerCursor cursor                # the cursor that the operation is about, or None
     cdef bint background                    # for good order only: see `execute_on_idle`
     cdef bint in_parts                      # others share the thread: no step may take long
-    cdef Deadline deadline                  # None: socketTimeoutMS bounds each wait
+    # Of all attempts, or in the background of the message. None: socketTimeoutMS bounds each wait.
+    cdef readonly Deadline deadline
+    cdef int64_t round_trip_ns              # the least to the server, where there is a deadline
     cdef int state
     # All attempts.
     cdef readonly ServerSession session     # an implicit one
@@ -133,6 +137,11 @@ cdef class Execution:
     cdef int _set_limits(self, Limits *limits) except -1
     cdef int _write_read_preference(self, mk_buffer *out) except -1
     cdef int _write_session(self, mk_buffer *out) except -1
+    cdef int _take_deadline(self) except -1
+    cdef int _note_round_trip(self) except -1
+    cdef int64_t _time_left(self) except -1
+    cdef int _write_max_time(self, mk_buffer *out, size_t body) except -1
+    cdef bytes _without_wtimeout(self, bytes elements)
     cdef int _write_explicit_session(self, mk_buffer *out) except -1
     cdef int _pin_transaction(self) except -1
     cdef bint _is_pinned(self)
@@ -148,5 +157,6 @@ cdef class Execution:
     cdef object _tell_failed(self, error)
     cdef object _explain_loss(self, error)
     cdef object _is_to_be_retried(self, error)
+    cdef object _error_of(self, error, bint is_over)
     cdef object _max_wire_version(self)
     cdef int _release_connection(self) except -1

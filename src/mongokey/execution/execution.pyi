@@ -2,6 +2,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from mongokey._support.address import AddressLike
+from mongokey._support.deadline import Deadline, Timeout
 from mongokey.connection.connection import Connection
 from mongokey.errors import MongoError
 from mongokey.events.flags import PublisherFlags
@@ -21,6 +22,9 @@ NO_IDLE_CONNECTION: object
 
 def random_jitter() -> float: ...
 def count_bound_sessions(change: int) -> None: ...
+def find_deadlines_by(
+    function: Callable[[Timeout | None, bool, Deadline | None], Deadline | None],
+) -> None: ...
 
 class Executor:
     jitter: Callable[[], float]
@@ -36,7 +40,12 @@ class Executor:
         make_maintenance: Callable[[], PoolMaintenance] | None = None,
         publisher: PublisherFlags | None = None,
         max_adaptive_retries: int = 2,
+        timeout: float | None = None,
     ) -> None: ...
+    @property
+    def timed(self) -> bool: ...
+    @property
+    def timeout(self) -> Timeout | None: ...
     @property
     def topology(self) -> Topology: ...
     @property
@@ -73,6 +82,8 @@ class Execution:
     ) -> None: ...
     @property
     def session(self) -> ServerSession | None: ...
+    @property
+    def deadline(self) -> Deadline | None: ...
     @property
     def txn_number(self) -> int: ...
     @property

@@ -8,29 +8,36 @@ does what it says. It must not know single commands, nor how servers are found o
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint64_t
+from libc.string cimport memchr, memcmp, memcpy, memmove
 
 from mongokey._support.cdefs cimport MK_OK, mk_buffer, mk_buffer_reserve
+from mongokey._support.deadline cimport Deadline, Timeout
 from mongokey.bson.bson_c cimport (
     MK_BSON_DOCUMENT,
     MK_BSON_TIMESTAMP,
+    mk_bson_as_int64,
     mk_bson_begin,
     mk_bson_end,
     mk_bson_find,
+    mk_bson_int32,
     mk_bson_int64,
     mk_bson_iter,
+    mk_bson_value_size,
 )
 from mongokey.connection.connection cimport Connection
 from mongokey.events.flags cimport PublisherFlags
 from mongokey.execution.cursors cimport CursorBatch, PendingCursors, ServerCursor
 from mongokey.execution.operation cimport (
+    AS_GIVEN,
+    AS_LEFT,
     COMMAND_RESERVE,
     IN_PART,
     NOTHING,
     WHOLE,
     CommandReply,
     Limits,
+    MaxTime,
     Namespace,
     Operation,
     ServerCriteria,
@@ -65,9 +72,13 @@ from mongokey.execution.rules import (
     is_overload,
     needs_reauthentication,
     needs_retryable_write_label,
+    nothing_left,
     should_retry,
     should_retry_overload,
+    timed_out,
+    without_wtimeout,
 )
+from mongokey.execution.time_limits import be_asked, when_used
 
 # The element `lsid: {id: <UUID>}` up to the 16 bytes of the UUID, and what follows them.
 cdef bytes LSID_HEAD = (
@@ -96,10 +107,50 @@ cdef extern from "mongokey/endian.h" nogil:
     uint64_t mk_load_u64(const void *p)
 
 
+cdef int64_t take_out_number(
+    mk_buffer *out, size_t body, const char *key, size_t key_len
+) except -2:
+    """Take the element `key` out of the document under construction at `body`: its value, -1 where
+    there is none or it is no whole number."""
+    cdef mk_bson_iter it
+    cdef size_t at = body + 4, value
+    cdef const uint8_t *end
+    cdef int64_t size, number = -1
+    while at < out.size:
+        end = <const uint8_t *>memchr(out.data + at + 1, 0, out.size - at - 1)
+        if end == NULL:
+            break
+        value = <size_t>(end - out.data) + 1
+        size = mk_bson_value_size(out.data[at], out.data + value, out.size - value)
+        if size < 0 or <size_t>size > out.size - value:
+            break
+        if value - at - 2 == key_len and memcmp(out.data + at + 1, key, key_len) == 0:
+            it.type = out.data[at]
+            it.key, it.key_len = key, key_len
+            it.value, it.value_size = out.data + value, <size_t>size
+            if not mk_bson_as_int64(&it, &number):
+                number = -1
+            value += <size_t>size
+            memmove(out.data + at, out.data + value, out.size - value)
+            out.size -= value - at
+            return number
+        at = value + <size_t>size
+    return -1
+
+
 def count_bound_sessions(int change):
     """One more session (1), or one less (-1), is bound to some context of this process."""
     global bound_sessions
     bound_sessions += change
+
+
+def find_deadlines_by(function):
+    """Have operations ask for their deadlines from now on."""
+    global find_deadline
+    find_deadline = function
+
+
+when_used(find_deadlines_by)
 
 
 cdef object out_of_turn(str event):
@@ -133,6 +184,10 @@ NO_IDLE_CONNECTION = object()
 
 cdef int bound_sessions = 0
 
+# (timeoutMS, whether it is given, a cursor's lifetime) -> the deadline of what begins now, or None.
+# None: no timeout of operations was ever asked for, which then cost nothing.
+cdef object find_deadline = None
+
 cdef enum:
     # States of an execution: what it has, or waits for.
     ENDED = 0                               # no operation: not begun, or over
@@ -163,8 +218,13 @@ cdef class Executor:
         make_maintenance=None,
         PublisherFlags publisher=None,
         max_adaptive_retries=2,
+        timeout=None,
     ):
         self.topology = topology
+        if timeout is not None:
+            self.timed = True
+            self.timeout = Timeout.from_seconds(timeout, "timeoutMS")
+            be_asked()
         self.selected = topology.selected
         self.direct = direct
         self.retry_reads = retry_reads
@@ -295,6 +355,22 @@ cdef class Execution:
             if cursor.explicit is not None:
                 cursor.sent = False
                 self.join(cursor.explicit)
+        if find_deadline is not None:
+            self._take_deadline()
+        return 0
+
+    cdef int _take_deadline(self) except -1:
+        cdef Deadline lifetime = None if self.cursor is None else self.cursor.lifetime
+        self.deadline = find_deadline(self.executor.timeout, self.executor.timed, lifetime)
+        if self.deadline is not None:
+            # client-side-operations-timeout, "Retryability": as often as there is time for.
+            self.most_retries = MOST_RETRIES
+            if self.cursor is not None:
+                self._note_round_trip()
+        return 0
+
+    cdef int _note_round_trip(self) except -1:
+        self.round_trip_ns = self.executor.topology.min_round_trip_ns(self.server.address)
         return 0
 
     cdef int join(self, object session) except -1:
@@ -342,6 +418,9 @@ cdef class Execution:
                     self.explicit._transaction.not_looked_at()
                 self._finish(self.operation.unacknowledged_result())
                 return self.advance()
+            if self.deadline is not None:
+                # "Command Execution": once more, as writing it may have taken long.
+                self._time_left()
             self.state = AWAITS_REPLY
             self.sent = True
             if self.executor.publisher.commands:
@@ -375,6 +454,8 @@ cdef class Execution:
         # Until there is a connection, a failure belongs to those that the pool makes now.
         self.generation = server.generation
         self.state = HAS_SERVER
+        if self.deadline is not None:
+            self._note_round_trip()
         return 0
 
     cpdef int checked_out(self, Connection connection, int64_t now_ns) except -1:
@@ -528,14 +609,18 @@ cdef class Execution:
         if self.explicit is not None:
             self.explicit._failed(error)
         if not self._is_to_be_retried(error):
-            return error_to_raise(
-                error, self.first_error, retryable_write=operation.retryable_write, sent=self.sent
-            )
-        if self.first_error is None or not error.has_error_label("NoWritesPerformed"):
-            self.first_error = error
+            return self._error_of(error, False)
+        if self.deadline is not None and self.deadline.passed():
+            return self._error_of(error, True)
         if is_overload(error):
             self.backoff_ns = backoff_ns(error, self.attempt, self.executor.jitter())
+            if self.deadline is not None and self.backoff_ns >= self.deadline.left_ns():
+                # client-backpressure.md: nobody waits for what is too late then.
+                return self._error_of(error, False)
             self.state = BACKS_OFF
+        if self.first_error is None or not error.has_error_label("NoWritesPerformed"):
+            self.first_error = error
+        if self.state == BACKS_OFF:
             if self.explicit is not None:
                 self.explicit._transaction.not_looked_at()
         else:
@@ -543,6 +628,20 @@ cdef class Execution:
         self.attempt += 1
         self.sent = self.reauthenticated = False
         return None
+
+    cdef object _error_of(self, error, bint is_over):
+        """What the caller gets for the last attempt's `error`. `is_over`: there would be another
+        attempt, if there was time for it."""
+        cdef object chosen = error_to_raise(
+            error,
+            self.first_error,
+            retryable_write=self.operation.retryable_write,
+            sent=self.sent,
+        )
+        # "Errors": where the time is over, one of time.
+        if self.deadline is not None and (is_over or (chosen is not error and error.timeout)):
+            return timed_out(chosen, self.deadline)
+        return chosen
 
     cdef object _explain_loss(self, error):
         """Say where the connection had been idle for long. What a cursor pinned is not the pool's
@@ -710,6 +809,8 @@ cdef class Execution:
         connection.begin(MK_MORE_TO_COME if operation.unacknowledged else 0)
         check(mk_bson_begin(out, &body))
         operation.write(out, &limits)
+        if self.deadline is not None:
+            self._write_max_time(out, body)
         if self.explicit is not None:
             self._write_explicit_session(out)
         else:
@@ -723,7 +824,10 @@ cdef class Execution:
             if operation.read_concern is not None:
                 put(out, operation.read_concern)
         if operation.write_concern is not None:
-            put(out, operation.write_concern)
+            if self.deadline is None:
+                put(out, operation.write_concern)
+            else:
+                put(out, self._without_wtimeout(operation.write_concern))
         if operation.criteria is not None:
             self._write_read_preference(out)
         elif executor.direct and connection.is_member and not (
@@ -743,6 +847,45 @@ cdef class Execution:
 
     cdef bint _is_to_be_compressed(self) except -1:
         return self.connection.compression.allows(self.operation.command_name())
+
+    cdef int64_t _time_left(self) except -1:
+        """The nanoseconds that a server may take: what is left of the deadline, less a round trip.
+        Raises `ExecutionTimeout` when nothing is left."""
+        cdef int64_t left_ns
+        if self.background:
+            return 0  # its deadline is one of waits
+        left_ns = self.deadline.left_ns()
+        if left_ns <= self.round_trip_ns:
+            raise nothing_left(
+                self.connection.peer,
+                self.deadline,
+                left_ns,
+                self.round_trip_ns,
+                self.connection.max_wire_version,
+            )
+        return left_ns - self.round_trip_ns
+
+    cdef int _write_max_time(self, mk_buffer *out, size_t body) except -1:
+        """Append `maxTimeMS` (client-side-operations-timeout, "Command Execution"), in place of the
+        one that the command has itself."""
+        cdef int64_t most_ms, given
+        cdef MaxTime kind = self.operation.max_time
+        if self.background:
+            return 0
+        # A server takes 0 for no limit.
+        most_ms = max(self._time_left() // 1_000_000, 1)
+        given = take_out_number(out, body, b"maxTimeMS", 9)
+        if kind == AS_LEFT:
+            # More than that is more than servers take.
+            if most_ms <= INT32_MAX:
+                check(mk_bson_int32(out, "maxTimeMS", 9, <int32_t>most_ms))
+        elif kind == AS_GIVEN and given >= 0:
+            check(mk_bson_int64(out, "maxTimeMS", 9, min(given, most_ms)))
+        return 0
+
+    cdef bytes _without_wtimeout(self, bytes elements):
+        """Deprecated options do not count where there is a deadline of the operation."""
+        return elements if self.background else without_wtimeout(elements)
 
     cdef int _set_limits(self, Limits *limits) except -1:
         cdef Connection connection = self.connection
@@ -828,6 +971,8 @@ cdef class Execution:
             self.now_ns,
             connection.session_timeout_ns,
         )
+        if self.deadline is not None and self.explicit._transaction.ending is not None:
+            elements = self._without_wtimeout(elements)
         put(out, elements)
         if self.explicit._transaction.active:
             self._pin_transaction()
@@ -979,6 +1124,13 @@ cdef class Execution:
         )
         cursor.forks = self.executor.sessions.forks
         cursor.explicit = self.explicit
+        if (
+            self.deadline is not None
+            and not self.operation.tailable
+            and self.deadline.timeout is self.executor.timeout
+        ):
+            # "Non-tailable Cursors": one time for all of it.
+            cursor.lifetime = self.deadline
         if (
             self.server.load_balanced
             and not self.connection.stream.closed

@@ -45,6 +45,13 @@ ctypedef struct Limits:
     bint in_parts                           # a large message may be written in parts, see Written
 
 
+# What a command says of time where the operation has a deadline.
+cdef enum MaxTime:
+    AS_LEFT = 0                             # `maxTimeMS`: what is left, less a round trip
+    NO_MAX_TIME                             # nothing: it would limit the getMores to come
+    AS_GIVEN                                # of a getMore: no more than its own, if it has one
+
+
 # What has been written of a message: nothing, as nothing is to be sent; all of it; or a part, after
 # which others have a turn before the rest is asked for.
 cdef enum Written:
@@ -95,6 +102,9 @@ cdef class Operation:
     cdef public bint sessionless            # no lsid at all
     cdef bint allows_errors                 # an error reply may be a result: ask `allows`
     cdef object allowed_errors              # codes and messages, None: all
+    cdef MaxTime max_time
+    # Its cursor has no end: timeoutMS is for each of its batches, and not for all of them.
+    cdef public bint tailable
 
     # The command's name, as in its first field.
     cdef str command_name(self)

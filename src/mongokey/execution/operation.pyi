@@ -8,5 +8,6 @@ class Namespace:
 class Operation:
     operation_id: int
     sessionless: bool
+    tailable: bool
     @property
     def name(self) -> str: ...

@@ -8,12 +8,19 @@ facts that it needs. What an error says about a server is `topology.application_
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
-from mongokey._support.server_codes import REAUTHENTICATION_REQUIRED, RETRYABLE_CODES
+from mongokey._support.server_codes import (
+    MAX_TIME_MS_EXPIRED,
+    REAUTHENTICATION_REQUIRED,
+    RETRYABLE_CODES,
+)
 from mongokey.errors import (
     AutoReconnect,
     ConnectionFailure,
+    ExecutionTimeout,
     MongoError,
+    NetworkTimeout,
     NotPrimaryError,
     OperationFailure,
     ServerSelectionTimeoutError,
@@ -23,6 +30,8 @@ from mongokey.errors import (
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
+
+    from mongokey._support.deadline import Deadline
 
 # client-backpressure.md, "Overload retry policy".
 _BASE_BACKOFF_MS = 100
@@ -129,6 +138,65 @@ def error_to_raise(
     if error.has_error_label("NoWritesPerformed") or (retryable_write and not sent):
         return first_error
     return error
+
+
+def nothing_left(
+    peer: str, deadline: Deadline, left_ns: int, round_trip_ns: int, max_wire_version: int
+) -> ExecutionTimeout:
+    """The error of a command that is not sent, as no answer can come in time
+    (client-side-operations-timeout, "Command Execution")."""
+    if left_ns > 0:
+        why = (
+            f"{left_ns / 1e9:.6f} s are left ({deadline}), and of late no answer has come back "
+            f"sooner than after {round_trip_ns / 1e9:.6f} s"
+        )
+    else:
+        why = deadline.timed_out()
+    return _execution_timeout(f"{peer}: the command was not sent: {why}", max_wire_version)
+
+
+def timed_out(error: MongoError, deadline: Deadline) -> MongoError:
+    """`error`, of an attempt, after which there was no time for another one: an error of time that
+    is of its kind, with its labels."""
+    if error.timeout:
+        return error
+    text = f"{deadline.timed_out('trying')}; the last error was: {error}"
+    made: MongoError
+    if isinstance(error, ConnectionFailure):
+        made = NetworkTimeout(text)
+    else:
+        made = _execution_timeout(text, getattr(error, "_max_wire_version", None))
+    made._error_labels = set(error._error_labels)
+    made.diagnoses = error.diagnoses
+    return made
+
+
+def _execution_timeout(text: str, max_wire_version: int | None) -> ExecutionTimeout:
+    # As if the server had said so, which PyMongo's users look at too.
+    answer = {"ok": 0, "errmsg": text, "code": MAX_TIME_MS_EXPIRED}
+    made = ExecutionTimeout(text, MAX_TIME_MS_EXPIRED, answer, max_wire_version)
+    made.args, made._message = (text,), text  # once is enough
+    return made
+
+
+def without_wtimeout(elements: bytes) -> bytes:
+    """Elements of a command, without the `wtimeout` of a writeConcern among them
+    (client-side-operations-timeout, "Validation and Overrides")."""
+    # Most have none.
+    return _strip_wtimeout(elements) if b"wtimeout\0" in elements else elements
+
+
+@lru_cache(64)
+def _strip_wtimeout(elements: bytes) -> bytes:
+    from mongokey.bson import decode, encode
+
+    document = decode((len(elements) + 5).to_bytes(4, "little") + elements + b"\0")
+    concern = document.get("writeConcern")
+    if isinstance(concern, dict):
+        concern.pop("wtimeout", None)
+        if not concern:
+            del document["writeConcern"]
+    return encode(document)[4:-1]
 
 
 def needs_reauthentication(answer: Mapping[str, Any]) -> bool:

@@ -42,4 +42,4 @@ class BlockingClientBase(ClientBase["_Document"]):
 
     def _pool(self) -> Pool:
         """The pool of a server that takes writes, found if need be."""
-        return self._topology.select()
+        return self._topology.select(until=self._deadline())

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from mongokey._support.address import AddressLike
+    from mongokey._support.deadline import Deadline
     from mongokey._support.jobs import JobSteps
     from mongokey.auth.login import LoginResult
     from mongokey.bson.codec_options import TypeRegistry
@@ -94,6 +95,7 @@ class ClientBase(ClientCore["_Document"]):
             make_maintenance=context.maintenance,
             publisher=context.publisher,
             max_adaptive_retries=options.max_adaptive_retries,
+            timeout=options.timeout,
         )
         context.executor = weakref.ref(executor)
         self._set_up(
@@ -126,6 +128,13 @@ class ClientBase(ClientCore["_Document"]):
 
     # A client is nothing to iterate over, nor to `isinstance` of Iterable.
     __iter__ = None
+
+    def _deadline(self) -> Deadline | None:
+        """The deadline of what begins now, for what is no operation."""
+        executor = self._executor
+        limits = imported_once("mongokey.execution.time_limits")
+        found: Deadline | None = limits.deadline_of(executor.timeout, executor.timed, None)
+        return found
 
     # -- connecting ---------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import weakref
 from functools import partial
 from threading import RLock
 
-from mongokey._support.deadline import Timeout, shortest
+from mongokey._support.deadline import Timeout
 from mongokey._support.fork import call_after_fork
 from mongokey._support.hosted_services import imitation_of
 from mongokey._support.late_patches import warn_of_late_patches
@@ -86,7 +86,6 @@ class ClientContext:
     def make_topology(self) -> Topology:
         """The client's topology, to be kept alive by the client."""
         options = self.options
-        whole = Timeout.from_seconds(options.timeout, "timeoutMS")
         selection = Timeout(
             round(options.server_selection_timeout * 1e9), "serverSelectionTimeoutMS"
         )
@@ -95,7 +94,7 @@ class ClientContext:
             options.hosts,
             self.make_pool,
             None if balanced else self.make_monitors,
-            selection_timeout=shortest(selection, whole) or selection,
+            selection_timeout=selection,
             direct_connection=bool(options.direct_connection),
             replica_set=options.replica_set_name,
             load_balanced=balanced,

@@ -22,6 +22,7 @@ from mongokey.faces.cursor_cores cimport BlockingCursorCore, CursorCore
 
 from mongokey.commands import arguments
 from mongokey.commands.plan import GIVE_WAY, Documents
+from mongokey.execution.time_limits import one_deadline
 from mongokey.faces.sessions import options_in, session_for
 
 
@@ -91,8 +92,14 @@ cdef class BlockingCalls:
         return (<BlockingCursorCore?>step).fill()
 
     def _run(self, plan, session=None):
-        """Carry out a plan, a generator over operations; returns its result."""
+        """Carry out a plan, a generator over operations, which share one deadline; returns its
+        result."""
+        cdef Core core = <Core?>self
+        cdef object scope = None
         try:
+            if core.executor.timed:
+                scope = one_deadline(core.executor)
+                scope.__enter__()
             step = next(plan)
             while True:
                 try:
@@ -105,6 +112,8 @@ cdef class BlockingCalls:
             return end.value
         finally:
             plan.close()
+            if scope is not None:
+                scope.__exit__()
 
 
 cdef class ClientCore(Core):

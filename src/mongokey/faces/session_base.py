@@ -14,6 +14,7 @@ from mongokey.bson.binary import Binary
 from mongokey.commands.command import Command
 from mongokey.execution.execution import random_jitter
 from mongokey.execution.operation import Namespace
+from mongokey.execution.time_limits import deadline_of, is_for_ever
 from mongokey.sessions.explicit_session import ExplicitSession
 from mongokey.sessions.transaction_retries import TransactionRetries
 
@@ -38,7 +39,11 @@ class SessionBase(ExplicitSession):
         return {"id": Binary(self._materialized(monotonic_ns(), timeout_ns).session_id, 4)}
 
     def _retries(self) -> TransactionRetries:
-        return TransactionRetries(monotonic_ns(), random_jitter)
+        executor = self._executor
+        deadline = deadline_of(executor.timeout, executor.timed, None)
+        if deadline is not None and is_for_ever(deadline):
+            deadline = None
+        return TransactionRetries(monotonic_ns(), random_jitter, deadline)
 
     def _can_abort(self) -> bool:
         """Whether there is a transaction to be aborted: not one of a parent process, or of a client

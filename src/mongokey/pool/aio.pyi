@@ -1,8 +1,9 @@
+from mongokey._support.deadline import Deadline
 from mongokey.connection.connection import Connection
 from mongokey.pool.pool import Pool
 
 class AsyncPool(Pool):
-    async def checkout_soon(self) -> Connection:
+    async def checkout_soon(self, deadline: Deadline | None = None) -> Connection:
         """A connection for the caller alone, until `check_in`.
 
         Raises `WaitQueueTimeoutError`, `PoolClearedError` while the pool is paused or when it is

@@ -8,6 +8,7 @@ The steps to a connection are `pool.pool`'s. It must not know how a connection i
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t
 
+from mongokey._support.deadline cimport Deadline
 from mongokey.connection.async_connection cimport AsyncConnection
 from mongokey.connection.connection cimport Connection
 from mongokey.pool.pool cimport Pool, observed
@@ -127,8 +128,8 @@ cdef class AsyncPool(Pool):
     cdef Connection take_now(self, int64_t now):
         return None if observed(self) else self._take_idle(now)
 
-    async def checkout_soon(self):
-        """A connection for the caller alone, until `check_in`."""
+    async def checkout_soon(self, Deadline deadline=None):
+        """A connection for the caller alone, until `check_in`; see `checkout`."""
         cdef int64_t started_ns = monotonic_ns()
         cdef Connection connection
         cdef bint watched = observed(self)
@@ -137,7 +138,7 @@ cdef class AsyncPool(Pool):
         try:
             connection = self._take_idle(started_ns)
             if connection is None:
-                connection = <Connection?>await self._drive(self.checkout_steps(started_ns))
+                connection = <Connection?>await self._drive(self.checkout_steps(started_ns, deadline))
         except BaseException as error:
             if watched:
                 self.checkout_failed(error, started_ns)

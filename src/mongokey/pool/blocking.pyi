@@ -1,8 +1,9 @@
+from mongokey._support.deadline import Deadline
 from mongokey.connection.connection import Connection
 from mongokey.pool.pool import Pool
 
 class BlockingPool(Pool):
-    def check_out(self) -> Connection:
+    def check_out(self, deadline: Deadline | None = None) -> Connection:
         """A connection for the caller alone, until `check_in`.
 
         Raises `WaitQueueTimeoutError`, `PoolClearedError` while the pool is paused or when it is

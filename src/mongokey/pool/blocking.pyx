@@ -8,10 +8,15 @@ The steps to a connection are `pool.pool`'s. It must not know how a connection i
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t
 
+from mongokey._support.deadline cimport Deadline
 from mongokey.connection.connection cimport Connection
 from mongokey.pool.pool cimport Pool, observed
 from mongokey.pool.state cimport Waiter
 from mongokey.transport.stream cimport monotonic_ns
+
+
+# What any lock can wait, see `_support.deadline`.
+cdef int64_t LONGEST_WAIT_NS = 4_000_000 * 1_000_000_000
 
 
 cdef class ThreadWaiter(Waiter):
@@ -38,7 +43,7 @@ cdef class ThreadWaiter(Waiter):
             return 0
         left_ns = self.until_ns - monotonic_ns()
         if left_ns > 0:
-            self.lock.acquire(True, left_ns / 1e9)
+            self.lock.acquire(True, min(left_ns, LONGEST_WAIT_NS) / 1e9)
         return 0
 
 
@@ -55,32 +60,32 @@ cdef class BlockingPool(Pool):
     cdef Waiter make_waiter(self):
         return ThreadWaiter()
 
-    cdef Connection checkout(self):
+    cdef Connection checkout(self, Deadline deadline):
         cdef int64_t now = monotonic_ns()
         cdef Connection connection
         if observed(self):
-            return self._checkout_observed(now)
+            return self._checkout_observed(now, deadline)
         connection = self._take_idle(now)
         if connection is not None:
             return connection
-        return <Connection?>self._drive(self.checkout_steps(now))
+        return <Connection?>self._drive(self.checkout_steps(now, deadline))
 
-    cdef Connection _checkout_observed(self, int64_t started_ns):
+    cdef Connection _checkout_observed(self, int64_t started_ns, Deadline deadline):
         cdef Connection connection
         self.checkout_begins()
         try:
             connection = self._take_idle(monotonic_ns())
             if connection is None:
-                connection = <Connection?>self._drive(self.checkout_steps(started_ns))
+                connection = <Connection?>self._drive(self.checkout_steps(started_ns, deadline))
         except BaseException as error:
             self.checkout_failed(error, started_ns)
             raise
         self.checkout_succeeded(connection, started_ns)
         return connection
 
-    def check_out(self):
+    def check_out(self, Deadline deadline=None):
         """A connection, until `check_in`: `checkout` for callers in Python."""
-        return self.checkout()
+        return self.checkout(deadline)
 
     cdef Connection borrow(self, double wait_s):
         cdef Connection connection = None

@@ -2,7 +2,7 @@
 # `pool.blocking.BlockingPool` or `pool.aio.AsyncPool`.
 from libc.stdint cimport int64_t, uint64_t
 
-from mongokey._support.deadline cimport Timeout
+from mongokey._support.deadline cimport Deadline, Timeout
 from mongokey.connection.connection cimport Connection
 from mongokey.connection.openings cimport Opening
 from mongokey.events.flags cimport PublisherFlags
@@ -39,8 +39,9 @@ cdef class Pool(PoolState):
     cdef int64_t rest_ns, rests_until_ns    # not filled until then, after a refused login
     cdef object __weakref__
 
-    # A connection for the caller alone, until `checkin`; waits for one.
-    cdef Connection checkout(self)
+    # A connection for the caller alone, until `checkin`; waits for one until `deadline`, which is
+    # an operation's, or (None) as long as the options say.
+    cdef Connection checkout(self, Deadline deadline)
     # For housekeeping: a connection that nobody uses, or None; never opens one. To be given back by
     # `give_back`, soon. Where others wait for one already, None at once, or, with `wait_s`, one
     # that comes back within so many seconds, in turn.
@@ -48,7 +49,7 @@ cdef class Pool(PoolState):
     # Somebody for the queue.
     cdef Waiter make_waiter(self)
     # The steps of a checkout that found nothing idle: see there.
-    cdef object checkout_steps(self, int64_t started_ns)
+    cdef object checkout_steps(self, int64_t started_ns, Deadline until)
     cdef int lend_for_housekeeping(self, Connection connection, int64_t started_ns) except -1
     # What listeners are told, where there are any.
     cdef int checkout_begins(self) except -1

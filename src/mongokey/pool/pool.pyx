@@ -165,7 +165,7 @@ cdef class Pool(PoolState):
 
     # -- checking out and in --------------------------------------------------------------------
 
-    cdef Connection checkout(self):
+    cdef Connection checkout(self, Deadline deadline):
         raise NotImplementedError(type(self).__name__)
 
     cdef Connection borrow(self, double wait_s):
@@ -199,28 +199,29 @@ cdef class Pool(PoolState):
             self.borrowed -= 1
         return self.checkin(connection)
 
-    cdef object checkout_steps(self, int64_t started_ns):
+    cdef object checkout_steps(self, int64_t started_ns, Deadline until):
         """The steps that lead to a connection for the caller alone, until `checkin`, where none was
         idle: a generator that returns it.
 
         It yields an `Opening`, and is sent the connection that was opened or has the error thrown
-        in; or a `Waiter`, to be waited for until `until_ns`.
+        in; or a `Waiter`, to be waited for until `until_ns`. `until` is the deadline of the operation
+        that wants it, in place of waitQueueTimeoutMS; or None.
 
         Raises `WaitQueueTimeoutError`, `PoolClearedError`, `InvalidOperation` where only the
         caller's own thread could give one back or the client is closed, or what making a connection
         raises.
         """
-        return self._checkout_steps(started_ns)
+        return self._checkout_steps(started_ns, until)
 
-    def _checkout_steps(self, int64_t started_ns):
+    def _checkout_steps(self, int64_t started_ns, Deadline until):
         cdef Waiter waiter
         cdef Connection connection
-        cdef Deadline deadline = None
+        cdef Deadline deadline = until
         cdef int todo
         cdef bint again = False
         cdef bint waited = False
         self.expect_waiting()
-        if self.wait_queue_timeout is not None:
+        if deadline is None and self.wait_queue_timeout is not None:
             deadline = self.wait_queue_timeout.start(started_ns)
         while True:
             # Made before looking: making objects may run the garbage collector, and with it other
@@ -232,7 +233,7 @@ cdef class Pool(PoolState):
                     return connection
             todo = self.request(waiter, again, waited)
             if todo == OPEN:
-                connection = yield from self._open()
+                connection = yield from self._open(until)
                 if connection is not None:
                     return connection
                 again = True
@@ -253,6 +254,8 @@ cdef class Pool(PoolState):
                 # What housekeeping has comes back sooner than another can be opened.
                 waited = True
                 waiter.until_ns = monotonic_ns() + GIVE_BACK_NS
+                if deadline is not None:
+                    waiter.until_ns = min(waiter.until_ns, deadline.at_ns)
             elif deadline is not None:
                 waiter.until_ns = deadline.at_ns
             try:
@@ -270,14 +273,16 @@ cdef class Pool(PoolState):
                 connection = self.withdraw(waiter)
                 if connection is not None:
                     return connection
-                if todo == WAIT_FOR_BORROWED:
+                if todo == WAIT_FOR_BORROWED and not (
+                    deadline is not None and deadline.passed()
+                ):
                     again = False
                     continue
                 raise WaitQueueTimeoutError(
                     "Timed out while checking out a connection from connection pool"
                     f"{self._users() if self.load_balanced else ''}: "
                     f"no connection to {self._peer()} became free within "
-                    f"{self.wait_queue_timeout}: all {self.in_use} of maxPoolSize="
+                    f"{deadline}: all {self.in_use} of maxPoolSize="
                     f"{self.max_size} are in use and {self.connecting} are being opened; "
                     f"raise maxPoolSize, or share connections for a shorter time"
                 )
@@ -400,13 +405,14 @@ cdef class Pool(PoolState):
 
     # -- opening and closing --------------------------------------------------------------------
 
-    def _open(self):
+    def _open(self, Deadline until):
         """The steps that open the connection which the caller was told to open, and lend it to it.
         None: it is of an older generation by now, and another may be asked for."""
         cdef Connection connection
         cdef unsigned long thread = PyThread_get_thread_ident()
         cdef PoolOpening opening = PoolOpening()
         opening.pool = self
+        opening.until = until
         opening.generation = self.generation
         self.last_id += 1
         opening.id = self.last_id
@@ -460,7 +466,12 @@ cdef class Pool(PoolState):
     cdef int _failed_to_open(
         self, PoolOpening opening, object error, unsigned long thread
     ) except -1:
-        cdef bint counts = isinstance(error, Exception) and not (self.closed or opening.closed)
+        cdef bint counts = isinstance(error, Exception) and not (
+            self.closed
+            or opening.closed
+            # An operation that had no more time says nothing about the server.
+            or (opening.until is not None and opening.until.passed())
+        )
         try:
             if opening.hello is None and counts:
                 with late_imports:
@@ -672,7 +683,7 @@ cdef class Pool(PoolState):
         while self.wants_connections():
             self.begin_opening(PyThread_get_thread_ident())
             try:
-                connection = yield from self._open()
+                connection = yield from self._open(None)
             except (OperationFailure, ConfigurationError):
                 self.rest_ns = min(max(2 * self.rest_ns, FIRST_REST_NS), LONGEST_REST_NS)
                 self.rests_until_ns = monotonic_ns() + self.rest_ns

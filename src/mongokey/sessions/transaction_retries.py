@@ -7,12 +7,14 @@ is tried.
 from __future__ import annotations
 
 from mongokey._support.server_codes import MAX_TIME_MS_EXPIRED
-from mongokey.errors import MongoError, NetworkTimeout, OperationFailure
+from mongokey.errors import ExecutionTimeout, MongoError, NetworkTimeout, OperationFailure
 from mongokey.sessions.transaction import TRANSIENT, UNKNOWN_COMMIT
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mongokey._support.deadline import Deadline
 
 # The specification's numbers, in nanoseconds. A server aborts a transaction after half that limit.
 TIME_LIMIT_NS = 120_000_000_000
@@ -26,11 +28,15 @@ _MOST_STEPS = 64
 class TransactionRetries:
     """The attempts of one `with_transaction` that began at `now_ns` (monotonic).
 
-    `jitter()` gives a random number from 0 to 1 for each backoff.
+    `jitter()` gives a random number from 0 to 1 for each backoff; `deadline` is what timeoutMS
+    says, or None.
     """
 
-    def __init__(self, now_ns: int, jitter: Callable[[], float]) -> None:
-        self._end_ns = now_ns + TIME_LIMIT_NS
+    def __init__(
+        self, now_ns: int, jitter: Callable[[], float], deadline: Deadline | None = None
+    ) -> None:
+        self._deadline = deadline
+        self._end_ns = now_ns + TIME_LIMIT_NS if deadline is None else deadline.at_ns
         self._jitter = jitter
         self._attempts = 0
         self._last_error: BaseException | None = None
@@ -74,10 +80,20 @@ class TransactionRetries:
         last = self._last_error
         if isinstance(last, MongoError) and last.timeout:
             raise last
-        error = NetworkTimeout(
-            f"with_transaction gave up after {TIME_LIMIT_NS // 1_000_000_000} s; the last error "
-            f"was: {last}"
-        )
+        error: MongoError
+        if self._deadline is None:
+            error = NetworkTimeout(
+                f"with_transaction gave up after {TIME_LIMIT_NS // 1_000_000_000} s; the last "
+                f"error was: {last}"
+            )
+        else:
+            # PyMongo's class, where it is timeoutMS that says so.
+            text = f"with_transaction {self._deadline.timed_out()}; the last error was: {last}"
+            error = ExecutionTimeout(
+                text,
+                MAX_TIME_MS_EXPIRED,
+                {"ok": 0, "errmsg": text, "code": MAX_TIME_MS_EXPIRED},
+            )
         if isinstance(last, MongoError):
             error._error_labels = set(last._error_labels)
         raise error from last

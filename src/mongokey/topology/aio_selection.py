@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 
 from mongokey._support.tasks import in_thread, wake
-from mongokey.errors import ServerSelectionTimeoutError
+from mongokey.topology.selection_errors import dns_is_silent
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ async def select(
     deprioritized: Collection[AddressLike] = (),
     operation: str = "",
     operation_id: int | None = None,
+    until: Deadline | None = None,
 ) -> Pool:
     """`Topology.select`, awaited."""
-    deadline = topology.selection_timeout.start()
+    deadline = topology.selection_deadline(until)
     if not topology.opened:
         await open_topology(topology, deadline)
     return await drive(
@@ -48,7 +49,7 @@ async def open_topology(topology: Topology, deadline: Deadline | None = None) ->
         return
     if topology.ask_dns is not None and not topology.closed:
         if deadline is None:
-            deadline = topology.selection_timeout.start()
+            deadline = topology.selection_deadline()
         loop = asyncio.get_running_loop()
         question: Any
         asked_in, question = topology.question or (None, None)
@@ -63,10 +64,7 @@ async def open_topology(topology: Topology, deadline: Deadline | None = None) ->
         if topology.closed:
             topology.open()  # raises
         if not question.done():
-            raise ServerSelectionTimeoutError(
-                f"no server found within {topology.selection_timeout}: DNS has not yet said what "
-                "the servers are"
-            )
+            raise dns_is_silent(deadline)
         answer = question.result()
         if not topology.opened:
             topology.open_with(answer)

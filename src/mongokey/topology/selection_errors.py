@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey._support.address import AddressLike
-    from mongokey._support.deadline import Timeout
+    from mongokey._support.deadline import Deadline
     from mongokey.diagnostics import Diagnosis
     from mongokey.topology.selected_servers import ServerCriteria
     from mongokey.topology.topology_description import TopologyDescription
@@ -142,14 +142,21 @@ def state_of(server: ServerDescription) -> str | None:
     return kind
 
 
+def dns_is_silent(deadline: Deadline) -> ServerSelectionTimeoutError:
+    """The error of who waited for what DNS says of an SRV name."""
+    return ServerSelectionTimeoutError(
+        f"no server found within {deadline}: DNS has not yet said what the servers are"
+    )
+
+
 def unavailable(
-    server: ServerDescription, address: AddressLike, timeout: Timeout
+    server: ServerDescription, address: AddressLike, deadline: Deadline
 ) -> ServerSelectionTimeoutError:
     """The error of who needs this server, and no other, and waited for it."""
     error = server.error
     failed = ServerSelectionTimeoutError(
         f"{format_address(address)}, which has the cursor, could not be used "
-        f"within {timeout}: {state_of(server) or 'no answer yet'}",
+        f"within {deadline}: {state_of(server) or 'no answer yet'}",
         errors={} if error is None else {address: error},
     )
     failed.diagnoses = _diagnoses_of(() if error is None else (error,))
@@ -175,6 +182,7 @@ def _diagnoses_of(errors: Iterable[BaseException]) -> Any:
 
 
 __all__ = [
+    "dns_is_silent",
     "is_incurable",
     "nothing_found",
     "raise_if_hopeless",

@@ -21,7 +21,6 @@ from mongokey.errors import (
     InvalidOperation,
     MongoError,
     NetworkTimeout,
-    ServerSelectionTimeoutError,
 )
 from mongokey.events.publisher import Publisher
 from mongokey.topology.announcements import Announcements
@@ -29,6 +28,7 @@ from mongokey.topology.error_effects import SYSTEM_OVERLOADED, effect_of
 from mongokey.topology.selected_servers import SelectedServers
 from mongokey.topology.selection import choose, suitable_servers
 from mongokey.topology.selection_errors import (
+    dns_is_silent,
     is_incurable,
     nothing_found,
     raise_if_hopeless,
@@ -202,7 +202,7 @@ class Topology:
         """Start to look for the servers, if that was not done yet; raises what DNS says of an SRV
         name, and `InvalidOperation` when the client is closed."""
         if not self._opened:
-            self._open(self._selection_timeout)
+            self._open(self.selection_deadline())
 
     @property
     def opened(self) -> bool:
@@ -222,28 +222,27 @@ class Topology:
     def open_with(self, answer: tuple[Sequence[AddressLike], str | None, bool]) -> None:
         """`open`, where somebody has called `ask_dns` already, in a thread that may wait."""
         if not self._opened:
-            self._open(self._selection_timeout, answer)
+            self._open(self.selection_deadline(), answer)
 
     def _open(
         self,
-        timeout: Timeout,
+        deadline: Deadline,
         answer: tuple[Sequence[AddressLike], str | None, bool] | None = None,
     ) -> None:
-        deadline = timeout.start()
         while not self._opening.acquire(timeout=_LOOK_EVERY_S):
             if self._closed:
                 raise _closed()
             if deadline.passed():
-                raise ServerSelectionTimeoutError(
-                    f"no server found within {timeout}: DNS has not yet said what the servers are"
-                )
+                raise dns_is_silent(deadline)
         try:
             if self._closed:
                 raise _closed()
             if self._opened:
                 return
             if self._resolve_srv is not None:
-                seeds, replica_set, load_balanced = answer or self._ask_dns(self._resolve_srv)
+                seeds, replica_set, load_balanced = answer or self._ask_dns(
+                    self._resolve_srv, deadline
+                )
                 if self._opened:
                     return  # a signal handler used the client meanwhile
                 self._seeds, self._replica_set = list(seeds), replica_set
@@ -270,11 +269,17 @@ class Topology:
             self._on_opened()
 
     def _ask_dns(
-        self, resolve: Callable[[], tuple[Sequence[AddressLike], str | None, bool]]
+        self,
+        resolve: Callable[[], tuple[Sequence[AddressLike], str | None, bool]],
+        deadline: Deadline,
     ) -> tuple[Sequence[AddressLike], str | None, bool]:
+        # DNS has a time of its own; an operation may have less.
+        until = deadline if deadline.timeout is not self._selection_timeout else None
         try:
-            return call_in_thread(resolve, lambda: self._closed)
+            return call_in_thread(resolve, lambda: self._closed, until)
         except Cancelled as error:
+            if not self._closed:
+                raise dns_is_silent(deadline) from error
             raise _closed() from error
 
     def _carry_on(self, closing: Iterable[Pool] = ()) -> None:
@@ -537,30 +542,39 @@ class Topology:
         deprioritized: Collection[AddressLike] = (),
         operation: str = "",
         operation_id: int | None = None,
+        until: Deadline | None = None,
     ) -> Pool:
         """The pool of a server that operations with these criteria may go to.
 
         :param criteria: None for writes and reads of the primary
         :param deprioritized: addresses to avoid while others do
         :param operation: the command's name, and `operation_id` its number, for logs
+        :param until: the deadline of the operation, or None
 
-        Waits for one at most `serverSelectionTimeoutMS`, then raises `ServerSelectionTimeoutError`,
-        which says of each server what is known of it. Raises at once what no waiting can mend: a
-        `ConfigurationError`, a hello that every server refuses (`OperationFailure`), TLS refused
-        for good (a certificate, a host name) or another protocol spoken by every server
-        (`TLSError`, `ProtocolError`).
+        Waits for one at most `serverSelectionTimeoutMS`, and not beyond `until`, then raises
+        `ServerSelectionTimeoutError`, which says of each server what is known of it. Raises at once
+        what no waiting can mend: a `ConfigurationError`, a hello that every server refuses
+        (`OperationFailure`), TLS refused for good (a certificate, a host name) or another protocol
+        spoken by every server (`TLSError`, `ProtocolError`).
         """
-        deadline = self._selection_timeout.start()
+        deadline = self.selection_deadline(until)
         if not self._opened:
-            self._open(self._selection_timeout)
+            self._open(deadline)
         return self._wait(
             self.selection(criteria, deprioritized, operation, operation_id, deadline)
         )
 
-    @property
-    def selection_timeout(self) -> Timeout:
-        """`serverSelectionTimeoutMS`."""
-        return self._selection_timeout
+    def selection_deadline(self, until: Deadline | None = None) -> Deadline:
+        """The deadline of a selection that begins now, for an operation that has `until`."""
+        deadline = self._selection_timeout.start()
+        if until is not None and until.at_ns < deadline.at_ns:
+            return until.begun(deadline.began_ns)
+        return deadline
+
+    def min_round_trip_ns(self, address: AddressLike) -> int:
+        """The least time that a server has taken to answer of late; 0 where that is not known."""
+        server = self._description.get(address)
+        return 0 if server is None else round(server.min_round_trip_time * 1e9)
 
     def selection(
         self,
@@ -607,7 +621,7 @@ class Topology:
                     return pool
                 checked = (self._description, self._checked_ns, deadline.began_ns)
                 raise_if_hopeless(*checked)
-                within = f"within {self._selection_timeout}" if deadline.passed() else ""
+                within = f"within {deadline}" if deadline.passed() else ""
                 if self._fail_fast and is_incurable(*checked, self._removed):
                     within = "(failFast: waiting cannot mend that)"
                 if within:
@@ -620,22 +634,23 @@ class Topology:
                 self._publisher.selection_waiting(*shown, self._description, deadline.left_ns())
             yield seen, deadline
 
-    def wait_for_server(self, pool: Pool) -> None:
-        """Wait until connections of `pool` may be had, at most `serverSelectionTimeoutMS`: nobody
-        but its server has what is asked for. Raises `ServerSelectionTimeoutError` then."""
-        self._wait(self.availability(pool))
+    def wait_for_server(self, pool: Pool, until: Deadline | None = None) -> None:
+        """Wait until connections of `pool` may be had, at most `serverSelectionTimeoutMS` and not
+        beyond `until`: nobody but its server has what is asked for. Raises
+        `ServerSelectionTimeoutError` then."""
+        self._wait(self.availability(pool, until))
 
-    def availability(self, pool: Pool) -> WaitingFor[None]:
+    def availability(self, pool: Pool, until: Deadline | None = None) -> WaitingFor[None]:
         """`wait_for_server` in steps, as `selection`'s are."""
         address = pool.address
-        deadline = self._selection_timeout.start()
+        deadline = self.selection_deadline(until)
         while True:
             with self._lock:
                 if not pool.paused or self._pools.get(address) is not pool or self._closed:
                     return
                 if deadline.passed():
                     server = self._description.get(address) or ServerDescription(address)
-                    raise unavailable(server, address, self._selection_timeout)
+                    raise unavailable(server, address, deadline)
                 seen = self._changes
                 self._have_checked((address,))
             yield seen, deadline
