@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from mongokey.collection import Collection
 from mongokey.commands import arguments
+from mongokey.commands.arguments import check_database_name as _check_name  # noqa: F401 - for others
 from mongokey.commands.named_part import NamedPart
 from mongokey.cursor import CommandCursor
 from mongokey.faces.cores import BlockingCalls, DatabaseCore

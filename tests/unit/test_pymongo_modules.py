@@ -276,6 +276,7 @@ SAME = {
     "client_session_shared.TransactionOptions": "client_session.TransactionOptions",
     "cursor_shared.CursorType": "cursor.CursorType",
     "pool.PoolOptions": "pool_options.PoolOptions",
+    "database._check_name": "database_shared._check_name",
     "synchronous.uri_parser.parse_uri": "uri_parser.parse_uri",
     "synchronous.encryption.ClientEncryption": "encryption.ClientEncryption",
     "uri_parser_shared.split_hosts": "uri_parser.split_hosts",
@@ -291,6 +292,14 @@ def test_other_paths_lead_to_the_same(path: str, other: str) -> None:
         module, _, name = each.rpartition(".")
         found.append(getattr(importlib.import_module(f"mongokey.{module}"), name))
     assert found[0] is found[1]
+
+
+def test_the_flags_of_queries_are_pymongos() -> None:
+    import pymongo.cursor_shared
+
+    from mongokey.cursor_shared import _QUERY_OPTIONS
+
+    assert _QUERY_OPTIONS == pymongo.cursor_shared._QUERY_OPTIONS
 
 
 def test_the_mechanisms_are_those_that_the_option_takes() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import base64
 import datetime
+import importlib
+import json
 import pickle
 import re
 import subprocess
@@ -21,7 +23,7 @@ import bson.raw_bson
 import pymongo
 import pymongo.errors
 import pytest
-from tools import compare_api
+from tools import compare_api, framework_imports
 
 import mongokey
 from mongokey import stand_in
@@ -175,6 +177,59 @@ def test_a_second_call_does_nothing_and_uninstall_undoes_it() -> None:
     """
     ended = start(WITH, "-c", textwrap.dedent(text))
     assert ended.returncode == 0, ended.stderr
+
+
+# What frameworks import
+
+#: (module, name) of PyMongo's that some import and mongokey does not have, and why.
+NOT_HERE = {
+    ("pymongo.binary", "Binary"): "PyMongo has had none since 3: Celery tries another place next",
+    ("pymongo.cursor", "RawBatchCursor"): "issue 21 part 6",
+    ("pymongo.command_cursor", "RawBatchCommandCursor"): "issue 21 part 6",
+    **{
+        ("gridfs", name): "issue 21 part 7"
+        for name in ("", "GridFS", "NoFile", "DEFAULT_CHUNK_SIZE", "grid_file")
+    },
+}
+
+
+def test_what_frameworks_import_is_here() -> None:
+    """`tools/framework_imports.py` has read it out of their packages."""
+    stored = json.loads(framework_imports.STORED.read_text(encoding="utf-8"))
+    assert len(stored["versions"]) >= 15
+    asked = 0
+    for path, names in stored["imports"].items():
+        package, _, rest = path.partition(".")
+        own = ".".join(filter(None, (stand_in.PACKAGES[package], rest)))
+        for name in names:
+            asked += 1
+            try:
+                module = importlib.import_module(own)
+                if name and not hasattr(module, name):
+                    importlib.import_module(f"{own}.{name}")
+            except ModuleNotFoundError:
+                assert (path, name) in NOT_HERE, names[name]
+    assert asked > 100
+
+
+def test_imports_are_read_out_of_sources() -> None:
+    source = """
+import os, bson.son, pymongo as p
+from bson import ObjectId as O, encode
+from . import pymongo
+from pymongo.errors import *
+from pymongos import x
+def f():
+    from gridfs import GridFS
+"""
+    assert sorted(framework_imports.imports_of(source)) == [
+        ("bson", "ObjectId"),
+        ("bson", "encode"),
+        ("bson.son", ""),
+        ("gridfs", "GridFS"),
+        ("pymongo", ""),
+        ("pymongo.errors", ""),
+    ]
 
 
 # Pickles

@@ -10,6 +10,7 @@ from mongokey.aio.collection import AsyncCollection
 from mongokey.aio.cores import AsyncCalls, AsyncDatabaseCore
 from mongokey.aio.cursor import AsyncCommandCursor
 from mongokey.commands import arguments
+from mongokey.commands.arguments import check_database_name as _check_name  # noqa: F401 - for others
 from mongokey.commands.named_part import NamedPart
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
