@@ -88,8 +88,19 @@ class Driver:
     def session_class(self) -> type:
         return self.module("client_session").ClientSession  # type: ignore[no-any-return]
 
+    @cached_property
+    def gridfs(self) -> ModuleType:
+        """PyMongo's stands beside it, mongokey's within it."""
+        return import_module("gridfs" if self.name == "pymongo" else f"{self.name}.gridfs")
+
+    def bucket(self, database: Any, **options: Any) -> Any:
+        """A bucket of GridFS."""
+        return self.gridfs.GridFSBucket(database, **options)
+
     def has_method(self, kind: str, name: str) -> bool:
-        """Whether a client, database, collection or session has a method."""
+        """Whether a client, database, collection, session or bucket has a method."""
+        if kind == "bucket":
+            return hasattr(self.gridfs.GridFSBucket, name)
         classes = {
             "client": self.client_class,
             "database": self.database_class,
@@ -259,7 +270,12 @@ class AsyncioDriver(Driver):
     collection_class = wrapper.WrappedCollection
     session_class = wrapper.WrappedClientSession
 
+    def bucket(self, database: Any, **options: Any) -> Any:
+        return wrapper.made_of(self.gridfs.AsyncGridFSBucket, database, **options)
+
     def has_method(self, kind: str, name: str) -> bool:
+        if kind == "bucket":
+            return hasattr(self.gridfs.AsyncGridFSBucket, name)
         home = {"client": "mongo_client", "session": "client_session"}.get(kind, kind)
         class_name = {"client": "AsyncMongoClient", "session": "AsyncClientSession"}.get(
             kind, f"Async{kind.capitalize()}"

@@ -34,6 +34,13 @@ class ClientEntity:
     logs: LogCollector | None = None
 
 
+@dataclass
+class BucketEntity:
+    """A bucket of GridFS."""
+
+    bucket: Any
+
+
 class CursorEntity:
     """A cursor whose first document is fetched when it is made, and handed out first."""
 
@@ -242,6 +249,23 @@ class Entities:
         database = self.get(spec["database"], self.driver.database_class)
         options = self._options(spec.get("collectionOptions", {}))
         return database.get_collection(spec["collectionName"], **options)
+
+    def _make_bucket(self, spec: Mapping[str, Any]) -> BucketEntity:
+        only(spec, "id", "database", "bucketOptions")
+        database = self.get(spec["database"], self.driver.database_class)
+        given = dict(spec.get("bucketOptions", {}))
+        # Neither driver computes an MD5, whatever this says.
+        given.pop("disableMD5", None)
+        options = {
+            name: given.pop(key)
+            for key, name in (("bucketName", "bucket_name"), ("chunkSizeBytes", "chunk_size_bytes"))
+            if key in given
+        }
+        options |= self._options(given)
+        if "read_concern" in options:
+            # PyMongo's buckets have the database's.
+            database = database.with_options(read_concern=options.pop("read_concern"))
+        return BucketEntity(self.driver.bucket(database, **options))
 
     def _options(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         only(spec, "readConcern", "readPreference", "writeConcern")

@@ -20,7 +20,6 @@ SAVED = {
 }
 #: By the kind of an entity, what is said where the driver does not have it.
 ENTITIES = {
-    "bucket": "no GridFS yet",
     "clientEncryption": "no encryption yet",
 }
 #: By the method that is not there.

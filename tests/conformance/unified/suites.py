@@ -30,6 +30,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
     "command-logging-and-monitoring/monitoring": EVERYWHERE,
     "connection-monitoring-and-pooling/logging": EVERYWHERE,
     "crud/unified": EVERYWHERE,
+    "gridfs": EVERYWHERE,
     "index-management": EVERYWHERE,
     "load-balancers": EVERYWHERE,
     "mongodb-handshake/unified": EVERYWHERE,
