@@ -93,6 +93,7 @@ __all__ = [
     "validate_timeout_or_none",
     "validate_timeout_or_none_or_zero",
     "validate_timeout_or_zero",
+    "validate_timeoutms",
     "validate_type_registry",
     "validate_tzinfo",
     "validate_unicode_decode_error_handler",
@@ -258,6 +259,11 @@ def validate_timeout_or_zero(option: str, value: Any) -> float:
 def validate_timeout_or_none_or_zero(option: Any, value: Any) -> float | None:
     """Milliseconds, as seconds; 0 and None stand for no limit."""
     return None if value in (None, 0, "0") else validate_timeout_or_none(option, value)
+
+
+def validate_timeoutms(option: Any, value: Any) -> float | None:
+    """Milliseconds, as seconds; 0 and None stand for themselves (`timeoutMS`)."""
+    return None if value is None else validate_positive_float_or_zero(option, value) / 1000.0
 
 
 def validate_read_preference(dummy: Any, value: Any) -> _ServerMode:

@@ -55,6 +55,7 @@ NAMES = (
     "validate_timeout_or_none",
     "validate_timeout_or_none_or_zero",
     "validate_timeout_or_zero",
+    "validate_timeoutms",
     "validate_type_registry",
     "validate_tzinfo",
     "validate_unicode_decode_error_handler",

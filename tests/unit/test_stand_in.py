@@ -186,10 +186,6 @@ NOT_HERE = {
     ("pymongo.binary", "Binary"): "PyMongo has had none since 3: Celery tries another place next",
     ("pymongo.cursor", "RawBatchCursor"): "issue 21 part 6",
     ("pymongo.command_cursor", "RawBatchCommandCursor"): "issue 21 part 6",
-    **{
-        ("gridfs", name): "issue 21 part 7"
-        for name in ("", "GridFS", "NoFile", "DEFAULT_CHUNK_SIZE", "grid_file")
-    },
 }
 
 
