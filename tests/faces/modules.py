@@ -57,6 +57,15 @@ BLOCKING_ONLY: Mapping[str, str] = {
         "calls into the loop have contexts of their own"
     ),
     "live/test_transactions": "written twice: for threads, and for tasks",
+    "protocol/test_change_stream_faults::test_a_ctrl_c_costs_the_cursor_and_not_the_stream": (
+        "tasks are cancelled: protocol/test_async_change_streams"
+    ),
+    "protocol/test_change_stream_faults::test_parent_and_child_each_get_all_events": (
+        "a forked child has no loop that goes on"
+    ),
+    "protocol/test_change_stream_faults::test_a_child_of_a_look_can_look": (
+        "a forked child has no loop that goes on"
+    ),
     "protocol/test_cursor_faults::test_what_a_setter_replaces_goes_when_the_new_value_is_there": (
         "a destructor that runs in the loop cannot wait for what the loop has to do"
     ),

@@ -64,6 +64,7 @@ from mongokey.errors import (
     DocumentTooLarge,
     InvalidOperation,
     NetworkTimeout,
+    NotPrimaryError,
 )
 from mongokey.execution.rules import (
     backoff_ns,
@@ -588,10 +589,10 @@ cdef class Execution:
         if self.under_way is not None:
             self._tell_failed(error)
         if self.background:
-            # A connection that was dead before says nothing about the others.
+            # A connection that was dead before says nothing about the others. An answer does.
             if (
                 isinstance(error, AutoReconnect)
-                and not isinstance(error, NetworkTimeout)
+                and not isinstance(error, (NetworkTimeout, NotPrimaryError))
                 and not (self.cursor is not None and self.cursor.pinned)
             ):
                 self.first_error = error
