@@ -39,9 +39,9 @@ def test_each_difference_is_listed_once_and_has_a_reason() -> None:
 
 
 def test_the_list_only_shrinks() -> None:
-    # The ceiling is lowered by --write; a higher one is a decision, and to be seen in a diff.
+    # The ceiling is lowered by --write. A higher one is a decision, to be seen in a diff.
     listed = Judged.read()
-    assert len(listed.all) == listed.ceiling
+    assert len(listed.all) <= listed.ceiling
 
 
 def test_what_is_new_is_not_taken_in_unseen() -> None:

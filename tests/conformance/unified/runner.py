@@ -20,6 +20,7 @@ from tests.conformance.unified.drivers import Driver, RunnerError, only
 from tests.conformance.unified.entities import ClientEntity, Entities
 from tests.conformance.unified.errors import check_error
 from tests.conformance.unified.events import check_events
+from tests.conformance.unified.form import problems
 from tests.conformance.unified.logs import check_messages
 from tests.conformance.unified.matching import Matcher, Mismatch
 from tests.conformance.unified.operations import prepare
@@ -53,16 +54,9 @@ class TestFile:
         version = parse_version(self.content["schemaVersion"])
         if not any(version[0] == known[0] and version <= known for known in SCHEMAS):
             raise RunnerError(f"schema {self.content['schemaVersion']} is not known here")
-        only(
-            self.content,
-            "description",
-            "schemaVersion",
-            "runOnRequirements",
-            "createEntities",
-            "initialData",
-            "tests",
-            "_yamlAnchors",
-        )
+        wrong = problems(self.content)
+        if wrong:
+            raise RunnerError("; ".join(wrong))
 
     def test(self, description: str) -> Mapping[str, Any]:
         """One of its tests."""

@@ -293,7 +293,7 @@ def test_files_of_other_schemas_are_refused(version: str, deployments: Deploymen
         )
 
 
-@pytest.mark.parametrize("version", ["1.0", "1.28", "1.28.0", "1"])
+@pytest.mark.parametrize("version", ["1.0", "1.28", "1.28.0"])
 def test_files_of_older_schemas_are_read(version: str) -> None:
     content = {**RIGHT, "schemaVersion": version}
     TestFile(json.dumps(content), content).check()
