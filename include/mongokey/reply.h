@@ -125,6 +125,10 @@ static inline int mk_read_command_reply(const uint8_t *doc, size_t size, mk_comm
     return rc;
 }
 
+/* Returns MK_OK, an error of bson.h's iterator, or this where `id` is no number: valid BSON, and yet
+ * no cursor. */
+#define MK_CURSOR_ID_INVALID (-64)
+
 static inline int mk_read_cursor_reply(const uint8_t *doc, size_t size, mk_cursor_reply *out) {
     mk_bson_iter it;
     int rc;
@@ -133,7 +137,7 @@ static inline int mk_read_cursor_reply(const uint8_t *doc, size_t size, mk_curso
     if (rc != MK_OK) return rc;
     while ((rc = mk_bson_iter_next(&it)) == 1) {
         if (MK_KEY_IS(it, "id")) {
-            if (!mk_bson_as_int64(&it, &out->id)) return MK_BSON_INVALID;
+            if (!mk_bson_as_int64(&it, &out->id)) return MK_CURSOR_ID_INVALID;
         } else if ((MK_KEY_IS(it, "firstBatch") || MK_KEY_IS(it, "nextBatch")) &&
                    it.type == MK_BSON_ARRAY) {
             out->batch = it.value;

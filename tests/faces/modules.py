@@ -79,6 +79,7 @@ BLOCKING_ONLY: Mapping[str, str] = {
         "operations that interrupt one of their own thread: in a loop nothing does, a signal's"
         " handler runs between two of its callbacks"
     ),
+    "protocol/test_first_checks": "about the blocking face's threads",
     "protocol/test_first_logins::test_a_server_that_refuses_at_once_is_asked_as_seldom": (
         "who tries on purpose is told by their thread; tasks in protocol/test_async_logins"
     ),

@@ -130,6 +130,22 @@ def test_a_later_batch_that_cannot_be_decoded_is_given_back(
     assert len(sessions(server)) <= 2
 
 
+@pytest.mark.parametrize("identifier", ["7", None, {"n": 7}, 7.5, b"7"], ids=repr)
+@pytest.mark.parametrize("call", ["find", "aggregate", "getMore"])
+def test_a_cursor_whose_id_is_no_number_is_an_error_of_the_protocol(
+    server: ScriptedServer, client: Any, call: str, identifier: object
+) -> None:
+    name = "nextBatch" if call == "getMore" else "firstBatch"
+    cursor = {"id": identifier, "ns": "x.y", name: [{"_id": 0}]}
+    server.on[call] = Reply(bson.encode({"cursor": cursor, "ok": 1.0}))
+    things = client["x"]["y"]
+    with pytest.raises(ProtocolError, match="id of the server's cursor is no whole number"):
+        list(things.aggregate([]) if call == "aggregate" else things.find())
+    # Nothing of it is left.
+    assert server.wait_for(lambda: client._pool().in_use == 0)
+    assert client.admin.command("ping")["ok"] == 1.0
+
+
 def test_a_document_class_that_raises_gives_everything_back(
     server: ScriptedServer, client: Any
 ) -> None:

@@ -80,6 +80,15 @@ class Monitors:
     def is_own_thread(self) -> bool:
         return False
 
+    def hold(self) -> None:
+        """Its checks are another thread's in any case."""
+
+    def carry_out(self, done: Any, until_ns: int) -> None:
+        """See `hold`."""
+
+    def let_go(self) -> None:
+        """See `hold`."""
+
     def close(self) -> None:
         self.closed = True
 

@@ -27,6 +27,7 @@ cdef extern from "mongokey/reply.h" nogil:
         const uint8_t *batch
         size_t batch_size
 
+    int MK_CURSOR_ID_INVALID
     int mk_read_command_reply(const uint8_t *doc, size_t size, mk_command_reply *out)
     int mk_read_cursor_reply(const uint8_t *doc, size_t size, mk_cursor_reply *out)
 

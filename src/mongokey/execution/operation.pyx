@@ -19,7 +19,7 @@ from mongokey._support.cdefs cimport (
 from mongokey.bson.codec cimport CodecContext, context_of, read_document, write_document
 
 from mongokey.wire.message_buffer import LENIENT
-from mongokey.errors import DocumentTooLarge, InvalidBSON
+from mongokey.errors import DocumentTooLarge, InvalidBSON, ProtocolError
 
 cdef CodecContext _lenient = context_of(LENIENT)
 cdef CodecContext _default = context_of(None)
@@ -30,6 +30,8 @@ cdef int raise_code(int rc) except -1:
         raise MemoryError("no memory for a message")
     if rc == MK_TOO_LARGE:
         raise DocumentTooLarge("the message would be larger than 2 GiB")
+    if rc == MK_CURSOR_ID_INVALID:
+        raise ProtocolError("the id of the server's cursor is no whole number")
     raise InvalidBSON("the server's reply is not a valid BSON document")
 
 

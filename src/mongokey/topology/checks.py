@@ -105,6 +105,19 @@ class WatchedServers:
         """Whether the calling thread is one of these checks' own, which must not wait for them."""
         return False
 
+    # -- the first checks -------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Before the first `watch`: what is to be done may wait for `carry_out` and `let_go`, which
+        the calling thread calls soon."""
+
+    def carry_out(self, done: Callable[[], bool], until_ns: int) -> None:
+        """After `hold`: do the work in the calling thread until `done()` or the time `until_ns`,
+        but not for long."""
+
+    def let_go(self) -> None:
+        """After `hold`: have all done that is left, from now on. More than once is allowed."""
+
     # -- other work -------------------------------------------------------------------------------
 
     def call_every(self, period_ns: int, job: Callable[[], object]) -> PeriodicJob:

@@ -1,6 +1,11 @@
 """The monitors of one client of the blocking face: one thread, however many servers, in which
 nothing waits but the one wait for all of them.
 
+The first checks of a client are carried out by the thread that waits for them, where they are
+quick: handing over to a thread and back costs more than they do. The thread that is started then
+becomes one of Python's when there is something to be done, which a client that is closed soon never
+has.
+
 Knows how the thread begins and ends, and the one beside it for jobs that may wait. What is done
 there stands in `checks`.
 """
@@ -18,15 +23,21 @@ from mongokey.connection.step_loop import report_error
 from mongokey.connection.thread_step_loop import ThreadStepLoop
 from mongokey.errors import AutoReconnect
 from mongokey.topology.checks import Checks, WatchedServers
+from mongokey.transport.stream import monotonic_ns
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from mongokey._support.address import AddressLike
+    from mongokey.topology.checks import PeriodicJob
+
 # When the interpreter ends, it waits no longer for all monitors together than this, in seconds.
 _LAST_WAIT_S = 1.0
 _NAME = "mongokey-monitor"
+# So long at most does a thread that waits for the first checks carry them out, in nanoseconds.
+_HELD_NS = 5_000_000
 
 
 class Monitors(WatchedServers):
@@ -37,6 +48,9 @@ class Monitors(WatchedServers):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._beside = _Beside()
+        # The thread that carries out what there is to do at first, and until when.
+        self._holder: int | None = None
+        self._held_until_ns = 0
         super().__init__(*args, **kwargs)
 
     def is_own_thread(self) -> bool:
@@ -48,8 +62,66 @@ class Monitors(WatchedServers):
         """Do `job` in a thread that is made for it; False where no thread can be had."""
         return self._beside.run(job)
 
+    def hold(self) -> None:
+        if (
+            self._checks is None
+            and not _has_onlookers(self._publisher)
+            and "gevent.monkey" not in sys.modules
+        ):
+            self._holder = _thread.get_ident()
+            self._held_until_ns = monotonic_ns() + _HELD_NS
+
+    def carry_out(self, done: Callable[[], bool], until_ns: int) -> None:
+        checks = self._held_checks()
+        if checks is None:
+            return
+        if checks.busy:
+            # In a signal handler or destructor, in the middle of it: only another thread can go on.
+            self._begin_anew(checks)
+            return
+        try:
+            checks.carry_out(done, min(until_ns, self._held_until_ns))
+        except BaseException:
+            # A signal handler's, such as a Ctrl-C: what it has left half done begins anew.
+            self._holder = None
+            self.restart()
+            raise
+        if not done():
+            self.let_go()
+
+    def let_go(self) -> None:
+        checks = self._held_checks()
+        if self._holder == _thread.get_ident():
+            self._holder = None
+        if checks is None:
+            return
+        if checks.busy:
+            self._begin_anew(checks)
+            return
+        try:
+            checks.begin_apart()
+        except BaseException as error:
+            self._cannot_start(error)
+            raise
+
+    def _held_checks(self) -> _ThreadChecks | None:
+        """What the calling thread is to carry out, or to let go."""
+        checks = self._checks
+        if self._holder != _thread.get_ident() or not isinstance(checks, _ThreadChecks):
+            return None
+        return checks if checks.held else None
+
+    def _begin_anew(self, checks: _ThreadChecks) -> None:
+        """Have a thread do all that is to be done, in place of `checks`, which end when the code
+        goes on that is in the middle of them."""
+        self._holder = None
+        self._unstarted = [True]
+        self._checks = None
+        checks.close()
+        self.restart()
+
     def _make_checks(self) -> Checks:
-        return _ThreadChecks(self, self._unstarted)
+        return _ThreadChecks(self, self._unstarted, self._holder == _thread.get_ident())
 
     def _cannot_start(self, error: BaseException) -> None:
         if isinstance(error, (OSError, RuntimeError)):
@@ -59,6 +131,7 @@ class Monitors(WatchedServers):
 
     def reset_after_fork(self) -> None:
         """In a forked child: the threads do not exist."""
+        self._holder = None
         self._beside.reset_after_fork()
         super().reset_after_fork()
 
@@ -68,10 +141,14 @@ class _ThreadChecks(Checks):
 
     _loop: ThreadStepLoop
 
-    def __init__(self, monitors: Monitors, unstarted: list[bool]) -> None:
+    def __init__(self, monitors: Monitors, unstarted: list[bool], held: bool) -> None:
         super().__init__(monitors, ThreadStepLoop())
         self._unstarted = unstarted
         self._ended = False
+        #: There is no thread yet; the one that has made this carries it out, and starts one.
+        self.held = held
+        #: It is being carried out by that one.
+        self.busy = False
         #: Which thread it is, once it runs.
         self.thread: int | None = None
         # Released once the thread is over.
@@ -83,11 +160,13 @@ class _ThreadChecks(Checks):
         return self._ended
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread, unless it is to wait."""
         self._over.acquire()
         _running.add(self)
+        if self.held:
+            return
         try:
-            if self._has_onlookers():
+            if _has_onlookers(self._publisher):
                 threading.Thread(target=self._run, name=_NAME, daemon=True).start()
             else:
                 # An eighth of a client's first operation, and two changes of threads, go into
@@ -98,15 +177,45 @@ class _ThreadChecks(Checks):
             self._over.release()
             raise
 
-    def _has_onlookers(self) -> bool:
-        """Whether code that is not the driver's runs in the thread, and may ask which one it is:
-        of listeners, loggers, debuggers and profilers."""
-        publisher = self._publisher
-        return (
-            (publisher is not None and publisher.tells_anybody)
-            or threading.gettrace() is not None
-            or threading.getprofile() is not None
-        )
+    def watch_soon(self, address: AddressLike) -> None:
+        self._loop.call_first(lambda: self.watch(address))
+
+    def begin_soon(self, periodic: PeriodicJob) -> None:
+        self._loop.call_first(lambda: self.begin(periodic))
+
+    def carry_out(self, done: Callable[[], bool], until_ns: int) -> None:
+        """Carry out what there is, until `done()` or that time."""
+        self.busy = True
+        try:
+            self._loop.run_until(done, until_ns)
+        except BaseException:
+            self._loop.close()
+            raise
+        finally:
+            self.busy = False
+            if self._loop.closed and self.held:
+                self._end_held()
+
+    def begin_apart(self) -> None:
+        """Start the thread that goes on. Raises RuntimeError or OSError where there is none."""
+        if self._loop.closed:
+            self._end_held()
+            return
+        try:
+            self._loop.run_apart(self._run)
+        except BaseException:
+            self._end_held()
+            raise
+        self.held = False
+        if self._loop.closed:
+            self.close()  # somebody closed it meanwhile, who left that to this one
+
+    def close(self) -> None:
+        """End soon; at once where the thread has nothing to do."""
+        if not self.held and self._loop.recall():
+            self._note_end()
+        else:
+            super().close()
 
     def join(self, timeout_s: float) -> None:
         """Wait until the thread is over, at most so long."""
@@ -116,6 +225,7 @@ class _ThreadChecks(Checks):
     def abandon(self) -> None:
         """In a forked child: there is no thread any more."""
         self._ended = True
+        self.held = False
         _running.discard(self)
         super().abandon()
 
@@ -124,12 +234,30 @@ class _ThreadChecks(Checks):
         try:
             self._loop.run()
         finally:
-            # After an error that nobody foresaw the next call starts another thread.
-            self._ended = True
             self.thread = None  # another one may get its number
-            self._unstarted.append(True)
-            _running.discard(self)
-            self._over.release()
+            self._note_end()
+
+    def _end_held(self) -> None:
+        self.held = False
+        self._loop.end()
+        self._note_end()
+
+    def _note_end(self) -> None:
+        # After an error that nobody foresaw the next call starts another thread.
+        self._ended = True
+        self._unstarted.append(True)
+        _running.discard(self)
+        self._over.release()
+
+
+def _has_onlookers(publisher: Any) -> bool:
+    """Whether code that is not the driver's runs in the thread, and may ask which one it is: of
+    listeners, loggers, debuggers and profilers."""
+    return (
+        (publisher is not None and publisher.tells_anybody)
+        or threading.gettrace() is not None
+        or threading.getprofile() is not None
+    )
 
 
 class _Beside:

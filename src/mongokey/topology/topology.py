@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 
 from mongokey._support.deadline import Timeout
 from mongokey._support.jobs import call_for_each
@@ -80,10 +81,10 @@ class Topology:
     """The servers of one client.
 
     `make_pool(address)` makes an empty pool, paused. `make_monitors(on_check)` makes the object
-    that checks servers (`watch`, `unwatch`, `request_check`, `cancel_check`, `is_own_thread`,
-    `close`) and hands a `ServerDescription` to `on_check` after each check; None with a load
-    balancer. `resolve_srv()`, if given, is called once, at first use, and returns (seeds,
-    replica_set, load_balanced): what DNS says.
+    that checks servers (a `WatchedServers`: `watch`, `unwatch`, `request_check`, `cancel_check`,
+    `hold`, `carry_out`, `let_go`, `is_own_thread`, `close`) and hands a `ServerDescription` to
+    `on_check` after each check; None with a load balancer. `resolve_srv()`, if given, is called
+    once, at first use, and returns (seeds, replica_set, load_balanced): what DNS says.
     `on_opened()` is called once the servers are watched. `publisher` tells listeners and loggers.
     """
 
@@ -228,7 +229,11 @@ class Topology:
         self,
         deadline: Deadline,
         answer: tuple[Sequence[AddressLike], str | None, bool] | None = None,
+        *,
+        holds: bool = False,
     ) -> None:
+        """`open`; with `holds` the caller waits for a server next, and then lets the monitors
+        go."""
         while not self._opening.acquire(timeout=_LOOK_EVERY_S):
             if self._closed:
                 raise _closed()
@@ -256,6 +261,8 @@ class Topology:
             publisher.on_selection = self.selected.ask_each_time
             if self._make_monitors is not None and self._monitors is None:
                 self._monitors = self._make_monitors(self.on_check)
+            if holds and self._monitors is not None:
+                self._monitors.hold()
             with self._lock:
                 self._announce.opening(self._description)
                 self._follow(self._description, ())
@@ -558,11 +565,15 @@ class Topology:
         spoken by every server (`TLSError`, `ProtocolError`).
         """
         deadline = self.selection_deadline(until)
-        if not self._opened:
-            self._open(deadline)
-        return self._wait(
-            self.selection(criteria, deprioritized, operation, operation_id, deadline)
-        )
+        steps = self.selection(criteria, deprioritized, operation, operation_id, deadline)
+        if self._opened:
+            return self._wait(steps)
+        try:
+            self._open(deadline, holds=True)
+            return self._wait(steps)
+        finally:
+            if self._monitors is not None:
+                self._monitors.let_go()
 
     def selection_deadline(self, until: Deadline | None = None) -> Deadline:
         """The deadline of a selection that begins now, for an operation that has `until`."""
@@ -670,6 +681,8 @@ class Topology:
             if self._monitors is not None and self._monitors.is_own_thread():
                 steps.throw(_monitors_wait())
             while True:
+                if self._monitors is not None:
+                    self._monitors.carry_out(partial(self._has_changed, seen), deadline.at_ns)
                 with self._lock:
                     if self._changes == seen:
                         if self._changed is None:
@@ -679,6 +692,9 @@ class Topology:
         except StopIteration as end:
             result: _Result = end.value
             return result
+
+    def _has_changed(self, seen: int) -> bool:
+        return self._changes != seen
 
     @property
     def changes(self) -> int:

@@ -1,4 +1,5 @@
 # Sockets that one thread serves, many at a time: none of their calls waits.
+from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
 
 from mongokey.transport.names cimport SocketAddress
@@ -8,6 +9,15 @@ cdef extern from "mongokey/wake.h" nogil:
     ctypedef struct mk_wakeup:
         mk_socket waited
         mk_socket set
+
+cdef extern from "mongokey/apart.h":
+    ctypedef void (*mk_apart_function)(PyObject *owner) noexcept
+    ctypedef struct mk_apart:
+        mk_apart_function function
+        PyObject *owner
+        mk_wakeup wakeup
+        int64_t wait_ns
+        mk_pollfd *sockets
 
 
 cdef class PolledSocket:
@@ -35,7 +45,12 @@ cdef class Poller:
     cdef mk_pollfd *_polls
     cdef unsigned _capacity
     cdef bint _set                          # the wake-up was set and not yet seen
+    cdef mk_apart *_apart                   # a thread that waits in place of one of Python's
+    cdef object _function                   # what that is to call
 
+    # Put what `waiters` wait for into `_polls`; how many sockets, the wake-up among them.
+    cdef unsigned _prepare(self, waiters, int64_t *wait_ns) except 0
+    cdef object _take_function(self)
     cdef unsigned _add(self, PolledSocket one, unsigned count) except? 0
     cdef bint _take(self, Waiter waiter, unsigned *i) except -1
     cdef int _reserve(self, unsigned count) except -1

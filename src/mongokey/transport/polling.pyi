@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from mongokey._support.portable import Portable
@@ -88,3 +88,13 @@ class Poller:
 
         A signal's handler may raise here.
         """
+    def wait_apart(self, waiters: Iterable[Waiter], function: Callable[[], object]) -> None:
+        """As `wait`, in a thread of its own that is none of Python's while it waits; then
+        `function()` is called there. Nothing else may be called but `wake` and `recall` until then.
+
+        Raises `RuntimeError` where the system has no thread to give.
+        """
+    def recall(self) -> bool:
+        """Whether the thread of `wait_apart` will not call its function, but end by itself; then
+        this is closed. False where it has begun to, and where there is none. Safe in signal
+        handlers and destructors."""

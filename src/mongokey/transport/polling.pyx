@@ -9,8 +9,10 @@ import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
 
 from mongokey.transport.names cimport SocketAddress
 from mongokey.transport.stream cimport (
@@ -49,6 +51,11 @@ cdef extern from "mongokey/wake.h" nogil:
     void mk_wakeup_set(const mk_wakeup *w)
     void mk_wakeup_clear(const mk_wakeup *w)
     void mk_wakeup_close(mk_wakeup *w)
+
+cdef extern from "mongokey/apart.h" nogil:
+    mk_apart *mk_apart_new(unsigned count)
+    int mk_apart_start(mk_apart *a)
+    int mk_apart_recall(mk_apart *a)
 
 cdef enum:
     # So much is received at a time: who sends more must let others be served.
@@ -240,15 +247,80 @@ cdef class Poller:
 
     def close(self):
         """Close what it owns; `wake` does nothing from now on."""
+        if self._apart != NULL and os.getpid() != self._pid:
+            self._take_function()  # the thread is the parent's
         mk_wakeup_close(&self._wakeup)
 
     def wait(self, waiters not None):
         """Wait until one of `waiters` is ready or due, or somebody calls `wake`; the list of those
         that are. A signal's handler may raise here."""
         cdef list found = []
-        cdef unsigned count = 0, i
+        cdef unsigned count, i
         cdef int rc = 0
-        cdef int64_t now, wait_ns, due = 0
+        cdef int64_t now, wait_ns = -1
+        cdef Waiter waiter
+        count = self._prepare(waiters, &wait_ns)
+        if cooperative_wait is not None and wait_ns != 0:
+            self._wait_cooperatively(count, wait_ns)
+            wait_ns = 0
+        with nogil:
+            rc = mk_poll(self._polls, count, wait_ns)
+        if rc == -MK_EINTR:
+            PyErr_CheckSignals()
+            return found
+        if rc < 0:
+            raise OSError(-rc, error_text(rc))
+        if self._polls[count - 1].revents:
+            mk_wakeup_clear(&self._wakeup)
+            # Whoever wakes from here on sets it again.
+            self._set = False
+        now = mk_monotonic_ns()
+        i = 0
+        for waiter in waiters:
+            if self._take(waiter, &i) or (waiter.due_ns and waiter.due_ns <= now):
+                found.append(waiter)
+        return found
+
+    def wait_apart(self, waiters not None, function not None):
+        """As `wait`, in a thread of its own that is none of Python's while it waits; then
+        `function()` is called there. Nothing else may be called but `wake` and `recall` until
+        then. Raises RuntimeError where the system has no thread to give."""
+        cdef int64_t wait_ns = -1
+        cdef unsigned count = self._prepare(waiters, &wait_ns)
+        cdef mk_apart *apart = mk_apart_new(count)
+        if apart == NULL:
+            raise MemoryError("no memory for a thread")
+        memcpy(apart.sockets, self._polls, count * sizeof(mk_pollfd))
+        apart.wait_ns, apart.wakeup = wait_ns, self._wakeup
+        apart.function, apart.owner = begin_after_wait, <PyObject *>self
+        self._apart, self._function = apart, function
+        Py_INCREF(self)
+        if not mk_apart_start(apart):
+            self._take_function()
+            raise RuntimeError("can't start new thread")
+
+    def recall(self):
+        """Whether the thread of `wait_apart` will not call its function, but end by itself; then
+        this is closed. False where it has begun to, and where there is none."""
+        if self._apart == NULL or os.getpid() != self._pid or not mk_apart_recall(self._apart):
+            return False
+        # It has the wake-up, and frees what it has.
+        self._apart, self._function = NULL, None
+        self._wakeup.waited = self._wakeup.set = MK_NO_SOCKET
+        Py_DECREF(self)
+        return True
+
+    cdef object _take_function(self):
+        function, self._function = self._function, None
+        if self._apart != NULL:
+            free(self._apart)
+            self._apart = NULL
+            Py_DECREF(self)
+        return function
+
+    cdef unsigned _prepare(self, waiters, int64_t *wait_ns) except 0:
+        cdef unsigned count = 0
+        cdef int64_t now, due = 0
         cdef Waiter waiter
         cdef PolledSocket one
         for waiter in waiters:
@@ -264,30 +336,10 @@ cdef class Poller:
         self._polls[count].fd = self._wakeup.waited
         self._polls[count].events = POLLIN
         self._polls[count].revents = 0
-        wait_ns = -1
         if due:
             now = mk_monotonic_ns()
-            wait_ns = due - now if due > now else 0
-        if cooperative_wait is not None and wait_ns != 0:
-            self._wait_cooperatively(count + 1, wait_ns)
-            wait_ns = 0
-        with nogil:
-            rc = mk_poll(self._polls, count + 1, wait_ns)
-        if rc == -MK_EINTR:
-            PyErr_CheckSignals()
-            return found
-        if rc < 0:
-            raise OSError(-rc, error_text(rc))
-        if self._polls[count].revents:
-            mk_wakeup_clear(&self._wakeup)
-            # Whoever wakes from here on sets it again.
-            self._set = False
-        now = mk_monotonic_ns() if due else 0
-        i = 0
-        for waiter in waiters:
-            if self._take(waiter, &i) or (waiter.due_ns and waiter.due_ns <= now):
-                found.append(waiter)
-        return found
+            wait_ns[0] = due - now if due > now else 0
+        return count + 1
 
     cdef unsigned _add(self, PolledSocket one, unsigned count) except? 0:
         if one._socket == MK_NO_SOCKET or not one.events:
@@ -336,3 +388,9 @@ cdef class Poller:
             None if wait_ns < 0 else wait_ns / 1e9,
         )
         return 0
+
+
+cdef void begin_after_wait(PyObject *owner) noexcept:
+    """In the thread of `wait_apart`, when the wait is over."""
+    cdef object function = (<Poller>owner)._take_function()
+    function()

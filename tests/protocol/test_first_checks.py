@@ -1,0 +1,308 @@
+"""The first checks of a client are carried out by the thread that waits for them, and go over to
+the monitors' thread, whatever comes in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from mongokey import MongoClient
+from mongokey.connection.thread_step_loop import ThreadStepLoop
+from mongokey.errors import AutoReconnect, InvalidOperation
+from mongokey.topology import monitors
+from tests.servers.scripted import (
+    Delay,
+    Hold,
+    Reply,
+    ScriptedServer,
+    in_turn,
+    make_set,
+    primary,
+    secondary,
+    standalone,
+)
+from tests.threads import in_threads
+
+PATIENCE_S = 20.0
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def held_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks stay with the thread that waits for them, however long they take."""
+    monkeypatch.setattr(monitors, "_HELD_NS", 60_000_000_000)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The threads that became the monitors' own."""
+    found: list[int] = []
+    run = ThreadStepLoop.run
+
+    def noted(self: ThreadStepLoop) -> None:
+        found.append(threading.get_ident())
+        run(self)
+
+    monkeypatch.setattr(ThreadStepLoop, "run", noted)
+    return found
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    ends = time.monotonic() + PATIENCE_S
+    while not condition() and time.monotonic() < ends:
+        time.sleep(0.005)
+    return condition()
+
+
+def has_ended(client: Any) -> bool:
+    """Whether nothing is left of the client's checks."""
+    checks = client._topology.monitors._checks
+    return bool(checks.ended and checks._loop._tasks == [] and not monitors._running)
+
+
+def bare_threads() -> int:
+    """How many threads the process has that are none of Python's."""
+    return len(os.listdir("/proc/self/task")) - len(sys._current_frames())
+
+
+needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts in /proc")
+
+
+@needs_proc
+@pytest.mark.usefixtures("held_long")
+def test_a_client_that_is_closed_soon_has_no_thread_of_pythons(
+    server: ScriptedServer, runs: list[int]
+) -> None:
+    threads, descriptors = bare_threads(), len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        with MongoClient(server.uri()) as client:
+            client.admin.command("ping")
+            assert soon(lambda: bare_threads() == threads + 1)
+        # The thread is one of the system's alone, and ends by itself.
+        assert soon(lambda: bare_threads() == threads)
+    assert runs == []
+    assert server.count("ping") == 20
+    assert soon(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
+
+
+@pytest.mark.usefixtures("held_long")
+def test_the_thread_goes_on_where_the_first_checks_ended(
+    server: ScriptedServer, runs: list[int]
+) -> None:
+    with MongoClient(server.uri(heartbeatFrequencyMS=500)) as client:
+        client.admin.command("ping")
+        assert runs == []
+        # Ended by time, and on the connection of the first check.
+        assert server.wait_for(lambda: server.count("hello") >= 4)
+        assert len(runs) == 1
+        assert runs[0] != threading.get_ident()
+        assert server.accepted == 2
+
+
+def test_a_check_that_is_asked_for_wakes_the_thread(
+    server: ScriptedServer, runs: list[int]
+) -> None:
+    with MongoClient(server.uri()) as client:
+        client.admin.command("ping")
+        before = server.count("hello")
+        client._topology.monitors.request_check(client.address)
+        assert server.wait_for(lambda: server.count("hello") > before)
+        assert len(runs) == 1
+
+
+def test_members_that_the_first_check_names_are_watched() -> None:
+    with (
+        ScriptedServer(hello=primary()) as first,
+        ScriptedServer(hello=secondary()) as second,
+        ScriptedServer(hello=secondary()) as third,
+    ):
+        make_set(first, second, third)
+        with MongoClient(second.uri(replicaSet="rs", directConnection=False)) as client:
+            assert client.admin.command("ping")["ok"] == 1.0
+            assert client.primary == (first.host, first.port)
+            assert soon(lambda: len(client.nodes) == 3)
+
+
+def test_a_slow_server_is_left_to_the_thread(server: ScriptedServer, runs: list[int]) -> None:
+    server.on["hello"] = Delay(0.1, Reply(standalone()))
+    with MongoClient(server.uri()) as client:
+        assert client.admin.command("ping")["ok"] == 1.0
+        assert len(runs) == 1
+
+
+def test_threads_that_begin_together(server: ScriptedServer) -> None:
+    for _ in range(10):
+        with MongoClient(server.uri()) as client:
+            in_threads(8, lambda client=client: client.admin.command("ping"))
+
+
+@pytest.mark.usefixtures("held_long")
+def test_a_client_closed_by_another_thread_meanwhile(server: ScriptedServer) -> None:
+    server.on["hello"] = Hold()
+    client = MongoClient(server.uri())
+    closer = threading.Thread(
+        target=lambda: server.wait_for(lambda: server.count("hello") == 1) and client.close()
+    )
+    closer.start()
+    began = time.monotonic()
+    with pytest.raises(InvalidOperation):
+        client.admin.command("ping")
+    assert time.monotonic() - began < PATIENCE_S
+    closer.join()
+    assert has_ended(client)
+
+
+class Interrupted(Exception):
+    """What a signal handler raises."""
+
+
+def after_hello(server: ScriptedServer, handler: Callable[[], object]) -> Callable[[], None]:
+    """Have `handler` called in the main thread, as a signal's, once hello was asked; returns what
+    takes it back."""
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: handler())
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def watch() -> None:
+        if server.wait_for(lambda: server.count("hello") >= 1):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+
+    def back() -> None:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+
+    return back
+
+
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+
+
+@needs_signals
+@pytest.mark.usefixtures("held_long")
+def test_what_a_signal_handler_raises_leaves_nothing_half_done(
+    server: ScriptedServer, runs: list[int]
+) -> None:
+    held = Hold()
+    server.on["hello"] = in_turn(held, Reply(standalone()))
+
+    def handler() -> None:
+        raise Interrupted
+
+    with MongoClient(server.uri()) as client:
+        back = after_hello(server, handler)
+        try:
+            with pytest.raises(Interrupted):
+                client.admin.command("ping")
+        finally:
+            back()
+        # It begins anew, in a thread, and at once.
+        assert client.admin.command("ping")["ok"] == 1.0
+        assert len(runs) == 1
+
+
+@needs_signals
+@pytest.mark.usefixtures("held_long")
+def test_a_signal_handler_may_use_the_client(server: ScriptedServer, runs: list[int]) -> None:
+    server.on["hello"] = in_turn(Hold(), Reply(standalone()))
+    answers: list[Any] = []
+    with MongoClient(server.uri()) as client:
+        back = after_hello(server, lambda: answers.append(client.admin.command("ping")["ok"]))
+        try:
+            assert client.admin.command("ping")["ok"] == 1.0
+        finally:
+            back()
+        assert answers == [1.0]
+        assert len(runs) == 1
+    assert soon(lambda: not monitors._running)
+
+
+@needs_signals
+@pytest.mark.usefixtures("held_long")
+def test_a_signal_handler_may_close_the_client(server: ScriptedServer) -> None:
+    server.on["hello"] = Hold()
+    client = MongoClient(server.uri())
+    back = after_hello(server, client.close)
+    try:
+        with pytest.raises(InvalidOperation):
+            client.admin.command("ping")
+    finally:
+        back()
+    assert has_ended(client)
+
+
+def test_a_thread_that_cannot_be_had_is_an_error_that_passes(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: ThreadStepLoop, function: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with MongoClient(server.uri()) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(ThreadStepLoop, "run_apart", refuse)
+            with pytest.raises(AutoReconnect, match="thread that monitors"):
+                client.admin.command("ping")
+        assert not monitors._running
+        assert client.admin.command("ping")["ok"] == 1.0
+        before = server.count("hello")
+        client._topology.monitors.request_check(client.address)
+        assert server.wait_for(lambda: server.count("hello") > before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_child_watches_by_itself(server: ScriptedServer) -> None:
+    with MongoClient(server.uri()) as client:
+        client.admin.command("ping")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if client.admin.command("ping")["ok"] == 1.0 else 2
+                client.close()
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert client.admin.command("ping")["ok"] == 1.0
+
+
+def test_what_is_told_to_listeners_is_told_in_a_thread(server: ScriptedServer) -> None:
+    from mongokey.monitoring import ServerHeartbeatListener
+
+    told: list[int] = []
+
+    class Listener(ServerHeartbeatListener):
+        def started(self, event: Any) -> None:
+            told.append(threading.get_ident())
+
+        def succeeded(self, event: Any) -> None:
+            """Nothing."""
+
+        def failed(self, event: Any) -> None:
+            """Nothing."""
+
+    with MongoClient(server.uri(), event_listeners=[Listener()]) as client:
+        client.admin.command("ping")
+    assert told
+    assert threading.get_ident() not in told
+
+
+def test_a_server_that_has_gone_is_noticed() -> None:
+    with ScriptedServer() as server:
+        with MongoClient(server.uri(heartbeatFrequencyMS=500)) as client:
+            client.admin.command("ping")
+            server.stop()
+            assert soon(lambda: not client.nodes)
