@@ -23,6 +23,7 @@ TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
 
+    from mongokey.commands.client_bulk_result import ClientBulkWriteResult
     from mongokey.diagnostics import Diagnosis
     from mongokey.results import BulkWriteResult
 
@@ -30,6 +31,7 @@ __all__ = [
     "AutoReconnect",
     "BSONError",
     "BulkWriteError",
+    "ClientBulkWriteException",
     "CollectionInvalid",
     "ConfigurationError",
     "ConnectionFailure",
@@ -76,7 +78,7 @@ class MongoError(Portable, Exception):
     the error is all there is to say.
     """
 
-    partial_result: BulkWriteResult | None = None
+    partial_result: BulkWriteResult | ClientBulkWriteResult | None = None
     diagnoses: tuple[Diagnosis, ...] = ()
 
     def __init__(self, message: str = "", error_labels: Iterable[str] | None = None) -> None:
@@ -331,6 +333,51 @@ class BulkWriteError(OperationFailure):
             return True
         errors = self.details.get("writeErrors", [])
         return bool(errors) and errors[-1].get("code") == MAX_TIME_MS_EXPIRED
+
+
+class ClientBulkWriteException(OperationFailure):
+    """`MongoClient.bulk_write` has failed, wholly or in part.
+
+    `error` is the error that ended it in its midst, such as a lost connection, or None where it
+    came to its end; it has the labels and diagnoses of that. `partial_result` is a
+    `ClientBulkWriteResult` of what was done, or None where nothing is known to be.
+    """
+
+    details: Mapping[str, Any]
+    partial_result: ClientBulkWriteResult | None
+
+    def __init__(self, results: Mapping[str, Any], verbose: bool) -> None:
+        super().__init__("batch op errors occurred", MULTIPLE_ERRORS_OCCURRED, results)
+        #: Whether results of single operations were asked for.
+        self.verbose = verbose
+        if isinstance(self.error, MongoError):
+            self._error_labels |= self.error._error_labels
+            self.diagnoses = self.error.diagnoses
+
+    @property
+    def error(self) -> Any:
+        """The error that ended the bulk in its midst, or None."""
+        return self.details.get("error")
+
+    @property
+    def write_errors(self) -> list[dict[str, Any]]:
+        """A document for each operation that was refused: ``idx`` (in the list of models),
+        ``code``, ``errmsg``, ``op``."""
+        found: list[dict[str, Any]] = self.details.get("writeErrors", [])
+        return found
+
+    @property
+    def write_concern_errors(self) -> list[dict[str, Any]]:
+        """A document for each command whose write concern was not met."""
+        found: list[dict[str, Any]] = self.details.get("writeConcernErrors", [])
+        return found
+
+    @property
+    def timeout(self) -> bool:
+        if isinstance(self.error, MongoError):
+            return self.error.timeout
+        concern_errors = self.write_concern_errors
+        return bool(concern_errors) and _wtimeout(concern_errors[-1])
 
 
 class InvalidOperation(MongoError):

@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     from mongokey.bson.timestamp import Timestamp
     from mongokey.change_stream import ClusterChangeStream
     from mongokey.client_session import ClientSession
+    from mongokey.commands.client_bulk_result import ClientBulkWriteResult
+    from mongokey.commands.write_requests import (
+        DeleteMany,
+        DeleteOne,
+        InsertOne,
+        ReplaceOne,
+        UpdateMany,
+        UpdateOne,
+    )
     from mongokey.read_concern import ReadConcern
     from mongokey.read_preferences import _ServerMode
     from mongokey.sessions.options import TransactionOptions
@@ -175,6 +184,36 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         )
         stream._open()
         return stream
+
+    def bulk_write(
+        self,
+        models: Sequence[InsertOne | UpdateOne | UpdateMany | ReplaceOne | DeleteOne | DeleteMany],
+        session: ClientSession | None = None,
+        ordered: bool = True,
+        verbose_results: bool = False,
+        bypass_document_validation: bool | None = None,
+        comment: Any = None,
+        let: Mapping[str, Any] | None = None,
+        write_concern: WriteConcern | None = None,
+    ) -> ClientBulkWriteResult:
+        """Write to any collections: a list of requests of `mongokey.operations`, each with its
+        ``namespace="database.collection"``, as few messages as can be. MongoDB 8.0 and newer.
+
+        They are carried out in their order; with `ordered` only up to the first that is refused.
+        With `verbose_results` the `ClientBulkWriteResult` has a result for each of them.
+        `write_concern` replaces the client's. Raises `ClientBulkWriteException`, whose
+        `partial_result` tells what was done; and before anything is sent `InvalidOperation` for
+        older servers, `DocumentTooLarge`, and what is wrong with the models.
+        """
+        from mongokey.commands.client_bulk import client_bulk_write
+        from mongokey.faces.sessions import refuse_unacknowledged, with_write_concern
+
+        options = with_write_concern(session, self._executor, self._inherited, write_concern)
+        refuse_unacknowledged(session, options)
+        plan = client_bulk_write(
+            options, models, ordered, verbose_results, bypass_document_validation, comment, let
+        )
+        return self._run(plan, session)
 
     # -- the deployment --------------------------------------------------------------------------
 

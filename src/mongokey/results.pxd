@@ -15,6 +15,7 @@ cdef class InsertManyResult(_WriteResult):
 
 cdef class UpdateResult(_WriteResult):
     cdef dict _raw
+    cdef bint _in_client_bulk
 
 
 cdef class DeleteResult(_WriteResult):

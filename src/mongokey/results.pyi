@@ -1,6 +1,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mongokey.commands.client_bulk_result import ClientBulkWriteResult as ClientBulkWriteResult
+
 class _WriteResult:
     @property
     def acknowledged(self) -> bool: ...

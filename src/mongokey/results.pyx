@@ -6,7 +6,13 @@ These are plain values. They must not know how a reply is read.
 
 from collections.abc import Mapping
 
+from mongokey._support.lazy import loader
 from mongokey.errors import InvalidOperation
+
+# Few ask for it.
+__getattr__ = loader(
+    __name__, {"ClientBulkWriteResult": "mongokey.commands.client_bulk_result"}
+)
 
 
 cdef class _WriteResult:
@@ -55,6 +61,7 @@ cdef class UpdateResult(_WriteResult):
     def __init__(self, raw_result, bint acknowledged, bint in_client_bulk=False):
         self._raw = raw_result
         self.acknowledged = acknowledged
+        self._in_client_bulk = in_client_bulk
 
     @property
     def raw_result(self):
@@ -63,9 +70,12 @@ cdef class UpdateResult(_WriteResult):
 
     @property
     def matched_count(self):
-        """How many documents the filter matched."""
+        """How many documents the filter matched; in the results of `MongoClient.bulk_write` also
+        the one that an upsert inserted, as the server counts there."""
         self._require_acknowledged("matched_count")
-        return 0 if self.did_upsert else self._raw.get("n", 0)
+        if self.did_upsert and not self._in_client_bulk:
+            return 0
+        return self._raw.get("n", 0)
 
     @property
     def modified_count(self):
@@ -78,9 +88,10 @@ cdef class UpdateResult(_WriteResult):
         """The ``_id`` of the document that an upsert inserted, or None."""
         self._require_acknowledged("upserted_id")
         upserted = self._raw.get("upserted")
-        if isinstance(upserted, list) and upserted and isinstance(upserted[0], Mapping):
-            return upserted[0].get("_id")
-        return None
+        # A bulk of a client has the document alone.
+        if isinstance(upserted, list) and upserted:
+            upserted = upserted[0]
+        return upserted.get("_id") if isinstance(upserted, Mapping) else None
 
     @property
     def did_upsert(self):
@@ -89,7 +100,7 @@ cdef class UpdateResult(_WriteResult):
         return bool(self._raw.get("upserted"))
 
     def __reduce__(self):
-        return type(self), (self._raw, self.acknowledged)
+        return type(self), (self._raw, self.acknowledged, self._in_client_bulk)
 
     def __repr__(self):
         return f"UpdateResult({self._raw!r}, acknowledged={self.acknowledged})"

@@ -111,6 +111,9 @@ CALLS: dict[str, Call] = {
     "database.list_collection_names": lambda c, s: c.database.list_collection_names(session=s),
     "database.list_collections": lambda c, s: c.database.list_collections(session=s).to_list(),
     "database.validate_collection": lambda c, s: c.database.validate_collection(c, session=s),
+    "client.bulk_write": lambda c, s: c.database.client.bulk_write(
+        [InsertOne({"x": 1}, namespace=c.full_name)], session=s
+    ),
     "client.drop_database": lambda c, s: c.database.client.drop_database("nothing_x", session=s),
     "client.list_database_names": lambda c, s: c.database.client.list_database_names(session=s),
     "client.list_databases": lambda c, s: c.database.client.list_databases(session=s).to_list(),

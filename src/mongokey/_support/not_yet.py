@@ -7,11 +7,7 @@ It knows names only. `tests/unit/test_not_yet.py` keeps it true, by comparing bo
 from __future__ import annotations
 
 NOT_YET = {
-    "MongoClient": frozenset(
-        {
-            "bulk_write",
-        }
-    ),
+    "MongoClient": frozenset(),
     "Database": frozenset(),
     "Collection": frozenset(
         {

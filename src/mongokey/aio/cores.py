@@ -91,7 +91,8 @@ class AsyncCalls:
                 return self._command_cursor_class._of(step.documents)
             if step is GIVE_WAY:
                 return await sleep(0)
-            return await step._fill()
+            # One batch, which may be empty: how many there may be, the plan knows.
+            return await step._fill(once=True)
 
     async def _run(
         self, plan: Generator[Any, Any, _Result], session: AsyncClientSession | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Mapping, Sequence, Set
 
-from mongokey.errors import ConfigurationError, InvalidName
+from mongokey.errors import ConfigurationError, InvalidName, InvalidOperation
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -248,3 +248,23 @@ def check_collection_name(name: Any) -> None:
         raise InvalidName(f"collection names must not start or end with '.': {name!r}")
     if "\x00" in name:
         raise InvalidName("collection names must not contain the null character")
+
+
+def plain_namespace(namespace: Any) -> str:
+    """The "database.collection" of a write of `MongoClient.bulk_write`, a plain str.
+
+    Raises `InvalidOperation` where there is none, `InvalidName` and `TypeError` for what is none.
+    """
+    if namespace is None or namespace == "":
+        raise InvalidOperation(
+            "MongoClient.bulk_write requires a namespace to be provided for each write operation: "
+            "namespace='database.collection'"
+        )
+    check_string("namespace", namespace)
+    plain = str.__str__(namespace)
+    database, dot, collection = plain.partition(".")
+    if not dot:
+        raise InvalidName(f"the namespace {plain[:200]!r} is not 'database.collection'")
+    check_database_name(database)
+    check_collection_name(collection)
+    return plain

@@ -47,6 +47,11 @@ cdef class CursorState:
         self.index = self.size = 0
         return [] if documents is None else documents[first:end]
 
+    def _give_up(self):
+        """Let the batch go, and have the cursor killed if the server has it still; does no I/O."""
+        self.drop_batch()
+        self.defer_kill()
+
     cdef int claim(self) except -1:
         if self.fetching:
             raise InvalidOperation(

@@ -1,7 +1,8 @@
-"""What `Collection.bulk_write` is given: one request for each write, as PyMongo has them.
+"""What `Collection.bulk_write` and `MongoClient.bulk_write` are given: one request for each write,
+as PyMongo has them.
 
 Each request checks its arguments and knows the statement it becomes. How statements are grouped
-stands in `runs`; how they are sent, in `commands.bulk_write`.
+stands in `runs`; how they are sent, in `commands.bulk_write` and `commands.client_bulk`.
 """
 
 from __future__ import annotations
@@ -19,21 +20,32 @@ if TYPE_CHECKING:
     from mongokey.commands.bulk import EncodedStatements
 
 
+# For errors: what there is.
+REQUESTS = (
+    "one of mongokey.operations (InsertOne, UpdateOne, UpdateMany, ReplaceOne, DeleteOne, "
+    "DeleteMany)"
+)
+
+
 @with_safe_repr
-class _Request:
+class WriteRequest:
     """One write. `command` is the server's command for it; `multi` says that it may touch many
-    documents, and so cannot be tried again."""
+    documents, and so cannot be tried again; `replaces`, that its update is a whole document.
+
+    `namespace` is "database.collection", which only `MongoClient.bulk_write` looks at."""
 
     command: str
     multi = False
+    replaces = False
 
-    __slots__ = ("statement",)
+    __slots__ = ("namespace", "statement")
 
     # InsertOne[dict] at run time too, as PyMongo's generic classes have it.
     __class_getitem__: Any = classmethod(GenericAlias)
 
-    def __init__(self, statement: Any) -> None:
+    def __init__(self, statement: Any, namespace: str | None) -> None:
         self.statement = statement
+        self.namespace = namespace
 
     def check(self) -> None:
         """Raise what the arguments' checks raise. They ran when the request was made, but what it
@@ -41,23 +53,24 @@ class _Request:
 
     def __eq__(self, other: object) -> bool:
         if type(other) is type(self):
-            return bool(self.statement == other.statement)
+            return bool(self.statement == other.statement and self.namespace == other.namespace)
         return NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.statement!r})"
+        namespace = "" if self.namespace is None else f", namespace={self.namespace!r}"
+        return f"{type(self).__name__}({self.statement!r}{namespace})"
 
 
-class InsertOne(_Request):
+class InsertOne(WriteRequest):
     """Insert `document`; it gets an ``_id`` when it is sent, if it has none."""
 
     command = "insert"
     __slots__ = ()
 
-    def __init__(self, document: Any) -> None:
-        super().__init__(document)
+    def __init__(self, document: Any, namespace: str | None = None) -> None:
+        super().__init__(document, namespace)
 
 
 def _update(
@@ -85,7 +98,7 @@ def _update(
     return statement
 
 
-class UpdateOne(_Request):
+class UpdateOne(WriteRequest):
     """Update the first document that `filter` matches, with ``$`` operators or a pipeline."""
 
     command = "update"
@@ -99,16 +112,18 @@ class UpdateOne(_Request):
         collation: Any = None,
         array_filters: list[Any] | None = None,
         hint: Any = None,
+        namespace: str | None = None,
         sort: Any = None,
     ) -> None:
-        super().__init__(_update(filter, update, upsert, collation, array_filters, hint, sort))
+        statement = _update(filter, update, upsert, collation, array_filters, hint, sort)
+        super().__init__(statement, namespace)
         self.check()
 
     def check(self) -> None:
         arguments.check_update(self.statement["u"])
 
 
-class UpdateMany(_Request):
+class UpdateMany(WriteRequest):
     """Update every document that `filter` matches."""
 
     command = "update"
@@ -123,20 +138,22 @@ class UpdateMany(_Request):
         collation: Any = None,
         array_filters: list[Any] | None = None,
         hint: Any = None,
+        namespace: str | None = None,
     ) -> None:
         statement = _update(filter, update, upsert, collation, array_filters, hint, None)
         statement["multi"] = True
-        super().__init__(statement)
+        super().__init__(statement, namespace)
         self.check()
 
     def check(self) -> None:
         arguments.check_update(self.statement["u"])
 
 
-class ReplaceOne(_Request):
+class ReplaceOne(WriteRequest):
     """Replace the first document that `filter` matches."""
 
     command = "update"
+    replaces = True
     __slots__ = ()
 
     def __init__(
@@ -146,30 +163,34 @@ class ReplaceOne(_Request):
         upsert: bool | None = None,
         collation: Any = None,
         hint: Any = None,
+        namespace: str | None = None,
         sort: Any = None,
     ) -> None:
-        super().__init__(_update(filter, replacement, upsert, collation, None, hint, sort))
+        statement = _update(filter, replacement, upsert, collation, None, hint, sort)
+        super().__init__(statement, namespace)
         self.check()
 
     def check(self) -> None:
         arguments.check_replacement(self.statement["u"])
 
 
-class DeleteOne(_Request):
+class DeleteOne(WriteRequest):
     """Delete the first document that `filter` matches."""
 
     command = "delete"
     limit = 1
     __slots__ = ()
 
-    def __init__(self, filter: Any, collation: Any = None, hint: Any = None) -> None:
+    def __init__(
+        self, filter: Any, collation: Any = None, hint: Any = None, namespace: str | None = None
+    ) -> None:
         arguments.check_mapping("filter", filter)
         statement = {"q": filter, "limit": self.limit}
         if collation is not None:
             statement["collation"] = arguments.collation_document(collation)
         if hint is not None:
             statement["hint"] = arguments.hint_value(hint)
-        super().__init__(statement)
+        super().__init__(statement, namespace)
 
 
 class DeleteMany(DeleteOne):
@@ -209,11 +230,10 @@ def add_to_runs(
     their checks raise.
     """
     for index, request in enumerate(requests, start):
-        if not isinstance(request, _Request):
+        if not isinstance(request, WriteRequest):
             arguments.refuse_type(
                 f"the request at index {index}",
-                "one of mongokey.operations (InsertOne, UpdateOne, UpdateMany, ReplaceOne, "
-                "DeleteOne, DeleteMany)",
+                REQUESTS,
                 request,
             )
         request.check()

@@ -89,7 +89,8 @@ cdef class BlockingCalls:
             return type(self)._command_cursor_class._of(step.documents)
         if step is GIVE_WAY:
             return None  # nobody shares the thread
-        return (<BlockingCursorCore?>step).fill()
+        # One batch, which may be empty: how many there may be, the plan knows.
+        return (<BlockingCursorCore?>step).fill(True)
 
     def _run(self, plan, session=None):
         """Carry out a plan, a generator over operations, which share one deadline; returns its

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
+from mongokey.commands import arguments
 from mongokey.commands.inherited_options import InheritedOptions
 from mongokey.errors import ConfigurationError, InvalidOperation
 from mongokey.execution.execution import count_bound_sessions
 from mongokey.read_concern import DEFAULT_READ_CONCERN
 from mongokey.sessions.explicit_session import ExplicitSession
-from mongokey.write_concern import DEFAULT_WRITE_CONCERN
+from mongokey.write_concern import DEFAULT_WRITE_CONCERN, WriteConcern
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -61,6 +62,30 @@ def options_in(session: ExplicitSession | None, inherited: InheritedOptions) -> 
             DEFAULT_READ_CONCERN,
         )
     return found
+
+
+def with_write_concern(
+    session: Any, executor: Any, inherited: InheritedOptions, write_concern: Any
+) -> InheritedOptions:
+    """The options of a call of the client that was given `write_concern`, or None for its own.
+
+    Raises `InvalidOperation` for one in a transaction, which has its own.
+    """
+    found = session_for(session, executor)
+    if write_concern is None:
+        return options_in(found, inherited)
+    if not isinstance(write_concern, WriteConcern):
+        arguments.refuse_type("write_concern", "a WriteConcern", write_concern)
+    if found is not None and found.in_transaction:
+        raise InvalidOperation(
+            "Cannot set write concern after starting a transaction: give it to start_transaction()"
+        )
+    return InheritedOptions(
+        inherited.codec_options,
+        inherited.read_preference,
+        write_concern,
+        inherited.read_concern,
+    )
 
 
 def refuse_unacknowledged(session: Any, options: InheritedOptions) -> None:

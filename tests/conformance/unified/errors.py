@@ -29,7 +29,13 @@ def check_error(
         "errorLabelsOmit",
         "errorResponse",
         "expectResult",
+        "writeErrors",
+        "writeConcernErrors",
     )
+    whole = error
+    if isinstance(error, driver.errors.ClientBulkWriteException) and error.error is not None:
+        # The format: the error that ended the bulk is the one that a test speaks of.
+        error = error.error
     if expected.get("isError") is False:
         raise RunnerError("isError: false says nothing")
     if "isClientError" in expected:
@@ -57,9 +63,30 @@ def check_error(
             raise Mismatch(f"errorResponse: {error!r} has no answer of a server")
         matcher.match(expected["errorResponse"], response, root=True, path="errorResponse")
     if "expectResult" in expected:
-        result = bulk_result_of_error(driver, error)
+        result = bulk_result_of_error(driver, whole)
         actual = UNSET if result is None else result
         matcher.match(expected["expectResult"], actual, path="the error's result")
+    if "writeErrors" in expected or "writeConcernErrors" in expected:
+        _check_errors_of_bulk(matcher, whole, expected)
+
+
+def _check_errors_of_bulk(matcher: Matcher, error: Any, expected: Mapping[str, Any]) -> None:
+    """Compare the errors of single writes, and of write concerns, that a client's bulk has."""
+    if "writeErrors" in expected:
+        found = {str(each["idx"]): _as_error(each) for each in error.write_errors}
+        _require(sorted(found), sorted(expected["writeErrors"]), "indexes of writeErrors", error)
+        for index, wanted in expected["writeErrors"].items():
+            matcher.match(wanted, found[index], root=True, path=f"writeErrors.{index}")
+    if "writeConcernErrors" in expected:
+        wanted = expected["writeConcernErrors"]
+        concern_errors = [_as_error(each) for each in error.write_concern_errors]
+        _require(len(concern_errors), len(wanted), "number of writeConcernErrors", error)
+        matcher.match_roots(wanted, concern_errors, "writeConcernErrors")
+
+
+def _as_error(document: Mapping[str, Any]) -> dict[str, Any]:
+    """An error of the server's under the specification's names: `errmsg` is its message."""
+    return {**document, "message": document.get("errmsg")}
 
 
 def is_client_error(driver: Driver, error: Exception) -> bool:

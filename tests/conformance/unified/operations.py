@@ -113,20 +113,35 @@ class _Request:
 
 
 def _requests(driver: Driver, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {**arguments, "requests": _made_of(driver, arguments["requests"])}
+
+
+def _models(driver: Driver, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {**arguments, "models": _made_of(driver, arguments["models"], namespace="namespace")}
+
+
+def _made_of(driver: Driver, specs: list[Any], **further: str) -> list[_Request]:
+    """The requests of a bulk write; `further` are arguments that all of them have here."""
     operations = driver.module("operations")
     requests = []
-    for each in arguments["requests"]:
+    for each in specs:
         name, spec = single(each)
         if name not in REQUESTS:
             raise RunnerError(f"{name}: there is no such request")
         kind, known = REQUESTS[name]
-        requests.append(_Request(getattr(operations, kind), rename(spec, known, name)))
-    return {**arguments, "requests": requests}
+        arguments = rename(spec, {**known, **further}, name)
+        requests.append(_Request(getattr(operations, kind), arguments))
+    return requests
 
 
 def _bulk_write(driver: Driver, collection: Any, arguments: dict[str, Any]) -> Any:
     made = [request.make() for request in arguments.pop("requests")]
     return driver.call(collection, "bulk_write", requests=made, **arguments)
+
+
+def _client_bulk_write(driver: Driver, client: Any, arguments: dict[str, Any]) -> Any:
+    made = [model.make() for model in arguments.pop("models")]
+    return driver.call(client, "bulk_write", models=made, **arguments)
 
 
 def _modify_collection(driver: Driver, database: Any, arguments: dict[str, Any]) -> Any:
@@ -432,7 +447,13 @@ CLIENT: Mapping[str, Operation] = {
     ),
     "clientBulkWrite": Operation(
         "bulk_write",
-        _snake("models ordered verboseResults bypassDocumentValidation comment let writeConcern"),
+        _snake(
+            "models ordered verboseResults bypassDocumentValidation session comment let"
+            " writeConcern"
+        ),
+        results.client_bulk_write,
+        prepare=_models,
+        run=_client_bulk_write,
     ),
     "createChangeStream": _WATCH,
 }

@@ -60,8 +60,41 @@ def bulk_write(driver: Driver, result: Any) -> dict[str, Any]:
     }
 
 
+def client_bulk_write(driver: Driver, result: Any) -> dict[str, Any]:
+    if not result.acknowledged:
+        return _acknowledged(result)
+    found: dict[str, Any] = {
+        "insertedCount": result.inserted_count,
+        "matchedCount": result.matched_count,
+        "modifiedCount": result.modified_count,
+        "deletedCount": result.deleted_count,
+        "upsertedCount": result.upserted_count,
+    }
+    if result.has_verbose_results:
+        found["insertResults"] = {
+            str(index): {"insertedId": each.inserted_id}
+            for index, each in result.insert_results.items()
+        }
+        found["updateResults"] = {
+            str(index): {
+                "matchedCount": each.matched_count,
+                "modifiedCount": each.modified_count,
+                **({"upsertedId": each.upserted_id} if each.did_upsert else {}),
+            }
+            for index, each in result.update_results.items()
+        }
+        found["deleteResults"] = {
+            str(index): {"deletedCount": each.deleted_count}
+            for index, each in result.delete_results.items()
+        }
+    return found
+
+
 def bulk_result_of_error(driver: Driver, error: Exception) -> dict[str, Any] | None:
-    """The result that a BulkWriteError carries, or None for another error."""
+    """The result that the error of a bulk carries, or None for another error."""
+    if isinstance(error, driver.errors.ClientBulkWriteException):
+        partial = error.partial_result
+        return None if partial is None else client_bulk_write(driver, partial)
     if not isinstance(error, driver.errors.BulkWriteError):
         return None
     details: Mapping[str, Any] = error.details

@@ -1,7 +1,7 @@
 """Messages as the fleet reads and writes them: framing, and the few fields that it looks at.
 
 Knows OP_MSG, and OP_QUERY for the legacy hello. What is passed on stays in the client's bytes; only
-a txnNumber can be taken out of them. Must not know roles.
+a txnNumber and a read concern can be taken out of them. Must not know roles.
 """
 
 from __future__ import annotations
@@ -86,6 +86,20 @@ def without_txn_number(raw: bytes) -> bytes:
     _INT.pack_into(shorter, 0, len(shorter))
     _INT.pack_into(shorter, 21, size - _TXN_NUMBER_SIZE)
     return bytes(shorter)
+
+
+def without_read_concern(raw: bytes) -> bytes:
+    """The same OP_MSG without its readConcern, which stands in a body of kind 0 at its front."""
+    flags, kind = struct.unpack_from("<IB", raw, 16)
+    if flags & CHECKSUM_PRESENT or kind != 0:
+        return raw
+    (size,) = _INT.unpack_from(raw, 21)
+    document = bson.decode(raw[21 : 21 + size])
+    if document.pop("readConcern", None) is None:
+        return raw
+    message = bytearray(raw[:21] + bson.encode(document) + raw[21 + size :])
+    _INT.pack_into(message, 0, len(message))
+    return bytes(message)
 
 
 def reply_bytes(
