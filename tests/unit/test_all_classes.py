@@ -85,6 +85,7 @@ ARGUMENTS: dict[str, Any] = {
     "settings": True,
     "text": "it failed",
     "timed_out": True,
+    "verbose": True,
     "word": "WORD",
 }
 

@@ -16,6 +16,7 @@ from mongokey.auth.registry import load_ahead
 from mongokey.commands import (  # noqa: F401
     aggregate,
     bulk_write,
+    client_bulk,
     collections,
     databases,
     find_and_modify,

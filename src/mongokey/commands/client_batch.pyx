@@ -178,7 +178,7 @@ cdef class ClientBatch(CursorCommand):
         cdef size_t before = self.documents.size
         if not isinstance(model, WriteRequest):
             arguments.refuse_type(f"the model at index {index}", REQUESTS, model)
-        operation.namespace = self._namespace_number(model.namespace)
+        operation.namespace = self._namespace_number(model._namespace)
         operation.multi = model.multi
         if self.unacknowledged and model.command != "insert":
             arguments.refuse_unacknowledged(model.statement, "collation", "arrayFilters")
@@ -235,7 +235,7 @@ cdef class ClientBatch(CursorCommand):
             if command == "update":
                 before = out.size
                 write_element(out, "updateMods", statement["u"], self.own_context)
-                if model.replaces:
+                if model._replaces:
                     # Without the element's type and name.
                     stored = out.size - before - 12
             check(mk_bson_bool(out, "multi", 5, model.multi))

@@ -30,22 +30,22 @@ REQUESTS = (
 @with_safe_repr
 class WriteRequest:
     """One write. `command` is the server's command for it; `multi` says that it may touch many
-    documents, and so cannot be tried again; `replaces`, that its update is a whole document.
+    documents, and so cannot be tried again; `_replaces`, that its update is a whole document.
 
-    `namespace` is "database.collection", which only `MongoClient.bulk_write` looks at."""
+    `_namespace` is "database.collection", which only `MongoClient.bulk_write` looks at."""
 
     command: str
     multi = False
-    replaces = False
+    _replaces = False
 
-    __slots__ = ("namespace", "statement")
+    __slots__ = ("_namespace", "statement")
 
     # InsertOne[dict] at run time too, as PyMongo's generic classes have it.
     __class_getitem__: Any = classmethod(GenericAlias)
 
     def __init__(self, statement: Any, namespace: str | None) -> None:
         self.statement = statement
-        self.namespace = namespace
+        self._namespace = namespace
 
     def check(self) -> None:
         """Raise what the arguments' checks raise. They ran when the request was made, but what it
@@ -53,13 +53,13 @@ class WriteRequest:
 
     def __eq__(self, other: object) -> bool:
         if type(other) is type(self):
-            return bool(self.statement == other.statement and self.namespace == other.namespace)
+            return bool(self.statement == other.statement and self._namespace == other._namespace)
         return NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        namespace = "" if self.namespace is None else f", namespace={self.namespace!r}"
+        namespace = "" if self._namespace is None else f", namespace={self._namespace!r}"
         return f"{type(self).__name__}({self.statement!r}{namespace})"
 
 
@@ -153,7 +153,7 @@ class ReplaceOne(WriteRequest):
     """Replace the first document that `filter` matches."""
 
     command = "update"
-    replaces = True
+    _replaces = True
     __slots__ = ()
 
     def __init__(
