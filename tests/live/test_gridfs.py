@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -15,7 +16,12 @@ from mongokey import MongoClient
 from mongokey.bson import Binary, Code, Decimal128, Int64, ObjectId
 from mongokey.bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
 from mongokey.bson.raw_bson import RawBSONDocument
-from mongokey.errors import InvalidOperation, OperationFailure, ServerSelectionTimeoutError
+from mongokey.errors import (
+    InvalidOperation,
+    MongoError,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
 from mongokey.gridfs import CorruptGridFile, FileExists, NoFile, grid_file_shared
 from mongokey.gridfs.grid_file_shared import batch_of
 from mongokey.monitoring import CommandListener
@@ -1125,6 +1131,23 @@ def test_a_source_that_raises_leaves_nothing_of_a_file(bucket: Any, database: An
     assert counts(database) == (0, 0)
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_ctrl_c_leaves_nothing_of_a_file(
+    bucket: Any, database: Any, kind: type[BaseException], face: str
+) -> None:
+    if face == "asyncio":
+        pytest.skip("it ends the loop; a cancellation is tested in test_async_gridfs.py")
+
+    def work() -> None:
+        with bucket.open_upload_stream("f") as file:
+            file.write(bytes(4 * batch_of(4)))
+            raise kind
+
+    with pytest.raises(kind):
+        work()
+    assert counts(database) == (0, 0)
+
+
 @pytest.mark.parametrize("source", [io.StringIO("text"), object()])
 def test_a_source_that_is_none_leaves_nothing_of_a_file(
     bucket: Any, database: Any, source: Any
@@ -1132,6 +1155,100 @@ def test_a_source_that_is_none_leaves_nothing_of_a_file(
     with pytest.raises(TypeError):
         bucket.upload_from_stream("f", source)
     assert counts(database) == (0, 0)
+
+
+# -- timeouts -------------------------------------------------------------------------------------
+
+
+class Slow(io.BytesIO):
+    """A source and destination that takes some time for each piece."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        time.sleep(0.02)
+        return super().read(size)
+
+    def write(self, data: Any) -> int:
+        time.sleep(0.02)
+        return super().write(data)
+
+
+@pytest.fixture
+def timed(
+    face: str, open_secantus: SecantusServer, seen: Started, database_name: str, classes: Classes
+) -> Iterator[Any]:
+    """A bucket whose client has a timeoutMS."""
+    with MongoClient(
+        open_secantus.uri(None), timeoutMS=3_600_000, event_listeners=[seen]
+    ) as client:
+        yield classes.GridFSBucket(client[database_name], chunk_size_bytes=4)
+    open_secantus.drop_database(database_name)
+
+
+def times(seen: Started, *names: str) -> list[int]:
+    """What is left of the time with each command, in ms."""
+    found = [each["maxTimeMS"] for name in names for each in seen.of(name)]
+    seen.commands.clear()
+    return found
+
+
+def test_a_method_has_one_deadline(timed: Any, seen: Started) -> None:
+    timed.upload_from_stream("f", b"")
+    seen.commands.clear()
+    data = bytes(4 * batch_of(4) * 3)
+    file_id = timed.upload_from_stream("g", Slow(data))
+    sent = times(seen, "insert")
+    assert len(sent) == 4
+    # Each batch is of 8 pieces of the source.
+    assert all(sent[index] - sent[index + 1] >= 100 for index in range(2))
+    assert sent[0] > 3_500_000 - 100_000
+    timed.upload_from_stream_with_id(1, "g", Slow(data))
+    sent = times(seen, "insert")
+    assert sent[0] - sent[2] >= 200
+    for download in (
+        lambda: timed.download_to_stream(file_id, Slow()),
+        lambda: timed.download_to_stream_by_name("g", Slow()),
+    ):
+        download()
+        # A getMore has no maxTimeMS of its own.
+        assert len(times(seen, "find")) == 2
+    timed.delete_by_name("g")
+    first, second = times(seen, "delete")
+    assert first >= second
+
+
+def test_a_file_that_is_opened_has_one_deadline(timed: Any, seen: Started) -> None:
+    timed.upload_from_stream("f", b"")
+    file = timed.open_upload_stream("g")
+    time.sleep(0.1)
+    file.write(bytes(4 * batch_of(4)))
+    time.sleep(0.1)
+    seen.commands.clear()
+    file.close()
+    (sent,) = times(seen, "insert")
+    assert sent <= 3_600_000 - 200
+    found = timed.open_download_stream_by_name("g")
+    assert found.read(1) == bytes(1)
+    time.sleep(0.1)
+    found.seek(0)
+    seen.commands.clear()
+    found.seek(4)
+    found.read()
+    (sent,) = times(seen, "find")
+    assert sent <= 3_600_000 - 100
+
+
+def test_a_file_whose_time_is_over_is_told(
+    face: str, open_secantus: SecantusServer, database_name: str, classes: Classes
+) -> None:
+    with MongoClient(open_secantus.uri(None), timeoutMS=200) as client:
+        bucket = classes.GridFSBucket(client[database_name], chunk_size_bytes=4)
+        file = bucket.open_upload_stream("f")
+        time.sleep(0.25)
+        with pytest.raises(MongoError) as raised:
+            file.write(b"0123")
+        assert raised.value.timeout
+        with pytest.raises(MongoError):
+            file.close()
 
 
 # -- threads --------------------------------------------------------------------------------------

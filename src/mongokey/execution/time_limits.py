@@ -107,6 +107,21 @@ class TimeoutContext:
             return
 
 
+class _DeadlineContext(TimeoutContext):
+    """A block whose operations have a deadline that began before it."""
+
+    __slots__ = ("_deadline",)
+
+    def __init__(self, deadline: Deadline) -> None:
+        super().__init__(deadline.timeout)
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        scope = _Scope(None, self._deadline)
+        scope.timeout, scope.deadline = self._deadline.timeout, self._deadline
+        self._tokens.append(_SCOPE.set(scope))
+
+
 class _NoBlock:
     """A block that changes nothing."""
 
@@ -167,6 +182,24 @@ def one_deadline(executor: Executor) -> TimeoutContext | _NoBlock:
     return TimeoutContext(executor.timeout or _FOR_EVER)
 
 
+def lifetime_of(executor: Executor) -> Deadline | None:
+    """The deadline of an object whose calls have one together, from now on, such as a stream of
+    GridFS: None where the client has no timeoutMS, or a block of `timeout` holds."""
+    scope = _SCOPE.get()
+    if executor.timeout is None or (scope is not None and scope.deadline is not None):
+        return None
+    return executor.timeout.start()
+
+
+def within(deadline: Deadline | None) -> TimeoutContext | _NoBlock:
+    """A block for a call of such an object: `deadline` is its lifetime. A block of `timeout` that
+    holds already takes its place."""
+    scope = _SCOPE.get()
+    if deadline is None or (scope is not None and scope.deadline is not None):
+        return _NO_BLOCK
+    return _DeadlineContext(deadline)
+
+
 def refreshed_deadline(executor: Executor) -> TimeoutContext | _NoBlock:
     """A block for what puts things in order after a timeout, such as the abort of a transaction:
     it has the whole time once more, whatever is left of the blocks around it."""
@@ -206,9 +239,11 @@ __all__ = [
     "be_asked",
     "deadline_of",
     "is_for_ever",
+    "lifetime_of",
     "one_deadline",
     "refreshed_deadline",
     "timeout",
     "timeout_now",
     "when_used",
+    "within",
 ]

@@ -6,6 +6,7 @@ It knows the specification's methods. How files are written and read, `grid_in` 
 from __future__ import annotations
 
 from mongokey.aio.database import AsyncDatabase
+from mongokey.execution.time_limits import lifetime_of, one_deadline, within
 from mongokey.gridfs import rules
 from mongokey.gridfs.asynchronous.grid_in import AsyncGridIn, AsyncIndexes
 from mongokey.gridfs.asynchronous.grid_out import AsyncGridOut, AsyncGridOutCursor
@@ -30,6 +31,8 @@ class AsyncGridFSBucket:
 
     `chunk_size_bytes` is for new files. Options left out are the database's, its read concern
     among them. Methods take a `session`, but no transaction: they raise `InvalidOperation` in one.
+    With `timeoutMS`, or in a block of `mongokey.timeout`, a method has one deadline for all that it
+    does, and a file that is opened one for all that is done with it.
 
     Raises `TypeError` for what is no database, `ConfigurationError` for unacknowledged writes.
     """
@@ -106,9 +109,10 @@ class AsyncGridFSBucket:
 
         Raises what `AsyncGridIn.write` raises. If the source raises, what was sent is removed.
         """
-        made = self.open_upload_stream(filename, chunk_size_bytes, metadata, session)
-        async with made:
-            await made.write(source)
+        with one_deadline(self._collection._executor):
+            made = self.open_upload_stream(filename, chunk_size_bytes, metadata, session)
+            async with made:
+                await made.write(source)
         return made._id
 
     async def upload_from_stream_with_id(
@@ -121,10 +125,12 @@ class AsyncGridFSBucket:
         session: AsyncClientSession | None = None,
     ) -> None:
         """The same with an ``_id`` that no other file has. Raises `FileExists` if one has it."""
-        async with self.open_upload_stream_with_id(
-            file_id, filename, chunk_size_bytes, metadata, session
-        ) as made:
-            await made.write(source)
+        with one_deadline(self._collection._executor):
+            made = self.open_upload_stream_with_id(
+                file_id, filename, chunk_size_bytes, metadata, session
+            )
+            async with made:
+                await made.write(source)
 
     # -- downloading ----------------------------------------------------------------------------
 
@@ -147,12 +153,19 @@ class AsyncGridFSBucket:
         rules.require(str, "filename", filename)
         rules.refuse_transaction(session, self._files)
         skip, direction = rules.place_of_version(revision)
-        document = await self._files.find_one(
-            {"filename": filename}, skip=skip, sort=[("uploadDate", direction)], session=session
-        )
+        lifetime = lifetime_of(self._collection._executor)
+        with within(lifetime):
+            document = await self._files.find_one(
+                {"filename": filename},
+                skip=skip,
+                sort=[("uploadDate", direction)],
+                session=session,
+            )
         if document is None:
             raise rules.no_version(revision, filename)
-        return AsyncGridOut(self._collection, file_document=document, session=session)
+        found = AsyncGridOut(self._collection, file_document=document, session=session)
+        found._lifetime = lifetime
+        return found
 
     async def download_to_stream(
         self, file_id: Any, destination: Any, session: AsyncClientSession | None = None
@@ -161,8 +174,9 @@ class AsyncGridFSBucket:
 
         Raises `NoFile` if there is none, and `CorruptGridFile`.
         """
-        found = await self.open_download_stream(file_id, session)
-        await self._download(found, destination)
+        with one_deadline(self._collection._executor):
+            found = await self.open_download_stream(file_id, session)
+            await self._download(found, destination)
 
     async def download_to_stream_by_name(
         self,
@@ -172,8 +186,9 @@ class AsyncGridFSBucket:
         session: AsyncClientSession | None = None,
     ) -> None:
         """The same by its name and revision, see `open_download_stream_by_name`."""
-        found = await self.open_download_stream_by_name(filename, revision, session)
-        await self._download(found, destination)
+        with one_deadline(self._collection._executor):
+            found = await self.open_download_stream_by_name(filename, revision, session)
+            await self._download(found, destination)
 
     async def _download(self, source: AsyncGridOut, destination: Any) -> None:
         async with source:
@@ -197,8 +212,9 @@ class AsyncGridFSBucket:
         """Delete the file of that ``_id``. Raises `NoFile` if there is none; chunks without a file
         are deleted even then."""
         rules.refuse_transaction(session, self._files)
-        result = await self._files.delete_one({"_id": file_id}, session=session)
-        await self._chunks.delete_many({"files_id": file_id}, session=session)
+        with one_deadline(self._collection._executor):
+            result = await self._files.delete_one({"_id": file_id}, session=session)
+            await self._chunks.delete_many({"files_id": file_id}, session=session)
         if not result.deleted_count:
             raise NoFile(f"no file could be deleted because none matched {file_id!r}")
 
@@ -207,14 +223,15 @@ class AsyncGridFSBucket:
     ) -> None:
         """Delete all files of that name. Raises `NoFile` if there is none."""
         rules.refuse_transaction(session, self._files)
-        found = self._files.find({"filename": filename}, {"_id": 1}, session=session)
-        file_ids = [each["_id"] for each in await found.to_list()]
-        deleted = 0
-        for start in range(0, len(file_ids), rules.MOST_IDS):
-            some = {"$in": file_ids[start : start + rules.MOST_IDS]}
-            result = await self._files.delete_many({"_id": some}, session=session)
-            await self._chunks.delete_many({"files_id": some}, session=session)
-            deleted += result.deleted_count
+        with one_deadline(self._collection._executor):
+            found = self._files.find({"filename": filename}, {"_id": 1}, session=session)
+            file_ids = [each["_id"] for each in await found.to_list()]
+            deleted = 0
+            for start in range(0, len(file_ids), rules.MOST_IDS):
+                some = {"$in": file_ids[start : start + rules.MOST_IDS]}
+                result = await self._files.delete_many({"_id": some}, session=session)
+                await self._chunks.delete_many({"files_id": some}, session=session)
+                deleted += result.deleted_count
         if not deleted:
             raise NoFile(f"no file could be deleted because none matched filename {filename!r}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mongokey.aio.database import AsyncDatabase
+from mongokey.execution.time_limits import one_deadline
 from mongokey.gridfs import rules
 from mongokey.gridfs.asynchronous.grid_in import AsyncGridIn, AsyncIndexes
 from mongokey.gridfs.asynchronous.grid_out import AsyncGridOut, AsyncGridOutCursor
@@ -51,9 +52,10 @@ class AsyncGridFS:
         `data` is what `AsyncGridIn.write` takes, keyword arguments are those of `AsyncGridIn`.
         Raises `FileExists` if there is a file with an ``_id`` that was given.
         """
-        made = self.new_file(**kwargs)
-        async with made:
-            await made.write(data)
+        with one_deadline(self._collection._executor):
+            made = self.new_file(**kwargs)
+            async with made:
+                await made.write(data)
         return made._id
 
     async def get(self, file_id: Any, session: AsyncClientSession | None = None) -> AsyncGridOut:
@@ -99,8 +101,9 @@ class AsyncGridFS:
     async def delete(self, file_id: Any, session: AsyncClientSession | None = None) -> None:
         """Delete the file of that ``_id``, if there is one."""
         rules.refuse_transaction(session, self._files)
-        await self._files.delete_one({"_id": file_id}, session=session)
-        await self._chunks.delete_many({"files_id": file_id}, session=session)
+        with one_deadline(self._collection._executor):
+            await self._files.delete_one({"_id": file_id}, session=session)
+            await self._chunks.delete_many({"files_id": file_id}, session=session)
 
     async def list(self, session: AsyncClientSession | None = None) -> builtins.list[str]:
         """The names of all files, each once."""

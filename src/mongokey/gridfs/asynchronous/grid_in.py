@@ -19,6 +19,7 @@ from mongokey.errors import (
     MongoError,
     OperationFailure,
 )
+from mongokey.execution.time_limits import lifetime_of, refreshed_deadline, within
 from mongokey.gridfs import rules
 from mongokey.gridfs.asynchronous.stream_base import AsyncFileWriter, read_from
 from mongokey.gridfs.chunk_buffer import ChunkBuffer
@@ -98,6 +99,7 @@ class AsyncGridIn(AsyncFileWriter):
             "_fields",
             "_indexes",
             "_is_file_sent",
+            "_lifetime",
             "_may_be_sent",
             "_session",
         }
@@ -116,6 +118,8 @@ class AsyncGridIn(AsyncFileWriter):
         self._coll: AsyncCollection[Any] = rules.plain(
             root_collection, read_preference=ReadPreference.PRIMARY
         )
+        # With timeoutMS, all that it does has to end within that time.
+        self._lifetime = lifetime_of(root_collection._executor)
         self._fields = rules.file_fields(kwargs)
         self._buffer = ChunkBuffer(self._fields["_id"], self._fields["chunkSize"])
         # Those of the same bucket share what they know of its indexes.
@@ -167,9 +171,10 @@ class AsyncGridIn(AsyncFileWriter):
         """Set a field of the file's document; where the file is closed, on the server too."""
         self._fields[name] = value
         if self._closed:
-            await self._coll.files.update_one(
-                {"_id": self._id}, {"$set": {name: value}}, session=self._session
-            )
+            with within(self._lifetime):
+                await self._coll.files.update_one(
+                    {"_id": self._id}, {"$set": {name: value}}, session=self._session
+                )
 
     # -- writing --------------------------------------------------------------------------------
 
@@ -185,10 +190,11 @@ class AsyncGridIn(AsyncFileWriter):
         if self._closed:
             raise ValueError("cannot write to a closed file")
         self._check_not_failed()
-        if hasattr(data, "read"):
-            await self._write_from(data)
-        else:
-            await self._write(rules.as_bytes(data, self._fields.get("encoding")))
+        with within(self._lifetime):
+            if hasattr(data, "read"):
+                await self._write_from(data)
+            else:
+                await self._write(rules.as_bytes(data, self._fields.get("encoding")))
 
     async def _write_from(self, source: Any) -> None:
         while True:
@@ -260,6 +266,11 @@ class AsyncGridIn(AsyncFileWriter):
         if self._closed:
             return
         self._check_not_failed()
+        with within(self._lifetime):
+            await self._finish()
+        self._closed = True
+
+    async def _finish(self) -> None:
         await self._indexes.ensure(self._coll, self._session)
         self._buffer.finish()
         if self._buffer.documents:
@@ -272,7 +283,6 @@ class AsyncGridIn(AsyncFileWriter):
         except DuplicateKeyError:
             self._is_file_sent = False
             rules.raise_file_exists(self._id)
-        self._closed = True
 
     async def abort(self) -> None:
         """Remove from the server what was sent of this file, and close it.
@@ -280,19 +290,23 @@ class AsyncGridIn(AsyncFileWriter):
         A file that was closed is removed as a whole; what belongs to another file of the same
         ``_id`` (see `FileExists`) is left.
         """
+        with within(self._lifetime):
+            await self._remove()
+        self._closed = True
+
+    async def _remove(self) -> None:
         if self._is_file_sent:
             await self._coll.files.delete_one({"_id": self._id}, session=self._session)
         if self._may_be_sent:
             await self._coll.chunks.delete_many(
                 {"files_id": self._id, "n": {"$lt": self._may_be_sent}}, session=self._session
             )
-        self._closed = True
 
     async def _give_up(self) -> None:
         """Abort it because of an error, which is what is told; not that aborting failed too."""
         self._closed = True
-        with suppress(MongoError):
-            await self.abort()
+        with suppress(MongoError), refreshed_deadline(self._coll._executor):
+            await self._remove()
 
     async def __aenter__(self: _Self) -> _Self:
         return self

@@ -11,6 +11,7 @@ from io import BytesIO, UnsupportedOperation
 from mongokey.aio.collection import AsyncCollection
 from mongokey.aio.cursor import AsyncCursor
 from mongokey.errors import CursorNotFound
+from mongokey.execution.time_limits import lifetime_of, within
 from mongokey.gridfs import rules
 from mongokey.gridfs.asynchronous.stream_base import AsyncFileReader
 from mongokey.gridfs.chunks import FileLayout
@@ -117,6 +118,8 @@ class AsyncGridOut(AsyncFileReader):
         root = rules.plain(root_collection)
         self._files: AsyncCollection[Any] = root.files
         self._chunks: AsyncCollection[Any] = root.chunks
+        # With timeoutMS, all that it does has to end within that time.
+        self._lifetime = lifetime_of(root_collection._executor)
         self._file_id = file_id
         self._file = file_document
         self._session = session
@@ -157,7 +160,8 @@ class AsyncGridOut(AsyncFileReader):
         if self._file:
             return
         rules.refuse_transaction(self._session, self._files)
-        self._file = await self._files.find_one({"_id": self._file_id}, session=self._session)
+        with within(self._lifetime):
+            self._file = await self._files.find_one({"_id": self._file_id}, session=self._session)
         if not self._file:
             raise NoFile(f"no file in gridfs collection {self._files!r} with _id {self._file_id!r}")
 
@@ -207,7 +211,8 @@ class AsyncGridOut(AsyncFileReader):
             reader = AsyncChunkReader(self._chunks, layout, file_id, number, self._session)
             self._reader = reader
         try:
-            self._buffer = await reader.next()
+            with within(self._lifetime):
+                self._buffer = await reader.next()
         except BaseException:
             # Whoever reads on begins with this chunk anew.
             self._reader = None
@@ -261,8 +266,9 @@ class AsyncGridOut(AsyncFileReader):
         the last batch had room for it."""
         reader, self._reader = self._reader, None
         if reader is not None:
-            await reader.next()
-            await reader.close()
+            with within(self._lifetime):
+                await reader.next()
+                await reader.close()
 
     def tell(self) -> int:
         """Where in the file the next byte is read."""
@@ -298,7 +304,8 @@ class AsyncGridOut(AsyncFileReader):
     async def _close_reader(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
-            await reader.close()
+            with within(self._lifetime):
+                await reader.close()
 
     async def close(self) -> None:
         """Close it, and the cursor of its chunks."""

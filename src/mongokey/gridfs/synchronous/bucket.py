@@ -7,6 +7,7 @@ It knows the specification's methods. How files are written and read, `grid_in` 
 from __future__ import annotations
 
 from mongokey.database import Database
+from mongokey.execution.time_limits import lifetime_of, one_deadline, within
 from mongokey.gridfs import rules
 from mongokey.gridfs.errors import NoFile
 from mongokey.gridfs.grid_file_shared import DEFAULT_CHUNK_SIZE
@@ -31,6 +32,8 @@ class GridFSBucket:
 
     `chunk_size_bytes` is for new files. Options left out are the database's, its read concern
     among them. Methods take a `session`, but no transaction: they raise `InvalidOperation` in one.
+    With `timeoutMS`, or in a block of `mongokey.timeout`, a method has one deadline for all that it
+    does, and a file that is opened one for all that is done with it.
 
     Raises `TypeError` for what is no database, `ConfigurationError` for unacknowledged writes.
     """
@@ -107,9 +110,10 @@ class GridFSBucket:
 
         Raises what `GridIn.write` raises. If the source raises, what was sent is removed.
         """
-        made = self.open_upload_stream(filename, chunk_size_bytes, metadata, session)
-        with made:
-            made.write(source)
+        with one_deadline(self._collection._executor):
+            made = self.open_upload_stream(filename, chunk_size_bytes, metadata, session)
+            with made:
+                made.write(source)
         return made._id
 
     def upload_from_stream_with_id(
@@ -122,10 +126,12 @@ class GridFSBucket:
         session: ClientSession | None = None,
     ) -> None:
         """The same with an ``_id`` that no other file has. Raises `FileExists` if one has it."""
-        with self.open_upload_stream_with_id(
-            file_id, filename, chunk_size_bytes, metadata, session
-        ) as made:
-            made.write(source)
+        with one_deadline(self._collection._executor):
+            made = self.open_upload_stream_with_id(
+                file_id, filename, chunk_size_bytes, metadata, session
+            )
+            with made:
+                made.write(source)
 
     # -- downloading ----------------------------------------------------------------------------
 
@@ -146,12 +152,19 @@ class GridFSBucket:
         rules.require(str, "filename", filename)
         rules.refuse_transaction(session, self._files)
         skip, direction = rules.place_of_version(revision)
-        document = self._files.find_one(
-            {"filename": filename}, skip=skip, sort=[("uploadDate", direction)], session=session
-        )
+        lifetime = lifetime_of(self._collection._executor)
+        with within(lifetime):
+            document = self._files.find_one(
+                {"filename": filename},
+                skip=skip,
+                sort=[("uploadDate", direction)],
+                session=session,
+            )
         if document is None:
             raise rules.no_version(revision, filename)
-        return GridOut(self._collection, file_document=document, session=session)
+        found = GridOut(self._collection, file_document=document, session=session)
+        found._lifetime = lifetime
+        return found
 
     def download_to_stream(
         self, file_id: Any, destination: Any, session: ClientSession | None = None
@@ -160,8 +173,9 @@ class GridFSBucket:
 
         Raises `NoFile` if there is none, and `CorruptGridFile`.
         """
-        found = self.open_download_stream(file_id, session)
-        self._download(found, destination)
+        with one_deadline(self._collection._executor):
+            found = self.open_download_stream(file_id, session)
+            self._download(found, destination)
 
     def download_to_stream_by_name(
         self,
@@ -171,8 +185,9 @@ class GridFSBucket:
         session: ClientSession | None = None,
     ) -> None:
         """The same by its name and revision, see `open_download_stream_by_name`."""
-        found = self.open_download_stream_by_name(filename, revision, session)
-        self._download(found, destination)
+        with one_deadline(self._collection._executor):
+            found = self.open_download_stream_by_name(filename, revision, session)
+            self._download(found, destination)
 
     def _download(self, source: GridOut, destination: Any) -> None:
         with source:
@@ -196,22 +211,24 @@ class GridFSBucket:
         """Delete the file of that ``_id``. Raises `NoFile` if there is none; chunks without a file
         are deleted even then."""
         rules.refuse_transaction(session, self._files)
-        result = self._files.delete_one({"_id": file_id}, session=session)
-        self._chunks.delete_many({"files_id": file_id}, session=session)
+        with one_deadline(self._collection._executor):
+            result = self._files.delete_one({"_id": file_id}, session=session)
+            self._chunks.delete_many({"files_id": file_id}, session=session)
         if not result.deleted_count:
             raise NoFile(f"no file could be deleted because none matched {file_id!r}")
 
     def delete_by_name(self, filename: str, session: ClientSession | None = None) -> None:
         """Delete all files of that name. Raises `NoFile` if there is none."""
         rules.refuse_transaction(session, self._files)
-        found = self._files.find({"filename": filename}, {"_id": 1}, session=session)
-        file_ids = [each["_id"] for each in found.to_list()]
-        deleted = 0
-        for start in range(0, len(file_ids), rules.MOST_IDS):
-            some = {"$in": file_ids[start : start + rules.MOST_IDS]}
-            result = self._files.delete_many({"_id": some}, session=session)
-            self._chunks.delete_many({"files_id": some}, session=session)
-            deleted += result.deleted_count
+        with one_deadline(self._collection._executor):
+            found = self._files.find({"filename": filename}, {"_id": 1}, session=session)
+            file_ids = [each["_id"] for each in found.to_list()]
+            deleted = 0
+            for start in range(0, len(file_ids), rules.MOST_IDS):
+                some = {"$in": file_ids[start : start + rules.MOST_IDS]}
+                result = self._files.delete_many({"_id": some}, session=session)
+                self._chunks.delete_many({"files_id": some}, session=session)
+                deleted += result.deleted_count
         if not deleted:
             raise NoFile(f"no file could be deleted because none matched filename {filename!r}")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mongokey.database import Database
+from mongokey.execution.time_limits import one_deadline
 from mongokey.gridfs import rules
 from mongokey.gridfs.synchronous.grid_in import GridIn, Indexes
 from mongokey.gridfs.synchronous.grid_out import GridOut, GridOutCursor
@@ -52,9 +53,10 @@ class GridFS:
         `data` is what `GridIn.write` takes, keyword arguments are those of `GridIn`.
         Raises `FileExists` if there is a file with an ``_id`` that was given.
         """
-        made = self.new_file(**kwargs)
-        with made:
-            made.write(data)
+        with one_deadline(self._collection._executor):
+            made = self.new_file(**kwargs)
+            with made:
+                made.write(data)
         return made._id
 
     def get(self, file_id: Any, session: ClientSession | None = None) -> GridOut:
@@ -100,8 +102,9 @@ class GridFS:
     def delete(self, file_id: Any, session: ClientSession | None = None) -> None:
         """Delete the file of that ``_id``, if there is one."""
         rules.refuse_transaction(session, self._files)
-        self._files.delete_one({"_id": file_id}, session=session)
-        self._chunks.delete_many({"files_id": file_id}, session=session)
+        with one_deadline(self._collection._executor):
+            self._files.delete_one({"_id": file_id}, session=session)
+            self._chunks.delete_many({"files_id": file_id}, session=session)
 
     def list(self, session: ClientSession | None = None) -> builtins.list[str]:
         """The names of all files, each once."""

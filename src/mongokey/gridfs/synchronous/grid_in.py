@@ -20,6 +20,7 @@ from mongokey.errors import (
     MongoError,
     OperationFailure,
 )
+from mongokey.execution.time_limits import lifetime_of, refreshed_deadline, within
 from mongokey.gridfs import rules
 from mongokey.gridfs.chunk_buffer import ChunkBuffer
 from mongokey.gridfs.file_fields import closed_field, file_field
@@ -99,6 +100,7 @@ class GridIn(FileWriter):
             "_fields",
             "_indexes",
             "_is_file_sent",
+            "_lifetime",
             "_may_be_sent",
             "_session",
         }
@@ -117,6 +119,8 @@ class GridIn(FileWriter):
         self._coll: Collection[Any] = rules.plain(
             root_collection, read_preference=ReadPreference.PRIMARY
         )
+        # With timeoutMS, all that it does has to end within that time.
+        self._lifetime = lifetime_of(root_collection._executor)
         self._fields = rules.file_fields(kwargs)
         self._buffer = ChunkBuffer(self._fields["_id"], self._fields["chunkSize"])
         # Those of the same bucket share what they know of its indexes.
@@ -168,9 +172,10 @@ class GridIn(FileWriter):
         """Set a field of the file's document; where the file is closed, on the server too."""
         self._fields[name] = value
         if self._closed:
-            self._coll.files.update_one(
-                {"_id": self._id}, {"$set": {name: value}}, session=self._session
-            )
+            with within(self._lifetime):
+                self._coll.files.update_one(
+                    {"_id": self._id}, {"$set": {name: value}}, session=self._session
+                )
 
     # -- writing --------------------------------------------------------------------------------
 
@@ -186,10 +191,11 @@ class GridIn(FileWriter):
         if self._closed:
             raise ValueError("cannot write to a closed file")
         self._check_not_failed()
-        if hasattr(data, "read"):
-            self._write_from(data)
-        else:
-            self._write(rules.as_bytes(data, self._fields.get("encoding")))
+        with within(self._lifetime):
+            if hasattr(data, "read"):
+                self._write_from(data)
+            else:
+                self._write(rules.as_bytes(data, self._fields.get("encoding")))
 
     def _write_from(self, source: Any) -> None:
         while True:
@@ -261,6 +267,11 @@ class GridIn(FileWriter):
         if self._closed:
             return
         self._check_not_failed()
+        with within(self._lifetime):
+            self._finish()
+        self._closed = True
+
+    def _finish(self) -> None:
         self._indexes.ensure(self._coll, self._session)
         self._buffer.finish()
         if self._buffer.documents:
@@ -273,7 +284,6 @@ class GridIn(FileWriter):
         except DuplicateKeyError:
             self._is_file_sent = False
             rules.raise_file_exists(self._id)
-        self._closed = True
 
     def abort(self) -> None:
         """Remove from the server what was sent of this file, and close it.
@@ -281,19 +291,23 @@ class GridIn(FileWriter):
         A file that was closed is removed as a whole; what belongs to another file of the same
         ``_id`` (see `FileExists`) is left.
         """
+        with within(self._lifetime):
+            self._remove()
+        self._closed = True
+
+    def _remove(self) -> None:
         if self._is_file_sent:
             self._coll.files.delete_one({"_id": self._id}, session=self._session)
         if self._may_be_sent:
             self._coll.chunks.delete_many(
                 {"files_id": self._id, "n": {"$lt": self._may_be_sent}}, session=self._session
             )
-        self._closed = True
 
     def _give_up(self) -> None:
         """Abort it because of an error, which is what is told; not that aborting failed too."""
         self._closed = True
-        with suppress(MongoError):
-            self.abort()
+        with suppress(MongoError), refreshed_deadline(self._coll._executor):
+            self._remove()
 
     def __enter__(self: _Self) -> _Self:
         return self

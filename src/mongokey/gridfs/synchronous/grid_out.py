@@ -12,6 +12,7 @@ from io import BytesIO, UnsupportedOperation
 from mongokey.collection import Collection
 from mongokey.cursor import Cursor
 from mongokey.errors import CursorNotFound
+from mongokey.execution.time_limits import lifetime_of, within
 from mongokey.gridfs import rules
 from mongokey.gridfs.chunks import FileLayout
 from mongokey.gridfs.errors import CorruptGridFile, NoFile
@@ -118,6 +119,8 @@ class GridOut(FileReader):
         root = rules.plain(root_collection)
         self._files: Collection[Any] = root.files
         self._chunks: Collection[Any] = root.chunks
+        # With timeoutMS, all that it does has to end within that time.
+        self._lifetime = lifetime_of(root_collection._executor)
         self._file_id = file_id
         self._file = file_document
         self._session = session
@@ -158,7 +161,8 @@ class GridOut(FileReader):
         if self._file:
             return
         rules.refuse_transaction(self._session, self._files)
-        self._file = self._files.find_one({"_id": self._file_id}, session=self._session)
+        with within(self._lifetime):
+            self._file = self._files.find_one({"_id": self._file_id}, session=self._session)
         if not self._file:
             raise NoFile(f"no file in gridfs collection {self._files!r} with _id {self._file_id!r}")
 
@@ -208,7 +212,8 @@ class GridOut(FileReader):
             reader = ChunkReader(self._chunks, layout, file_id, number, self._session)
             self._reader = reader
         try:
-            self._buffer = reader.next()
+            with within(self._lifetime):
+                self._buffer = reader.next()
         except BaseException:
             # Whoever reads on begins with this chunk anew.
             self._reader = None
@@ -262,8 +267,9 @@ class GridOut(FileReader):
         the last batch had room for it."""
         reader, self._reader = self._reader, None
         if reader is not None:
-            reader.next()
-            reader.close()
+            with within(self._lifetime):
+                reader.next()
+                reader.close()
 
     def tell(self) -> int:
         """Where in the file the next byte is read."""
@@ -299,7 +305,8 @@ class GridOut(FileReader):
     def _close_reader(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
-            reader.close()
+            with within(self._lifetime):
+                reader.close()
 
     def close(self) -> None:
         """Close it, and the cursor of its chunks."""
