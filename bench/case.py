@@ -56,6 +56,10 @@ class Api:
         return importlib.import_module(f"{self.module}.operations").UpdateOne
 
     @property
+    def gridfs(self) -> Any:
+        return importlib.import_module("gridfs" if self.module == "pymongo" else "mongokey.gridfs")
+
+    @property
     def parse_uri(self) -> Any:
         return importlib.import_module(f"{self.module}.uri_parser").parse_uri
 
@@ -100,6 +104,8 @@ class Seen:
     """
 
     commands: Mapping[str, int] = field(default_factory=dict)
+    #: Commands of which each driver sends as many as it likes; `documents` says whether all went.
+    free: frozenset[str] = frozenset()
     logins: int = 0
     connections: int = 0
     documents: int = 0

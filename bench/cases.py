@@ -7,6 +7,8 @@ must not know how time is measured, nor how a driver is started.
 from __future__ import annotations
 
 import contextlib
+import importlib
+import io
 import os
 import subprocess
 import sys
@@ -312,6 +314,51 @@ def _decode(make: Callable[[], dict[str, Any]]) -> Any:
     return setup
 
 
+class Sink:
+    """A destination that counts what it is given."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        self.size += len(data)
+
+
+@contextlib.contextmanager
+def gridfs_upload(api: Api, uri: str) -> Iterator[Operation]:
+    from bench.server import FILE_BYTES
+
+    data = os.urandom(FILE_BYTES)
+    with api.client(uri) as client:
+        upload = api.gridfs.GridFSBucket(client["bench"], "up").upload_from_stream
+        operation = _repeat(lambda: upload("file", io.BytesIO(data)))
+        operation.per_slice = 1
+        yield operation
+
+
+@contextlib.contextmanager
+def gridfs_download(api: Api, uri: str) -> Iterator[Operation]:
+    from bench.server import CHUNK_BYTES, FILE_BATCHES, FILE_BYTES, FILE_ID
+
+    # The canned server does not look at batchSize.
+    few, many = FILE_BATCHES
+    size = many
+    if api.module == "mongokey":
+        size = importlib.import_module("mongokey.gridfs.grid_file_shared").batch_of(CHUNK_BYTES)
+        assert size == few, size
+    with api.client(uri) as client:
+        bucket = api.gridfs.GridFSBucket(client["bench"], f"down{size}")
+
+        def download() -> None:
+            sink = Sink()
+            bucket.download_to_stream(FILE_ID, sink)
+            assert sink.size == FILE_BYTES, sink.size
+
+        operation = _repeat(download)
+        operation.per_slice = 1
+        yield operation
+
+
 CASES = [
     Case("ping", "ping", ping, 0.25, Seen({"ping": 1}), plain=True, floor="keep"),
     Case("find_one", "find_one", find_one, 0.25, Seen({"find": 1}), plain=True, floor="keep"),
@@ -365,6 +412,21 @@ CASES = [
         0.5,
         Seen({"find": 1, "getMore": 2}),
         floor="keep",
+    ),
+    Case(
+        "gridfs_upload",
+        "GridFS, upload of 64 MiB",
+        gridfs_upload,
+        0.5,
+        # The chunks, and the document of the file.
+        Seen({}, frozenset({"find", "insert"}), documents=258 + 1),
+    ),
+    Case(
+        "gridfs_download",
+        "GridFS, download of 64 MiB",
+        gridfs_download,
+        0.5,
+        Seen({"find": 2}, frozenset({"getMore"})),
     ),
     Case(
         "new_connection",

@@ -213,7 +213,10 @@ def main() -> int:
     loops = arguments.loops if face == "async" else ["asyncio"]
     questions = [(name, loop) for name in arguments.cases for loop in loops]
     server = CannedServer(
-        core=core, replica_set=arguments.replica_set, sessions=not arguments.no_sessions
+        core=core,
+        replica_set=arguments.replica_set,
+        sessions=not arguments.no_sessions,
+        files=any(name.startswith("gridfs_") for name in arguments.cases),
     )
     with server:
         runner = Runner(

@@ -21,6 +21,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import bson
@@ -41,6 +42,13 @@ FIRST_BATCH = 101
 BATCH_BYTES = 16 * 1024 * 1024
 #: The collections whose `find` answers many documents, by name: how many.
 MANY = {"docs100": 100, "docs10000": 10_000, "docs100000": 100_000}
+
+#: The file of GridFS that is downloaded, in chunks, and how many of them a batch has: those that a
+#: driver asks for, or as many as a server puts into one. The collections are named by that.
+FILE_BYTES = 64 * 1024 * 1024
+CHUNK_BYTES = 255 * 1024
+FILE_BATCHES = (8, 64)
+FILE_ID = ObjectId(bytes(range(12)))
 
 #: The server puts its port here. Ephemeral ports have five digits.
 _OWN_ADDRESS = "127.0.0.1:00000"
@@ -105,6 +113,40 @@ def _cursor_replies(collection: str, count: int, cursor: int) -> Iterator[tuple[
         batch = stored[start : start + size]
         yield f"getMore/{cursor}", _batch("nextBatch", following, collection, batch)
         cursor += 1
+
+
+def _file_replies() -> Iterator[tuple[str, bytes]]:
+    """A stored file for each size of batches, and a bucket to upload to that has a file."""
+    file = {
+        "_id": FILE_ID,
+        "filename": "file",
+        "chunkSize": CHUNK_BYTES,
+        "length": Int64(FILE_BYTES),
+        "uploadDate": _EPOCH,
+    }
+    for name in ("up.files", "up.chunks", *(f"down{size}.files" for size in FILE_BATCHES)):
+        yield f"find/{name}", _batch("firstBatch", 0, name, [bson.encode(file)])
+    data = bytes(range(256)) * (CHUNK_BYTES // 256)
+    stored = []
+    for number in range(-(-FILE_BYTES // CHUNK_BYTES)):
+        chunk = {
+            "_id": ObjectId(struct.pack(">IQ", 0x66000000, number)),
+            "files_id": FILE_ID,
+            "n": number,
+            "data": data[: FILE_BYTES - number * CHUNK_BYTES],
+        }
+        stored.append(bson.encode(chunk))
+    cursor = 50_000
+    for size in FILE_BATCHES:
+        name = f"down{size}.chunks"
+        for start in range(0, len(stored), size):
+            following = cursor + 1 if start + size < len(stored) else 0
+            batch = stored[start : start + size]
+            if start == 0:
+                yield f"find/{name}", _batch("firstBatch", following, name, batch)
+            else:
+                yield f"getMore/{cursor}", _batch("nextBatch", following, name, batch)
+            cursor += 1
 
 
 def hello_reply(*, replica_set: bool, sessions: bool) -> dict[str, Any]:
@@ -176,13 +218,19 @@ class CannedServer(ManagedServer):
     """The server process; use it in a `with`.
 
     `core` pins it (None: not). `replica_set` makes it the primary of one; `sessions` makes it
-    support sessions, so that drivers send an lsid.
+    support sessions, so that drivers send an lsid; `files` gives it files of GridFS.
     """
 
     def __init__(
-        self, *, core: int | None = None, replica_set: bool = False, sessions: bool = True
+        self,
+        *,
+        core: int | None = None,
+        replica_set: bool = False,
+        sessions: bool = True,
+        files: bool = False,
     ) -> None:
         self.core = core
+        self.files = files
         self.replica_set = replica_set
         self.sessions = sessions
         self.port = 0
@@ -192,7 +240,8 @@ class CannedServer(ManagedServer):
         table = temporary(f"replies-{id(self)}")
         hello = hello_reply(replica_set=self.replica_set, sessions=self.sessions)
         with open(table, "wb") as file:
-            for key, body in _replies(hello):
+            replies = _replies(hello)
+            for key, body in chain(replies, _file_replies()) if self.files else replies:
                 file.write(key.encode() + b"\0" + struct.pack("<I", len(body)) + body)
         salt = base64.b64encode(SALT).decode()
         self._process = subprocess.Popen(
