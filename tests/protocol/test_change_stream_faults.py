@@ -17,19 +17,31 @@ from typing import Any
 import bson
 import pytest
 
+import mongokey
 from mongokey import MongoClient
 from mongokey.bson.timestamp import Timestamp
 from mongokey.errors import (
     AutoReconnect,
+    ConfigurationError,
     DocumentTooLarge,
-    InvalidBSON,
     InvalidOperation,
+    MongoError,
     NotPrimaryError,
     OperationFailure,
     ProtocolError,
 )
 from tests.live.test_fork import in_child
-from tests.servers.scripted import Close, Error, Hold, Request, ScriptedServer, ghost, primary
+from tests.servers.scripted import (
+    Close,
+    Delay,
+    Error,
+    Hold,
+    Request,
+    ScriptedServer,
+    Silence,
+    ghost,
+    primary,
+)
 
 LABEL = ["ResumableChangeStreamError"]
 
@@ -163,9 +175,9 @@ def test_an_event_without_a_token_ends_the_stream(
         (reply("nextBatch", ["event"]), ProtocolError),
         (reply("nextBatch", [], postBatchResumeToken="82"), ProtocolError),
         (reply("nextBatch", [event(1)], postBatchResumeToken=[]), ProtocolError),
-        (reply("nextBatch", [], identifier="7"), InvalidBSON),
-        (reply("nextBatch", [], identifier=None), InvalidBSON),
-        (reply("nextBatch", [], identifier=7.5), InvalidBSON),
+        (reply("nextBatch", [], identifier="7"), ProtocolError),
+        (reply("nextBatch", [], identifier=None), ProtocolError),
+        (reply("nextBatch", [], identifier=7.5), ProtocolError),
         ({"cursor": 7, "ok": 1.0}, ProtocolError),
     ],
     ids=str,
@@ -272,6 +284,26 @@ def test_a_first_error_of_the_server_has_its_table_or_its_label(
             stream.try_next()
         assert raised.value.code == 136
         assert not stream.alive
+
+
+@pytest.mark.parametrize(("version", "expected"), [(8, None), (9, "why"), (21, "why")])
+def test_servers_before_4_4_get_no_comment_with_getmores(
+    server: ScriptedServer, version: int, expected: str | None
+) -> None:
+    server.hello = primary(maxWireVersion=version)
+    server.on["find"] = reply("firstBatch", [{"_id": 1}])
+    with MongoClient(server.uri(), replicaSet="rs") as client:
+        with client.x.y.watch(comment="why", max_await_time_ms=9) as stream:
+            assert stream.try_next() is None
+        with client.x.y.find(comment="why") as cursor:
+            next(cursor)
+            server.on["getMore"] = reply("nextBatch", [{"_id": 2}], 0)
+            assert [each["_id"] for each in cursor] == [2]
+    of_stream, of_find = server.commands("getMore")
+    assert of_stream.get("comment") == of_find.get("comment") == expected
+    assert of_stream["maxTimeMS"] == 9
+    for name in ("aggregate", "find"):
+        assert server.commands(name)[0]["comment"] == "why"
 
 
 def test_not_primary_without_its_label_is_for_good(
@@ -426,6 +458,67 @@ def test_closing_the_client_ends_a_pause(server: ScriptedServer, collection: Any
     collection.database.client.close()
     thread.join(20)
     assert [type(each) for each in raised] == [InvalidOperation]
+
+
+# timeoutMS
+
+
+def test_a_look_has_the_time_of_one_call(server: ScriptedServer, feed: Feed) -> None:
+    feed.count = 2
+    with MongoClient(server.uri(), replicaSet="rs", timeoutMS=300) as client:
+        stream = client.x.y.watch(max_await_time_ms=100)
+        assert numbers(stream, 2) == [1, 2]
+        server.on["getMore"] = Silence()
+        with pytest.raises(MongoError) as raised:
+            stream.next()
+        assert raised.value.timeout
+        assert stream.alive
+        # The call after it opens the stream anew, without a pause.
+        server.on["getMore"] = feed.get_more
+        feed.count = 3
+        assert numbers(stream, 1) == [3]
+        aggregate, again = server.commands("aggregate")
+        assert again["pipeline"] == [{"$changeStream": {"resumeAfter": {"_data": "2"}}}]
+        assert 0 < aggregate["maxTimeMS"] <= 300
+        assert {each["maxTimeMS"] for each in server.commands("getMore")} == {100}
+        stream.close()
+
+
+def test_each_look_has_its_own_time(server: ScriptedServer, feed: Feed) -> None:
+    slow = Delay(0.15, feed.get_more)
+    server.on["getMore"] = slow
+    with MongoClient(server.uri(), replicaSet="rs", timeoutMS=1000) as client:
+        stream = client.x.y.watch()
+        for _ in range(8):
+            assert stream.try_next() is None
+        assert server.count("aggregate") == 1
+        # `next` waits for an event, and no longer than for all of its looks together.
+        with pytest.raises(MongoError) as raised:
+            stream.next()
+        assert raised.value.timeout
+        assert stream.alive
+        stream.close()
+
+
+def test_a_pause_is_no_longer_than_the_time(server: ScriptedServer) -> None:
+    server.on["getMore"] = Error(code=6, labels=LABEL)
+    with MongoClient(server.uri(), replicaSet="rs") as client:
+        stream = client.x.y.watch()
+        stream._state._losses = 1000
+        began = time.monotonic()
+        with mongokey.timeout(0.1), pytest.raises(MongoError) as raised:
+            stream.next()
+        assert raised.value.timeout
+        assert time.monotonic() - began < 1.0
+        stream.close()
+
+
+def test_the_servers_wait_has_to_be_shorter_than_the_time(server: ScriptedServer) -> None:
+    with MongoClient(server.uri(), replicaSet="rs", timeoutMS=100) as client:
+        for too_long in (100, 101):
+            with pytest.raises(ConfigurationError, match="must be less than timeoutMS"):
+                client.x.y.watch(max_await_time_ms=too_long)
+        assert server.count("aggregate") == 0
 
 
 # Closed, let go, interrupted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mongokey.aio.change_stream_base import AsyncChangeStreamCore
 from mongokey.commands.housekeeping import close_cursor
+from mongokey.execution.time_limits import one_deadline
 from mongokey.faces.change_streams import Pause
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -46,32 +47,35 @@ class AsyncChangeStream(AsyncChangeStreamCore["_Document"]):
     async def _carry_out(self, plan: Generator[Any, Any, Any]) -> Any:
         """Carry out a plan of `ChangeStreamCore`; returns its result."""
         try:
-            step = next(plan)
-            while True:
-                try:
-                    result = None
-                    if isinstance(step, Pause):
-                        await self._pause(step)
+            # A look and the attempt to go on after it have the time of one call.
+            with one_deadline(self._executor):
+                step = next(plan)
+                while True:
+                    try:
+                        result = None
+                        if isinstance(step, Pause):
+                            await self._pause(step)
+                        else:
+                            result = await self._do(step)
+                    except BaseException as error:
+                        step = plan.throw(error)
                     else:
-                        result = await self._do(step)
-                except BaseException as error:
-                    step = plan.throw(error)
-                else:
-                    step = plan.send(result)
+                        step = plan.send(result)
         except StopIteration as end:
             return end.value
         finally:
             plan.close()
 
     async def next(self) -> _Document:
-        """The next event; waits until there is one.
+        """The next event; waits until there is one, with timeoutMS no longer than that.
 
         Raises StopAsyncIteration when the stream is closed, and what `try_next` raises.
         """
-        while self.alive:
-            event = await self.try_next()
-            if event is not None:
-                return event
+        with one_deadline(self._executor):
+            while self.alive:
+                event = await self.try_next()
+                if event is not None:
+                    return event
         raise StopAsyncIteration
 
     async def __anext__(self) -> _Document:

@@ -25,7 +25,7 @@ from mongokey.commands.crud cimport GetMore
 from mongokey.commands.cursor_state cimport CursorState
 from mongokey.execution.cursors cimport CursorBatch, ServerCursor
 from mongokey.execution.execution cimport Executor
-from mongokey.execution.operation cimport CommandReply, check, mk_read_cursor_reply
+from mongokey.execution.operation cimport AS_GIVEN, CommandReply, check, mk_read_cursor_reply
 from mongokey.sessions.server_session cimport ServerSession
 
 from mongokey.bson.timestamp import Timestamp
@@ -190,6 +190,7 @@ cdef class ChangeStreamCursor(CursorState):
         operation.context = self.context
         operation.cursor_id = self.server_cursor.id
         operation.extras = self.get_more_extras
+        operation.max_time = AS_GIVEN
         operation.batch_size = self.batch_limit
         return operation
 

@@ -109,6 +109,8 @@ class Watch:
             batch_size=batch_size,
             get_more_extras=extras,
         )
+        # timeoutMS is for each look, and not for all of them.
+        command.tailable = True
         # A stage that writes is refused by the server: it is a read in any case.
         command.for_aggregation(options, False)
         return command

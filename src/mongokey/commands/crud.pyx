@@ -133,6 +133,10 @@ cdef class Find(Operation):
         return read_document(it.value, it.value_size, self.context)
 
 
+# From MongoDB 4.4 on, a getMore may have a comment; older servers refuse one.
+cdef int COMMENTED_GET_MORE = 9
+
+
 cdef class GetMore(Operation):
     """The next batch of a cursor: a list of documents, or an `EncodedBatch`."""
 
@@ -146,7 +150,10 @@ cdef class GetMore(Operation):
         if self.batch_size:
             check(mk_bson_int64(out, "batchSize", 9, self.batch_size))
         if self.extras is not None:
-            write_document_elements(out, self.extras, self.context)
+            extras = self.extras
+            if limits.max_wire_version < COMMENTED_GET_MORE and "comment" in extras:
+                extras = {name: extras[name] for name in extras if name != "comment"}
+            write_document_elements(out, extras, self.context)
         return 0
 
     cdef object read(self, CommandReply *reply):

@@ -17,8 +17,9 @@ from mongokey.commands.change_stream_cursor import ChangeStreamCursor, WatchComm
 from mongokey.commands.change_stream_state import is_resumable
 from mongokey.commands.change_streams import Watch
 from mongokey.commands.housekeeping import close_cursor
-from mongokey.errors import InvalidOperation, MongoError
+from mongokey.errors import ConfigurationError, InvalidOperation, MongoError
 from mongokey.execution.cursors import ServerCursor
+from mongokey.execution.time_limits import deadline_of, timeout_now
 from mongokey.faces.sessions import session_for
 from mongokey.transport.sleeping import sleep_until
 
@@ -110,6 +111,12 @@ class ChangeStreamCore(_Base["_Document"]):
         self._state = self._watch.state
         self._target = target  # kept alive, and its client with it
         self._executor: Executor = target._executor
+        limit = timeout_now(self._executor.timeout)
+        if limit is not None and (max_await_time_ms or 0) * 1_000_000 >= limit.ns:
+            raise ConfigurationError(
+                f"max_await_time_ms ({max_await_time_ms}) must be less than timeoutMS "
+                f"({limit.ns // 1_000_000}): a wait that the server ends would be a timeout"
+            )
         # What it is resumed with is what it was opened with.
         self._session = session_for(session, self._executor)
         self._inherited = target._inherited_in(session)
@@ -205,6 +212,9 @@ class ChangeStreamCore(_Base["_Document"]):
     def _opening(self) -> Steps:
         """Open the cursor, or open it anew: through the selection of a server, as any read."""
         pause_ns = self._state.pause_ns(self._executor.jitter())
+        deadline = deadline_of(None, False, None)
+        if deadline is not None:
+            pause_ns = min(pause_ns, deadline.left_ns())
         if pause_ns:
             yield Pause(pause_ns)
             if self._closed:
@@ -281,8 +291,10 @@ class ChangeStreamCore(_Base["_Document"]):
     def _resuming(self) -> Steps:
         try:
             yield from self._opening()
-        except Exception:
-            self._state.lost()
+        except Exception as error:
+            # What has waited in vain has paused already.
+            if not getattr(error, "timeout", False):
+                self._state.lost()
             raise
 
     def _next_at_hand(self) -> Any:
