@@ -342,7 +342,8 @@ static void answer_sasl(connection *c, const char *name, const uint8_t *command,
     end_document(c, 0, p);
 }
 
-/* How many documents an insert carries: in a kind-1 section or in its body. */
+/* How many documents an insert carries, or operations a bulkWrite: in a kind-1 section or in its
+ * body. */
 static int32_t count_documents(const uint8_t *body, size_t size, const uint8_t *rest,
                                size_t rest_size) {
     element e, item;
@@ -353,11 +354,12 @@ static int32_t count_documents(const uint8_t *body, size_t size, const uint8_t *
         const uint8_t *end = memchr(rest + 5, 0, section - 4);
         if (!end) return -1;
         size_t at = (size_t)(end + 1 - rest);
+        int counts_here = strcmp((const char *)rest + 5, "nsInfo") != 0;
         while (at < 1 + section) {
             size_t d = document_size(rest + at, 1 + section - at);
             if (!d) return -1;
             at += d;
-            n++;
+            n += counts_here;
         }
         rest += 1 + section;
         rest_size -= 1 + section;
@@ -428,11 +430,12 @@ static int answer(connection *c, const uint8_t *message, size_t size) {
         return 1;
     }
     use_canned(c, r);
-    if (!strcmp(name, "insert")) {
+    if (!strcmp(name, "insert") || !strcmp(name, "bulkWrite")) {
         int32_t documents = count_documents(body, n, body + n, left - n);
         if (documents < 0) return -1;
         counts.documents += documents;
-        store32(c->small + 16 + 12, documents); /* the reply begins with an int32 "n" */
+        if (name[0] == 'i')
+            store32(c->small + 16 + 12, documents); /* the reply begins with an int32 "n" */
     }
     return flags & MORE_TO_COME ? 0 : 1;
 }

@@ -131,6 +131,27 @@ def bulk_mixed(api: Api, uri: str) -> Iterator[Operation]:
 
 
 @contextlib.contextmanager
+def client_bulk(api: Api, uri: str) -> Iterator[Operation]:
+    """One command for writes to two collections."""
+    from bench.server import documents
+
+    made = documents(DOCUMENTS)
+    models = [
+        api.insert_request(each, namespace=f"bench.bulk{number % 2}")
+        for number, each in enumerate(made)
+    ]
+
+    def prepare() -> None:
+        for document in made:
+            document.pop("_id", None)
+
+    with api.client(uri) as client:
+        operation = _repeat(lambda: client.bulk_write(models))
+        operation.prepare, operation.per_slice = prepare, 1
+        yield operation
+
+
+@contextlib.contextmanager
 def _find_many(api: Api, uri: str, count: int) -> Iterator[Operation]:
     with api.client(uri) as client:
         collection = client["bench"][f"docs{count}"]
@@ -386,6 +407,14 @@ CASES = [
         bulk_mixed,
         0.35,
         Seen({"insert": 1, "update": 1}, documents=DOCUMENTS),
+        floor="keep",
+    ),
+    Case(
+        "client_bulk",
+        "client bulk_write, 10 000 inserts of 250 B",
+        client_bulk,
+        0.35,
+        Seen({"bulkWrite": 1}, documents=DOCUMENTS),
         floor="keep",
     ),
     Case(

@@ -161,7 +161,7 @@ def hello_reply(*, replica_set: bool, sessions: bool) -> dict[str, Any]:
         "localTime": _EPOCH,
         "connectionId": 7,
         "minWireVersion": 0,
-        "maxWireVersion": 21,
+        "maxWireVersion": 25,
         "readOnly": False,
     }
     if sessions:
@@ -179,6 +179,10 @@ def _replies(hello: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
         yield name, done
     yield "insert", _message(bson.encode({"n": 1, "ok": 1.0}))
     yield "update", _message(bson.encode({"n": 1, "nModified": 1, "ok": 1.0}))
+    cursor_of_results = {"id": Int64(0), "firstBatch": [], "ns": "admin.$cmd.bulkWrite"}
+    counts = dict.fromkeys(("nErrors", "nMatched", "nModified", "nUpserted", "nDeleted"), 0)
+    bulk = {"cursor": cursor_of_results, "nInserted": 10_000, **counts, "ok": 1.0}
+    yield "bulkWrite", _message(bson.encode(bulk))
     yield "delete", _message(bson.encode({"n": 1, "ok": 1.0}))
     yield "find/one", _batch("firstBatch", 0, "one", [_stored(7)])
     cursor = 1_000

@@ -96,7 +96,9 @@ def bulk_result_of_error(driver: Driver, error: Exception) -> dict[str, Any] | N
         partial = error.partial_result
         return None if partial is None else client_bulk_write(driver, partial)
     if not isinstance(error, driver.errors.BulkWriteError):
-        return None
+        # Of another error mongokey tells it too; PyMongo does not.
+        partial = getattr(error, "partial_result", None)
+        return None if partial is None else bulk_write(driver, partial)
     details: Mapping[str, Any] = error.details
     return bulk_write(driver, driver.module("results").BulkWriteResult(dict(details), True))
 
