@@ -51,6 +51,12 @@ static inline void mk_buffer_wipe(mk_buffer *b) {
     b->size = 0;
 }
 
+/* The same where no more than the first `written` bytes were ever used. */
+static inline void mk_buffer_wipe_front(mk_buffer *b, size_t written) {
+    mk_wipe(b->data, written < b->capacity ? written : b->capacity);
+    b->size = 0;
+}
+
 #define MK_LARGE_PAGE ((uintptr_t)2 << 20)
 
 /* Asks for large pages under memory of several of them, where Linux leaves that to programs: it

@@ -71,19 +71,19 @@ def take_documents(documents, list taken not None, list identifiers not None, Py
     """Append as many of `documents`, an iterator, to `taken`, and their _ids to `identifiers`, as
     are there; `most` at most. Returns whether there may be more."""
     cdef Py_ssize_t left = most
-    while left:
-        try:
-            document = next(documents)
-        except StopIteration:
-            return False
-        left -= 1
+    if left < 1:
+        return True
+    for document in documents:
         # At once: what makes the documents may look at the _id before it makes the next.
         identifier = ensure_id(document)
         # What is in a raw document is not looked at: its _id is not told, as in PyMongo.
         if identifier is not None or not is_raw(document):
             identifiers.append(identifier)
         taken.append(document)
-    return True
+        left -= 1
+        if not left:
+            return True
+    return False
 
 
 cdef int check_filter(filter) except -1:

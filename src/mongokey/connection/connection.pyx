@@ -7,13 +7,16 @@ It knows the framing (`wire.message_buffer`) and the stream. It must not know ho
 
 from libc.stdint cimport int64_t
 
-from mongokey._support.cdefs cimport mk_buffer, mk_buffer_wipe
+from mongokey._support.cdefs cimport mk_buffer
 from mongokey._support.deadline cimport Deadline
 from mongokey.transport.stream cimport Stream, expect_message
 from mongokey.wire.message_buffer cimport MessageBuffer
 
 from mongokey.handshake.reply import LOAD_BALANCER
 from mongokey.errors import AutoReconnect, ProtocolError
+
+cdef extern from "mongokey/buffer.h" nogil:
+    void mk_buffer_wipe_front(mk_buffer *b, size_t written)
 
 # The limits that hold until the server's hello gives its own (wire protocol specification).
 cdef int DEFAULT_MAX_BSON = 16 * 1024 * 1024
@@ -104,12 +107,14 @@ cdef class Connection(MessageBuffer):
         For handshakes and housekeeping: no session, no retry. Raises `AutoReconnect` and kin
         when the connection fails, `ProtocolError` when the reply is none; it is closed then.
         """
+        cdef size_t written = <size_t>-1
         try:
             self.write_command(database, command, 0)
+            written = self.out.size
             self.send(deadline)
         finally:
             # It may hold a password or a token, and is kept as long as the connection is.
-            mk_buffer_wipe(&self.out)
+            mk_buffer_wipe_front(&self.out, written)
         self.receive(deadline)
         try:
             return self.read_body()

@@ -12,12 +12,12 @@ from libc.string cimport memcpy, memmove
 
 from mongokey._support.cdefs cimport (
     MK_OK,
+    mk_buffer,
     mk_buffer_append,
     mk_buffer_free,
     mk_buffer_init,
     mk_buffer_reserve,
     mk_buffer_shrink,
-    mk_buffer_wipe,
     mk_load_i32,
     mk_store_i32,
 )
@@ -40,6 +40,9 @@ from mongokey.wire.framing cimport (
 
 from mongokey.bson.codec_options import CodecOptions, DatetimeConversion
 from mongokey.errors import InvalidBSON, InvalidOperation, ProtocolError
+
+cdef extern from "mongokey/buffer.h" nogil:
+    void mk_buffer_wipe_front(mk_buffer *b, size_t written)
 
 # How the server's own words are read, whatever the user's options: a text that was cut inside a
 # character, or a date that Python has not, may not hide an error or a count.
@@ -312,17 +315,20 @@ cdef class MessageExchange(MessageBuffer):
     def request(self, str database not None, command, *, bint exhaust=False, bint silent=False):
         """The bytes of a message with `command`, for which a reply is then awaited."""
         cdef bytes message
+        cdef size_t written = <size_t>-1
         cdef uint32_t flags = MK_EXHAUST_ALLOWED if exhaust else 0
         if self.awaiting:
             raise InvalidOperation(f"{self.peer}: a reply is still to be received")
         try:
             self.write_command(database, command, flags | (MK_MORE_TO_COME if silent else 0))
             if self.compresses and self.compression.allows(next(iter(command), "")):
-                self.compress()
+                self.compress()  # which may leave less than was there before: all is wiped
+            else:
+                written = self.out.size
             message = (<char *>self.out.data)[:self.out.size]
         finally:
             # It may hold a password or a token, and the buffer is kept.
-            mk_buffer_wipe(&self.out)
+            mk_buffer_wipe_front(&self.out, written)
         self.asked_id = self.request_id
         self.sent()
         return message
