@@ -24,6 +24,7 @@ pytestmark = pytest.mark.live
 #: the whole of SELECTION.
 AT_ONCE = 30.0
 SELECTION = 120.0
+LABEL = "ResumableChangeStreamError"
 OPTIONS = {"serverSelectionTimeoutMS": SELECTION * 1000, "heartbeatFrequencyMS": 60_000}
 
 
@@ -181,7 +182,9 @@ def test_no_event_is_lost_or_doubled_while_members_fall(
         lambda: everywhere(fleet.close_connections),
         lambda: everywhere(lambda n: fleet.fail_point(n, ["getMore"], closeConnection=True)),
         lambda: everywhere(lambda n: fleet.fail_point(n, ["getMore"], errorCode=43)),
-        lambda: everywhere(lambda n: fleet.fail_point(n, ["getMore"], errorCode=11602)),
+        lambda: everywhere(
+            lambda n: fleet.fail_point(n, ["getMore"], errorCode=11602, errorLabels=[LABEL])
+        ),
     ]
     thread = threading.Thread(target=read)
     thread.start()
@@ -220,7 +223,9 @@ def test_a_stream_of_a_lost_router_goes_on_on_another(
         assert counts(fleet, "aggregate") == [1, 1]
 
 
-@pytest.mark.parametrize("fault", [{"closeConnection": True}, {"errorCode": 6}, {"errorCode": 8}])
+@pytest.mark.parametrize(
+    "fault", [{"closeConnection": True}, {"errorCode": 6, "errorLabels": [LABEL]}, {"errorCode": 8}]
+)
 def test_behind_a_load_balancer_it_keeps_a_connection(
     face: str, open_secantus: SecantusServer, source: Any, fault: dict[str, Any]
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from mongokey import AsyncMongoClient
 from tests.loops import each_loop, run
 from tests.protocol.test_change_stream_faults import LABEL, Feed
-from tests.servers.scripted import Close, Error, ScriptedServer, Silence, primary
+from tests.servers.scripted import Close, Error, Hold, ScriptedServer, Silence, primary
 
 pytestmark = pytest.mark.usefixtures("each_loop")
 __all__ = ["each_loop"]
@@ -83,6 +83,35 @@ def client_errors() -> type[Exception]:
     from mongokey.errors import OperationFailure
 
     return OperationFailure
+
+
+def test_a_look_that_is_cancelled_before_it_is_sent_leaves_no_cursor(
+    server: ScriptedServer, feed: Feed
+) -> None:
+    async def main() -> None:
+        held = Hold()
+        client: Any = AsyncMongoClient(server.uri(), replicaSet="rs", maxPoolSize=1)
+        async with client:
+            stream = await client.x.y.watch()
+            server.on["ping"] = held
+            ping = asyncio.ensure_future(client.admin.command("ping"))
+            while not server.count("ping"):
+                await asyncio.sleep(0)
+            task = asyncio.ensure_future(stream.try_next())
+            for _ in range(20):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            held.event.set()
+            await ping
+            assert server.count("getMore") == 0
+            assert (await stream.next())["n"] == 1
+            first = {100}
+            assert await asyncio.to_thread(server.wait_for, lambda: not first & feed.cursors.keys())
+            await stream.close()
+
+    run(main)
 
 
 def test_wait_for_does_not_end_a_stream(server: ScriptedServer, feed: Feed) -> None:

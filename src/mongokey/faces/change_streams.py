@@ -277,11 +277,10 @@ class ChangeStreamCore(_Base["_Document"]):
             self._state.lost()
             if not self._closed:
                 yield from self._resuming()
-        except BaseException as error:
+        except BaseException:
             # A Ctrl-C, or a task that is cancelled: what the server has sent is lost. The stream
             # is not: it is resumed when it is asked again.
             self._cursor = None
-            cursor.take_error(error)
             cursor.drop()
             raise
         else:

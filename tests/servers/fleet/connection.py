@@ -173,7 +173,11 @@ class Connection(asyncio.Protocol):
             self.abort(reset=False)
         elif point.code is not None:
             message = "Failing command via 'failCommand' failpoint"
-            self.refuse(request, Refusal(point.code, message, point.labels))
+            labels = point.labels
+            if labels is None:
+                # The command was not looked at: what it is about, a change stream, is not known.
+                labels = rules.error_labels(point.code, request.name, request.document)
+            self.refuse(request, Refusal(point.code, message, labels))
         else:
             self._proceed(request, point)
 
