@@ -26,3 +26,6 @@ cdef class CollectionCore(Core):
     cdef readonly DatabaseCore database
     cdef readonly str name
     cdef Namespace namespace
+
+    # Make it the collection `name`, with the options of the database.
+    cdef int set_up(self, DatabaseCore database, name) except -1

@@ -26,6 +26,15 @@ from mongokey.execution.time_limits import one_deadline
 from mongokey.faces.sessions import options_in, session_for
 
 
+cdef extern from *:
+    """
+    static int mk_made_alike(PyTypeObject *cls, PyTypeObject *base) {
+        return cls->tp_new == base->tp_new && cls->tp_init == base->tp_init;
+    }
+    """
+    bint mk_made_alike(type cls, type base)
+
+
 cdef object carry_out_in(Executor executor, Operation operation, session):
     """Have `operation` carried out in `session`, or (None) in the one that is bound here."""
     session = session_for(session, executor)
@@ -161,7 +170,15 @@ cdef class DatabaseCore(Core):
         )
 
     cdef object child(self, name):
-        return type(self)._collection_class(self, name)
+        cdef CollectionCore made
+        cls = type(self)._collection_class
+        if not isinstance(cls, type) or not mk_made_alike(cls, CollectionCore):
+            return cls(self, name)
+        # A class that neither makes nor fills its objects in a way of its own: without the call
+        # of a class, and its parameters.
+        made = <CollectionCore>CollectionCore.__new__(<type>cls)
+        made.set_up(self, name)
+        return made
 
     cdef tuple words_for(self, str name):
         return type(self)._name_in_errors, "collection", name, f"database[{name!r}]"
@@ -227,6 +244,14 @@ cdef class CollectionCore(Core):
         session=None,
         **kwargs,
     ):
+        self.set_up(database, name)
+        self.inherited = database.inherited.replaced(
+            codec_options, read_preference, write_concern, read_concern
+        )
+        if create or kwargs:
+            self._create(session, kwargs)
+
+    cdef int set_up(self, DatabaseCore database, name) except -1:
         if not (type(name) is str and (<str>name).isidentifier()):
             # Most names are plain words, which the rules need not look at.
             arguments.check_collection_name(name)
@@ -234,11 +259,8 @@ cdef class CollectionCore(Core):
         self.executor = database.executor
         self.name = name
         self.namespace = database.namespace.of_collection(name)
-        self.inherited = database.inherited.replaced(
-            codec_options, read_preference, write_concern, read_concern
-        )
-        if create or kwargs:
-            self._create(session, kwargs)
+        self.inherited = database.inherited
+        return 0
 
     def _create(self, session, options):
         """Create it on the server, with options: what the constructor was told."""
