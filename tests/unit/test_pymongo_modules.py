@@ -402,6 +402,55 @@ def test_collections_take_pymongos_parameters_in_its_order() -> None:
     assert database.with_options(codec_options=options)["c"].codec_options is options
 
 
+def test_a_class_that_makes_collections_in_its_own_way_is_called() -> None:
+    from unittest import mock
+
+    from mongokey.database import Database
+
+    called: list[str] = []
+
+    class Filled(Collection[Any]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            called.append("init")
+            super().__init__(*args, **kwargs)
+
+    class Made(Collection[Any]):
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            called.append("new")
+            return super().__new__(cls)
+
+    class Calls(type):
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            called.append("call")
+            return super().__call__(*args, **kwargs)
+
+    class Called(Collection[Any], metaclass=Calls):
+        pass
+
+    class Plain(Collection[Any]):
+        pass
+
+    client: Any = mongokey.MongoClient("mongodb://127.0.0.1:1/")
+    for kind in (Filled, Made, Called, Plain):
+
+        class Own(Database[Any]):
+            _collection_class = kind
+
+        made = Own(client, "d")["c"]
+        assert type(made) is kind
+        assert made.full_name == made.e.database.name + ".c"
+    # Each also for the collection below it.
+    assert called == ["init", "init", "new", "new", "call", "call"]
+
+    def patched(self: Any, *args: Any) -> None:
+        called.append("patched")
+
+    with mock.patch.object(Collection, "__init__", patched):
+        assert isinstance(client.d["c"], Collection)
+    assert called[-1] == "patched"
+    assert client.d["c"].full_name == "d.c"
+
+
 def test_a_collection_of_asyncio_is_not_created_by_its_constructor() -> None:
     from mongokey.asynchronous.collection import AsyncCollection
 

@@ -29,16 +29,17 @@ cdef extern from *:
         return rc;
     }
 
-    /* Python gives each subclass of a class with a __getattr__ a slower look-up. */
-    static void mk_look_up_as(PyTypeObject *type, PyTypeObject *base) {
-        type->tp_getattro = base->tp_getattro;
-        PyType_Modified(type);
+    /* Python gives each subclass of a class with a __getattr__ a slower look-up. Both are classes,
+       of whatever metaclass: Cython's `type` takes those of `type` itself only. */
+    static void mk_look_up_as(PyObject *type, PyObject *base) {
+        ((PyTypeObject *)type)->tp_getattro = ((PyTypeObject *)base)->tp_getattro;
+        PyType_Modified((PyTypeObject *)type);
     }
     """
     PyObject *mk_class_attribute(object self, str name)
     int mk_pass_on() except -1
     int mk_put_into_type(type cls, str name, object value) except -1
-    void mk_look_up_as(type cls, type base)
+    void mk_look_up_as(object cls, object base)
 
 
 cdef extern from "Python.h":

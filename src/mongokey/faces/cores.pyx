@@ -172,7 +172,7 @@ cdef class DatabaseCore(Core):
     cdef object child(self, name):
         cdef CollectionCore made
         cls = type(self)._collection_class
-        if not isinstance(cls, type) or not mk_made_alike(cls, CollectionCore):
+        if type(cls) is not type or not mk_made_alike(cls, CollectionCore):
             return cls(self, name)
         # A class that neither makes nor fills its objects in a way of its own: without the call
         # of a class, and its parameters.
