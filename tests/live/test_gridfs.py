@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import threading
 import time
@@ -835,6 +836,19 @@ def test_files_are_found_by_a_cursor(bucket: Any, fs: Any, versions: list[Any]) 
             refused(0)
 
 
+def test_cursors_of_files_are_copied_and_sliced(bucket: Any, face: str) -> None:
+    for name in ("a", "b", "c"):
+        bucket.upload_from_stream(name, name.encode())
+    cursor = bucket.find().sort("filename", 1)
+    assert [each.name for each in copy.copy(cursor)] == ["a", "b", "c"]
+    assert [each.read() for each in cursor.clone()[1:]] == [b"b", b"c"]
+    assert cursor.distinct("filename") == ["a", "b", "c"]
+    if face == "blocking":
+        assert cursor[1].read() == b"b"
+    with cursor as entered:
+        assert entered.next().name == "a"
+
+
 def test_one_file_is_found(fs: Any, seen: Started) -> None:
     assert fs.find_one() is None
     first = fs.put(b"one", filename="a", meta="data")
@@ -1061,6 +1075,30 @@ def test_a_transaction_is_refused(
                 call()
         assert seen.commands == []
         session.abort_transaction()
+
+
+def test_a_transaction_that_is_bound_is_refused_too(
+    bucket: Any, client: MongoClient, seen: Started, face: str
+) -> None:
+    if face == "asyncio":
+        pytest.skip("calls into the loop have contexts of their own")
+    bucket.upload_from_stream("f", b"0123")
+    found = bucket.open_download_stream_by_name("f")
+    with client.start_session() as session, session.bind(end_session=False):
+        session.start_transaction()
+        seen.commands.clear()
+        for call in (
+            lambda: bucket.upload_from_stream("f", b"0123"),
+            lambda: bucket.delete_by_name("f"),
+            lambda: bucket.find(),
+            found.read,
+        ):
+            with pytest.raises(InvalidOperation, match="GridFS does not support multi-document"):
+                call()
+        assert seen.commands == []
+        session.abort_transaction()
+        bucket.upload_from_stream("g", b"0123")
+        assert all(each["lsid"] == session.session_id for each in seen.commands)
 
 
 # -- aborting -------------------------------------------------------------------------------------
