@@ -14,6 +14,7 @@ from mongokey import AsyncMongoClient, MongoClient, WriteConcern, monitoring
 from mongokey.bson import Int64
 from mongokey.bson.codec_options import CodecOptions, TypeEncoder, TypeRegistry
 from mongokey.commands import client_bulk as plans
+from mongokey.commands.client_batch import ClientBatch
 from mongokey.errors import (
     AutoReconnect,
     ClientBulkWriteException,
@@ -685,3 +686,44 @@ def send_quietly(server: ScriptedServer, client: Any) -> None:
             ordered=False,
             write_concern=quiet,
         )
+
+
+def test_others_have_their_turns_while_models_are_looked_at(client: Any) -> None:
+    plan = plans.client_bulk_write(client._inherited, inserts(3000), True, True, None, None, None)
+    steps = [next(plan)]
+    while steps[-1] is plans.GIVE_WAY:
+        steps.append(plan.send(None))
+    assert isinstance(steps.pop(), ClientBatch)
+    assert len(steps) == 2
+    plan.close()
+
+
+def test_others_have_their_turns_while_results_are_looked_at() -> None:
+    """3000 results, and a task that counts how often it was its turn meanwhile."""
+
+    async def turns_during(server: ScriptedServer) -> int:
+        async with AsyncMongoClient(server.uri()) as client:
+            await client.admin.command("ping")
+            turns: list[int] = []
+            models = inserts(3000)
+            taken: list[Any] = []
+            noted = plans._Outcome._note
+
+            def note(self: Any, document: Any) -> None:
+                noted(self, document)
+                taken.append(len(turns))
+
+            async def others() -> None:
+                while True:
+                    turns.append(1)
+                    await asyncio.sleep(0)
+
+            task = asyncio.ensure_future(others())
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(plans._Outcome, "_note", note)
+                await client.bulk_write(models, verbose_results=True)
+            task.cancel()
+            return taken[-1] - taken[0]
+
+    with ScriptedServer(hello=HELLO, on={"bulkWrite": Store().take}) as server:
+        assert asyncio.run(asyncio.wait_for(turns_during(server), 30)) >= 3000 // 512 - 1

@@ -60,6 +60,7 @@ cdef enum:
     # work.
     PART_BYTES = 524288
     PART_OPERATIONS = 4096
+    PART_MODELS = 1024
     # bulk-write.md, "Total Message Size": what a message holds beside the command's own fields,
     # the operations and the namespaces, is taken for so many bytes.
     MESSAGE_OVERHEAD = 1000
@@ -140,7 +141,7 @@ cdef class ClientBatch(CursorCommand):
     def encode(self, size_t room):
         """Look at the next models, encode them and raise what is wrong with them; the first ones,
         as many as have room in so many bytes, are kept encoded. Returns whether there are more."""
-        cdef Py_ssize_t stop = min(self.total, self.seen + PART_OPERATIONS)
+        cdef Py_ssize_t stop = min(self.total, self.seen + PART_MODELS)
         cdef size_t before, written = 0
         cdef Py_ssize_t index
         while self.seen < stop and written < PART_BYTES:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # So many bytes of a bulk are kept encoded; the rest is encoded once more when it is sent.
 _MOST_KEPT = 48_000_000
+# So many results are looked at before others have a turn: about a millisecond's work.
+_AT_ONCE = 512
 _COUNTS = ("nInserted", "nUpserted", "nMatched", "nModified", "nDeleted")
 
 
@@ -163,6 +165,8 @@ class _Outcome:
                     self._note(document)
                     if self.stops:
                         break
+                    if seen % _AT_ONCE == 0:
+                        yield GIVE_WAY
                 if not cursor._has_more:
                     break
                 fetched += 1
