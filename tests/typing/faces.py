@@ -87,6 +87,9 @@ async def awaited(client: AsyncMongoClient[Document], movies: AsyncCollection[Mo
     assert_type([each["title"] async for each in cursor], list[str])
     async with cursor as opened:
         assert_type(opened, AsyncCursor[Movie])
+    async with await movies.watch() as stream:
+        assert_type(await stream.next(), Movie)
+        assert_type(await stream.try_next(), Movie | None)
     async with await movies.aggregate([]) as found:
         assert_type(found, AsyncCommandCursor[Any])
         assert_type(found.batch_size(3), AsyncCommandCursor[Any])
@@ -117,6 +120,9 @@ def blocking(client: MongoClient[Document], movies: Collection[Movie]) -> None:
     with cursor as opened:
         assert_type(opened, Cursor[Movie])
     assert_type(movies.aggregate([]).try_next(), Any | None)
+    with movies.watch() as stream:
+        assert_type(stream.next(), Movie)
+        assert_type(stream.try_next(), Movie | None)
 
 
 def made() -> None:
