@@ -94,7 +94,8 @@ class ChangeStream(BlockingChangeStreamCore["_Document"]):
             return None
         self._begin()
         try:
-            event: _Document | None = self._carry_out(self._look())
+            with one_deadline(self._executor):
+                event: _Document | None = self._carry_out(self._look())
             return event
         finally:
             self._done()

@@ -94,7 +94,8 @@ class AsyncChangeStream(AsyncChangeStreamCore["_Document"]):
             return None
         self._begin()
         try:
-            event: _Document | None = await self._carry_out(self._look())
+            with one_deadline(self._executor):
+                event: _Document | None = await self._carry_out(self._look())
             return event
         finally:
             self._done()

@@ -203,6 +203,12 @@ class Driver:
         if self.name == "mongokey":
             client._topology.open()
 
+    def pool_sizes(self, client: Any) -> list[int]:
+        """How many connections wait in the pool of each server."""
+        if self.name == "pymongo":
+            return [len(each.pool.conns) for each in client._topology._servers.values()]
+        return [pool.idle_count for pool in client._topology.pools]
+
     def topology_id(self, client: Any) -> str:
         """What log records of a client have as its id."""
         if self.name == "pymongo":

@@ -236,7 +236,14 @@ class Entities:
         return entity
 
     def _await_pools(self, entity: ClientEntity, size: int, wait_ms: int) -> None:
-        raise RunnerError("awaitMinPoolSizeMS is not known here")
+        self.driver.begin_discovery(entity.client)
+
+        def are_full() -> bool:
+            sizes = self.driver.pool_sizes(entity.client)
+            return bool(sizes) and min(sizes) >= size
+
+        wait_until(are_full, wait_ms / 1000, f"pools of {size} connections")
+        entity.events.restart()
 
     def _make_database(self, spec: Mapping[str, Any]) -> Any:
         only(spec, "id", "client", "databaseName", "databaseOptions")

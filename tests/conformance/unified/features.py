@@ -57,8 +57,12 @@ def _missing_of_operation(
         return
     if "rawData" in arguments and not has.raw_data:
         yield "PyMongo's API has no rawData option"
-    if "timeoutMS" in arguments and not has.timeout:
-        yield "no client-side operations timeout yet"
+    if "timeoutMode" in arguments:
+        yield "PyMongo's API has no timeoutMode"
+    if "timeoutMS" in arguments and "maxAwaitTimeMS" in arguments:
+        yield "a maxAwaitTimeMS beyond the timeoutMS is lowered, not refused, as in PyMongo"
+    if "timeoutMS" in arguments and name in SAVED:
+        yield "PyMongo's API has no timeoutMS of a cursor that outlives the call"
     kind = kinds.get(operation["object"], "")
     if name in NOT_IN_API.get(kind, ()):
         yield f"PyMongo's API has no {kind}.{name}"
@@ -70,10 +74,10 @@ def _missing_of_operation(
 def _missing_of_entity(has: Possessions, kind: str, spec: Mapping[str, Any]) -> Iterator[str]:
     if kind in ENTITIES:
         yield ENTITIES[kind]
-    options = {**spec.get("databaseOptions", {}), **spec.get("collectionOptions", {})}
-    options |= spec.get("uriOptions", {})
-    if "timeoutMS" in options and not has.timeout:
-        yield "no client-side operations timeout yet"
+    if "timeoutMS" in {**spec.get("databaseOptions", {}), **spec.get("collectionOptions", {})}:
+        yield "PyMongo's API has no timeoutMS of a database or a collection"
+    if "defaultTimeoutMS" in spec.get("sessionOptions", {}):
+        yield "PyMongo's API has no defaultTimeoutMS of a session"
     if "snapshotTime" in spec.get("sessionOptions", {}):
         yield "PyMongo's API has no snapshotTime"
     if "autoEncryptOpts" in spec:
@@ -87,7 +91,6 @@ class Possessions:
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
-        self.timeout = hasattr(driver.root, "timeout")
         #: Neither has the option of the CRUD specification.
         self.raw_data = False
 

@@ -575,6 +575,16 @@ def prepare(entities: Entities, operation: Mapping[str, Any]) -> Prepared:
     name = operation["name"]
     driver = entities.driver
     spec = operation.get("arguments", {})
+    if "timeoutMS" in spec:
+        # PyMongo's API has it as a block around the call.
+        rest = {key: value for key, value in spec.items() if key != "timeoutMS"}
+        within = prepare(entities, {**operation, "arguments": rest})
+
+        def execute_in_time() -> Any:
+            with driver.root.timeout(spec["timeoutMS"] / 1000):
+                return within.execute()
+
+        return Prepared(execute_in_time, within.compare)
     if isinstance(entity, CursorEntity):
         return _prepare_cursor(entity, name, spec)
     kind = kind_of(entities, entity)

@@ -25,6 +25,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
     "causal-consistency": SESSIONS,
     "change-streams/unified": SESSIONS,
     "client-backpressure": RETRIES,
+    "client-side-operations-timeout": RETRIES,
     "collection-management": EVERYWHERE,
     "command-logging-and-monitoring/logging": EVERYWHERE,
     "command-logging-and-monitoring/monitoring": EVERYWHERE,
