@@ -94,8 +94,7 @@ class AsyncChangeStream(AsyncChangeStreamCore["_Document"]):
             return None
         self._begin()
         try:
-            with one_deadline(self._executor):
-                event: _Document | None = await self._carry_out(self._look())
+            event: _Document | None = await self._carry_out(self._look())
             return event
         finally:
             self._done()

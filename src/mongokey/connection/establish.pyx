@@ -54,8 +54,8 @@ def open_connection(
     has against using that server. `to_be_used` says that it can have nothing: then a login may go
     along with hello. `opening` is told of streams and hello, for the pool that may give this up.
 
-    The lesser of `connectTimeoutMS` and `timeoutMS`, or what `opening` has in place of that, bounds
-    all of it together. Raises
+    The lesser of `connectTimeoutMS` and `timeoutMS`, or of the first of them and the deadline that
+    `opening` has, bounds all of it together. Raises
     `NetworkTimeout` or `AutoReconnect` when the server cannot be reached or falls silent,
     `AuthenticationFailed` when it refuses the login, `ConfigurationError` when it does not fit,
     `InvalidOperation` when the client is closed meanwhile, and what `judge` raises.

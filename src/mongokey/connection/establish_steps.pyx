@@ -37,8 +37,8 @@ def establish(
     Opening opening=None,
 ):
     """Connect to `address`, do the TLS handshake, say hello and, if `log_in`, log in."""
-    if opening is not None and opening.until is not None:
-        # It takes the place of timeoutMS, which is part of `limit`.
+    if opening is not None:
+        # timeoutMS, which is part of `limit`, is one of operations.
         step = Connect(address, settings.connect_timeout, opening.until)
     else:
         step = Connect(address, limit)

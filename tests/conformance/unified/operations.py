@@ -281,6 +281,7 @@ COLLECTION: Mapping[str, Operation] = {
         {
             **_snake("keys session comment"),
             **_same("name unique sparse expireAfterSeconds hidden partialFilterExpression"),
+            **_same("maxTimeMS"),
         },
     ),
     "deleteMany": Operation("delete_many", _DELETE, results.delete),
