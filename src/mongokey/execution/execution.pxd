@@ -137,7 +137,7 @@ cdef class Execution:
     cdef int _set_limits(self, Limits *limits) except -1
     cdef int _write_read_preference(self, mk_buffer *out) except -1
     cdef int _write_session(self, mk_buffer *out) except -1
-    cdef int _take_deadline(self) except -1
+    cdef int _take_deadline(self, Executor executor, ServerCursor cursor) except -1
     cdef int _note_round_trip(self) except -1
     cdef int64_t _time_left(self) except -1
     cdef int _write_max_time(self, mk_buffer *out, size_t body) except -1

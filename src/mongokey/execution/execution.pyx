@@ -345,6 +345,9 @@ cdef class Execution:
         self.deprioritized = None
         self.txn_number = 0
         self.attempt = self.most_retries = 1
+        if find_deadline is not None:
+            # Before anything is taken that would have to be given back.
+            self._take_deadline(executor, cursor)
         self.state = NEEDS_SERVER
         self.reply.has_cursor = False
         if cursor is not None:
@@ -356,18 +359,14 @@ cdef class Execution:
             if cursor.explicit is not None:
                 cursor.sent = False
                 self.join(cursor.explicit)
-        if find_deadline is not None:
-            self._take_deadline()
         return 0
 
-    cdef int _take_deadline(self) except -1:
-        cdef Deadline lifetime = None if self.cursor is None else self.cursor.lifetime
-        self.deadline = find_deadline(self.executor.timeout, self.executor.timed, lifetime)
+    cdef int _take_deadline(self, Executor executor, ServerCursor cursor) except -1:
+        cdef Deadline lifetime = None if cursor is None else cursor.lifetime
+        self.deadline = find_deadline(executor.timeout, executor.timed, lifetime)
         if self.deadline is not None:
             # client-side-operations-timeout, "Retryability": as often as there is time for.
             self.most_retries = MOST_RETRIES
-            if self.cursor is not None:
-                self._note_round_trip()
         return 0
 
     cdef int _note_round_trip(self) except -1:
@@ -873,6 +872,8 @@ cdef class Execution:
         cdef MaxTime kind = self.operation.max_time
         if self.background:
             return 0
+        if self.cursor is not None:
+            self._note_round_trip()
         # A server takes 0 for no limit.
         most_ms = max(self._time_left() // 1_000_000, 1)
         given = take_out_number(out, body, b"maxTimeMS", 9)
