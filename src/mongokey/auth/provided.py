@@ -453,10 +453,10 @@ def with_provider_fact(
         fact = f"{name} was asked again and gave another secret than before, which is refused too"
     else:
         fact = f"{name} was asked again and gave the same secret as before"
-    told = own_copy(error)
-    told.args = (f"{error.args[0]} ({fact})", *error.args[1:])
-    told._message = told.args[0]
-    told.diagnoses = (
+    explained = own_copy(error)
+    explained.args = (f"{error.args[0]} ({fact})", *error.args[1:])
+    explained._message = explained.args[0]
+    explained.diagnoses = (
         *error.diagnoses,
         Diagnosis(
             "AUTH-PROVIDER-REFUSED",
@@ -466,7 +466,7 @@ def with_provider_fact(
             "correct the secret where the provider has it from, or the user on the server",
         ),
     )
-    return told
+    return explained
 
 
 def _digest(given: Any) -> str:

@@ -27,7 +27,7 @@ from mongokey.bson.decoder cimport document_size, read_document, read_fields, re
 from mongokey.bson.encoder cimport write_document
 
 cdef enum:
-    KEEP = 1 << 20                          # bytes that the reused buffer may hold on to
+    TRIMMED_SIZE = 1 << 20                  # bytes that the reused buffer may hold on to
 
 cdef mk_buffer _scratch
 cdef bint _scratch_taken = False
@@ -59,7 +59,7 @@ def encode(document, bint check_keys=False, codec_options=DEFAULT_CODEC_OPTIONS)
     finally:
         if shared:
             _scratch.size = 0
-            mk_buffer_shrink(&_scratch, KEEP)
+            mk_buffer_shrink(&_scratch, TRIMMED_SIZE)
             _scratch_taken = False
         else:
             mk_buffer_free(&own)

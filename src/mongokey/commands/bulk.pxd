@@ -38,7 +38,7 @@ cdef class Batch(Operation):
 
     cdef int begin(self) except -1
     cdef int put_statement(self, mk_buffer *out, Py_ssize_t index, bint inserts) except -1
-    cpdef int settle(self) except -1
+    cpdef int note_unsettled(self) except -1
     cdef Py_ssize_t _index(self, Py_ssize_t statement) except -1
     cdef Py_ssize_t _most(self, const Limits *limits) except -1
     cdef int _note(self, dict answer, n) except -1

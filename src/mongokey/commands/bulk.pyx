@@ -211,6 +211,8 @@ cdef class Batch(Operation):
         cdef bint rest = False
         cdef size_t full = limits.max_message_size
         cdef bint inserts = self.command == b"insert"
+        cdef bint encoded = self.encoded is not None
+        cdef list statements = self.statements
         cdef size_t before
         cdef size_t most = <size_t>limits.max_bson_size + (0 if inserts else COMMAND_RESERVE)
         if section == 0:
@@ -230,7 +232,10 @@ cdef class Batch(Operation):
             full = min(full, out.size + PART_BYTES)
         while index < stop:
             before = out.size
-            self.put_statement(out, index, inserts)
+            if encoded:
+                self.put_statement(out, index, inserts)
+            else:
+                write_document(out, statements[index], self.context, False, inserts)
             if out.size - before <= most:
                 if out.size <= full:
                     index += 1
@@ -307,7 +312,7 @@ cdef class Batch(Operation):
         self.begin()
         return self.result
 
-    cpdef int settle(self) except -1:
+    cpdef int note_unsettled(self) except -1:
         """Count what the reply said whose batch could not be repeated, when a failure ends all."""
         if self.unsettled is not None:
             answer, n = self.unsettled

@@ -158,7 +158,7 @@ def _carry_out(
     except BaseException as error:
         if not options.unacknowledged:
             if batch is not None:
-                batch.settle()
+                batch.note_unsettled()
             error.partial_result = BulkWriteResult(result, True)  # type: ignore[attr-defined]
             raise
         if not isinstance(error, OperationFailure) or isinstance(error, ExecutionTimeout):

@@ -86,7 +86,7 @@ def client_bulk_write(
     except BaseException as error:
         if options.unacknowledged or not batch.written:
             raise  # nothing is known of it, or nothing was sent
-        outcome.settle()
+        outcome.note_unsettled()
         if isinstance(error, Exception):
             raise outcome.exception(error) from error
         # Such as a Ctrl-C, or a task that is cancelled.
@@ -179,7 +179,7 @@ class _Outcome:
             # One that was not read to its end is killed.
             cursor._give_up()
 
-    def settle(self) -> None:
+    def note_unsettled(self) -> None:
         """Count what a reply said whose message could not be repeated, when a failure ends all."""
         unsettled = self.batch.unsettled
         if unsettled is not None:

@@ -176,7 +176,7 @@ cdef class AsyncDriver:
         with late_imports:
             from mongokey.connection.loop_establishing import work_in_thread
 
-        handle = Work(self.loop, self.connection.peer)
+        handle = OffloadedWork(self.loop, self.connection.peer)
         self.openings.add(handle)
         try:
             self.deadline = await work_in_thread(
@@ -186,7 +186,7 @@ cdef class AsyncDriver:
             self.openings.remove(handle)
 
 
-class Work(Stream):
+class OffloadedWork(Stream):
     """What a pool or a client closes to end the wait for work in a thread; from any thread."""
 
     def __init__(self, loop, peer):

@@ -98,12 +98,12 @@ def nothing_found(
     lines = [f"no server {wanted} was found {within}"]
     silent = []
     for address, each in servers.items():
-        told = state_of(each)
-        if told is None:
+        state = state_of(each)
+        if state is None:
             silent.append(format_address(address))
             continue
         name = format_address(address)
-        lines.append(told if told.startswith(name) else f"{name}: {told}")
+        lines.append(state if state.startswith(name) else f"{name}: {state}")
     lines += [f"{format_address(address)}: {why}" for address, (why, _) in removed.items()]
     if silent:
         lines.append(f"no answer yet from {', '.join(silent)}")

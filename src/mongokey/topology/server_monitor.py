@@ -140,9 +140,9 @@ class ServerMonitor:
             yield Disconnect()
             now = yield Now()
             if publisher is not None and publisher.heartbeats:
-                told = AutoReconnect(str(error)) if isinstance(error, StepCancelled) else error
+                failure = AutoReconnect(str(error)) if isinstance(error, StepCancelled) else error
                 publisher.heartbeat_failed(
-                    self.address, now - began, told, awaited, **self._ids(connection)
+                    self.address, now - began, failure, awaited, **self._ids(connection)
                 )
             if isinstance(error, StepCancelled):
                 raise

@@ -342,12 +342,12 @@ class _Update:
             self._remove(server)
             return
         if self._is_stale(server):
-            told = _tuple_of(server.election_id, server.set_version)
+            election = _tuple_of(server.election_id, server.set_version)
             newest = _tuple_of(self.max_election_id, self.max_set_version)
             self.servers[server.address] = server.with_error(
                 _stale(
                     "primary marked stale due to electionId/setVersion mismatch, "
-                    f"{told} is stale compared to {newest}"
+                    f"{election} is stale compared to {newest}"
                 )
             )
             return

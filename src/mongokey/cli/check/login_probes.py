@@ -51,11 +51,11 @@ def _with_sts(state: State, host: Host, found: list[Diagnosis]) -> list[Diagnosi
     from mongokey.auth.aws.asking_sts import ask_sts
 
     deadline = state.probe()
-    told = state.within(deadline, lambda: ask_sts(conversation, max(deadline.left_s, 0.05)))
-    if not told:
+    refused = state.within(deadline, lambda: ask_sts(conversation, max(deadline.left_s, 0.05)))
+    if not refused:
         return found
-    known = {each.code for each in told}
-    return [*told, *(each for each in found if each.code not in {"AWS-STS-REFUSED", *known})]
+    known = {each.code for each in refused}
+    return [*refused, *(each for each in found if each.code not in {"AWS-STS-REFUSED", *known})]
 
 
 # ---------------------------------------------------------------- Kerberos
