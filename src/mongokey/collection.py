@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mongokey.commands.choices import ReturnDocument
 from mongokey.commands.named_part import NamedPart
-from mongokey.cursor import CommandCursor, Cursor
+from mongokey.cursor import CommandCursor, Cursor, RawBatchCursor
 from mongokey.faces.cores import BlockingCalls, CollectionCore
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -277,6 +277,26 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         )
         stream._open()
         return stream
+
+    def find_raw_batches(self, *args: Any, **kwargs: Any) -> RawBatchCursor[_Document]:
+        """As `find`, but what comes is each batch as a `bytes` object: BSON documents, one after
+        another, which are not decoded here."""
+        return RawBatchCursor(self, *args, **kwargs)
+
+    def aggregate_raw_batches(
+        self,
+        pipeline: Sequence[Mapping[str, Any]],
+        session: ClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> RawBatchCursor[_Document]:
+        """As `aggregate`, but what comes is each batch as a `bytes` object: BSON documents, one
+        after another, which are not decoded here. Returns a `RawBatchCommandCursor`."""
+        from mongokey.commands.aggregate import aggregate
+
+        command = aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs, comment)
+        found: Any = self._execute(command.in_raw_batches(), session)
+        return found  # type: ignore[no-any-return]
 
     # -- find and modify ------------------------------------------------------------------------
 

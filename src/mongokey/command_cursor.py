@@ -1,5 +1,5 @@
 """PyMongo's import path of the cursors of commands."""
 
-from mongokey.cursor import CommandCursor
+from mongokey.cursor import CommandCursor, RawBatchCommandCursor
 
-__all__ = ["CommandCursor"]
+__all__ = ["CommandCursor", "RawBatchCommandCursor"]

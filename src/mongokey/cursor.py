@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from mongokey.commands.choices import CursorType
 from mongokey.commands.find_settings import FindSettings
+from mongokey.errors import InvalidOperation
 from mongokey.faces.cursor_cores import BlockingCursorCore
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, TypeVar
+    from typing import Any, ClassVar, NoReturn, TypeVar
 
     from mongokey.collection import Collection
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     _CommandSelf = TypeVar("_CommandSelf", bound="CommandCursor[Any]")
 
 __all__ = ["CommandCursor", "Cursor", "CursorType"]
+__all__ += ["RawBatchCursor"]
 
 
 class Cursor(FindSettings, BlockingCursorCore["_Document"]):
@@ -32,6 +34,11 @@ class Cursor(FindSettings, BlockingCursorCore["_Document"]):
     def collection(self) -> Collection[_Document]:
         """The `Collection` this cursor reads from."""
         return self._owner  # type: ignore[no-any-return]
+
+    def add_option(self: _Self, mask: int) -> _Self:
+        """Set flags by their numbers: 2 tailable, 8 oplog replay, 16 no timeout, 32 waits for data,
+        64 exhaust, 128 partial results; others are passed over."""
+        return self._set_flags(mask, True)
 
     def rewind(self: _Self) -> _Self:
         """Start over, as if no document had been asked for."""
@@ -56,6 +63,9 @@ class Cursor(FindSettings, BlockingCursorCore["_Document"]):
 class CommandCursor(BlockingCursorCore["_Document"]):
     """An iterator over the documents of a command's cursor; made by `aggregate` and kin."""
 
+    # What a command makes whose batches are to be left as they are.
+    _raw_class: ClassVar[type[RawBatchCommandCursor[Any]]]
+
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise TypeError(
             f"a {type(self).__name__} is made by `aggregate` and other commands, not by itself"
@@ -69,3 +79,26 @@ class CommandCursor(BlockingCursorCore["_Document"]):
     def try_next(self) -> _Document | None:
         """The next document, or None if there is none after one more look."""
         return self._try_next()
+
+
+class RawBatchCursor(Cursor["_Document"]):
+    """An iterator over the batches that a `find` brings, each a `bytes` object of BSON documents
+    one after another; made by `Collection.find_raw_batches`."""
+
+    def __init__(self, collection: Collection[_Document], *args: Any, **kwargs: Any) -> None:
+        super().__init__(collection, *args, **kwargs)
+        self._in_raw_batches()
+
+    def __getitem__(self, index: Any) -> NoReturn:
+        raise InvalidOperation("Cannot call __getitem__ on RawBatchCursor")
+
+
+class RawBatchCommandCursor(CommandCursor["_Document"]):
+    """An iterator over the batches of a command's cursor, each a `bytes` object of BSON documents
+    one after another; made by `Collection.aggregate_raw_batches`."""
+
+    def __getitem__(self, index: Any) -> NoReturn:
+        raise InvalidOperation("Cannot call __getitem__ on RawBatchCommandCursor")
+
+
+CommandCursor._raw_class = RawBatchCommandCursor

@@ -7,7 +7,7 @@ It knows PyMongo's methods and their arguments. The operations that they take ar
 from __future__ import annotations
 
 from mongokey.aio.cores import AsyncCalls, AsyncCollectionCore
-from mongokey.aio.cursor import AsyncCommandCursor, AsyncCursor
+from mongokey.aio.cursor import AsyncCommandCursor, AsyncCursor, AsyncRawBatchCursor
 from mongokey.commands.choices import ReturnDocument
 from mongokey.commands.named_part import NamedPart
 
@@ -276,6 +276,26 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         )
         await stream._open()
         return stream
+
+    def find_raw_batches(self, *args: Any, **kwargs: Any) -> AsyncRawBatchCursor[_Document]:
+        """As `find`, but what comes is each batch as a `bytes` object: BSON documents, one after
+        another, which are not decoded here."""
+        return AsyncRawBatchCursor(self, *args, **kwargs)
+
+    async def aggregate_raw_batches(
+        self,
+        pipeline: Sequence[Mapping[str, Any]],
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        **kwargs: Any,
+    ) -> AsyncRawBatchCursor[_Document]:
+        """As `aggregate`, but what comes is each batch as a `bytes` object: BSON documents, one
+        after another, which are not decoded here. Returns an `AsyncRawBatchCommandCursor`."""
+        from mongokey.commands.aggregate import aggregate
+
+        command = aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs, comment)
+        found: Any = await self._execute(command.in_raw_batches(), session)
+        return found  # type: ignore[no-any-return]
 
     # -- find and modify ------------------------------------------------------------------------
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from mongokey.aio.cores import AsyncCursorCore
 from mongokey.commands.choices import CursorType
 from mongokey.commands.find_settings import FindSettings
+from mongokey.errors import InvalidOperation
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, TypeVar
+    from typing import Any, ClassVar, NoReturn, TypeVar
 
     from mongokey.aio.collection import AsyncCollection
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     _CommandSelf = TypeVar("_CommandSelf", bound="AsyncCommandCursor[Any]")
 
 __all__ = ["AsyncCommandCursor", "AsyncCursor", "CursorType"]
+__all__ += ["AsyncRawBatchCursor"]
 
 
 class AsyncCursor(FindSettings, AsyncCursorCore["_Document"]):
@@ -31,6 +33,11 @@ class AsyncCursor(FindSettings, AsyncCursorCore["_Document"]):
     def collection(self) -> AsyncCollection[_Document]:
         """The `AsyncCollection` this cursor reads from."""
         return self._owner  # type: ignore[no-any-return]
+
+    async def add_option(self: _Self, mask: int) -> _Self:
+        """Set flags by their numbers: 2 tailable, 8 oplog replay, 16 no timeout, 32 waits for data,
+        64 exhaust, 128 partial results; others are passed over."""
+        return self._set_flags(mask, True)
 
     async def rewind(self: _Self) -> _Self:
         """Start over, as if no document had been asked for."""
@@ -57,6 +64,9 @@ class AsyncCursor(FindSettings, AsyncCursorCore["_Document"]):
 class AsyncCommandCursor(AsyncCursorCore["_Document"]):
     """An iterator over the documents of a command's cursor; made by `aggregate` and kin."""
 
+    # What a command makes whose batches are to be left as they are.
+    _raw_class: ClassVar[type[AsyncRawBatchCommandCursor[Any]]]
+
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise TypeError(
             f"a {type(self).__name__} is made by `aggregate` and other commands, not by itself"
@@ -70,3 +80,26 @@ class AsyncCommandCursor(AsyncCursorCore["_Document"]):
     async def try_next(self) -> _Document | None:
         """The next document, or None if there is none after one more look."""
         return await self._try_next()
+
+
+class AsyncRawBatchCursor(AsyncCursor["_Document"]):
+    """An iterator over the batches that a `find` brings, each a `bytes` object of BSON documents
+    one after another; made by `AsyncCollection.find_raw_batches`."""
+
+    def __init__(self, collection: AsyncCollection[_Document], *args: Any, **kwargs: Any) -> None:
+        super().__init__(collection, *args, **kwargs)
+        self._in_raw_batches()
+
+    def __getitem__(self, index: Any) -> NoReturn:
+        raise InvalidOperation("Cannot call __getitem__ on AsyncRawBatchCursor")
+
+
+class AsyncRawBatchCommandCursor(AsyncCommandCursor["_Document"]):
+    """An iterator over the batches of a command's cursor, each a `bytes` object of BSON documents
+    one after another; made by `AsyncCollection.aggregate_raw_batches`."""
+
+    def __getitem__(self, index: Any) -> NoReturn:
+        raise InvalidOperation("Cannot call __getitem__ on AsyncRawBatchCommandCursor")
+
+
+AsyncCommandCursor._raw_class = AsyncRawBatchCommandCursor

@@ -1,5 +1,5 @@
 """PyMongo's import path of the asyncio cursors of commands."""
 
-from mongokey.aio.cursor import AsyncCommandCursor
+from mongokey.aio.cursor import AsyncCommandCursor, AsyncRawBatchCommandCursor
 
-__all__ = ["AsyncCommandCursor"]
+__all__ = ["AsyncCommandCursor", "AsyncRawBatchCommandCursor"]

@@ -1,5 +1,5 @@
 """PyMongo's import path of the asyncio cursors of `find`."""
 
-from mongokey.aio.cursor import AsyncCursor, CursorType
+from mongokey.aio.cursor import AsyncCursor, AsyncRawBatchCursor, CursorType
 
-__all__ = ["AsyncCursor", "CursorType"]
+__all__ = ["AsyncCursor", "AsyncRawBatchCursor", "CursorType"]

@@ -28,6 +28,7 @@ cdef class FieldCommand(Command):
 
 cdef class CursorCommand(Command):
     cdef bint needs_cursor                  # a reply without one is an error
+    cdef bint raw                           # batches are not decoded: `RawBatch`es
     cdef readonly int64_t batch_size        # of the getMores; 0: the server's choice
     cdef readonly dict get_more_extras      # further fields of the getMores, or None
     cdef str _collection_of(self, CommandReply *reply)

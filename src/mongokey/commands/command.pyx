@@ -257,6 +257,11 @@ cdef class CursorCommand(Command):
         self.get_more_extras = get_more_extras
         self.needs_cursor = needs_cursor
 
+    def in_raw_batches(self):
+        """Have the batches left as they are; returns self."""
+        self.raw = True
+        return self
+
     def for_aggregation(self, InheritedOptions options not None, bint writes):
         """Have it read by `options`, or also write ($out, $merge); returns self."""
         self.retryable_read = not writes
@@ -299,7 +304,7 @@ cdef class CursorCommand(Command):
             self._collection_of(reply)
         reply.has_cursor = True
         if cursor.batch != NULL:
-            read_batch(reply, result, self.context)
+            read_batch(reply, result, self.context, self.raw)
         else:
             result.documents = []
         return result

@@ -17,11 +17,13 @@ cdef class Find(Operation):
     cdef bint single_batch
     cdef dict extras                        # further elements of the command, or None
     cdef bint first_only                    # the result is one document or None, not a batch
+    cdef bint raw                           # batches are `RawBatch`es
 
 
 cdef class GetMore(Operation):
     cdef CodecContext context
     cdef int64_t cursor_id
+    cdef bint raw                           # the result is a `RawBatch`
     cdef int64_t batch_size
     cdef dict extras
 
@@ -43,7 +45,9 @@ cdef class WriteOne(Operation):
 
 
 # Put a batch into the result of a command that opens a cursor, decoded or not.
-cdef int read_batch(CommandReply *reply, CursorBatch result, CodecContext context) except -1
+cdef int read_batch(
+    CommandReply *reply, CursorBatch result, CodecContext context, bint raw
+) except -1
 cdef dict decode_written(CommandReply *reply, CodecContext context)
 # What an unacknowledged write needs of the server, or None; and whether the server has it.
 cdef tuple unanswered_needs(dict statement, bint is_delete)

@@ -34,7 +34,7 @@ from mongokey.bson.codec cimport (
     write_document,
     write_element,
 )
-from mongokey.commands.encoded_batch cimport LARGE, encoded_batch
+from mongokey.commands.encoded_batch cimport LARGE, encoded_batch, raw_batch
 from mongokey.execution.cursors cimport CursorBatch
 from mongokey.execution.operation cimport (
     COMMAND_RESERVE,
@@ -67,8 +67,13 @@ cdef list decode_batch(const unsigned char *batch, size_t size, CodecContext con
     return documents
 
 
-cdef int read_batch(CommandReply *reply, CursorBatch result, CodecContext context) except -1:
-    if reply.in_parts and reply.cursor.batch_size >= LARGE:
+cdef int read_batch(
+    CommandReply *reply, CursorBatch result, CodecContext context, bint raw
+) except -1:
+    if raw:
+        result.documents = []
+        result.encoded = raw_batch(reply.cursor.batch, reply.cursor.batch_size)
+    elif reply.in_parts and reply.cursor.batch_size >= LARGE:
         result.documents = []
         result.encoded = encoded_batch(reply.cursor.batch, reply.cursor.batch_size, context)
     else:
@@ -122,7 +127,7 @@ cdef class Find(Operation):
         read_cursor(reply)
         if not self.first_only:
             result = CursorBatch.__new__(CursorBatch)
-            read_batch(reply, result, self.context)
+            read_batch(reply, result, self.context, self.raw)
             return result
         # Asked for a single batch, no server should leave a cursor open; one that does is killed.
         check(mk_bson_iter_init(&it, reply.cursor.batch, reply.cursor.batch_size))
@@ -138,7 +143,7 @@ cdef int COMMENTED_GET_MORE = 9
 
 
 cdef class GetMore(Operation):
-    """The next batch of a cursor: a list of documents, or an `EncodedBatch`."""
+    """The next batch of a cursor: a list of documents, an `EncodedBatch` or a `RawBatch`."""
 
     cdef str command_name(self):
         return "getMore"
@@ -158,6 +163,8 @@ cdef class GetMore(Operation):
 
     cdef object read(self, CommandReply *reply):
         read_cursor(reply)
+        if self.raw:
+            return raw_batch(reply.cursor.batch, reply.cursor.batch_size)
         if reply.in_parts and reply.cursor.batch_size >= LARGE:
             return encoded_batch(reply.cursor.batch, reply.cursor.batch_size, self.context)
         return decode_batch(reply.cursor.batch, reply.cursor.batch_size, self.context)

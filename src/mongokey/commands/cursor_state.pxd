@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 from mongokey.bson.codec cimport CodecContext
 from mongokey.commands.crud cimport GetMore
-from mongokey.commands.encoded_batch cimport EncodedBatch
+from mongokey.commands.encoded_batch cimport EncodedBatch, RawBatch
 from mongokey.execution.cursors cimport CursorBatch, ServerCursor
 from mongokey.execution.execution cimport Executor
 from mongokey.execution.operation cimport Namespace
@@ -32,6 +32,7 @@ cdef class CursorState:
     cdef int64_t most                       # documents altogether; 0: all
     cdef readonly int64_t retrieved         # how many documents the server has sent so far
     cdef bint tailable
+    cdef bint raw                           # a batch is handed out as one piece: bytes
     cdef dict get_more_extras
 
     # A fetch begins: refuses where one is on its way already. Its end is `fetching = False`.
@@ -52,4 +53,6 @@ cdef class CursorState:
     # Have the cursor killed on the server soon, if there is one; does no I/O.
     cdef int defer_kill(self) except -1
     cdef int _take(self, list documents, EncodedBatch encoded) except -1
+    cdef int _take_raw(self, RawBatch batch) except -1
+    cdef int _taken(self) except -1
     cdef int _forget(self) except -1

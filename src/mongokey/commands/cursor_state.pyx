@@ -70,6 +70,8 @@ cdef class CursorState:
         operation.cursor_id = self.server_cursor.id
         operation.extras = self.get_more_extras
         operation.max_time = AS_GIVEN
+        operation.raw = self.raw
+        operation.exhaust = self.server_cursor.exhaust
         operation.batch_size = self.batch_limit
         if self.most:
             left = self.most - self.retrieved
@@ -78,11 +80,14 @@ cdef class CursorState:
         return operation
 
     cdef int opened(self, CursorBatch batch) except -1:
-        cdef EncodedBatch encoded = batch.encoded
+        cdef EncodedBatch encoded
         self.server = batch.server
         self.server_cursor = batch.cursor
         if batch.cursor is not None:
             self.namespace = batch.cursor.namespace
+        if type(batch.encoded) is RawBatch:
+            return self._take_raw(<RawBatch>batch.encoded)
+        encoded = batch.encoded
         return self._take(batch.documents, encoded)
 
     cdef int received(self, object documents) except -1:
@@ -90,6 +95,8 @@ cdef class CursorState:
             self.server_cursor = None
         if type(documents) is EncodedBatch:
             return self._take([], <EncodedBatch>documents)
+        if type(documents) is RawBatch:
+            return self._take_raw(<RawBatch>documents)
         return self._take(<list?>documents, None)
 
     cdef int decode_part(self) except -1:
@@ -156,6 +163,17 @@ cdef class CursorState:
             self.to_decode = size - self.size
             if self.to_decode:
                 self.encoded = encoded
+        return self._taken()
+
+    cdef int _take_raw(self, RawBatch batch) except -1:
+        """Make the bytes of a batch the one thing at hand; those of an empty one are none."""
+        self.drop_batch()
+        self.retrieved += batch.count
+        if batch.count:
+            self.documents, self.size = [batch.data], 1
+        return self._taken()
+
+    cdef int _taken(self) except -1:
         if self.closed or (self.most and self.retrieved >= self.most):
             self.defer_kill()
         if self.closed:  # while the batch was on its way

@@ -19,5 +19,12 @@ cdef class EncodedBatch:
     cdef list next_part(self)
 
 
+cdef class RawBatch:
+    cdef bytes data                         # BSON documents, one after another
+    cdef Py_ssize_t count
+
+
+# The same as bytes, for who decodes them otherwise.
+cdef RawBatch raw_batch(const uint8_t *batch, size_t size)
 # The documents of a `firstBatch` or `nextBatch` array, copied.
 cdef EncodedBatch encoded_batch(const uint8_t *batch, size_t size, CodecContext context)

@@ -59,6 +59,31 @@ cdef EncodedBatch encoded_batch(const uint8_t *batch, size_t size, CodecContext 
     return result
 
 
+@cython.final
+cdef class RawBatch:
+    """The documents of a batch, which are not decoded here."""
+
+
+cdef RawBatch raw_batch(const uint8_t *batch, size_t size):
+    cdef RawBatch result = RawBatch.__new__(RawBatch)
+    cdef mk_bson_iter it
+    cdef size_t total = 0
+    cdef char *data
+    check(mk_bson_iter_init(&it, batch, size))
+    while check(mk_bson_iter_next(&it)):
+        if it.type != MK_BSON_DOCUMENT:
+            raise ProtocolError("the server's batch holds something that is not a document")
+        result.count += 1
+        total += it.value_size
+    result.data = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>total)
+    data = PyBytes_AS_STRING(result.data)
+    check(mk_bson_iter_init(&it, batch, size))
+    while check(mk_bson_iter_next(&it)):
+        memcpy(data, it.value, it.value_size)
+        data += it.value_size
+    return result
+
+
 cdef bytes _array(const uint8_t *start, const uint8_t *end):
     """A BSON array with the elements in start[0:end - start]."""
     cdef Py_ssize_t size = end - start

@@ -17,6 +17,7 @@ cdef class FindQuery:
     cdef bint single_batch
     cdef readonly bint empty                # an empty slice: the server takes limit 0 for all
     cdef bint tailable
+    cdef bint exhaust                       # the server is to send one batch after the other
     cdef readonly dict options              # further fields of `find`
     cdef dict get_more_extras               # further fields of the getMores, or None
     cdef readonly object session            # what the caller wants it carried out in, or None

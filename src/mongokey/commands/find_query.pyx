@@ -12,6 +12,7 @@ from mongokey.commands.inherited_options cimport InheritedOptions
 from mongokey.execution.operation cimport NO_MAX_TIME, Namespace
 
 from mongokey.commands import arguments
+from mongokey.errors import InvalidOperation
 
 # `CursorType`: PyMongo's numbers.
 cdef enum:
@@ -19,6 +20,18 @@ cdef enum:
     TAILABLE = 2
     TAILABLE_AWAIT = 34
     EXHAUST = 64
+    # What else `add_option` knows.
+    OPLOG_REPLAY = 8
+    NO_TIMEOUT = 16
+    PARTIAL = 128
+
+cdef tuple FLAGS = (
+    (2, "tailable"),
+    (OPLOG_REPLAY, "oplogReplay"),
+    (NO_TIMEOUT, "noCursorTimeout"),
+    (32, "awaitData"),
+    (PARTIAL, "allowPartialResults"),
+)
 
 
 cdef class FindQuery:
@@ -111,23 +124,27 @@ cdef class FindQuery:
         self.session = session
         if cursor_type not in (NON_TAILABLE, TAILABLE, TAILABLE_AWAIT, EXHAUST):
             raise ValueError("not a valid value for cursor_type")
-        if max_scan is not None or snapshot:
-            raise ValueError("max_scan and snapshot were removed in MongoDB 4.0")
         self.options = {}
         self.filter = filter
         if projection is not None:
             self.projection = arguments.projection_document(projection)
-        self.tailable = cursor_type in (TAILABLE, TAILABLE_AWAIT)
-        if self.tailable:
-            self.options["tailable"] = True
-            if cursor_type == TAILABLE_AWAIT:
-                self.options["awaitData"] = True
-        if no_cursor_timeout:
-            self.options["noCursorTimeout"] = True
-        if allow_partial_results:
-            self.options["allowPartialResults"] = True
-        if oplog_replay:
-            self.options["oplogReplay"] = True
+        flags = cursor_type
+        if no_cursor_timeout is not False and arguments.check_bool(
+            "no_cursor_timeout", no_cursor_timeout
+        ):
+            flags |= NO_TIMEOUT
+        if allow_partial_results is not False and arguments.check_bool(
+            "allow_partial_results", allow_partial_results
+        ):
+            flags |= PARTIAL
+        if oplog_replay is not False and arguments.check_bool("oplog_replay", oplog_replay):
+            flags |= OPLOG_REPLAY
+        if flags:
+            self.set_flags(flags, True)
+        if max_scan is not None:
+            self.options["maxScan"] = max_scan
+        if snapshot is not None:
+            self.options["snapshot"] = snapshot
         if return_key is not None:
             self.options["returnKey"] = return_key
         if show_record_id is not None:
@@ -160,6 +177,8 @@ cdef class FindQuery:
         cdef int64_t most
         if not isinstance(limit, int):
             arguments.refuse_type("limit", "an integer", limit)
+        if limit and self.exhaust:
+            raise InvalidOperation("Can't use limit and exhaust together.")
         most = -limit if limit < 0 else limit
         self.single_batch = limit < 0
         self.empty = False
@@ -211,6 +230,22 @@ cdef class FindQuery:
             self.options[name] = value
         return 0
 
+    def set_flags(self, mask, bint on):
+        """Set the flags in `mask`, PyMongo's numbers, or take them back."""
+        if not isinstance(mask, int):
+            arguments.refuse_type("mask", "an integer", mask)
+        if mask & EXHAUST:
+            if on and self.limit:
+                raise InvalidOperation("Can't use limit and exhaust together.")
+            self.exhaust = on
+        for flag, name in FLAGS:
+            if mask & flag:
+                if on:
+                    self.options[name] = True
+                else:
+                    self.options.pop(name, None)
+        self.tailable = "tailable" in self.options
+
     def set_max_await_time_ms(self, max_await_time_ms):
         """How long a getMore waits for documents; nothing, unless the cursor is tailable-await."""
         if max_await_time_ms is not None and not isinstance(max_await_time_ms, int):
@@ -248,6 +283,7 @@ cdef class FindQuery:
         made.single_batch = self.single_batch
         made.empty = self.empty
         made.tailable = self.tailable
+        made.exhaust = self.exhaust
         made.options = dict(self.options)
         made.get_more_extras = self.get_more_extras
         made.session = self.session
@@ -307,6 +343,7 @@ cdef class FindQuery:
                 # Servers apply it to all getMores together (SERVER-51153).
                 operation.max_time = NO_MAX_TIME
         operation.retryable_read = True
+        operation.exhaust = self.exhaust
         operation.criteria = options.criteria
         operation.read_concern = options.read_concern_element
         return operation

@@ -83,6 +83,23 @@ class FindSettings:
         self._query.set_max_await_time_ms(max_await_time_ms)
         return self
 
+    def remove_option(self: _Self, mask: int) -> _Self:
+        """Take flags back that were set by an argument of `find` or by `add_option`."""
+        return self._set_flags(mask, False)
+
+    def _set_flags(self: _Self, mask: int, on: bool) -> _Self:
+        self._check_not_started()
+        query = self._query.copy()
+        query.set_flags(mask, on)
+        # The cursor itself has a say in some of them.
+        self._replace_query(query)
+        return self
+
+    def max_scan(self: _Self, max_scan: int | None) -> _Self:
+        """Have the server look at so many documents at most. Deprecated, as in PyMongo: MongoDB has
+        refused it since 4.2; `max_time_ms` is there instead."""
+        return self._set("maxScan", max_scan)
+
     def allow_disk_use(self: _Self, allow_disk_use: bool) -> _Self:
         """Whether the server may sort on disk."""
         return self._set("allowDiskUse", allow_disk_use)

@@ -120,6 +120,7 @@ def kill(executor: Executor, cursor: ServerCursor, deadline: Deadline, wait_s: f
     )
     if cursor.explicit is not None and cursor.explicit.has_ended:
         cursor.explicit = None
+    cursor.stop_stream()
     if cursor.id == 0 or (
         cursor.pinned and (cursor.connection is None or cursor.connection.stream.closed)
     ):

@@ -37,6 +37,7 @@ cdef class AsyncConnection(Connection):
     cdef object inflate_soon(self)
 
     cdef object _start(self, Deadline deadline, bint only_sends)
+    cdef bint _go_on_with_stream(self) except -1
     cdef int _began(self, Deadline deadline) except -1
     cdef bint _send_more(self) except -1
     cdef int _receive_more(self) except -1

@@ -93,6 +93,8 @@ cdef class AsyncConnection(Connection):
 
     cdef object _start(self, Deadline deadline, bint only_sends):
         cdef mk_buffer *incoming = &self.incoming
+        # Of a stream of replies (exhaust) the next one comes without a word.
+        cdef bint streams = self.out.size == 0
         if self.state != IDLE:
             raise InvalidOperation(f"{self.peer}: another task uses this connection")
         try:
@@ -102,12 +104,16 @@ cdef class AsyncConnection(Connection):
                     incoming.size = self.message_size = self.length = 0
                 else:
                     self.begin_reply()
+            if streams and not self.loop_stream.reads:
+                self.loop_stream.watch()
             self.sent_size = 0
             self.only_sends = only_sends
             if self._send_more():
                 if only_sends or (incoming.size and self._whole()):
                     return None
                 self.state = RECEIVING
+                if streams and self._go_on_with_stream():
+                    return None
             else:
                 self.state = SENDING
                 self.loop_stream.watch_writes(True)
@@ -124,6 +130,14 @@ cdef class AsyncConnection(Connection):
         self.wait.connection = self
         self.wait.expect()
         return self.wait
+
+    cdef bint _go_on_with_stream(self) except -1:
+        """Take in what came between two replies of a stream; whether the next one is whole."""
+        self._receive_more()
+        if self.state != OVER:
+            return False
+        self.state = IDLE
+        return True
 
     cdef int _began(self, Deadline deadline) except -1:
         """All there is to be done by `deadline` begins now."""
@@ -241,6 +255,9 @@ cdef class AsyncConnection(Connection):
 
     cdef int _readable(self) except -1:
         if self.state != RECEIVING and self.state != SENDING:
+            if self.state == IDLE and self.awaiting:
+                # The next reply of a stream stays where it is until it is wanted.
+                return self.loop_stream.pause()
             # Nothing is to be read between messages: it is the end, or nobody asked for it.
             if self.state == IDLE and self.stream.stale():
                 self.stream.lost = True

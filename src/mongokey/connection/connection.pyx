@@ -63,7 +63,8 @@ cdef class Connection(MessageBuffer):
     cdef int send(self, Deadline deadline) except -1:
         """Send the message in `out`."""
         try:
-            self.stream.write(self.out.data, self.out.size, deadline)
+            if self.out.size:  # of a stream of replies the next one comes without a word
+                self.stream.write(self.out.data, self.out.size, deadline)
         except BaseException as error:
             # Half a message may be out: nothing else may be sent here.
             self.close()

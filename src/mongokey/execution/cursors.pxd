@@ -20,8 +20,10 @@ cdef class ServerCursor:
     cdef bint sent                          # its latest command may have reached the server
     # Its owner opens another one elsewhere rather than wait until this server is back.
     cdef bint replaceable
-    # Behind a load balancer its commands go on the connection that opened it, which goes back to
-    # the pool when the cursor is done with. None: not pinned, or a command uses it.
+    cdef bint exhaust                       # the server may send batches that nobody asks for
+    # Behind a load balancer, and where the server may send one batch after the other, its commands
+    # go on the connection that opened it, which goes back to the pool when the cursor is done
+    # with. None: not pinned, or a command uses it.
     cdef readonly Connection connection
     cdef readonly bint pinned
     # Attempts to have it killed: since when (monotonic ns, 0: none yet), and how many failed.

@@ -48,6 +48,11 @@ cdef class ServerCursor:
             self.server.unpin(connection)
         return 0
 
+    def stop_stream(self):
+        """Where the server would go on sending batches, what ends that is the connection's end."""
+        if self.connection is not None and self.connection.awaiting:
+            self.connection.close()
+
     def release_connection(self):
         """Give back the connection that it is pinned to, if it is."""
         self.unpin()
@@ -63,8 +68,8 @@ cdef class ServerCursor:
         cdef Connection connection = self.connection
         if connection is None:
             raise InvalidOperation(
-                "the connection that this cursor is pinned to is in use at this moment: behind a "
-                "load balancer a cursor is for one user at a time"
+                "the connection that this cursor is pinned to is in use at this moment: a cursor "
+                "is for one user at a time"
             )
         self.connection = None
         return connection

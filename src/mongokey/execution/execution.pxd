@@ -10,7 +10,7 @@
 #   DONE            the result is there
 #
 # or `failed`, whatever it was doing; at the end, in any case, `end`.
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from mongokey._support.deadline cimport Deadline, Timeout
 from mongokey.connection.connection cimport Connection
@@ -104,6 +104,7 @@ cdef class Execution:
     cdef int64_t now_ns                     # when the connection was checked out (monotonic)
     cdef readonly bint sent                 # the command may have reached the server
     cdef bint reauthenticated
+    cdef int32_t streamed_id                # what the next reply of a stream answers
     cdef CommandReply reply
     cdef object under_way                   # the command as events know it, or None
     cdef ServerCursor abandoned             # that the reply opened, and nobody will learn of
@@ -133,6 +134,7 @@ cdef class Execution:
     # What it has `Written`.
     cdef int _write_message(self) except -1
     cdef int _write_sections(self, const Limits *limits) except -1
+    cdef uint32_t _message_flags(self) except? 0xFFFFFFFF
     cdef bint _is_to_be_compressed(self) except -1
     cdef int _set_limits(self, Limits *limits) except -1
     cdef int _write_read_preference(self, mk_buffer *out) except -1

@@ -8,7 +8,7 @@ does what it says. It must not know single commands, nor how servers are found o
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memmove
 
 from mongokey._support.cdefs cimport MK_OK, mk_buffer, mk_buffer_reserve
@@ -50,7 +50,7 @@ from mongokey.execution.operation cimport (
 from mongokey.pool.pool cimport Pool
 from mongokey.sessions.cluster_time cimport ClusterTime
 from mongokey.sessions.server_session cimport ServerSession, ServerSessionPool
-from mongokey.wire.framing cimport MK_MORE_TO_COME, next_request_id
+from mongokey.wire.framing cimport MK_EXHAUST_ALLOWED, MK_MORE_TO_COME, next_request_id
 
 from os import urandom
 from sys import exc_info, is_finalizing
@@ -102,6 +102,9 @@ cdef bytes PRIMARY_PREFERRED = (
 
 # server-selection.md, "$out and $merge": from MongoDB 5.0 on, secondaries take such aggregations.
 cdef int SECONDARIES_WRITE_OUTPUT = 13
+
+# From MongoDB 7.1 on a mongos sends one batch after the other.
+cdef int MONGOS_STREAMS = 22
 
 
 cdef extern from "mongokey/endian.h" nogil:
@@ -425,7 +428,11 @@ cdef class Execution:
             self.sent = True
             if self.executor.publisher.commands:
                 self._tell_started()
-            if self.connection.compresses and self._is_to_be_compressed():
+            if self.connection.awaiting:
+                # It is on its way, unasked for: the message was for who listens.
+                self.connection.request_id = self.streamed_id
+                self.connection.out.size = 0
+            elif self.connection.compresses and self._is_to_be_compressed():
                 if self.in_parts and self.connection.out.size > COMPRESSED_AT_ONCE:
                     return COMPRESS
                 self.connection.compress()
@@ -806,7 +813,7 @@ cdef class Execution:
         self._set_limits(&limits)
         if self.state == WRITES:
             return self._write_sections(&limits)
-        connection.begin(MK_MORE_TO_COME if operation.unacknowledged else 0)
+        connection.begin(self._message_flags())
         check(mk_bson_begin(out, &body))
         operation.write(out, &limits)
         if self.deadline is not None:
@@ -844,6 +851,24 @@ cdef class Execution:
                 f"{limits.max_bson_size + COMMAND_RESERVE}"
             )
         return self._write_sections(&limits)
+
+    cdef uint32_t _message_flags(self) except? 0xFFFFFFFF:
+        cdef Connection connection = self.connection
+        if self.operation.unacknowledged:
+            return MK_MORE_TO_COME
+        if not self.operation.exhaust:
+            return 0
+        if connection.awaiting:
+            self.streamed_id = connection.request_id
+        if self.cursor is not None:
+            return MK_EXHAUST_ALLOWED
+        if (
+            connection.hello is not None
+            and connection.hello.is_mongos
+            and connection.max_wire_version < MONGOS_STREAMS
+        ):
+            raise InvalidOperation("Exhaust cursors require MongoDB 7.1+ when connected to mongos.")
+        return 0
 
     cdef bint _is_to_be_compressed(self) except -1:
         return self.connection.compression.allows(self.operation.command_name())
@@ -1126,6 +1151,7 @@ cdef class Execution:
         )
         cursor.forks = self.executor.sessions.forks
         cursor.explicit = self.explicit
+        cursor.exhaust = self.operation.exhaust
         if (
             self.deadline is not None
             and not self.operation.tailable
@@ -1134,7 +1160,7 @@ cdef class Execution:
             # "Non-tailable Cursors": one time for all of it.
             cursor.lifetime = self.deadline
         if (
-            self.server.load_balanced
+            (self.server.load_balanced or cursor.exhaust)
             and not self.connection.stream.closed
             and not (self.explicit is not None and self.explicit._transaction.pins_connection)
         ):

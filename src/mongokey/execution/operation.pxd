@@ -101,6 +101,8 @@ cdef class Operation:
     cdef bint writes                        # it goes to a primary only
     cdef bint unacknowledged                # no reply is asked for
     cdef public bint sessionless            # no lsid at all
+    # The server may send one batch after the other (exhaust): the cursor keeps its connection.
+    cdef bint exhaust
     cdef bint allows_errors                 # an error reply may be a result: ask `allows`
     cdef object allowed_errors              # codes and messages, None: all
     cdef MaxTime max_time

@@ -14,6 +14,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from types import GenericAlias
 
 from mongokey.commands.command cimport CursorCommand
+from mongokey.commands.crud cimport Find
 from mongokey.commands.cursor_state cimport CursorState
 from mongokey.commands.find_query cimport FindQuery
 from mongokey.execution.cursors cimport CursorBatch, ServerCursor
@@ -118,6 +119,10 @@ cdef class CursorCore(CursorState):
     def __class_getitem__(cls, document_class):
         return GenericAlias(cls, document_class)
 
+    def _in_raw_batches(self):
+        """Have it hand out batches as they are, in BSON."""
+        self.raw = True
+
     # -- made by a command ----------------------------------------------------------------------
 
     @classmethod
@@ -125,7 +130,11 @@ cdef class CursorCore(CursorState):
         cls, owner, Executor executor not None, CursorCommand command not None, batch, session=None
     ):
         """The cursor that `command` has opened, in `session`; its first batch is `batch`."""
-        cdef CursorCore cursor = cls.__new__(cls)
+        cdef CursorCore cursor
+        if command.raw:
+            cls = cls._raw_class
+        cursor = cls.__new__(cls)
+        cursor.raw = command.raw
         cursor.owner = owner
         cursor.executor = executor
         cursor.namespace = command.namespace
@@ -157,7 +166,7 @@ cdef class CursorCore(CursorState):
     # -- fetching -------------------------------------------------------------------------------
 
     cdef Operation next_operation(self):
-        cdef Operation operation
+        cdef Find operation
         if self.index < self.size or self.encoded is not None or self.closed:
             return None
         if self.started:
@@ -174,6 +183,7 @@ cdef class CursorCore(CursorState):
             )
         else:
             operation = self.query.operation(self.namespace, self.inherited)
+        operation.raw = self.raw
         self.started = True
         return operation
 

@@ -1,5 +1,5 @@
 """PyMongo's import path of the blocking cursors of `find`."""
 
-from mongokey.cursor import Cursor, CursorType
+from mongokey.cursor import Cursor, CursorType, RawBatchCursor
 
-__all__ = ["Cursor", "CursorType"]
+__all__ = ["Cursor", "CursorType", "RawBatchCursor"]

@@ -40,6 +40,7 @@ cdef class LoopStream(Stream):
     cdef int go_on_soon(self) except -1
 
     cdef int watch(self) except -1          # be told READABLE from now on
+    cdef int pause(self) except -1          # not any more, until `watch`
     cdef int watch_writes(self, bint wanted) except -1
     cdef int arm(self, int64_t limit_ns) except -1
     cdef int handle(self, int event) except -1

@@ -136,6 +136,13 @@ cdef class LoopStream(Stream):
         self.reads = True
         return 0
 
+    cdef int pause(self) except -1:
+        if self.reads:
+            self._unregister()
+            remove_reader(self.loop, self._socket)
+            self.reads = False
+        return 0
+
     cdef int _unregister(self) except -1:
         """What the loop lets go of from here on is no news."""
         if self.registered != NULL:

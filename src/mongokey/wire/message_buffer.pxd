@@ -16,6 +16,7 @@ cdef class MessageBuffer:
     cdef mk_reply reply                     # pointers into `incoming`, valid until the next message
     cdef int32_t request_id                 # of the message in `out`
     cdef uint32_t flags                     # and its flags
+    cdef int32_t asked_id                   # of the one that a stream of replies answers; 0: none
     cdef bint awaiting                      # a reply, or the rest of a stream of them, is to come
     cdef bint before_hello                  # nothing says yet that the server speaks MongoDB
     cdef readonly str peer                  # the server, for errors

@@ -235,6 +235,10 @@ cdef class MessageBuffer:
             self.inflate()
         length = self.length
         self.message_size = length
+        if self.asked_id != 0 and mk_load_i32(self.incoming.data + 8) == self.asked_id:
+            # OP_MSG, "moreToCome": a reply of a stream answers the one before. Some servers let
+            # all answer the request; they are understood as by drivers that do not look.
+            self.request_id = self.asked_id
         parse_reply(self.incoming.data, length, self.request_id, &self.reply)
         if self.reply.opcode != MK_OP_MSG:
             raise ProtocolError(
@@ -247,6 +251,8 @@ cdef class MessageBuffer:
                     "asked for"
                 )
             # The next reply of the stream answers this one.
+            if self.asked_id == 0:
+                self.asked_id = self.request_id
             self.request_id = self.reply.request_id
             return 0
         if self.incoming.size > length:
@@ -255,6 +261,7 @@ cdef class MessageBuffer:
                 "that nobody asked for"
             )
         self.awaiting = False
+        self.asked_id = 0
         return 0
 
     cdef int _check_beginning(self) except -1:
@@ -310,7 +317,6 @@ cdef class MessageExchange(MessageBuffer):
     """Commands and replies of one connection, as documents and bytes: moved by whoever uses it."""
 
     cdef bint receiving                     # a reply was begun and not yet taken
-    cdef int32_t asked_id                   # of the request, that a stream of replies began with
 
     def request(self, str database not None, command, *, bint exhaust=False, bint silent=False):
         """The bytes of a message with `command`, for which a reply is then awaited."""
@@ -329,7 +335,6 @@ cdef class MessageExchange(MessageBuffer):
         finally:
             # It may hold a password or a token, and the buffer is kept.
             mk_buffer_wipe_front(&self.out, written)
-        self.asked_id = self.request_id
         self.sent()
         return message
 
@@ -363,12 +368,6 @@ cdef class MessageExchange(MessageBuffer):
         if self.missing_bytes:
             raise InvalidOperation(f"{self.peer}: the reply is not whole yet")
         self.receiving = False
-        if self.flags & MK_EXHAUST_ALLOWED and (
-            mk_load_i32(self.incoming.data + 8) == self.asked_id
-        ):
-            # OP_MSG, "moreToCome": a reply of a stream answers the one before. Some servers let
-            # all answer the request; they are understood as by drivers that do not look.
-            self.request_id = self.asked_id
         self.end_reply()
         return self.read_body()
 
