@@ -97,7 +97,8 @@ def reauthenticate(connections.Connection connection not None, Deadline deadline
     """Log in once more on a connection in use whose server asks for it (error 391); no hello.
 
     Within the lesser of `connectTimeoutMS` and `timeoutMS` from now; or of the first of them and
-    `deadline`, the operation's. Raises what `open_connection` raises of logins; the connection is closed then.
+    `deadline`, the operation's. Raises what `open_connection` raises of logins; the connection is
+    closed then.
     """
     cdef ConnectionSettings settings = connection.settings
     cdef LoginResult login = connection.login

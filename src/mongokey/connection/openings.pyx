@@ -4,7 +4,6 @@
 Knows streams and that a client can be closed. Must not know how a connection is made.
 """
 
-from mongokey._support.deadline cimport Deadline
 from mongokey.transport.stream cimport Stream
 
 from mongokey.errors import AutoReconnect, InvalidOperation

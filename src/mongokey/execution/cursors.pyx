@@ -10,7 +10,6 @@ from _thread import RLock
 cimport cython
 from libc.stdint cimport int64_t
 
-from mongokey._support.deadline cimport Deadline
 from mongokey.connection.connection cimport Connection
 from mongokey.execution.operation cimport Namespace
 from mongokey.pool.pool cimport Pool

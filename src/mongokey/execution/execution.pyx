@@ -575,7 +575,6 @@ cdef class Execution:
         Notes what that says of the server. Returns None if the operation is to be tried once more,
         and otherwise what the caller gets: `error`, or the first attempt's.
         """
-        cdef Operation operation = self.operation
         cdef bint selecting = self.state == NEEDS_SERVER
         cdef object service_id = None if self.connection is None else self.connection.service_id
         if self.state == ENDED:

@@ -138,7 +138,9 @@ cdef class AsyncPool(Pool):
         try:
             connection = self._take_idle(started_ns)
             if connection is None:
-                connection = <Connection?>await self._drive(self.checkout_steps(started_ns, deadline))
+                connection = <Connection?>await self._drive(
+                    self.checkout_steps(started_ns, deadline)
+                )
         except BaseException as error:
             if watched:
                 self.checkout_failed(error, started_ns)

@@ -204,8 +204,8 @@ cdef class Pool(PoolState):
         idle: a generator that returns it.
 
         It yields an `Opening`, and is sent the connection that was opened or has the error thrown
-        in; or a `Waiter`, to be waited for until `until_ns`. `until` is the deadline of the operation
-        that wants it, in place of waitQueueTimeoutMS; or None.
+        in; or a `Waiter`, to be waited for until `until_ns`. `until` is the deadline of the
+        operation that wants it, in place of waitQueueTimeoutMS; or None.
 
         Raises `WaitQueueTimeoutError`, `PoolClearedError`, `InvalidOperation` where only the
         caller's own thread could give one back or the client is closed, or what making a connection
