@@ -7,7 +7,6 @@ from typing import Any
 import bson
 import pytest
 
-from mongokey import MongoClient
 from mongokey.aio.cursor import AsyncRawBatchCommandCursor, AsyncRawBatchCursor
 from mongokey.bson.codec_options import CodecOptions
 from mongokey.cursor import CursorType, RawBatchCommandCursor, RawBatchCursor
@@ -115,13 +114,6 @@ def test_an_aggregation(filled: Any) -> None:
     assert [len(each) for each in decoded(batches)] == [10, 10, 5]
     assert together(batches) == [{"_id": n, "twice": 2 * n} for n in range(25)]
     assert cursor.retrieved == 25
-
-
-def test_it_is_in_a_session(client: MongoClient, filled: Any) -> None:
-    with client.start_session() as session:
-        assert together(filled.find_raw_batches(session=session, batch_size=10).to_list())
-        assert together(filled.aggregate_raw_batches([], session=session, batchSize=10).to_list())
-        assert session.operation_time is None or session.operation_time
 
 
 def test_codec_options_are_for_what_is_sent_alone(filled: Any) -> None:

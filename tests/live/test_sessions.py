@@ -59,6 +59,9 @@ Call = Callable[[Any, Any], Any]
 #: Every method that takes a session.
 CALLS: dict[str, Call] = {
     "aggregate": lambda c, s: c.aggregate([{"$match": {}}], session=s, batchSize=2).to_list(),
+    "aggregate_raw_batches": lambda c, s: c.aggregate_raw_batches(
+        [{"$match": {}}], session=s, batchSize=2
+    ).to_list(),
     "bulk_write": lambda c, s: c.bulk_write([InsertOne({"x": 1}), DeleteOne({"x": 1})], session=s),
     "count_documents": lambda c, s: c.count_documents({}, session=s),
     "create_index": lambda c, s: c.create_index("a", session=s),
@@ -73,6 +76,7 @@ CALLS: dict[str, Call] = {
     "find closed": lambda c, s: _closed(c.find({}, batch_size=2, session=s)),
     "find clone": lambda c, s: c.find({}, session=s).clone().to_list(),
     "find distinct": lambda c, s: c.find({}, session=s).distinct("a"),
+    "find_raw_batches": lambda c, s: c.find_raw_batches({}, batch_size=2, session=s).to_list(),
     "find_one": lambda c, s: c.find_one({}, session=s),
     "find_one_and_delete": lambda c, s: c.find_one_and_delete({"a": 9}, session=s),
     "find_one_and_replace": lambda c, s: c.find_one_and_replace({"a": 9}, {"b": 1}, session=s),
