@@ -61,9 +61,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def soon(condition: Callable[[], bool]) -> bool:
     ends = time.monotonic() + PATIENCE_S
-    while not condition() and time.monotonic() < ends:
+    while not condition():  # asked once more, it might be another moment's
+        if time.monotonic() >= ends:
+            return False
         time.sleep(0.005)
-    return condition()
+    return True
 
 
 def has_ended(client: Any) -> bool:
