@@ -184,8 +184,6 @@ def test_a_second_call_does_nothing_and_uninstall_undoes_it() -> None:
 #: (module, name) of PyMongo's that some import and mongokey does not have, and why.
 NOT_HERE = {
     ("pymongo.binary", "Binary"): "PyMongo has had none since 3: Celery tries another place next",
-    ("pymongo.cursor", "RawBatchCursor"): "issue 21 part 6",
-    ("pymongo.command_cursor", "RawBatchCommandCursor"): "issue 21 part 6",
 }
 
 

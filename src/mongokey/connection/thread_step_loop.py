@@ -1,8 +1,7 @@
 """A thread that carries out steps, and the one wait for all of them (`transport.polling`).
 
-Knows how the thread is woken, and that it ends with `close`; and that another one may do the first
-part. Must not know steps (`step_loop`
-does), nor what they are for.
+Knows how the thread is woken, that it ends with `close`, and that another one may do the first
+part. Must not know steps (`step_loop` does), nor what they are for.
 """
 
 from __future__ import annotations
