@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -441,6 +442,30 @@ def test_one_answer_is_enough_and_the_others_are_left(authority: Authority) -> N
         )
         assert found == b"YES"
         assert one.ends[0].wait(FAR)
+
+
+def test_who_connects_while_the_others_are_left_does_not_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A socket that is not connected yet cannot be shut down: it is looked at once more."""
+    connecting, left = threading.Event(), threading.Event()
+
+    class Slow(socket.socket):
+        def connect(self, address: Any) -> None:
+            connecting.set()
+            assert left.wait(FAR)
+            super().connect(address)
+
+    with RawResponder(hang) as responder:
+        inquiry = tls_responders._Inquiry(b"?", within(2000 * FAR))
+        with monkeypatch.context() as patch, ThreadPoolExecutor(1) as pool:
+            patch.setattr(socket, "socket", Slow)
+            answer = pool.submit(inquiry.post, responder.url)
+            assert connecting.wait(FAR)
+            inquiry.abandon()
+            left.set()
+            with pytest.raises(TimeoutError, match="no answer is waited for"):
+                answer.result(FAR)
 
 
 def test_the_collector_may_run_at_any_time_of_a_handshake(authority: Authority) -> None:

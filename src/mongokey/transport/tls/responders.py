@@ -141,6 +141,10 @@ class _Inquiry:
                     self._sockets.append(made)
                 made.connect(address)
                 made.settimeout(max(self._deadline.left_s, 0.001))
+                with self._lock:
+                    # `abandon` cannot shut down what is not connected yet.
+                    if self._abandoned:
+                        raise TimeoutError("no answer is waited for any more")
             except OSError as error:
                 made.close()
                 if self._abandoned:
