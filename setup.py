@@ -155,7 +155,10 @@ def remove_orphans() -> None:
 def is_called_by_users(extension: Extension) -> bool:
     """Whether a module's functions keep signatures and docstrings: see `binding` below."""
     source = Path(extension.sources[0])
-    return source.suffix == ".pyx" and "binding=True" in source.open(encoding="utf-8").readline()
+    if source.suffix != ".pyx":
+        return False
+    directives = source.open(encoding="utf-8").readline()
+    return "binding=True" in directives or "embedsignature=True" in directives
 
 
 def translate(modules: list[Extension], docstrings: bool) -> list[Extension]:
@@ -172,7 +175,8 @@ def translate(modules: list[Extension], docstrings: bool) -> list[Extension]:
             "language_level": 3,
             "embedsignature": False,
             # Functions without signature, defaults or names of their own: a twentieth of each
-            # module. Those that users call (bson, results) ask for more, file by file.
+            # module. Those that users call (bson, results: binding=True; the cores of the
+            # faces, whose calls are counted: embedsignature=True) ask for more, file by file.
             "binding": False,
             "always_allow_keywords": True,
             "linetrace": trace,

@@ -453,7 +453,7 @@ DIFFERENT = {
     'c.find(max_time_ms="x")': ("TypeError", "OperationFailure"),
     "c.count_documents(None)": ("TypeError", "OperationFailure"),
     'c.distinct("n", 5)': ("TypeError", "OperationFailure"),
-    "d.command({})": ("OperationFailure", "StopIteration"),
+    "d.command({})": ("ValueError", "StopIteration"),
     'c.find_one_and_update({}, {"$set": {"n": 9}}, return_document="after")': (
         "TypeError",
         "TypeError",

@@ -56,6 +56,13 @@ def check_string(option: str, value: Any) -> None:
         refuse_type(option, "a string", value)
 
 
+def as_int64(option: str, value: int) -> int:
+    """`value` itself, an int; raises `OverflowError` if BSON has no number for it."""
+    if not -(2**63) <= value < 2**63:
+        raise OverflowError(f"{option} must fit 64 bits: MongoDB can only handle 8-byte ints")
+    return value
+
+
 def check_bool(option: str, value: Any) -> bool:
     """`value` must be True or False."""
     if not isinstance(value, bool):
@@ -134,13 +141,24 @@ def index_document(pairs: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
     items = pairs.items() if isinstance(pairs, Mapping) else pairs
     document: dict[str, Any] = {}
     for item in items:
-        key, value = (item, ASCENDING) if isinstance(item, str) else item
+        if isinstance(item, str):
+            key, value = item, ASCENDING
+        elif isinstance(item, list | tuple) and len(item) == 2:
+            key, value = item
+        else:
+            refuse_type("each key of an index or sort", "a string or a (key, direction) pair", item)
         if not isinstance(key, str):
             refuse_type("the key of an index or sort", "a string", key)
         if not isinstance(value, str | int | float | Mapping):
             refuse_type(f"the direction of {key!r}", "1, -1, a string or a mapping", value)
         document[key] = value
     return document
+
+
+def update_sort(sort: KeySpec) -> dict[str, Any]:
+    """The sort of an update or replacement: as of a query, but an empty mapping is sent as such."""
+    pairs = index_pairs(sort)
+    return {} if isinstance(pairs, Mapping) and not pairs else index_document(pairs)
 
 
 def index_name(document: Mapping[str, Any]) -> str:

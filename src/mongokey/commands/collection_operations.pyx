@@ -112,7 +112,7 @@ cdef int add_update_options(dict statement, collation, array_filters, hint, sort
     if hint is not None:
         statement["hint"] = arguments.hint_value(hint)
     if sort is not None:
-        statement["sort"] = arguments.index_document(arguments.index_pairs(sort))
+        statement["sort"] = arguments.update_sort(sort)
     return 0
 
 

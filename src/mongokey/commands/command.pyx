@@ -337,6 +337,8 @@ cdef object command_document(command, value, comment, dict options):
         document = {command: value}
     else:
         arguments.check_mapping("command", command)
+        if not command:
+            raise ValueError("command must not be empty: its first key is the command's name")
         document = command
     if options or comment is not None:
         document = dict(document, **options)

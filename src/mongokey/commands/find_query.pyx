@@ -5,7 +5,7 @@ It knows PyMongo's arguments (crud specification, "Find"). It must not know curs
 operation carried out, and may still change the query, is theirs to decide.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport INT64_MAX, int64_t
 
 from mongokey.commands.crud cimport Find
 from mongokey.commands.inherited_options cimport InheritedOptions
@@ -179,7 +179,7 @@ cdef class FindQuery:
             arguments.refuse_type("limit", "an integer", limit)
         if limit and self.exhaust:
             raise InvalidOperation("Can't use limit and exhaust together.")
-        most = -limit if limit < 0 else limit
+        most = arguments.as_int64("limit", -limit if limit < 0 else limit)
         self.single_batch = limit < 0
         self.empty = False
         self.limit = most
@@ -190,7 +190,7 @@ cdef class FindQuery:
             arguments.refuse_type("skip", "an integer", skip)
         if skip < 0:
             raise ValueError("skip must be >= 0")
-        self.skip = skip
+        self.skip = arguments.as_int64("skip", skip)
         return 0
 
     cpdef int set_batch_size(self, batch_size) except -1:
@@ -198,7 +198,7 @@ cdef class FindQuery:
             arguments.refuse_type("batch_size", "an integer", batch_size)
         if batch_size < 0:
             raise ValueError("batch_size must be >= 0")
-        self.batch_size = batch_size
+        self.batch_size = arguments.as_int64("batch_size", batch_size)
         return 0
 
     cpdef int set_sort(self, key_or_list, direction) except -1:
@@ -257,11 +257,11 @@ cdef class FindQuery:
         """Another filter."""
         _old, self.filter = self.filter, filter
 
-    def set_slice(self, int64_t start, stop):
+    def set_slice(self, start, stop):
         """The documents from `start` on, up to and without `stop` (None: all)."""
-        cdef int64_t limit = 0
+        limit = 0
         if stop is not None:
-            limit = <int64_t>stop - start
+            limit = stop - start
             if limit < 0:
                 raise IndexError(
                     f"stop index must be greater than start index for slice {slice(start, stop)!r}"
@@ -329,13 +329,23 @@ cdef class FindQuery:
         if self.batch_size == 1 and self.limit != 1 and not self.single_batch:
             # Old servers take 1 to mean a single batch; PyMongo asks for 2 as well.
             operation.batch_size = 2
-        if self.limit and operation.batch_size == self.limit and not self.single_batch:
+        if (
+            self.limit
+            and operation.batch_size == self.limit
+            and not self.single_batch
+            and self.limit < INT64_MAX
+        ):
             # A server that stops at the end of the batch does not see that it was the last, and
             # would leave the cursor open: with one more to look for, it meets the limit.
             operation.batch_size += 1
         extras = dict(self.options) if self.options else {}
         if self.hint is not None:
             extras["hint"] = self.hint
+        elif "min" in extras or "max" in extras:
+            raise InvalidOperation(
+                "Passing a 'hint' is required when using min or max: call hint() with the index "
+                "whose bounds they are"
+            )
         operation.extras = extras or None
         if self.tailable:
             operation.tailable = True

@@ -8,6 +8,8 @@ takes which of them.
 from mongokey.bson.codec cimport context_of
 from mongokey.execution.operation cimport ServerCriteria
 
+from mongokey.commands.arguments import refuse_type
+
 
 cdef bytes element(str name, document):
     """The bytes of one element whose value is `document`; None if that is empty or None."""
@@ -18,8 +20,16 @@ cdef bytes element(str name, document):
     return encode({name: document})[4:-1]
 
 
+cdef int check_kind(str option, str expected, value, str attribute) except -1:
+    """What a value has to have; PyMongo's own read preferences and concerns have it too."""
+    if not hasattr(value, "document") or not hasattr(value, attribute):
+        refuse_type(option, expected, value)
+    return 0
+
+
 cdef ServerCriteria criteria_of(preference):
     """Where reads go; the default, primary, is not sent along either."""
+    check_kind("read_preference", "an object of mongokey.read_preferences", preference, "mode")
     document = preference.document
     if document.get("mode") == "primary":
         return None
@@ -41,8 +51,8 @@ cdef class InheritedOptions:
         return 0
 
     cdef int set_read_preference(self, read_preference) except -1:
-        self.read_preference = read_preference
         self.criteria = self.output_criteria = criteria_of(read_preference)
+        self.read_preference = read_preference
         if self.criteria is not None:
             self.output_criteria = ServerCriteria(
                 read_preference, self.criteria.element, output_stage=True
@@ -50,12 +60,14 @@ cdef class InheritedOptions:
         return 0
 
     cdef int set_write_concern(self, write_concern) except -1:
+        check_kind("write_concern", "a WriteConcern", write_concern, "acknowledged")
         self.write_concern = write_concern
         self.write_concern_element = element("writeConcern", write_concern.document)
         self.unacknowledged = not write_concern.acknowledged
         return 0
 
     cdef int set_read_concern(self, read_concern) except -1:
+        check_kind("read_concern", "a ReadConcern", read_concern, "level")
         self.read_concern = read_concern
         self.read_concern_element = element("readConcern", read_concern.document)
         return 0

@@ -94,7 +94,7 @@ def _update(
     if hint is not None:
         statement["hint"] = arguments.hint_value(hint)
     if sort is not None:
-        statement["sort"] = arguments.index_document(arguments.index_pairs(sort))
+        statement["sort"] = arguments.update_sort(sort)
     return statement
 
 

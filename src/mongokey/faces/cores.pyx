@@ -1,4 +1,4 @@
-# cython: language_level=3, nonecheck=True
+# cython: language_level=3, nonecheck=True, embedsignature=True, embedsignature.format=clinic
 """The C cores of clients, databases and collections: what they do at every call.
 
 Each method makes an operation of its arguments and has it executed, without a Python frame.

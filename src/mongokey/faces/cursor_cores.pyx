@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True
+# cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True, embedsignature=True, embedsignature.format=clinic
 """The C cores of cursors: they have the operations of a cursor carried out, and hand out its
 documents.
 
@@ -44,7 +44,11 @@ cdef extern from *:
 
 
 cdef int check_length(object length) except -1:
-    if length is not None and length < 1:
+    if length is None:
+        return 0
+    if not isinstance(length, int):
+        arguments.refuse_type("the length of to_list()", "an integer or None", length)
+    if length < 1:
         raise ValueError("to_list() length must be greater than 0")
     return 0
 
@@ -161,7 +165,7 @@ cdef class CursorCore(CursorState):
             arguments.refuse_type("batch_size", "an integer", batch_size)
         if batch_size < 0:
             raise ValueError("batch_size must be >= 0")
-        self.batch_limit = 2 if batch_size == 1 else batch_size
+        self.batch_limit = 2 if batch_size == 1 else arguments.as_int64("batch_size", batch_size)
 
     # -- fetching -------------------------------------------------------------------------------
 
@@ -220,8 +224,9 @@ cdef class CursorCore(CursorState):
         cdef list documents = self.documents
         cdef Py_ssize_t first = self.index, end = self.size
         # Taken out of the cursor before anything else runs.
-        if length is not None:
-            end = min(end, first + <Py_ssize_t>length - len(result))
+        # Compared before it becomes a C number: it may be any integer.
+        if length is not None and length - len(result) < end - first:
+            end = first + <Py_ssize_t>(length - len(result))
         if end < self.size:
             self.index = end
             result.extend(documents[first:end])

@@ -139,4 +139,6 @@ def no_version(version: int, filename: str | None) -> NoFile:
 def place_of_version(version: int) -> tuple[int, int]:
     """How many files to leave out, and the direction of the upload dates, to find a version: 0 is
     the first, -1 the last."""
+    if not isinstance(version, int):
+        raise TypeError(f"the version of a file must be an integer, not {type(version).__name__}")
     return (-version - 1, -1) if version < 0 else (version, 1)
