@@ -1,4 +1,5 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True, embedsignature=True, embedsignature.format=clinic
+# cython: embedsignature=True, embedsignature.format=clinic
+# cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True
 """The C cores of cursors: they have the operations of a cursor carried out, and hand out its
 documents.
 
