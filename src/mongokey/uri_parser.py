@@ -164,12 +164,18 @@ def _key(name: str) -> str:
     return name if option is None else option.key
 
 
+def _check_text(argument: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a string, not {type(value).__name__}")
+
+
 @keeps_secrets
 def parse_userinfo(userinfo: str) -> tuple[str, str]:
     """The decoded (user name, password) of `user:password`; the password is "" if there is none.
 
     Raises InvalidURI when a reserved character is not escaped or the user name is empty.
     """
+    _check_text("userinfo", userinfo)
     if not userinfo or userinfo.startswith(":") or uri_errors.first_unescaped(userinfo) >= 0:
         raise uri_errors.bad_userinfo(SCHEME, userinfo + "@...")
     username, _, password = userinfo.partition(":")
@@ -193,6 +199,7 @@ def parse_host(entity: str, default_port: int | None = DEFAULT_PORT) -> Address:
 
     Raises InvalidURI, which is a ValueError too.
     """
+    _check_text("entity", entity)
     if entity.endswith(".sock") and not uri_errors.holds_a_login(entity):
         return Address((entity, default_port))
     return read_host(entity, default_port)
@@ -204,6 +211,7 @@ def split_hosts(hosts: str, default_port: int | None = DEFAULT_PORT) -> list[Add
 
     Raises ConfigurationError for an empty host, InvalidURI (a ValueError too) for others.
     """
+    _check_text("hosts", hosts)
     nodes: list[Address] = []
     for number, entity in enumerate(hosts.split(","), 1):
         if entity.endswith(".sock") and not uri_errors.holds_a_login(entity):

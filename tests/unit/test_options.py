@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pymongo import common
 
+from mongokey import MongoClient, uri_parser
 from mongokey.errors import ConfigurationError
 from mongokey.options import validators
 from mongokey.options.connection_string import parse
@@ -240,3 +241,18 @@ def test_units_are_those_of_the_names() -> None:
         if option.validate in kept:
             assert option.unit == ("ms", "s"), option
             assert option.spelled("other").unit == option.unit
+
+
+@pytest.mark.parametrize("name", ["appname", "w", "readConcernLevel", "replicaSet", "authSource"])
+def test_text_that_utf8_cannot_write_is_refused_by_name(name: str) -> None:
+    """`os.environ` gives bytes that are no UTF-8 as lone surrogates."""
+    text = b"caf\xe9".decode("utf-8", "surrogateescape")
+    with pytest.raises(ConfigurationError, match=rf"(?i){name} has a character that UTF-8"):
+        MongoClient("mongodb://localhost", connect=False, **{name: text})
+
+
+@pytest.mark.parametrize("function", ["parse_host", "split_hosts", "parse_userinfo"])
+@pytest.mark.parametrize("value", [None, 5, b"host", ["host"], {}])
+def test_parts_of_a_string_are_strings(function: str, value: object) -> None:
+    with pytest.raises(TypeError, match="must be a string, not"):
+        getattr(uri_parser, function)(value)

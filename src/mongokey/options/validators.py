@@ -92,16 +92,29 @@ def max_staleness(name: str, value: Any) -> int:
     raise InvalidOption(f"{name} must be -1 (no limit) or a positive number of seconds")
 
 
+def _utf8(name: str, value: str) -> str:
+    """`value`, if UTF-8 can write it: text from an environment or a file may have surrogates."""
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidOption(
+                f"{name} has a character that UTF-8 cannot write (a lone surrogate): it was read "
+                f"from bytes that are no UTF-8"
+            ) from None
+    return value
+
+
 def write_concern_w(name: str, value: Any) -> int | str:
     """A number of members, not negative, or the name of a write concern mode."""
     if isinstance(value, str):
         if value[:1].isalpha():
-            return value
+            return _utf8(name, value)
         try:
             number = int(value)
         except ValueError:
             if value:
-                return value
+                return _utf8(name, value)
             raise InvalidOption(f"{name} has no value") from None
         return not_negative(name, number)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -167,7 +180,7 @@ def seconds_0_is_none(name: str, value: Any) -> float | None:
 def string(name: str, value: Any) -> str:
     """Any string."""
     if isinstance(value, str):
-        return value
+        return _utf8(name, value)
     raise _wrong_type(name, "a string", value)
 
 
@@ -180,7 +193,7 @@ def filled_string_or_none(name: str, value: Any) -> str | None:
     """A string that is not empty, or None for not given."""
     if value == "":
         raise InvalidOption(f"{name} has no value")
-    return value if value is None or isinstance(value, str) else string(name, value)
+    return value if value is None else string(name, value)
 
 
 def path_or_none(name: str, value: Any) -> str | None:
@@ -189,11 +202,13 @@ def path_or_none(name: str, value: Any) -> str | None:
     if isinstance(value, bytes) or (isinstance(value, str) and _PEM in value):
         return _pem(name, value)
     if value is None or isinstance(value, str):
-        return filled_string_or_none(name, value)
+        # A file's name need not be UTF-8.
+        return value or filled_string_or_none(name, value)
     path = getattr(type(value), "__fspath__", None)
-    if path is None:
+    text = path(value) if path is not None else None
+    if not isinstance(text, str):
         raise _wrong_type(name, "a path", value)
-    return string(name, path(value))
+    return text
 
 
 def provider(name: str, value: Any) -> Any:
