@@ -19,6 +19,7 @@ from tests.servers.fleet import Fleet
 PAUSE = 0.004
 JOIN_TIMEOUT = 60.0
 RECOVERY = 20.0
+LONGER = 60.0
 
 
 class Application:
@@ -105,8 +106,12 @@ class Application:
         assert self._attempted["unsafe ok"] <= unsafe <= self._attempted["unsafe"]
         clock = self.database.clock.find_one({"_id": "clock"})["n"]
         assert 0 <= clock - self._clock <= self._in_doubt, (clock, self._clock)
-        for kind in ("insert", "insert_many", "update", "modify", "tick", "read"):
-            assert self.calls[kind] > 10, self.calls
+        assert self.busy(), self.calls
+
+    def busy(self) -> bool:
+        """Whether each kind of call was made often enough to have met a fault."""
+        kinds = ("insert", "insert_many", "update", "modify", "tick", "read")
+        return all(self.calls[kind] > 10 for kind in kinds)
 
     def _run(self, work: Callable[[int], None], number: int) -> None:
         try:
@@ -215,10 +220,14 @@ class Faults:
         self._random = random.Random(seed)
         self._kinds: list[Callable[[int], None]] = []
 
-    def run(self, seconds: float) -> None:
-        """Go on for so long; at the end all members are well."""
+    def run(self, seconds: float, enough: Callable[[], bool]) -> None:
+        """Go on for so long, and on a slow machine longer, until it is `enough`; at the end all
+        members are well."""
         ends = time.monotonic() + seconds
-        while (left := ends - time.monotonic()) > self.period:
+        at_the_latest = ends + LONGER
+        while (left := ends - time.monotonic()) > self.period or (
+            time.monotonic() < at_the_latest and not enough()
+        ):
             if not self._kinds:
                 # Each kind once before any comes again.
                 self._kinds = [self._kill, self._silence, self._step_down, self._cut_off]
