@@ -1,10 +1,9 @@
 """Makes the blocking classes from the asyncio ones: `python tools/blocking_face.py [--check]`.
 
-`src/mongokey/aio/{change_stream,client_session,collection,cursor,database,mongo_client}.py` are
-written by hand; the files of the same names in `src/mongokey` are made from them: without `async`
-and `await`, with the names of the other face. So are those files of `gridfs/synchronous` that FILES
-names, from `gridfs/asynchronous`. What the faces do in different ways stands in the classes below
-those, on each face.
+The files of `src/mongokey/aio` that FILES names are written by hand; the files of the same names in
+`src/mongokey` are made from them: without `async` and `await`, with the names of the other face. So
+are those files of `gridfs/synchronous` that FILES names, from `gridfs/asynchronous`. What the faces
+do in different ways stands in the classes below those, on each face.
 With `--check` nothing is written, and the exit code says whether the files are current.
 """
 
@@ -26,6 +25,7 @@ FILES = (
     "collection.py",
     "cursor.py",
     "database.py",
+    "encryption.py",
     "mongo_client.py",
     "gridfs/synchronous/bucket.py",
     "gridfs/synchronous/grid_fs.py",
@@ -39,6 +39,7 @@ HEADER = "# Made from {source} by tools/blocking_face.py: change that, then run 
 MODULES = {
     "mongokey.aio.change_stream_base": "mongokey.faces.change_streams",
     "mongokey.aio.client_base": "mongokey.faces.blocking_client",
+    "mongokey.aio.encryption_base": "mongokey.faces.encryption_base",
     "mongokey.aio.session_base": "mongokey.faces.session_base",
     "mongokey.aio.cores": {
         "AsyncCalls": "mongokey.faces.cores",
@@ -53,6 +54,7 @@ NAMES = {
     "AsyncChangeStreamCore": "BlockingChangeStreamCore",
     "AsyncClientBase": "BlockingClientBase",
     "AsyncCursorCore": "BlockingCursorCore",
+    "AsyncEncryptionBase": "BlockingEncryptionBase",
     "AsyncSessionBase": "BlockingSessionBase",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",

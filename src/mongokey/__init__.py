@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import mongokey.common
     import mongokey.connection
     import mongokey.credentials
+    import mongokey.crypt
     import mongokey.cursor
     import mongokey.cursor_shared
     import mongokey.database
@@ -146,6 +147,7 @@ _SUBMODULES = (
     "common",
     "connection",
     "credentials",
+    "crypt",
     "cursor",
     "cursor_shared",
     "database",

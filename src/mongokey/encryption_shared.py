@@ -6,8 +6,6 @@ import enum
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from mongokey.results import BulkWriteResult
 
 __all__ = ["Algorithm", "QueryType", "RewrapManyDataKeyResult"]
@@ -51,13 +49,3 @@ class RewrapManyDataKeyResult:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({getattr(self, '_bulk_write_result', None)!r})"
-
-
-def refuse(what: str) -> NoReturn:
-    """Raise the error for what needs encryption."""
-    from mongokey.errors import ConfigurationError
-
-    raise ConfigurationError(
-        f"{what} needs client-side field level encryption, which this version of mongokey does not "
-        f"have: encrypted fields need PyMongo"
-    )

@@ -251,6 +251,7 @@ _KINDS.update(
     AsyncCollection=WrappedCollection,
     AsyncCursor=WrappedCursor,
     AsyncCommandCursor=WrappedCommandCursor,
+    AsyncClientEncryption=WrappedSession,
     AsyncClientSession=WrappedClientSession,
     AsyncBoundSession=WrappedSession,
     AsyncTransactionContext=WrappedSession,

@@ -257,8 +257,10 @@ LAYERS: list[set[str]] = [
     {"sessions"},
     {"execution"},
     {"commands", "commands.housekeeping"},
+    {"crypt"},
     {"operations"},
     # What both faces stand on: cores that make operations and have them executed.
+    {"encryption_shared"},
     {"faces"},
     {"aio"},
     {"client_session", "change_stream"},
@@ -266,11 +268,11 @@ LAYERS: list[set[str]] = [
     {"collection"},
     {"database"},
     {"mongo_client"},
-    {"encryption_shared"},
+    {"encryption"},
     # PyMongo's import paths of what stands elsewhere.
     {"common", "cursor_shared", "database_shared", "helpers_shared", "client_session_shared"}
     | {"auth_shared", "auth_oidc_shared", "uri_parser_shared", "saslprep", "hello", "typings"}
-    | {"encryption", "encryption_options"},
+    | {"encryption_options"},
     {"command_cursor", "asynchronous", "synchronous"},
     {"gridfs"},
     {""},

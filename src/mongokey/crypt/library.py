@@ -1,0 +1,90 @@
+"""libmongocrypt by way of `pymongocrypt`: made from options, and its errors.
+
+It knows how that package is called. It must not know what is encrypted, nor do any I/O.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from mongokey import bson
+from mongokey._support.lazy import late_imports
+from mongokey._support.secrets import keeps_secrets
+from mongokey.bson.errors import BSONError
+from mongokey.errors import ConfigurationError, EncryptionError
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+
+@contextmanager
+def as_encryption_errors() -> Iterator[None]:
+    """What goes wrong within is an `EncryptionError`; but wrong documents are what they are, and a
+    wrong configuration too."""
+    try:
+        yield
+    except (BSONError, EncryptionError, ConfigurationError):
+        raise
+    except Exception as error:
+        raise EncryptionError(error) from error
+
+
+@keeps_secrets
+def open_library(
+    kms_providers: Mapping[str, Any],
+    *,
+    schema_map: Mapping[str, Any] | None = None,
+    encrypted_fields_map: Mapping[str, Any] | None = None,
+    crypt_shared_lib_path: str | None = None,
+    crypt_shared_lib_required: bool = False,
+    bypass_encryption: bool = False,
+    bypass_query_analysis: bool = False,
+    key_expiration_ms: int | None = None,
+) -> Any:
+    """A `MongoCrypt` of pymongocrypt, which is to be closed. Raises `EncryptionError` and, for
+    options that it does not take, what pymongocrypt raises."""
+    with late_imports:
+        from pymongocrypt.mongocrypt import MongoCrypt, MongoCryptOptions
+
+    options = MongoCryptOptions(
+        # A copy: pymongocrypt takes dicts only.
+        {name: dict(provider) for name, provider in kms_providers.items()},
+        None if schema_map is None else bson.encode(schema_map),
+        encrypted_fields_map=None
+        if encrypted_fields_map is None
+        else bson.encode(encrypted_fields_map),
+        bypass_query_analysis=bypass_query_analysis,
+        crypt_shared_lib_path=crypt_shared_lib_path,
+        crypt_shared_lib_required=crypt_shared_lib_required,
+        bypass_encryption=bypass_encryption,
+        enable_multiple_collinfo=True,
+        **({} if key_expiration_ms is None else {"key_expiration_ms": key_expiration_ms}),
+    )
+    with as_encryption_errors():
+        return MongoCrypt(options, _encoder())
+
+
+def _encoder() -> Any:
+    """What pymongocrypt has documents encoded by. Its I/O is done elsewhere."""
+    global _ENCODER
+    if _ENCODER is None:
+        with late_imports:
+            from pymongocrypt.synchronous.state_machine import MongoCryptCallback
+
+        def encode(self: Any, document: Any) -> bytes:
+            return bson.encode(document)
+
+        def refuse(self: Any, *arguments: Any) -> Any:
+            raise NotImplementedError("the driver does this itself, in mongokey.crypt.machine")
+
+        members: dict[str, Any] = dict.fromkeys(MongoCryptCallback.__abstractmethods__, refuse)
+        members["bson_encode"] = encode
+        _ENCODER = type("Encoder", (MongoCryptCallback,), members)()
+    return _ENCODER
+
+
+_ENCODER: Any = None
+
+__all__ = ["as_encryption_errors", "open_library"]
