@@ -209,7 +209,7 @@ cdef class Batch(Operation):
         cdef Py_ssize_t section = self.section_start
         cdef Py_ssize_t index, stop
         cdef bint rest = False
-        cdef size_t full = limits.max_message_size
+        cdef size_t full = limits.batch_size
         cdef bint inserts = self.command == b"insert"
         cdef bint encoded = self.encoded is not None
         cdef list statements = self.statements
@@ -219,7 +219,7 @@ cdef class Batch(Operation):
             section = begin_section(out, <const char *>self.section)
             self.end = self.start
             self.refusal = None
-            if out.size > full:
+            if out.size > limits.max_message_size:
                 raise DocumentTooLarge(
                     f"the command has {out.size} bytes without its statements; the server accepts "
                     f"messages of at most {limits.max_message_size} (maxMessageSizeBytes)"
@@ -240,12 +240,15 @@ cdef class Batch(Operation):
                 if out.size <= full:
                     index += 1
                     continue
-                if out.size <= limits.max_message_size:
+                if out.size <= limits.batch_size:
                     index += 1
                     rest = True  # it is the part that is full
                     break
                 if index > self.start:
                     out.size = before  # it opens the next message
+                    break
+                if out.size <= limits.max_message_size:
+                    index += 1  # it is a batch of its own
                     break
             error = self._too_large(out.size - before, index, limits)
             out.size = before

@@ -13,7 +13,9 @@ from mongokey.execution.execution cimport (
     AUTHENTICATE,
     CHECK_OUT,
     COMPRESS,
+    DECRYPT,
     DONE,
+    ENCRYPT,
     EXCHANGE,
     GIVE_WAY,
     SELECT_SERVER,
@@ -246,6 +248,10 @@ async def carry_out_rare(Execution execution, int step):
         await (<AsyncConnection?>execution.connection).compress_soon()
     elif step == TAKE_PINNED:
         execution.checked_out(execution.pinned_connection(), monotonic_ns())
+    elif step == ENCRYPT:
+        await execution.executor.crypt.encrypt(execution)
+    elif step == DECRYPT:
+        await execution.executor.crypt.decrypt(execution)
     else:  # SEND_ONLY
         await send_only(execution)
         execution.sent_only()

@@ -14,7 +14,9 @@ from mongokey.execution.cursors cimport ServerCursor
 from mongokey.execution.execution cimport (
     AUTHENTICATE,
     CHECK_OUT,
+    DECRYPT,
     DONE,
+    ENCRYPT,
     EXCHANGE,
     SELECT_SERVER,
     SLEEP,
@@ -157,6 +159,10 @@ cdef class BlockingExecutor(Executor):
                         elif step == TAKE_PINNED:
                             connection = execution.pinned_connection()
                             execution.checked_out(connection, monotonic_ns())
+                        elif step == ENCRYPT:
+                            self.crypt.encrypt(execution)
+                        elif step == DECRYPT:
+                            self.crypt.decrypt(execution)
                         else:  # SEND_ONLY
                             execution.connection.send(execution.deadline)
                             execution.sent_only()

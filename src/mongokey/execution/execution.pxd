@@ -6,7 +6,8 @@
 #   CHECK_OUT       -> checked_out       SEND_ONLY      -> sent_only
 #   AUTHENTICATE    -> authenticated     SLEEP          -> slept
 #   TAKE_PINNED     -> checked_out       GIVE_WAY       (nothing is told)
-#   COMPRESS        (nothing is told)
+#   COMPRESS        (nothing is told)     ENCRYPT        -> encrypted
+#                                         DECRYPT        -> decrypted
 #   DONE            the result is there
 #
 # or `failed`, whatever it was doing; at the end, in any case, `end`.
@@ -36,6 +37,8 @@ cdef enum:
     TAKE_PINNED                             # as CHECK_OUT, but it is `pinned_connection`
     GIVE_WAY                                # let others have a turn; only with `in_parts`
     COMPRESS                                # the message, which takes long; only with `in_parts`
+    ENCRYPT                                 # `plain_command` and `message`, by `executor.crypt`
+    DECRYPT                                 # `sealed_reply`, by the same
     DONE
 
 
@@ -58,6 +61,9 @@ cdef class Executor:
     cdef readonly PublisherFlags publisher  # of events
     # (answer, address, database) -> a hint for the error's message, or None; or None
     cdef object explain
+    # What encrypts commands and decrypts replies (field level encryption), or None.
+    cdef object crypt
+    cdef bint encrypts                      # it does both
     cdef public object jitter               # () -> a random number from 0 to 1, without 1
     # State.
     cdef readonly ServerSessionPool sessions
@@ -107,6 +113,8 @@ cdef class Execution:
     cdef int32_t streamed_id                # what the next reply of a stream answers
     cdef CommandReply reply
     cdef object under_way                   # the command as events know it, or None
+    cdef size_t own_size                    # of what `operation` has written of the body
+    cdef bytes document                     # a reply that is to be decrypted, or was
     cdef ServerCursor abandoned             # that the reply opened, and nobody will learn of
     # The outcome.
     cdef readonly object result
@@ -119,6 +127,8 @@ cdef class Execution:
     cpdef int checked_out(self, Connection connection, int64_t now_ns) except -1
     # Valid bytes until it returns.
     cdef int received(self, const uint8_t *body, size_t size) except -1
+    cpdef int encrypted(self, bytes message) except -1
+    cpdef int decrypted(self, bytes document) except -1
     cpdef int sent_only(self) except -1
     cpdef int authenticated(self) except -1
     cpdef int slept(self) except -1
@@ -130,6 +140,8 @@ cdef class Execution:
     cdef Connection pinned_connection(self)
     cpdef int end(self) except -1
 
+    cdef int _read_reply(self) except -1
+    cdef int _note_sealed_cursor(self) except -1
     cdef int _begin_attempt(self) except -1
     # What it has `Written`.
     cdef int _write_message(self) except -1

@@ -44,7 +44,9 @@ from mongokey.execution.operation cimport (
     check,
     decode_reply,
     mk_command_reply,
+    mk_cursor_reply,
     mk_read_command_reply,
+    mk_read_cursor_reply,
     put,
 )
 from mongokey.pool.pool cimport Pool
@@ -180,6 +182,8 @@ STEPS = (
     "take pinned",
     "give way",
     "compress",
+    "encrypt",
+    "decrypt",
     "done",
 )
 
@@ -203,7 +207,13 @@ cdef enum:
     AWAITS_OBSERVED_REPLY                   # the same, and somebody is to be told
     AWAITS_LOGIN
     BACKS_OFF
+    ENCRYPTS
+    IS_ENCRYPTED
+    DECRYPTS
     FINISHED
+
+    # client-side-encryption.md, "Size limits for Write Commands": what is written becomes longer.
+    MOST_PLAIN = 2097152
 
 
 cdef class Executor:
@@ -268,6 +278,15 @@ cdef class Executor:
         """Carry out `operation` with an implicit session that another one has left, and return its
         result. Raises `MongoError`s; the session is given back then."""
         raise NotImplementedError(type(self).__name__)
+
+    def set_crypt(self, crypt, bint encrypts):
+        """Have replies decrypted from now on, and with `encrypts` commands encrypted.
+
+        `crypt` has ``encrypt(execution)`` and ``decrypt(execution)``, which end with
+        `Execution.encrypted` and `Execution.decrypted`; on asyncio they return awaitables.
+        """
+        self.crypt = crypt
+        self.encrypts = encrypts
 
     def unpin(self, transaction not None):
         """Free a transaction from the server, or the connection, that it is pinned to."""
@@ -411,16 +430,22 @@ cdef class Execution:
                 return SELECT_SERVER
             self.selected(server)
             return CHECK_OUT
-        if self.state == HAS_CONNECTION or self.state == WRITES:
-            written = self._write_message()
-            if written == IN_PART:
-                self.state = WRITES
-                return GIVE_WAY
-            if written == NOTHING:
-                if self.explicit is not None:
-                    self.explicit._transaction.not_looked_at()
-                self._finish(self.operation.unacknowledged_result())
-                return self.advance()
+        if self.state == HAS_CONNECTION or self.state == WRITES or self.state == IS_ENCRYPTED:
+            if self.state != IS_ENCRYPTED:
+                written = self._write_message()
+                if written == IN_PART:
+                    self.state = WRITES
+                    return GIVE_WAY
+                if written == NOTHING:
+                    if self.explicit is not None:
+                        self.explicit._transaction.not_looked_at()
+                    self._finish(self.operation.unacknowledged_result())
+                    return self.advance()
+                if self.executor.encrypts and not (
+                    self.operation.sessionless or self.background or self.connection.awaiting
+                ):
+                    self.state = ENCRYPTS
+                    return ENCRYPT
             if self.deadline is not None:
                 # "Command Execution": once more, as writing it may have taken long.
                 self._time_left()
@@ -447,6 +472,10 @@ cdef class Execution:
             return AUTHENTICATE
         if self.state == BACKS_OFF:
             return SLEEP
+        if self.state == ENCRYPTS:
+            return ENCRYPT
+        if self.state == DECRYPTS:
+            return DECRYPT
         if self.state == ENDED:
             raise out_of_turn("advance")
         return SEND_ONLY if self.operation.unacknowledged else EXCHANGE
@@ -543,7 +572,6 @@ cdef class Execution:
     cdef int received(self, const uint8_t *body, size_t size) except -1:
         """The reply has come. Raises the server's error, or what is wrong with the reply."""
         cdef CommandReply *reply = &self.reply
-        cdef object result
         reply.body = body
         reply.size = size
         if self.state != AWAITS_REPLY:
@@ -558,6 +586,52 @@ cdef class Execution:
         if self.explicit is not None:
             self._note_reply()
         reply.max_wire_version = self.connection.max_wire_version
+        if self.executor.crypt is not None and reply.fields.ok and not (
+            self.operation.sessionless or self.background
+        ):
+            # The connection keeps the bytes of the reply as long as it is this execution's.
+            self.document = (<const char *>body)[:size]
+            self.state = DECRYPTS
+            return 0
+        return self._read_reply()
+
+    cpdef int encrypted(self, bytes message) except -1:
+        """`message`, with the length in its header still to be set, is to be sent in place of the
+        one that was written; None: that one goes as it is."""
+        cdef mk_buffer *out
+        if self.state != ENCRYPTS:
+            raise out_of_turn("encrypted")
+        if message is not None:
+            out = &self.connection.out
+            if len(message) > self.connection.max_message_size:
+                raise DocumentTooLarge(
+                    f"the encrypted command has {len(message)} bytes; the server accepts messages "
+                    f"of at most {self.connection.max_message_size} (maxMessageSizeBytes)"
+                )
+            out.size = 0
+            put(out, message)
+            self.connection.finish()
+        self.state = IS_ENCRYPTED
+        return 0
+
+    cpdef int decrypted(self, bytes document) except -1:
+        """The reply is `document` in clear; None: nothing in it was encrypted. Raises what
+        `received` does."""
+        cdef CommandReply *reply = &self.reply
+        if self.state != DECRYPTS:
+            raise out_of_turn("decrypted")
+        if document is not None:
+            self.document = document
+        reply.body = <const uint8_t *>PyBytes_AS_STRING(self.document)
+        reply.size = <size_t>len(self.document)
+        check(mk_read_command_reply(reply.body, reply.size, &reply.fields))
+        # From here on, an error is one of the reply's reading.
+        self.state = AWAITS_REPLY
+        return self._read_reply()
+
+    cdef int _read_reply(self) except -1:
+        cdef CommandReply *reply = &self.reply
+        cdef object result
         if reply.fields.ok:
             reply.may_retry = self.txn_number != 0 and self.attempt <= self.most_retries
             result = self.operation.read(reply)
@@ -579,6 +653,8 @@ cdef class Execution:
         cdef object service_id = None if self.connection is None else self.connection.service_id
         if self.state == ENDED:
             raise out_of_turn("failed")
+        if self.state == DECRYPTS:
+            self._note_sealed_cursor()
         self._note_cursor(None)
         if self.sent and self.connection is not None and isinstance(error, AutoReconnect):
             self._explain_loss(error)
@@ -712,6 +788,8 @@ cdef class Execution:
             return 0
         if self.connection is not None:
             # The step under way was ended by what is no `MongoError`, such as a Ctrl-C.
+            if self.state == DECRYPTS:
+                self._note_sealed_cursor()
             self._note_cursor(None)
             self._release_connection()
             if self.abandoned is not None:
@@ -732,6 +810,8 @@ cdef class Execution:
         self.operation = None
         self.server = None
         self.result = None
+        if self.document is not None:
+            self.document = None
         if self.first_error is not None:
             self.first_error = None
         if self.under_way is not None:
@@ -746,6 +826,17 @@ cdef class Execution:
             return b""
         out = &self.connection.out
         return (<char *>out.data)[:out.size]
+
+    @property
+    def plain_command(self):
+        """Of the message to be encrypted: (database, bytes of the body that the operation itself
+        has written, from its beginning; the rest is the driver's own)."""
+        return self.operation.namespace.database, self.own_size
+
+    @property
+    def sealed_reply(self):
+        """The reply to be decrypted, a bytes object."""
+        return self.document
 
     # -- events: methods of Python, so that they are no part of the path that has none -------
 
@@ -817,6 +908,7 @@ cdef class Execution:
         operation.write(out, &limits)
         if self.deadline is not None:
             self._write_max_time(out, body)
+        self.own_size = out.size - body
         if self.explicit is not None:
             self._write_explicit_session(out)
         else:
@@ -920,6 +1012,9 @@ cdef class Execution:
         limits.max_write_batch_size = connection.max_write_batch_size
         limits.max_wire_version = connection.max_wire_version
         limits.in_parts = self.in_parts
+        limits.batch_size = limits.max_message_size
+        if self.executor.encrypts:
+            limits.batch_size = min(limits.batch_size, MOST_PLAIN)
         return 0
 
     cdef int _write_sections(self, const Limits *limits) except -1:
@@ -1138,6 +1233,24 @@ cdef class Execution:
         cdef ServerCursor cursor = self.abandoned
         self.abandoned = None
         self.executor.pending.defer(cursor)
+        return 0
+
+    cdef int _note_sealed_cursor(self) except -1:
+        """A reply that cannot be decrypted may have opened a cursor, which is to be killed."""
+        cdef CommandReply *reply = &self.reply
+        cdef mk_cursor_reply cursor
+        if self.document is None:
+            return 0
+        reply.body = <const uint8_t *>PyBytes_AS_STRING(self.document)
+        reply.size = <size_t>len(self.document)
+        if (
+            mk_read_command_reply(reply.body, reply.size, &reply.fields) == MK_OK
+            and reply.fields.cursor != NULL
+            and mk_read_cursor_reply(reply.fields.cursor, reply.fields.cursor_size, &cursor)
+            == MK_OK
+        ):
+            reply.cursor = cursor
+            reply.has_cursor = True
         return 0
 
     cdef ServerCursor _opened_cursor(self):

@@ -44,6 +44,8 @@ ctypedef struct Limits:
     int32_t max_write_batch_size            # statements of a write command
     int32_t max_wire_version
     bint in_parts                           # a large message may be written in parts, see Written
+    # Bytes at which a batch of several statements is full: the message, or less if it is encrypted.
+    size_t batch_size
 
 
 # What a command says of time where the operation has a deadline.
