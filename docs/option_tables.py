@@ -108,7 +108,7 @@ CHAPTERS: dict[str, dict[str, str]] = {
         "unicode_decode_error_handler": "what to do with strings that are not UTF-8",
         "datetime_conversion": "what becomes of dates that Python cannot hold",
         "event_listeners": "listeners of monitoring events",
-        "auto_encryption_opts": "not supported: must be None",
+        "auto_encryption_opts": "an `AutoEncryptionOpts` ([guide](encryption.md))",
     },
 }
 

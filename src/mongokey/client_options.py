@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from mongokey.auth.provided import ProvidedCredential
     from mongokey.bson.codec_options import CodecOptions
     from mongokey.diagnostics import Diagnosis
+    from mongokey.options.auto_encryption import AutoEncryptionOpts
     from mongokey.pool_options import Following
 
 __all__ = ["ClientOptions", "PoolOptions", "TLSOptions"]
@@ -121,6 +122,8 @@ class ClientOptions(Frozen):
     max_login_backoff_ns: int
     max_adaptive_retries: int
     enable_overload_retargeting: bool
+    # Whether it is the driver's own, see `_for_driver`.
+    _is_for_driver: bool = False
     # Seconds, but for the one that says ms.
     server_selection_timeout: float
     server_selection_timeout_ns: int
@@ -261,9 +264,28 @@ class ClientOptions(Frozen):
         return MappingProxyType(self._options)
 
     @property
-    def auto_encryption_opts(self) -> None:
-        """Always None: client-side encryption is not part of this driver."""
-        return None
+    def auto_encryption_opts(self) -> AutoEncryptionOpts | None:
+        """What the client encrypts and decrypts by itself, an `AutoEncryptionOpts` or None."""
+        found: AutoEncryptionOpts | None = self._options.get("auto_encryption_opts")
+        return found
+
+    def _for_driver(self) -> ClientOptions:
+        """The same for a client that is the driver's own, beside the user's: it encrypts nothing
+        and keeps no connections ready, and nobody counts it."""
+        left = {"auto_encryption_opts", "minPoolSize"}
+        options = {name: value for name, value in self._options.items() if name not in left}
+        made = object.__new__(type(self))
+        _fill(made, self.hosts, self.connection_string, options, dict(self.origins))
+        arguments = None
+        if self._arguments is not None:
+            host, port, given = self._arguments.reveal()
+            arguments = Secret(
+                (host, port, {name: value for name, value in given.items() if name not in left})
+            )
+        set_once(made, "findings", ())
+        set_once(made, "_arguments", arguments)
+        set_once(made, "_is_for_driver", True)
+        return made
 
     def origin(self, name: str) -> str:
         """Where the value in force of option `name` comes from."""

@@ -281,6 +281,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
     def find_raw_batches(self, *args: Any, **kwargs: Any) -> RawBatchCursor[_Document]:
         """As `find`, but what comes is each batch as a `bytes` object: BSON documents, one after
         another, which are not decoded here."""
+        self.database.client._refuse_encryption("find_raw_batches")
         return RawBatchCursor(self, *args, **kwargs)
 
     def aggregate_raw_batches(
@@ -294,6 +295,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         after another, which are not decoded here. Returns a `RawBatchCommandCursor`."""
         from mongokey.commands.aggregate import aggregate
 
+        self.database.client._refuse_encryption("aggregate_raw_batches")
         command = aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs, comment)
         found: Any = self._execute(command.in_raw_batches(), session)
         return found  # type: ignore[no-any-return]
@@ -410,17 +412,14 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         self,
         session: ClientSession | None = None,
         comment: Any = None,
-        encrypted_fields: None = None,
+        encrypted_fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """Drop the collection; no error if there is none."""
-        from mongokey.commands.collections import drop_collection
+        """Drop the collection; no error if there is none.
 
-        self._execute(
-            drop_collection(
-                self._namespace, self._inherited_in(session), self.name, comment, encrypted_fields
-            ),
-            session,
-        )
+        `encrypted_fields` of Queryable Encryption, also those that the client or, where it
+        encrypts, the server knows, have its helper collections dropped too.
+        """
+        self.database.drop_collection(self.name, session, comment, encrypted_fields)
 
     def rename(
         self,

@@ -65,6 +65,7 @@ __all__ = [
     "has_c",
     "partition_node",
     "validate_appname_or_none",
+    "validate_auto_encryption_opts_or_none",
     "validate_boolean",
     "validate_boolean_or_string",
     "validate_datetime_conversion",
@@ -367,6 +368,11 @@ def validate_is_callable_or_none(option: Any, value: Any) -> Callable[[Any, Any]
     if value is not None and not callable(value):
         raise _wrong(option, "callable", value)
     return value  # type: ignore[no-any-return]
+
+
+def validate_auto_encryption_opts_or_none(option: Any, value: Any) -> Any | None:
+    """An `AutoEncryptionOpts`, or None."""
+    return validators.auto_encryption_opts(option, value)
 
 
 def validate_ok_for_replace(replacement: Mapping[str, Any]) -> None:

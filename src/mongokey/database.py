@@ -164,7 +164,9 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
     ) -> Collection[_Document]:
         """Create a collection with options (capped, validator, timeseries…).
 
-        Raises `CollectionInvalid` if it exists (checked first unless `check_exists` is False).
+        With ``encryptedFields`` (Queryable Encryption), also those that the client was told, its
+        helper collections and its index are created too. Raises `CollectionInvalid` if it exists
+        (checked first unless `check_exists` is False).
         """
         from mongokey.commands.collections import create_collection
 
@@ -174,6 +176,9 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         # In a transaction, the command itself finds out.
         check_exists = check_exists and self._transaction_preference(session) is None
         inherited = self._inherited_in(session)
+        fields = self.client._encrypted_fields(kwargs.get("encryptedFields"), self.name, name)
+        if fields is not None:
+            kwargs["encryptedFields"] = fields
         self._run(
             create_collection(self._namespace, inherited, name, check_exists, kwargs), session
         )
@@ -208,24 +213,31 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         name_or_collection: str | Collection[_Document],
         session: ClientSession | None = None,
         comment: Any = None,
-        encrypted_fields: None = None,
+        encrypted_fields: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Drop a collection, given by its name or itself; no error if there is none.
 
-        `encrypted_fields` must be None: this version has no encryption.
+        `encrypted_fields` of Queryable Encryption, also those that the client or, where it
+        encrypts, the server knows, have its helper collections dropped too.
         """
         from mongokey.commands.collections import drop_collection
 
         name = name_or_collection
         if isinstance(name, Collection):
             name = name.name
-        reply: dict[str, Any] = self._execute(
+        client = self.client
+        fields = client._encrypted_fields(encrypted_fields, self.name, name)
+        return self._run(
             drop_collection(
-                self._namespace, self._inherited_in(session), name, comment, encrypted_fields
+                self._namespace,
+                self._inherited_in(session),
+                name,
+                comment,
+                fields,
+                client._encrypter is not None,
             ),
             session,
         )
-        return reply
 
     def validate_collection(
         self,

@@ -83,6 +83,7 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
                 self._close_pools()
             finally:
                 self._context.stop()
+                self._close_encrypter()
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -208,6 +209,7 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         from mongokey.commands.client_bulk import client_bulk_write
         from mongokey.faces.sessions import refuse_unacknowledged, with_write_concern
 
+        self._refuse_encryption("MongoClient.bulk_write")
         options = with_write_concern(session, self._executor, self._inherited, write_concern)
         refuse_unacknowledged(session, options)
         plan = client_bulk_write(

@@ -157,7 +157,7 @@ def test_values_by_keyword() -> None:
     assert check("readPreferenceTags", [{"a": "b"}, "c:d"]) == [{"a": "b"}, {"c": "d"}]
     properties = check("authMechanismProperties", {"CANONICALIZE_HOST_NAME": True, "X": max})
     assert properties == {"CANONICALIZE_HOST_NAME": "true", "X": max}
-    with pytest.raises(ConfigurationError, match="not supported"):
+    with pytest.raises(TypeError, match="auto_encryption_opts must be an AutoEncryptionOpts"):
         check("auto_encryption_opts", object())
 
 

@@ -364,7 +364,7 @@ def test_commands_of_single_operations() -> None:
     made: list[Any] = [
         count_documents(COLLECTION, inherited, {"a": 1}, None, {"skip": 2, "hint": "a_1"}),
         distinct(COLLECTION, inherited, "a", {"b": 1}, None, {}),
-        drop_collection(DATABASE, inherited, "c", "why", None),
+        next(drop_collection(DATABASE, inherited, "c", "why", None, False)),
         drop_database(inherited, "d", None),
         drop_index(COLLECTION, inherited, [("a", 1), ("b", -1)], None, {}),
         rename_collection(COLLECTION, inherited, "e", None, {"dropTarget": True}),

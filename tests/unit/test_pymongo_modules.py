@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import importlib
 from collections import OrderedDict
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import pymongo
@@ -324,12 +325,19 @@ def test_strings_are_read_in_a_loop_too() -> None:
 # encryption
 
 
-def test_encryption_is_refused_when_it_is_used() -> None:
+def test_encryption_is_refused_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     from mongokey.asynchronous.encryption import AsyncClientEncryption
     from mongokey.encryption_options import AutoEncryptionOpts
 
+    def not_found(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", not_found)
     for kind in (encryption.ClientEncryption, AsyncClientEncryption, AutoEncryptionOpts):
-        with pytest.raises(errors.ConfigurationError, match=f"{kind.__name__} needs client-side"):
+        with pytest.raises(
+            errors.ConfigurationError,
+            match=rf"{kind.__name__} needs client-side.*pip install mongokey\[encryption\]",
+        ):
             kind({}, "a.b", None, CodecOptions())
     assert encryption.Algorithm.RANGE == "Range"
     assert encryption.QueryType.EQUALITY == "equality"

@@ -10,6 +10,7 @@ import sys
 import warnings
 from asyncio import sleep
 
+from mongokey._support.loop_jobs import await_steps
 from mongokey.aio.client_context import AsyncClientContext
 from mongokey.execution.aio import AsyncExecutor
 from mongokey.faces.client_base import ClientBase
@@ -30,6 +31,7 @@ class AsyncClientBase(ClientBase["_Document"]):
     _context_class = AsyncClientContext
     _leaves_dns_for_later = True
     _name_in_errors = "AsyncMongoClient"
+    _carry_out = staticmethod(await_steps)
 
     def _make_executor(self, **options: Any) -> AsyncExecutor:
         context = self._context
@@ -57,6 +59,11 @@ class AsyncClientBase(ClientBase["_Document"]):
         """Start to look for the servers."""
         await self._executor.open()
 
+    async def _close_encrypter(self) -> None:
+        """Close what encrypts and decrypts, if anything does."""
+        if self._encrypter is not None:
+            await await_steps(self._encrypter.close())
+
     async def _close_pools(self) -> None:
         """Close every pool; the loop closes many sockets in several turns."""
         self._executor.close()
@@ -70,6 +77,8 @@ class AsyncClientBase(ClientBase["_Document"]):
 
     def _warn_unclosed(self) -> None:
         # A program that ends is not told: its modules are gone, and the system closes sockets.
+        if self.options._is_for_driver:
+            return
         if self._topology.opened and not sys.is_finalizing():
             warnings.warn(
                 f"{self!r} was never closed: await client.close(), or use `async with`",

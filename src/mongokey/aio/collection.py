@@ -280,6 +280,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
     def find_raw_batches(self, *args: Any, **kwargs: Any) -> AsyncRawBatchCursor[_Document]:
         """As `find`, but what comes is each batch as a `bytes` object: BSON documents, one after
         another, which are not decoded here."""
+        self.database.client._refuse_encryption("find_raw_batches")
         return AsyncRawBatchCursor(self, *args, **kwargs)
 
     async def aggregate_raw_batches(
@@ -293,6 +294,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         after another, which are not decoded here. Returns an `AsyncRawBatchCommandCursor`."""
         from mongokey.commands.aggregate import aggregate
 
+        self.database.client._refuse_encryption("aggregate_raw_batches")
         command = aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs, comment)
         found: Any = await self._execute(command.in_raw_batches(), session)
         return found  # type: ignore[no-any-return]
@@ -409,17 +411,14 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         self,
         session: AsyncClientSession | None = None,
         comment: Any = None,
-        encrypted_fields: None = None,
+        encrypted_fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """Drop the collection; no error if there is none."""
-        from mongokey.commands.collections import drop_collection
+        """Drop the collection; no error if there is none.
 
-        await self._execute(
-            drop_collection(
-                self._namespace, self._inherited_in(session), self.name, comment, encrypted_fields
-            ),
-            session,
-        )
+        `encrypted_fields` of Queryable Encryption, also those that the client or, where it
+        encrypts, the server knows, have its helper collections dropped too.
+        """
+        await self.database.drop_collection(self.name, session, comment, encrypted_fields)
 
     async def rename(
         self,

@@ -82,6 +82,7 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
                 await self._close_pools()
             finally:
                 self._context.stop()
+                await self._close_encrypter()
 
     async def __aenter__(self: _Self) -> _Self:
         return self
@@ -207,6 +208,7 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
         from mongokey.commands.client_bulk import client_bulk_write
         from mongokey.faces.sessions import refuse_unacknowledged, with_write_concern
 
+        self._refuse_encryption("MongoClient.bulk_write")
         options = with_write_concern(session, self._executor, self._inherited, write_concern)
         refuse_unacknowledged(session, options)
         plan = client_bulk_write(

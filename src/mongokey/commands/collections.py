@@ -8,7 +8,7 @@ from mongokey._support.server_codes import NAMESPACE_NOT_FOUND
 from mongokey.commands import arguments
 from mongokey.commands.command import Command, CursorCommand
 from mongokey.commands.plan import all_documents
-from mongokey.errors import CollectionInvalid, ConfigurationError
+from mongokey.errors import CollectionInvalid
 from mongokey.execution.operation import Namespace
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -67,7 +67,35 @@ def create_collection(
     document = arguments.add_options({"create": name}, further)
     if check_exists and (yield from list_collection_names(namespace, {"name": name}, None, {})):
         raise CollectionInvalid(f"collection {name} already exists")
+    fields = document.get("encryptedFields")
+    if not fields:
+        yield Command(namespace, document).for_writing(options)
+        return
+    # client-side-encryption, "Create Collection Helper".
+    for helper in _helper_collections(fields, name):
+        index = {"key": {"_id": 1}, "unique": True}
+        command = Command(namespace, {"create": helper, "clusteredIndex": index})
+        yield command.needing(*_QUERYABLE_ENCRYPTION).for_writing(options)
     yield Command(namespace, document).for_writing(options)
+    safe = {"name": "__safeContent___1", "key": {"__safeContent__": 1}}
+    yield Command(namespace, {"createIndexes": name, "indexes": [safe]}).for_writing(options)
+
+
+# The wire version that has Queryable Encryption as drivers know it, and what is said of others.
+_QUERYABLE_ENCRYPTION = (
+    21,
+    "Driver support of Queryable Encryption is incompatible with server. Upgrade server to use "
+    "Queryable Encryption: it needs MongoDB 7.0 or newer",
+)
+
+
+def _helper_collections(encrypted_fields: Any, name: str) -> tuple[str, str]:
+    """The collections that belong to the encrypted collection `name`."""
+    arguments.check_mapping("encryptedFields", encrypted_fields)
+    return (
+        encrypted_fields.get("escCollection", f"enxcol_.{name}.esc"),
+        encrypted_fields.get("ecocCollection", f"enxcol_.{name}.ecoc"),
+    )
 
 
 def drop_collection(
@@ -75,12 +103,23 @@ def drop_collection(
     options: InheritedOptions,
     name: str,
     comment: Any,
-    encrypted_fields: None,
-) -> Operation:
-    """Drop the collection `name`; no error if there is none."""
-    if encrypted_fields is not None:
-        raise ConfigurationError("encrypted_fields is not supported by this version")
+    encrypted_fields: Any,
+    ask_server: bool,
+) -> Plan[dict[str, Any]]:
+    """Drop the collection `name`, and those that belong to its encrypted fields, which the server
+    may know; no error if there is none. The result is the reply."""
     arguments.check_string("name_or_collection", name)
+    if encrypted_fields is None and ask_server:
+        found = yield from collection_options(Namespace(namespace.database, name), None)
+        encrypted_fields = found.get("encryptedFields")
+    if encrypted_fields:
+        for helper in _helper_collections(encrypted_fields, name):
+            yield _drop(namespace, options, helper, comment)
+    reply: dict[str, Any] = yield _drop(namespace, options, name, comment)
+    return reply
+
+
+def _drop(namespace: Namespace, options: InheritedOptions, name: str, comment: Any) -> Operation:
     document: dict[str, Any] = {"drop": name}
     if comment is not None:
         document["comment"] = comment

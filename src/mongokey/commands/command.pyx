@@ -149,6 +149,11 @@ cdef class Command(Operation):
         self.unacknowledged = True
         self.needs = needs
 
+    def needing(self, int wire_version, str otherwise not None):
+        """Have it refused, with what `otherwise` says, by older servers; returns self."""
+        self.needs = (wire_version, otherwise)
+        return self
+
     def reading_by(self, preference):
         """Have it sent with a read preference, None for none; returns self."""
         if preference is not None:

@@ -271,9 +271,12 @@ cdef tuple unanswered_needs(dict statement, bint is_delete):
 
 
 cdef int check_unanswered(tuple needs, const Limits *limits) except -1:
-    """Raise ConfigurationError if the server has not what an unacknowledged write `needs`."""
+    """Raise ConfigurationError if the server has not what an unacknowledged write `needs`, or what
+    the second of two needs says."""
     if needs is None or limits.max_wire_version >= needs[0]:
         return 0
+    if len(needs) == 2:
+        raise ConfigurationError(f"{needs[1]} (maxWireVersion is {limits.max_wire_version})")
     _, option, release = needs
     raise ConfigurationError(
         f"{option} in an unacknowledged write needs MongoDB {release} or newer: "

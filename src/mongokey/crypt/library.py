@@ -6,12 +6,13 @@ It knows how that package is called. It must not know what is encrypted, nor do 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from threading import Lock
 
 from mongokey import bson
 from mongokey._support.lazy import late_imports
 from mongokey._support.secrets import keeps_secrets
 from mongokey.bson.errors import BSONError
-from mongokey.errors import ConfigurationError, EncryptionError
+from mongokey.errors import ConfigurationError, EncryptionError, InvalidOperation
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -31,6 +32,45 @@ def as_encryption_errors() -> Iterator[None]:
         raise EncryptionError(error) from error
 
 
+class Library:
+    """A `MongoCrypt` of pymongocrypt for several threads or tasks. Its memory is freed when it is
+    closed and nobody uses it any more."""
+
+    def __init__(self, crypt: Any) -> None:
+        self._crypt = crypt
+        self._lock = Lock()
+        self._users = 0
+        self._closed = False
+
+    @contextmanager
+    def used(self) -> Iterator[Any]:
+        """The `MongoCrypt`, for as long as the block goes. Raises `InvalidOperation` once it is
+        closed."""
+        with self._lock:
+            if self._closed:
+                raise InvalidOperation("what encrypts and decrypts was closed")
+            self._users += 1
+        try:
+            yield self._crypt
+        finally:
+            with self._lock:
+                self._users -= 1
+            self._free()
+
+    def close(self) -> None:
+        """Let it be used no more."""
+        self._closed = True
+        self._free()
+
+    def _free(self) -> None:
+        with self._lock:
+            if self._users or not self._closed:
+                return
+            crypt, self._crypt = self._crypt, None
+        if crypt is not None:
+            crypt.close()
+
+
 @keeps_secrets
 def open_library(
     kms_providers: Mapping[str, Any],
@@ -42,8 +82,8 @@ def open_library(
     bypass_encryption: bool = False,
     bypass_query_analysis: bool = False,
     key_expiration_ms: int | None = None,
-) -> Any:
-    """A `MongoCrypt` of pymongocrypt, which is to be closed. Raises `EncryptionError` and, for
+) -> Library:
+    """A `Library`, which is to be closed. Raises `EncryptionError` and, for
     options that it does not take, what pymongocrypt raises."""
     with late_imports:
         from pymongocrypt.mongocrypt import MongoCrypt, MongoCryptOptions
@@ -63,7 +103,7 @@ def open_library(
         **({} if key_expiration_ms is None else {"key_expiration_ms": key_expiration_ms}),
     )
     with as_encryption_errors():
-        return MongoCrypt(options, _encoder())
+        return Library(MongoCrypt(options, _encoder()))
 
 
 def _encoder() -> Any:
@@ -87,4 +127,4 @@ def _encoder() -> Any:
 
 _ENCODER: Any = None
 
-__all__ = ["as_encryption_errors", "open_library"]
+__all__ = ["Library", "as_encryption_errors", "open_library"]

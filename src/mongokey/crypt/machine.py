@@ -15,7 +15,7 @@ from mongokey.errors import EncryptionError, InvalidOperation
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from mongokey._support.deadline import Deadline
@@ -32,6 +32,7 @@ class EncryptionIO:
     :param providers: `kms_providers`, of which those that are empty have credentials looked for
     :param metadata: () -> the client that is asked about collections; None: nobody is
     :param mongocryptd: what marks commands; None: nobody does
+    :param vault_of: () -> that collection, where it is not to be kept; None: `vault`
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class EncryptionIO:
         providers: Mapping[str, Any],
         metadata: Any = None,
         mongocryptd: Mongocryptd | None = None,
+        vault_of: Callable[[], Any] | None = None,
     ) -> None:
-        self.vault = vault
+        self._vault = vault
+        self._vault_of = vault_of
         self.kms = kms
         self.mongocryptd = mongocryptd
         self._metadata = metadata
@@ -102,7 +105,10 @@ class EncryptionIO:
         return [(yield from self.mongocryptd.mark(database, command))]
 
     def _keys(self, filter: bytes) -> JobSteps[list[bytes]]:
-        documents = yield self.vault.find(RawBSONDocument(filter)).to_list()
+        vault = self._vault if self._vault_of is None else self._vault_of()
+        if vault is None:
+            raise InvalidOperation("Cannot use MongoClient after close")
+        documents = yield vault.find(RawBSONDocument(filter)).to_list()
         return [each.raw for each in documents]
 
 

@@ -949,6 +949,8 @@ cdef class Execution:
             return MK_MORE_TO_COME
         if not self.operation.exhaust:
             return 0
+        if self.executor.crypt is not None:
+            raise InvalidOperation("exhaust cursors do not support auto encryption")
         if connection.awaiting:
             self.streamed_id = connection.request_id
         if self.cursor is not None:

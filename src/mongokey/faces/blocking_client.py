@@ -6,6 +6,7 @@ It knows the blocking executor. What both faces do alike stands in `ClientBase`;
 
 from __future__ import annotations
 
+from mongokey._support.jobs import run_steps
 from mongokey.execution.blocking import BlockingExecutor
 from mongokey.faces.client_base import ClientBase
 
@@ -23,12 +24,19 @@ if TYPE_CHECKING:
 class BlockingClientBase(ClientBase["_Document"]):
     """Base of `MongoClient`."""
 
+    _carry_out = staticmethod(run_steps)
+
     def _make_executor(self, **options: Any) -> BlockingExecutor:
         return BlockingExecutor(self._topology, **options)
 
     def _open(self) -> None:
         """Start to look for the servers."""
         self._topology.open()
+
+    def _close_encrypter(self) -> None:
+        """Close what encrypts and decrypts, if anything does."""
+        if self._encrypter is not None:
+            run_steps(self._encrypter.close())
 
     def _close_pools(self) -> None:
         """Close every pool."""

@@ -16,7 +16,7 @@ from mongokey.client_options import ClientOptions
 from mongokey.commands import arguments
 from mongokey.commands.housekeeping import kill_pending_cursors
 from mongokey.commands.inherited_options import InheritedOptions
-from mongokey.errors import ConfigurationError
+from mongokey.errors import ConfigurationError, InvalidOperation
 from mongokey.faces.client_context import ClientContext
 from mongokey.faces.cores import ClientCore
 from mongokey.topology.topology import Topology
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mongokey.bson.codec_options import TypeRegistry
     from mongokey.driver_info import DriverInfo
     from mongokey.execution.execution import Executor
+    from mongokey.faces.auto_encryption import AutoEncrypter
     from mongokey.handshake.hello import ServerApiLike
     from mongokey.topology.topology_description import TopologyDescription
     from mongokey.transport.tls.context import ClientTLS
@@ -80,6 +81,10 @@ class ClientBase(ClientCore["_Document"]):
             _must_defer=self._leaves_dns_for_later,
             **given.reveal()[2],
         )
+        self._begin(options)
+
+    def _begin(self, options: ClientOptions) -> None:
+        """Be the client that was told `options`."""
         if options.pool_options.compressors:
             module = imported_once("mongokey.wire.compression")
             module.warn_of_missing(options.pool_options.compressors)
@@ -107,6 +112,50 @@ class ClientBase(ClientCore["_Document"]):
             ),
             executor,
         )
+        encryption = options.auto_encryption_opts
+        if encryption is not None:
+            made = imported_once("mongokey.faces.auto_encryption").AutoEncrypter(
+                self, encryption, type(self)._carry_out, self._open_for_driver
+            )
+            self._encrypter = made
+            executor.set_crypt(made, not encryption._bypass_auto_encryption)
+
+    @classmethod
+    def _for_driver(cls, options: ClientOptions) -> Any:
+        """A client with such options that is the driver's own, beside the user's."""
+        made: ClientBase[Any] = cls.__new__(cls)
+        made._begin(options._for_driver())
+        return made
+
+    @classmethod
+    def _open_for_driver(cls, host: str, **options: Any) -> Any:
+        """The same, by the arguments of a client."""
+        given = ClientOptions.build(
+            host,
+            _stacklevel=0,
+            _may_defer=True,
+            _must_defer=cls._leaves_dns_for_later,
+            **options,
+        )
+        return cls._for_driver(given)
+
+    @staticmethod
+    def _carry_out(steps: JobSteps[Any]) -> Any:
+        """Carry out steps (`_support.jobs`); what they return, on asyncio an awaitable of it."""
+        raise NotImplementedError
+
+    def _encrypted_fields(self, given: Any, database: str, collection: str) -> Any:
+        """The encrypted fields of a collection: what is given, or the client was told; None."""
+        if not given:
+            options = self.options.auto_encryption_opts
+            known = None if options is None else options._encrypted_fields_map
+            given = None if known is None else known.get(f"{database}.{collection}")
+        return given or None
+
+    def _refuse_encryption(self, what: str) -> None:
+        """Raise `InvalidOperation` where the client encrypts or decrypts: `what` cannot."""
+        if self._encrypter is not None:
+            raise InvalidOperation(f"{what} does not support auto encryption")
 
     def _make_executor(self, **options: Any) -> Executor:
         """What carries out the operations of this client."""
@@ -119,7 +168,7 @@ class ClientBase(ClientCore["_Document"]):
 
     # PyMongo's private names, for programs that know them.
     _options = options
-    _encrypter = None
+    _encrypter: AutoEncrypter | None = None
 
     @property
     def _closed(self) -> bool:
@@ -169,6 +218,8 @@ class ClientBase(ClientCore["_Document"]):
             self._let_go(executor)
 
     def _let_go(self, executor: Executor) -> None:
+        if self._encrypter is not None:
+            self._encrypter.let_go()
         # Sockets are closed; sessions are left to time out: a destructor must not wait. Cursors
         # that were let go just before are killed, by a thread or loop that may wait.
         if (

@@ -67,7 +67,8 @@ class ClientContext:
         # Reentrant: a signal handler may use the client whose thread it interrupted.
         self._making = RLock()
         self._closed = False
-        note_client(options)
+        if not options._is_for_driver:
+            note_client(options)
         warn_of_late_patches()
         call_after_fork(self)
 

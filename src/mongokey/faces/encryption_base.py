@@ -140,14 +140,14 @@ class EncryptionCore:
         del key_material
         with late_imports:
             from pymongocrypt.options import DataKeyOpts
-        with as_encryption_errors(), one_deadline(self._executor):
+        with as_encryption_errors(), one_deadline(self._executor), self._library.used() as library:
             names = [bson.encode({"keyAltName": name}) for name in key_alt_names or ()]
             if material.reveal() is not None:
                 material = Secret(bson.encode({"keyMaterial": material.reveal()}))
             options = DataKeyOpts(
                 None if master_key is None else dict(master_key), names, material.reveal()
             )
-            context = self._library.data_key_context(kms_provider, options)
+            context = library.data_key_context(kms_provider, options)
             key = RawBSONDocument((yield from self._run(context)), _RAW)
             found = key.get("_id")
             if not isinstance(found, Binary) or found.subtype != UUID_SUBTYPE:
@@ -165,8 +165,8 @@ class EncryptionCore:
         with late_imports:
             from mongokey.operations import UpdateOne
         with one_deadline(self._executor):
-            with as_encryption_errors():
-                context = self._library.rewrap_many_data_key_context(
+            with as_encryption_errors(), self._library.used() as library:
+                context = library.rewrap_many_data_key_context(
                     filter, provider, None if master_key is None else dict(master_key)
                 )
                 raw = yield from self._run(context)
@@ -210,7 +210,7 @@ class EncryptionCore:
         document = self._encoded({"v": value})
         ranges = None if not range_opts else self._encoded(range_opts.document)
         strings = None if not string_opts else self._encoded(string_opts.document)
-        with as_encryption_errors(), one_deadline(self._executor):
+        with as_encryption_errors(), one_deadline(self._executor), self._library.used() as library:
             options = ExplicitEncryptOpts(
                 algorithm,
                 key_id,
@@ -221,7 +221,7 @@ class EncryptionCore:
                 is_expression,
                 **({} if strings is None else _string_options(ExplicitEncryptOpts, strings)),
             )
-            context = self._library.explicit_encryption_context(document, options)
+            context = library.explicit_encryption_context(document, options)
             found = yield from self._run(context)
             return bson.decode(found)["v"]
 
@@ -229,9 +229,9 @@ class EncryptionCore:
         self._check_closed()
         if not (isinstance(value, Binary) and value.subtype == ENCRYPTED_SUBTYPE):
             raise TypeError("value to decrypt must be a bson.binary.Binary with subtype 6")
-        with as_encryption_errors(), one_deadline(self._executor):
+        with as_encryption_errors(), one_deadline(self._executor), self._library.used() as library:
             document = bson.encode({"v": value})
-            context = self._library.explicit_decryption_context(document)
+            context = library.explicit_decryption_context(document)
             found = yield from self._run(context)
             return bson.decode(found, codec_options=self._codec_options)["v"]
 

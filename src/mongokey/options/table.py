@@ -272,7 +272,7 @@ _TABLE: tuple[Option, ...] = (
     Option("event_listeners", validators.listeners, (), sources=KEYWORD),
     Option(
         "auto_encryption_opts",
-        validators.not_supported("client-side field level encryption"),
+        validators.auto_encryption_opts,
         sources=KEYWORD,
     ),
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from mongokey._support.lazy import imported_once, late_imports
 from mongokey._support.secrets import Secret, keeps_secrets
-from mongokey.errors import ConfigurationError, InvalidURI
+from mongokey.errors import InvalidURI
 from mongokey.options.escapes import unquote_plus
 from mongokey.options.uri_errors import InvalidOption, InvalidOptionType
 
@@ -496,14 +496,14 @@ def with_attributes(kind: str, *attributes: str) -> Callable[[str, Any], Any]:
     return validate
 
 
-def not_supported(what: str) -> Callable[[str, Any], None]:
-    """None only: `what` is not part of this driver."""
+def auto_encryption_opts(name: str, value: Any) -> Any:
+    """An `AutoEncryptionOpts`, or None."""
+    if value is None:
+        return None
+    with late_imports:
+        from mongokey.options.auto_encryption import check_auto_encryption_opts
 
-    def validate(name: str, value: Any) -> None:
-        if value is not None:
-            raise ConfigurationError(f"{name}: {what} is not supported")
-
-    return validate
+    return check_auto_encryption_opts(name, value)
 
 
 def _wrong_type(name: str, expected: str, value: Any) -> InvalidOptionType:
