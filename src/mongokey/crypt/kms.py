@@ -127,10 +127,11 @@ class KMSConnections:
         try:
             try:
                 if self._callback is not None:
-                    connection.socket = yield self._callback(
+                    found = yield self._callback(
                         KMSConnectContext(host, port, _no_later_than(deadline).left_s)
                     )
-                    _check_socket(connection.socket)
+                    _check_socket(found)
+                    connection.socket = found
                 tls = partial(self._tls_of, context.kms_provider)
                 yield Blocking(partial(connection.open, tls, context.message))
                 while context.bytes_needed > 0:
