@@ -14,13 +14,17 @@ from typing import Any
 import pytest
 
 from mongokey import MongoClient
+from mongokey.bson import ObjectId
+from mongokey.bson.int64 import Int64
 from mongokey.connection.thread_step_loop import ThreadStepLoop
 from mongokey.errors import AutoReconnect, InvalidOperation
 from mongokey.topology import monitors
 from tests.servers.scripted import (
     Delay,
     Hold,
+    Login,
     Reply,
+    Request,
     ScriptedServer,
     in_turn,
     make_set,
@@ -43,6 +47,12 @@ def server() -> Iterator[ScriptedServer]:
 def held_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checks stay with the thread that waits for them, however long they take."""
     monkeypatch.setattr(monitors, "_HELD_NS", 60_000_000_000)
+
+
+@pytest.fixture
+def offered_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection of the first check can be had, however long it takes to ask for it."""
+    monkeypatch.setattr(monitors, "OFFERED_NS", 60_000_000_000)
 
 
 @pytest.fixture
@@ -111,6 +121,88 @@ def test_the_thread_goes_on_where_the_first_checks_ended(
         assert len(runs) == 1
         assert runs[0] != threading.get_ident()
         assert server.accepted == 2
+
+
+@pytest.mark.usefixtures("held_long", "offered_long")
+def test_the_connection_of_the_first_check_is_the_first_of_the_pool(server: ScriptedServer) -> None:
+    with MongoClient(server.uri(heartbeatFrequencyMS=60_000)) as client:
+        for _ in range(3):
+            assert client.admin.command("ping")["ok"] == 1.0
+        assert (server.accepted, server.count("hello"), server.count("ping")) == (1, 1, 3)
+    assert server.wait_for(lambda: server.open == 0)
+
+
+@pytest.mark.usefixtures("held_long", "offered_long")
+def test_a_connection_that_nobody_wanted_is_the_monitors_again(server: ScriptedServer) -> None:
+    with MongoClient(server.uri(heartbeatFrequencyMS=500)) as client:
+        assert client.is_primary is True
+        assert server.wait_for(lambda: server.count("hello") >= 4)
+        assert server.accepted == 1
+        assert client.admin.command("ping")["ok"] == 1.0
+        assert server.accepted == 2
+
+
+@pytest.mark.usefixtures("held_long")
+def test_a_server_that_streams_does_so_on_a_connection_of_the_monitors() -> None:
+    version = {"processId": ObjectId(), "counter": Int64(1)}
+
+    def awaited(request: Request) -> bool:
+        return "topologyVersion" in request.document
+
+    def answer(request: Request) -> Any:
+        return Hold() if awaited(request) else standalone(topologyVersion=version)
+
+    with ScriptedServer(on={"hello": answer}) as server:
+        with MongoClient(server.uri()) as client:
+            client.admin.command("ping")
+            assert server.wait_for(lambda: any(map(awaited, list(server.requests))))
+            client.admin.command("ping")
+            assert server.accepted == 2
+            (stream,) = (each.connection for each in server.requests if awaited(each))
+            pings = {each.connection for each in server.requests if each.name == "ping"}
+            assert len(pings) == 1
+            assert stream not in pings
+
+
+@pytest.mark.usefixtures("held_long")
+def test_an_offer_ends_with_its_time(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitors, "OFFERED_NS", -1)
+    with MongoClient(server.uri(heartbeatFrequencyMS=60_000)) as client:
+        client.admin.command("ping")
+        assert server.accepted == 2
+
+
+@pytest.mark.usefixtures("held_long", "offered_long")
+def test_nobody_logs_in_on_a_monitors_connection() -> None:
+    with ScriptedServer(login=Login()) as server, MongoClient(server.uri()) as client:
+        client.admin.command("ping")
+        assert server.accepted == 2
+        logged_in = {each.connection for each in server.requests if each.name == "saslContinue"}
+        assert logged_in == {each.connection for each in server.requests if each.name == "ping"}
+
+
+@pytest.mark.usefixtures("held_long", "offered_long")
+def test_an_offer_ends_with_the_client(server: ScriptedServer) -> None:
+    client = MongoClient(server.uri(heartbeatFrequencyMS=60_000))
+    assert client.is_primary is True
+    checks = client._topology.monitors._checks
+    ((socket, _, _),) = checks._offered.values()
+    client.close()
+    assert checks._offered == {}
+    assert socket.closed
+    assert server.wait_for(lambda: server.open == 0)
+
+
+@pytest.mark.usefixtures("held_long", "offered_long")
+def test_an_offer_ends_where_an_operation_has_found_the_server_gone(server: ScriptedServer) -> None:
+    with MongoClient(server.uri(heartbeatFrequencyMS=60_000)) as client:
+        assert client.is_primary is True
+        checks = client._topology.monitors._checks
+        client._topology.monitors.cancel_check(client.address)
+        assert soon(lambda: checks._offered == {})
+        assert client.admin.command("ping")["ok"] == 1.0
 
 
 def test_a_check_that_is_asked_for_wakes_the_thread(

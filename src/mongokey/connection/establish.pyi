@@ -7,6 +7,7 @@ from mongokey.connection.connection import Connection
 from mongokey.connection.openings import Opening
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.handshake import HelloReply
+from mongokey.transport.polling import PolledSocket
 
 Judge = Callable[[HelloReply], None]
 
@@ -30,6 +31,18 @@ def open_connection(
     `AuthenticationFailed` when it refuses the login, `ConfigurationError` when it does not fit,
     `InvalidOperation` when the client is closed meanwhile, and what `judge` raises.
     """
+
+def adopt(
+    address: AddressLike,
+    settings: ConnectionSettings,
+    socket: PolledSocket,
+    hello: HelloReply,
+    judge: Judge,
+    opening: Opening,
+) -> tuple[Connection, LoginResult]:
+    """`open_connection` where `socket` is connected, its server has said `hello` to what a
+    connection of `settings` says, and nobody is to log in. Raises what that one raises; the socket
+    is closed then."""
 
 def reauthenticate(connection: Connection, deadline: Deadline | None = None) -> None:
     """Log in once more on a connection in use whose server asks for it (error 391); no hello.

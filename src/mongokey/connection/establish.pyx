@@ -13,8 +13,10 @@ from mongokey.connection cimport connection as connections
 from mongokey.connection.openings cimport Opening, Openings
 from mongokey.connection.settings cimport ConnectionSettings
 from mongokey.connection.steps cimport Connect, StartTLS
+from mongokey.transport.polling cimport PolledSocket
 from mongokey.transport.stream cimport Stream
 
+from mongokey._support.address import format_address
 from mongokey._support.waiting import Cancelled
 from mongokey.connection.connection import Connection
 from mongokey.connection.establish_steps import (
@@ -91,6 +93,40 @@ def open_connection(
     if settings.socket_timeout is not None:
         driver.stream.set_timeout(settings.socket_timeout)
     return connection, result
+
+
+def adopt(
+    address,
+    ConnectionSettings settings not None,
+    PolledSocket socket not None,
+    hello,
+    judge,
+    Opening opening not None,
+):
+    """`open_connection` where `socket` is connected, its server has said `hello` to what a
+    connection of `settings` says, and nobody is to log in."""
+    cdef connections.Connection connection
+    opening.begin(settings.openings)
+    if opening.ended():
+        socket.close()
+        raise opening.refuse()
+    connection = Connection(socket.into_stream(format_address(address)), address)
+    try:
+        if settings.compression is not None:
+            connection.offer_compression(settings.compression)
+        connection.accept_hello(hello)
+        opening.greeted(hello)
+        judge(hello)
+        if not hello.is_compatible:
+            hello.check_compatible(format_address(address))
+        if opening.ended():
+            raise opening.refuse()
+        if settings.socket_timeout is not None:
+            connection.stream.set_timeout(settings.socket_timeout)
+    except BaseException:
+        connection.close()
+        raise
+    return connection, LoginResult(hello, None, 1, False)
 
 
 def reauthenticate(connections.Connection connection not None, Deadline deadline=None):

@@ -248,9 +248,15 @@ class ClientContext:
         # Late: handshake and login are loaded by the first connection.
         establish = imported_once("mongokey.connection.establish")
         connection: Connection
-        connection, result = establish.open_connection(
-            address, self.settings(), partial(self._judge, address), opening=opening
-        )
+        settings, judge = self.settings(), partial(self._judge, address)
+        monitors: Monitors | None = self.__dict__.get("_monitors")
+        found = None if monitors is None else monitors.take_offer(address)
+        if found is not None:
+            connection, result = establish.adopt(address, settings, *found, judge, opening)
+        else:
+            connection, result = establish.open_connection(
+                address, settings, judge, opening=opening
+            )
         if self.on_login is not None:
             self.on_login(address, result)
         return connection

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from mongokey.connection.settings import ConnectionSettings
     from mongokey.connection.step_loop import StepLoop, Task
     from mongokey.connection.steps import Steps
+    from mongokey.handshake import HelloReply
     from mongokey.topology.server_description import ServerDescription
+    from mongokey.topology.server_monitor import Offers
+    from mongokey.transport.polling import PolledSocket
 
 
 class WatchedServers:
@@ -100,6 +103,11 @@ class WatchedServers:
         checks = self._checks
         if checks is not None:
             checks.call(lambda: checks.cancel_check(address))
+
+    def take_offer(self, address: AddressLike) -> tuple[PolledSocket, HelloReply] | None:
+        """The connection by which the server was found just now, and what it said: to be used by
+        whom it was found for, and by its monitor no more. None where there is none."""
+        return None
 
     def is_own_thread(self) -> bool:
         """Whether the calling thread is one of these checks' own, which must not wait for them."""
@@ -274,6 +282,9 @@ class _Heartbeats:
 class Checks:
     """The tasks of one `StepLoop`. They refer to nobody that keeps a client or topology alive."""
 
+    # Whom monitors let have the connection of their first check.
+    _offers: Offers | None = None
+
     def __init__(self, monitors: WatchedServers, steps: StepLoop) -> None:
         self._settings = monitors._settings
         self._on_check = monitors._on_check
@@ -335,6 +346,7 @@ class Checks:
             streaming=self._streaming,
             measure=measure,
             publisher=None if publisher is None else _Heartbeats(publisher, self._loop.interrupted),
+            offers=self._offers,
         )
         task = self._loop.prepare(monitor.steps())
         self._servers[address] = task, measuring

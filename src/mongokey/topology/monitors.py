@@ -23,6 +23,7 @@ from mongokey.connection.step_loop import report_error
 from mongokey.connection.thread_step_loop import ThreadStepLoop
 from mongokey.errors import AutoReconnect
 from mongokey.topology.checks import Checks, WatchedServers
+from mongokey.topology.server_monitor import OFFERED_NS
 from mongokey.transport.stream import monotonic_ns
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey._support.address import AddressLike
+    from mongokey.connection.channel import Channel
+    from mongokey.handshake import HelloReply
     from mongokey.topology.checks import PeriodicJob
+    from mongokey.transport.polling import PolledSocket
 
 # When the interpreter ends, it waits no longer for all monitors together than this, in seconds.
 _LAST_WAIT_S = 1.0
@@ -88,6 +92,10 @@ class Monitors(WatchedServers):
             raise
         if not done():
             self.let_go()
+
+    def take_offer(self, address: AddressLike) -> tuple[PolledSocket, HelloReply] | None:
+        checks = self._checks
+        return checks.take(address) if isinstance(checks, _ThreadChecks) else None
 
     def let_go(self) -> None:
         checks = self._held_checks()
@@ -153,6 +161,12 @@ class _ThreadChecks(Checks):
         self.thread: int | None = None
         # Released once the thread is over.
         self._over = _thread.allocate_lock()
+        # Connections that their monitors can do without, and until when they can be had. Each
+        # is taken out in one step, by whoever is first.
+        self._offered: dict[AddressLike, tuple[PolledSocket, HelloReply, int]] = {}
+        settings = self._settings
+        if held and settings.tls is None and settings.credential is None:
+            self._offers = self
 
     @property
     def ended(self) -> bool:
@@ -183,6 +197,45 @@ class _ThreadChecks(Checks):
     def begin_soon(self, periodic: PeriodicJob) -> None:
         self._loop.call_first(lambda: self.begin(periodic))
 
+    def offer(self, channel: Channel) -> bool:
+        """The first operation, which is what is carried out here, may have it for its pool."""
+        if not self.held or channel.hello is None:
+            return False
+        found = channel.hand_over(), channel.hello, monotonic_ns() + OFFERED_NS
+        self._offered[channel.address] = found
+        return True
+
+    def withdraw(self, channel: Channel) -> None:
+        """The monitor goes on with it, unless somebody has it."""
+        found = self._offered.pop(channel.address, None)
+        if found is not None:
+            channel.take_back(found[0])
+
+    def take(self, address: AddressLike) -> tuple[PolledSocket, HelloReply] | None:
+        """A connection to `address` that was offered, from any thread; or None."""
+        found = self._offered.get(address)
+        if found is None or found[2] < monotonic_ns():
+            return None
+        found = self._offered.pop(address, None)
+        return None if found is None else found[:2]
+
+    def _end_offers(self) -> None:
+        for address in list(self._offered):
+            self._end_offer(address)
+
+    def _end_offer(self, address: AddressLike) -> None:
+        found = self._offered.pop(address, None)
+        if found is not None:
+            found[0].close()
+
+    def unwatch(self, address: AddressLike) -> None:
+        self._end_offer(address)
+        super().unwatch(address)
+
+    def cancel_check(self, address: AddressLike) -> None:
+        self._end_offer(address)
+        super().cancel_check(address)
+
     def carry_out(self, done: Callable[[], bool], until_ns: int) -> None:
         """Carry out what there is, until `done()` or that time."""
         self.busy = True
@@ -212,6 +265,7 @@ class _ThreadChecks(Checks):
 
     def close(self) -> None:
         """End soon; at once where the thread has nothing to do."""
+        self._end_offers()
         if not self.held and self._loop.recall():
             self._note_end()
         else:
@@ -226,6 +280,7 @@ class _ThreadChecks(Checks):
         """In a forked child: there is no thread any more."""
         self._ended = True
         self.held = False
+        self._end_offers()
         _running.discard(self)
         super().abandon()
 
@@ -245,6 +300,7 @@ class _ThreadChecks(Checks):
     def _note_end(self) -> None:
         # After an error that nobody foresaw the next call starts another thread.
         self._ended = True
+        self._end_offers()
         self._unstarted.append(True)
         _running.discard(self)
         self._over.release()

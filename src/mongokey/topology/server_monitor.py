@@ -22,14 +22,26 @@ from mongokey.topology.server_description import ServerDescription
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from mongokey._support.address import AddressLike
     from mongokey.connection.settings import ConnectionSettings
     from mongokey.connection.steps import Steps, WatchedConnection
 
+    class Offers(Protocol):
+        """Whoever may have a connection of a monitor's."""
+
+        def offer(self, connection: Any) -> bool:
+            """Let somebody have it from now on; False where nobody wants one."""
+
+        def withdraw(self, connection: Any) -> None:
+            """It is the monitor's own again; closed where somebody has it."""
+
+
 # server-monitoring.md, "minHeartbeatFrequencyMS": from the end of a check to the next one.
 MIN_HEARTBEAT_NS = 500_000_000
+# So long can a connection be had that was offered, before a server that streams is asked to.
+OFFERED_NS = 100_000_000
 
 
 class ServerMonitor:
@@ -40,6 +52,7 @@ class ServerMonitor:
     :param streaming: whether a server that can is asked to say by itself what changes
     :param measure: called once the server streams: have `measure_steps` carried out too
     :param publisher: what heartbeats are told to, or None
+    :param offers: whoever may have a connection that has said hello once, or None
     """
 
     def __init__(
@@ -52,6 +65,7 @@ class ServerMonitor:
         streaming: bool,
         measure: Callable[[], object],
         publisher: Any = None,
+        offers: Offers | None = None,
     ) -> None:
         self.address = address
         self._settings = settings
@@ -60,6 +74,9 @@ class ServerMonitor:
         self._streaming = streaming
         self._measure = measure
         self._publisher = publisher
+        self._offers = offers
+        # Who may have the connection, or has it by now.
+        self._offered: Offers | None = None
         self._round_trip_time = RoundTripTime()
         self._connection: WatchedConnection | None = None
         # How many there were so far, which is the number of the last one.
@@ -84,10 +101,15 @@ class ServerMonitor:
                 yield from self._pause_after_cancel(previous)
                 continue
             description = self._description
+            streams = self._streams(description)
+            self._offer(description)
             self._report(description)
-            if self._streams(description):
+            if streams:
                 self._measure()
-                if self._answered_too_soon:
+                if self._offered is not None:
+                    # A program that ends soon is spared another connection.
+                    yield Sleep(OFFERED_NS, OFFERED_NS)
+                elif self._answered_too_soon:
                     yield Sleep(MIN_HEARTBEAT_NS, MIN_HEARTBEAT_NS)
                 continue
             if previous.is_server_type_known and is_network_error(description.error):
@@ -102,6 +124,16 @@ class ServerMonitor:
         more = connection is not None and connection.more_to_come
         return more or description.topology_version is not None
 
+    def _offer(self, description: ServerDescription) -> None:
+        """Let who waits for this server have the connection that it was found by, as long as no
+        more is asked on it."""
+        offers, connection = self._offers, self._connection
+        if offers is None or connection is None:
+            return
+        self._offers = None
+        if description.is_readable and offers.offer(connection):
+            self._offered = offers
+
     def _pause_after_cancel(self, previous: ServerDescription) -> Steps:
         now = yield Now()
         ended, self._ended_ns = self._ended_ns, now
@@ -114,6 +146,9 @@ class ServerMonitor:
     def _check(self) -> Steps:
         """One check; what it comes to is the description."""
         connection = self._connection
+        offered, self._offered = self._offered, None
+        if offered is not None and connection is not None:
+            offered.withdraw(connection)
         if connection is not None and connection.closed:
             connection = self._connection = None
         last = self._description

@@ -3,6 +3,7 @@ from typing import Any, TypeVar
 
 from mongokey._support.portable import Portable
 from mongokey.transport.names import SocketAddress
+from mongokey.transport.stream import SocketStream
 
 # What the methods of a socket answer.
 CONNECTED: int
@@ -63,6 +64,9 @@ class PolledSocket:
         """Send `data` if it fits now, and the end of the stream; not in a forked child."""
     def close(self) -> None:
         """Close it; more than once is allowed."""
+    def into_stream(self, peer: str) -> SocketStream:
+        """The stream over this socket to `peer`, which has it from now on; `OSError` where the
+        system refuses, `ValueError` where this is closed."""
     def fileno(self) -> int:
         """The socket's number, -1 while there is none."""
 

@@ -22,6 +22,7 @@ from mongokey.transport.stream cimport (
     MK_NO_SOCKET,
     POLLIN,
     POLLOUT,
+    SocketStream,
     cooperative_wait,
     error_text,
     mk_address,
@@ -185,6 +186,15 @@ cdef class PolledSocket:
             one.revents = 0
             self.ready = mk_poll(&one, 1, 0) != 0
         return self.ready
+
+    def into_stream(self, str peer not None):
+        """The stream over this socket to `peer`, which has it from now on."""
+        cdef mk_socket s = self.detach()
+        try:
+            return SocketStream(s, peer)
+        except BaseException:
+            mk_close(s)
+            raise
 
     cdef mk_socket detach(self) except? -1:
         cdef mk_socket s = self._socket
