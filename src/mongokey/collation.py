@@ -69,6 +69,13 @@ _TYPES: dict[str, type] = {
 _WORDS = {str: "a string", bool: "True or False", int: "an integer"}
 
 
+def _number(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name} of a collation must be a number, not {text[:40]!r}") from None
+
+
 @with_safe_repr
 class Collation:
     """How strings are compared: for a language, and how finely. It cannot be changed.
@@ -119,8 +126,8 @@ class Collation:
             if value is None and name != "locale":
                 continue
             expected = _TYPES[name]
-            if expected is int and isinstance(value, str) and value.isdecimal():
-                value = int(value)  # as PyMongo, whose options may come from a string
+            if expected is int and isinstance(value, str):
+                value = _number(name, value)  # as PyMongo, whose options may come from a string
             if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
                 raise TypeError(
                     f"{name} of a collation must be {_WORDS[expected]}, not {type(value).__name__}"

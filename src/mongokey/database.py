@@ -175,7 +175,8 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         )
         # In a transaction, the command itself finds out.
         check_exists = check_exists and self._transaction_preference(session) is None
-        inherited = self._inherited_in(session)
+        # The write concern is the new collection's.
+        inherited = collection._inherited_in(session)
         fields = self.client._encrypted_fields(kwargs.get("encryptedFields"), self.name, name)
         if fields is not None:
             kwargs["encryptedFields"] = fields

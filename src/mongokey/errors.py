@@ -396,6 +396,10 @@ class DocumentTooLarge(InvalidDocument):
     """The document is larger than the server accepts."""
 
 
+class _TooLargeForBSON(DocumentTooLarge, ValueError):
+    """No server is asked how large it may be: PyMongo raises `ValueError` there."""
+
+
 class EncryptionError(MongoError):
     """Encrypting or decrypting failed; `cause` is the error that says why."""
 

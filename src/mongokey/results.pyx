@@ -65,7 +65,11 @@ cdef class UpdateResult(_WriteResult):
 
     @property
     def raw_result(self):
-        """The server's reply, a dict (None when unacknowledged)."""
+        """The server's reply, a dict (None when unacknowledged).
+
+        As PyMongo has it: `updatedExisting` says whether a document was there to be updated, and
+        `upserted` is the ``_id`` of the one that was inserted.
+        """
         return self._raw
 
     @property
@@ -73,7 +77,9 @@ cdef class UpdateResult(_WriteResult):
         """How many documents the filter matched; in the results of `MongoClient.bulk_write` also
         the one that an upsert inserted, as the server counts there."""
         self._require_acknowledged("matched_count")
-        if self.did_upsert and not self._in_client_bulk:
+        if not self._in_client_bulk and self.did_upsert and (
+            self._raw["upserted"] is not None or self._raw.get("updatedExisting") is False
+        ):
             return 0
         return self._raw.get("n", 0)
 
@@ -88,16 +94,15 @@ cdef class UpdateResult(_WriteResult):
         """The ``_id`` of the document that an upsert inserted, or None."""
         self._require_acknowledged("upserted_id")
         upserted = self._raw.get("upserted")
-        # A bulk of a client has the document alone.
-        if isinstance(upserted, list) and upserted:
-            upserted = upserted[0]
-        return upserted.get("_id") if isinstance(upserted, Mapping) else None
+        if self._in_client_bulk:
+            return upserted.get("_id") if isinstance(upserted, Mapping) else None
+        return upserted
 
     @property
     def did_upsert(self):
         """Whether a document was inserted by the upsert."""
         self._require_acknowledged("did_upsert")
-        return bool(self._raw.get("upserted"))
+        return "upserted" in self._raw
 
     def __reduce__(self):
         return type(self), (self._raw, self.acknowledged, self._in_client_bulk)

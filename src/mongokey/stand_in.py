@@ -6,6 +6,8 @@ of the driver it knows only which module stands for which.
 
 from __future__ import annotations
 
+import copyreg
+import functools
 import os
 import sys
 from importlib import import_module
@@ -38,6 +40,9 @@ VARIABLE = "MONGOKEY_AS_PYMONGO"
 # PyMongo's packages, and what stands for them.
 PACKAGES = {"pymongo": "mongokey", "bson": "mongokey.bson", "gridfs": "mongokey.gridfs"}
 
+# Modules whose classes were Python's in PyMongo and are C's here.
+IN_C = ("mongokey.bson.objectid",)
+
 
 def install_as_pymongo() -> None:
     """Have ``pymongo``, ``bson``, ``gridfs`` and their submodules be mongokey's from now on.
@@ -59,6 +64,7 @@ def install_as_pymongo() -> None:
             f"`python -m mongokey run`"
         )
     sys.meta_path.insert(0, _finder)
+    copyreg._reconstructor = _reconstruct  # type: ignore[attr-defined]
 
 
 def uninstall_as_pymongo() -> None:
@@ -69,6 +75,7 @@ def uninstall_as_pymongo() -> None:
     if _finder not in sys.meta_path:
         return
     sys.meta_path.remove(_finder)
+    copyreg._reconstructor = _reconstruct.__wrapped__  # type: ignore[attr-defined]
     for name in list(sys.modules):
         if name.partition(".")[0] in PACKAGES:
             del sys.modules[name]
@@ -118,6 +125,17 @@ def _home(value: object) -> str:
     else:
         home = type(value).__module__
     return home if isinstance(home, str) else ""
+
+
+# -- pickles ---------------------------------------------------------------------------------------
+
+
+@functools.wraps(copyreg._reconstructor)  # type: ignore[attr-defined]
+def _reconstruct(cls: Any, base: type, state: object) -> object:
+    """Also for a class in C: pickles of protocol 0 and 1 of PyMongo's classes, which are not."""
+    if base is object and getattr(cls, "__module__", "") in IN_C:
+        return cls.__new__(cls)
+    return _reconstruct.__wrapped__(cls, base, state)
 
 
 # -- how the modules are found --------------------------------------------------------------------

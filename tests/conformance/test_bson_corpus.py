@@ -147,9 +147,22 @@ def test_degenerate_json_is_put_right(content, case):
         assert to_bson(document) == bytes.fromhex(expected)
 
 
+# PyMongo reads these, and data of old tools depends on it.
+LENIENT = (
+    "Bad $date (number, not string or hash)",
+    "Bad $numberLong (number, not string)",
+    "$uuid invalid value--misplaced hyphens",
+    "Null byte in $regularExpression options",
+)
+
+
 @pytest.mark.parametrize(
     ("content", "case"),
-    [param for param in cases("parseErrors") if param.values[0]["bson_type"] != "0x13"],
+    [
+        param
+        for param in cases("parseErrors")
+        if param.values[0]["bson_type"] != "0x13" and param.values[1]["description"] not in LENIENT
+    ],
 )
 def test_bad_json_is_refused(content, case):
     # It is JSON, though.

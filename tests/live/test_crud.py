@@ -29,6 +29,7 @@ from mongokey.errors import (
     InvalidName,
     InvalidOperation,
     OperationFailure,
+    WriteConcernError,
 )
 from mongokey.read_concern import ReadConcern
 from mongokey.read_preferences import ReadPreference
@@ -516,6 +517,18 @@ def test_upserts_tell_the_id(collection: Any, identifier: Any) -> None:
     assert (again.matched_count, again.upserted_id, again.did_upsert) == (1, None, False)
 
 
+def test_raw_results_of_updates_are_as_pymongos(collection: Any) -> None:
+    fill(collection, 1)
+    updates = (("a", collection.update_one, {"$set": {"x": 1}}), ("b", collection.replace_one, {}))
+    for identifier, update, change in updates:
+        raw = update({"_id": 0}, change).raw_result
+        assert (raw["updatedExisting"], "upserted" in raw) == (True, False)
+        raw = update({"_id": "none"}, change).raw_result
+        assert (raw["updatedExisting"], "upserted" in raw) == (False, False)
+        raw = update({"_id": identifier}, change, upsert=True).raw_result
+        assert (raw["updatedExisting"], raw["upserted"]) == (False, identifier)
+
+
 def test_upserts_without_an_id_get_one_from_the_server(collection: Any) -> None:
     identifier = collection.update_many({"a": 1}, {"$set": {"b": 2}}, upsert=True).upserted_id
     assert isinstance(identifier, ObjectId)
@@ -779,6 +792,24 @@ def test_a_collection_is_validated(database: Any) -> None:
     assert database.validate_collection("one", comment="why")["valid"] is True
     with pytest.raises(OperationFailure):
         database.validate_collection("not_there")
+
+
+def test_a_collection_is_created_with_its_write_concern(watched: Any, relay: Relay) -> None:
+    database = watched.database
+    watched.drop()
+    with pytest.raises(WriteConcernError):
+        database.create_collection("made", write_concern=WriteConcern(w=50))
+    database.create_collection("other")
+    sent = [each.document.get("writeConcern") for each in relay.commands("create")]
+    assert sent == [{"w": 50}, None]
+
+
+def test_a_filter_by_more_than_names_is_no_question_for_names(watched: Any, relay: Relay) -> None:
+    database = watched.database
+    database.list_collection_names(filter={"options.capped": True})
+    database.list_collection_names(filter={"name": "x"})
+    sent = [each.document.get("nameOnly") for each in relay.commands("listCollections")]
+    assert sent == [None, True]
 
 
 def test_create_collection_twice_is_refused(database: Any) -> None:

@@ -460,6 +460,33 @@ def test_tailable_cursors_see_what_comes_later(database: Any) -> None:
     assert not cursor.alive
 
 
+def test_a_tailable_cursor_whose_place_was_overwritten_is_over(database: Any) -> None:
+    log = database.create_collection("log", capped=True, size=1000, max=3)
+    log.insert_one({"_id": 0})
+    cursor = log.find(cursor_type=CursorType.TAILABLE)
+    assert ids(cursor) == [0]
+    log.insert_many([{"_id": i} for i in range(1, 5)])
+    assert ids(cursor) == []
+    assert not cursor.alive
+
+
+def test_to_list_of_a_stream_that_goes_on_gives_what_is_there(numbers: Any) -> None:
+    with numbers.aggregate([{"$changeStream": {}}], maxAwaitTimeMS=1) as cursor:
+        assert cursor.to_list() == []
+        numbers.insert_one({"_id": "new"})
+        found = cursor.to_list()
+        assert [each["documentKey"]["_id"] for each in found] in ([], ["new"])
+        assert cursor.alive
+
+
+def test_a_batch_size_of_one_is_asked_for(watched: Any, relay: Relay) -> None:
+    watched.insert_many([{"_id": i} for i in range(3)])
+    assert ids(watched.find(batch_size=1)) == [0, 1, 2]
+    assert ids(watched.find().batch_size(1)) == [0, 1, 2]
+    for name in ("find", "getMore"):
+        assert {each.document["batchSize"] for each in relay.commands(name)} == {1}
+
+
 def test_command_cursors_can_look_once_more(numbers: Any) -> None:
     cursor = numbers.aggregate([{"$sort": {"n": 1}}], batchSize=2)
     assert [cursor.try_next()["_id"] for _ in range(50)] == list(range(50))

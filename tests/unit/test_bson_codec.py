@@ -227,8 +227,18 @@ def test_a_container_in_itself_is_an_error():
     mapping = collections.OrderedDict()
     mapping["m"] = mapping
     for endless in (document, {"l": items}, mapping, {"t": (items,)}):
-        with pytest.raises(InvalidDocument, match="contains itself"):
+        with pytest.raises(InvalidDocument, match="contains itself") as raised:
             encode(endless)
+        assert isinstance(raised.value, RecursionError)  # what PyMongo raises
+
+
+def test_what_the_int_of_a_derived_datetime_ms_raises_is_raised():
+    class Odd(DatetimeMS):
+        def __int__(self):
+            return 1.5
+
+    with pytest.raises(TypeError, match="non-int"):
+        encode({"x": Odd(2)})
 
 
 def nested(levels):

@@ -176,8 +176,10 @@ def test_collations_are_pymongos(args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def test_wrong_collations_name_the_field() -> None:
-    with pytest.raises(TypeError, match="strength of a collation must be an integer, not str"):
+    with pytest.raises(ValueError, match="strength of a collation must be a number, not 'x'"):
         collation.Collation("en", strength="x")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="strength of a collation must be an integer, not bool"):
+        collation.Collation("en", strength=True)
     with pytest.raises(TypeError, match="must be a dict, a Collation or None, not int"):
         collation.validate_collation_or_none(5)  # type: ignore[arg-type]
     assert collation.validate_collation_or_none(None) is None

@@ -376,9 +376,12 @@ class AsyncCursorCore(AwaitableCursorCore["_Document"]):
         )
 
     async def to_list(self, length: int | None = None) -> list[_Document]:
-        """The remaining documents (at most `length` of them) as a list."""
+        """The remaining documents (at most `length` of them) as a list; of a cursor whose server
+        waits for more, what is there."""
         result: list[_Document] = self._drain([], length)
-        while (length is None or len(result) < length) and await self._fill():
+        # A stream of changes has no end: what it has now is all.
+        once = self._query is None
+        while (length is None or len(result) < length) and await self._fill(once):
             result = self._drain(result, length)
         return result
 

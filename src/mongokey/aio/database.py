@@ -174,7 +174,8 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         )
         # In a transaction, the command itself finds out.
         check_exists = check_exists and self._transaction_preference(session) is None
-        inherited = self._inherited_in(session)
+        # The write concern is the new collection's.
+        inherited = collection._inherited_in(session)
         fields = self.client._encrypted_fields(kwargs.get("encryptedFields"), self.name, name)
         if fields is not None:
             kwargs["encryptedFields"] = fields

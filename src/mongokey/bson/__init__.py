@@ -50,6 +50,7 @@ from mongokey.bson.code import Code
 from mongokey.bson.codec import decode, decode_all, decode_iter, encode
 from mongokey.bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions, DatetimeConversion
 from mongokey.bson.datetime_ms import EPOCH_AWARE, EPOCH_NAIVE, DatetimeMS
+from mongokey.bson.datetime_ms import _datetime_to_millis as _datetime_to_millis
 from mongokey.bson.errors import BSONError, InvalidBSON, InvalidDocument, InvalidStringData
 from mongokey.bson.int64 import Int64
 from mongokey.bson.max_key import MaxKey

@@ -104,7 +104,7 @@ def decode(data, codec_options=None):
     cdef CodecContext context = context_of(codec_options)
     cdef bytes held = _constant(data)
     return read_document(
-        <const uint8_t *>PyBytes_AS_STRING(held), PyBytes_GET_SIZE(held), context
+        <const uint8_t *>PyBytes_AS_STRING(held), PyBytes_GET_SIZE(held), context, held
     )
 
 
@@ -120,7 +120,7 @@ def decode_all(data, codec_options=None):
     cdef Py_ssize_t position = 0
     if type(data) is bytes:
         return read_sequence(
-            <const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), context
+            <const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), context, data
         )
     # One at a time: a mapped file need not fit into memory twice.
     view = _View(data)
@@ -129,7 +129,10 @@ def decode_all(data, codec_options=None):
         document = view.document(position)
         documents.append(
             read_document(
-                <const uint8_t *>PyBytes_AS_STRING(document), PyBytes_GET_SIZE(document), context
+                <const uint8_t *>PyBytes_AS_STRING(document),
+                PyBytes_GET_SIZE(document),
+                context,
+                document,
             )
         )
         position += PyBytes_GET_SIZE(document)
@@ -150,7 +153,10 @@ def _decode_iter(data, CodecContext context):
         document = view.document(position)
         position += PyBytes_GET_SIZE(document)
         yield read_document(
-            <const uint8_t *>PyBytes_AS_STRING(document), PyBytes_GET_SIZE(document), context
+            <const uint8_t *>PyBytes_AS_STRING(document),
+            PyBytes_GET_SIZE(document),
+            context,
+            document,
         )
 
 
@@ -169,7 +175,14 @@ def check_size(data):
 def inflate(data, codec_options):
     """The fields of a raw document as a dict, embedded documents still raw."""
     cdef CodecContext context = context_of(codec_options)
-    cdef bytes held = _constant(data)
+    cdef bytes held
+    cdef _View view
+    if type(data) is memoryview and type(data.obj) is bytes:
+        # A view of what nobody changes: its parts are views of the same.
+        view = _View(data)
+        held = data.obj
+        return read_fields(<const uint8_t *>view.buffer.buf, view.buffer.len, context, held)
+    held = _constant(data)
     return read_fields(
-        <const uint8_t *>PyBytes_AS_STRING(held), PyBytes_GET_SIZE(held), context
+        <const uint8_t *>PyBytes_AS_STRING(held), PyBytes_GET_SIZE(held), context, held
     )

@@ -28,7 +28,7 @@ from mongokey.bson.min_key import MinKey
 from mongokey.bson.timestamp import Timestamp
 from mongokey.bson.tz_util import utc
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.datetime cimport datetime_new, import_datetime
 from cpython.dict cimport PyDict_Copy, PyDict_SetItem
 from cpython.float cimport PyFloat_FromDouble
@@ -93,6 +93,7 @@ cdef enum:
     FIELD_SIZE = 8                          # what a field takes at least, in any usual document
     # Smaller ones give the garbage collector little to do.
     PAUSE_FROM = 16 * 1024
+    VIEW_FROM = 4096                        # raw documents are copied below this size
 
 cdef enum:
     SCORE_MOST = 15
@@ -140,6 +141,7 @@ cdef struct Reader:
     PyObject *context                       # a CodecContext, borrowed
     PyObject *document_class                # NULL: dict
     PyObject *decoders                      # a dict, or NULL
+    PyObject *owner                         # the bytes object that all lies in, borrowed; or NULL
     Py_ssize_t room                         # for how many fields dicts may still be presized
     int depth
     bint raw                                # embedded documents become raw ones
@@ -866,15 +868,28 @@ cdef object _date(Reader *r, const uint8_t *p, int64_t ms):
 
 cdef object _raw_document(Reader *r, const uint8_t *p, size_t size):
     cdef CodecContext context = <CodecContext>r.context
-    return context.document_class(
-        PyBytes_FromStringAndSize(<const char *>p, size), context.options
-    )
+    cdef Py_ssize_t start
+    cdef object raw
+    if r.owner is NULL:
+        raw = PyBytes_FromStringAndSize(<const char *>p, size)
+    else:
+        start = <const char *>p - PyBytes_AS_STRING(<object>r.owner)
+        if start == 0 and <Py_ssize_t>size == PyBytes_GET_SIZE(<object>r.owner):
+            raw = <object>r.owner
+        elif size < VIEW_FROM:
+            raw = PyBytes_FromStringAndSize(<const char *>p, size)
+        else:
+            raw = memoryview(<object>r.owner)[start:start + <Py_ssize_t>size]
+    return context.document_class(raw, context.options)
 
 
 # ---- What other modules call ----
 
 # `total`: the bytes of the whole batch that is read.
-cdef inline void _start(Reader *r, CodecContext context, size_t total) noexcept:
+cdef inline void _start(
+    Reader *r, CodecContext context, size_t total, bytes owner=None
+) noexcept:
+    r.owner = NULL if owner is None else <PyObject *>owner
     r.context = <PyObject *>context
     # The fields of a raw document stand in a dict.
     r.document_class = (
@@ -906,9 +921,11 @@ cdef inline int _begin(Reader *r, const uint8_t *data, size_t size) except -1:
     return 0
 
 
-cdef object read_document(const uint8_t *data, size_t size, CodecContext context):
+cdef object read_document(
+    const uint8_t *data, size_t size, CodecContext context, bytes owner=None
+):
     cdef Reader r
-    _start(&r, context, size)
+    _start(&r, context, size, owner)
     _begin(&r, data, size)
     if context.raw:
         return _raw_document(&r, data, size)
@@ -918,11 +935,13 @@ cdef object read_document(const uint8_t *data, size_t size, CodecContext context
         _resume(&r)
 
 
-cdef list read_sequence(const uint8_t *data, size_t size, CodecContext context):
+cdef list read_sequence(
+    const uint8_t *data, size_t size, CodecContext context, bytes owner=None
+):
     cdef Reader r
     cdef list documents = []
     cdef size_t position = 0, length
-    _start(&r, context, size)
+    _start(&r, context, size, owner)
     try:
         while position < size:
             if not _holds_document(data, position, size):
@@ -986,9 +1005,11 @@ cdef list read_documents(const uint8_t *data, size_t size, CodecContext context)
         _resume(&r)
 
 
-cdef dict read_fields(const uint8_t *data, size_t size, CodecContext context):
+cdef dict read_fields(
+    const uint8_t *data, size_t size, CodecContext context, bytes owner=None
+):
     cdef Reader r
-    _start(&r, context, size)
+    _start(&r, context, size, owner)
     _begin(&r, data, size)
     try:
         return _read_elements(&r, data + 4, data + size - 1, False)

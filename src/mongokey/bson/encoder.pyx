@@ -13,6 +13,8 @@ from datetime import timezone
 
 from mongokey.bson.binary import Binary
 from mongokey.bson.code import Code
+from mongokey.bson.datetime_ms import DatetimeMS
+from mongokey.bson.errors import _TooDeep
 from mongokey.bson.int64 import Int64
 from mongokey.bson.timestamp import Timestamp
 
@@ -255,6 +257,7 @@ cdef int _enter(Writer *w, Frame *frame, Py_ssize_t index) except -1:
             w,
             f"documents may nest {c.MK_BSON_MAX_DEPTH} levels deep; this one is deeper, or"
             " contains itself",
+            _TooDeep,
         )
     w.depth += 1
     w.frame = frame
@@ -572,6 +575,8 @@ cdef int _write_marked(Writer *w, size_t type_at, object value, int marker) exce
         try:
             number = int(value)
         except (TypeError, ValueError):
+            if type(value) is not DatetimeMS and isinstance(value, DatetimeMS):
+                raise                       # by the __int__ of a derived class
             fail_value(w, value)
         put_int64(w, value, number)
     elif marker == 5:                       # Binary

@@ -54,5 +54,9 @@ class InvalidDocument(BSONError):
         return self._document
 
 
+class _TooDeep(InvalidDocument, RecursionError):
+    """A document nests too deep, or contains itself: PyMongo lets Python's own error through."""
+
+
 class InvalidId(BSONError):
     """A value cannot be made into an ObjectId."""

@@ -27,7 +27,7 @@ from mongokey.bson.datetime_ms import DatetimeMS, _millis_to_datetime
 from mongokey.bson.dbref import DBRef
 from mongokey.bson.decimal128 import Decimal128
 from mongokey.bson.int64 import Int64
-from mongokey.bson.json_options import DEFAULT_JSON_OPTIONS, JSONMode, JSONOptions
+from mongokey.bson.json_options import DEFAULT_JSON_OPTIONS, JSONOptions
 from mongokey.bson.max_key import MaxKey
 from mongokey.bson.min_key import MinKey
 from mongokey.bson.objectid import ObjectId
@@ -108,8 +108,8 @@ def _parse_int32(document: Any, json_options: JSONOptions) -> int:
 
 
 def _parse_int64(document: Any, json_options: JSONOptions) -> Int64:
-    legacy = json_options.json_mode != JSONMode.CANONICAL
-    value = _alone(document, "$numberLong", (str, int) if legacy else str, "a string")
+    # Old versions of mongoexport wrote numbers; as PyMongo, whatever the mode.
+    value = _alone(document, "$numberLong", (str, int), "a string")
     return Int64(_integer("$numberLong", str(value), 64))
 
 
@@ -155,7 +155,7 @@ def _parse_regular_expression(document: Any, json_options: JSONOptions) -> Regex
     pattern, letters = _parts(document, "$regularExpression", "pattern", "options")
     if not isinstance(pattern, str) or not isinstance(letters, str):
         _bad("$regularExpression", "components must be strings", document)
-    if "\0" in pattern or "\0" in letters:
+    if "\0" in pattern:
         raise ValueError("$regularExpression must not contain the NULL byte")
     return Regex(pattern, letters)
 
@@ -213,16 +213,12 @@ def _binary_or_uuid(data: bytes, subtype: int, json_options: JSONOptions) -> Any
     return binary.as_uuid(representation)
 
 
-_UUID = re.compile(
-    r"(?:urn:uuid:)?(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE
-)
-
-
 def _parse_uuid(document: Any, json_options: JSONOptions) -> Any:
     text = _alone(document, "$uuid", str, "a string")
-    if not _UUID.fullmatch(text):
-        raise ValueError(f"Bad $uuid: {text!r} is not a UUID as RFC 4122 writes it")
-    value = uuid.UUID(text)
+    try:
+        value = uuid.UUID(text)
+    except ValueError:
+        raise ValueError(f"Bad $uuid: {text!r} is not a UUID") from None
     if json_options.uuid_representation == UuidRepresentation.UNSPECIFIED:
         return Binary.from_uuid(value)
     return value
@@ -252,9 +248,8 @@ def _parse_iso8601(text: str) -> datetime.datetime:
 
 
 def _parse_date(document: Any, json_options: JSONOptions) -> Any:
-    legacy = json_options.json_mode != JSONMode.CANONICAL
-    allowed = (str, Int64, int, float) if legacy else (str, Int64)
-    value = _alone(document, "$date", allowed, "a string or a $numberLong")
+    # Numbers are the legacy form, which every mode reads, as PyMongo's.
+    value = _alone(document, "$date", (str, Int64, int, float), "a string or a $numberLong")
     if not isinstance(value, str):
         return _millis_to_datetime(int(value), json_options)
     moment = _parse_iso8601(value)

@@ -214,6 +214,13 @@ cdef class ObjectId:
         )
         return datetime.datetime.fromtimestamp(seconds, utc)
 
+    @classmethod
+    def _random(cls):
+        """The five bytes of this process, as PyMongo's has them."""
+        if _reseed:
+            _seed()
+        return (<const char *>_random)[:5]
+
     def __reduce__(self):
         return copyreg.__newobj__, (type(self),), self.__getstate__()
 
@@ -221,6 +228,11 @@ cdef class ObjectId:
         return self.binary
 
     def __setstate__(self, state):
+        # What PyMongo's old versions wrote, too; on Python 2, as read with encoding="latin-1".
+        if isinstance(state, dict):
+            state = state["_ObjectId__id"]
+        if isinstance(state, str) and len(state) == 12:
+            state = state.encode("latin-1")
         self._set(state)
 
     def __str__(self):

@@ -5,6 +5,7 @@ Moving documents between collections, or storing them, then costs no decoding at
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import ItemsView, Iterator, Mapping
 
 from mongokey._support.reprs import with_safe_repr
@@ -28,7 +29,7 @@ class RawBSONDocument(Mapping[str, "Any"]):
     the bytes are not one whole document; its fields are checked when they are first read.
     """
 
-    __slots__ = ("__codec_options", "__inflated", "__raw")
+    __slots__ = ("__codec_options", "__inflated_doc", "__raw")
 
     _type_marker = _RAW_BSON_DOCUMENT_MARKER
 
@@ -47,17 +48,21 @@ class RawBSONDocument(Mapping[str, "Any"]):
         codec.check_size(bson_bytes)
         self.__raw = bson_bytes
         self.__codec_options = codec_options
-        self.__inflated: dict[str, Any] | None = None
+        self.__inflated_doc: dict[str, Any] | None = None
 
     @property
     def raw(self) -> bytes | memoryview:
-        """The bytes of the document."""
+        """The bytes of the document.
+
+        A document of 4096 bytes or more that was decoded from `bytes` is a read-only view of
+        them; ``bytes(document.raw)`` is a copy that holds nothing else in memory.
+        """
         return self.__raw
 
     def _fields(self) -> dict[str, Any]:
-        if self.__inflated is None:
-            self.__inflated = codec.inflate(self.__raw, self.__codec_options)
-        return self.__inflated
+        if self.__inflated_doc is None:
+            self.__inflated_doc = codec.inflate(self.__raw, self.__codec_options)
+        return self.__inflated_doc
 
     def items(self) -> ItemsView[str, Any]:
         """The fields, decoded."""
@@ -79,8 +84,16 @@ class RawBSONDocument(Mapping[str, "Any"]):
 
     __hash__: Any = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (bytes(self.__raw), self.__codec_options)
+    def __getstate__(self) -> Any:
+        # As PyMongo's; a derived class may have fields and slots of its own.
+        slots = {
+            name: getattr(self, name)
+            for name in copyreg._slotnames(type(self))  # type: ignore[attr-defined]
+            if hasattr(self, name)
+        }
+        slots["_RawBSONDocument__raw"] = bytes(self.__raw)
+        slots["_RawBSONDocument__inflated_doc"] = None
+        return getattr(self, "__dict__", None), slots
 
     def __repr__(self) -> str:
         return (

@@ -52,8 +52,8 @@ cdef int fail(Writer *w, str message, kind=InvalidDocument) except -1:
     cdef object document = <object>w.document if w.document != NULL else None
     if where:
         message = f"{message}, at field {shorten(where)!r}"
-    if kind is InvalidDocument:
-        raise InvalidDocument(f"Invalid document: {message}", document, where)
+    if issubclass(kind, InvalidDocument):
+        raise kind(f"Invalid document: {message}", document, where)
     raise kind(message)
 
 
@@ -97,9 +97,9 @@ cdef int raise_buffer_error(int code) except -1:
         raise MemoryError()
     if code == MK_TOO_LARGE:
         # Not at the top: mongokey.errors stands beside this package, not below it.
-        from mongokey.errors import DocumentTooLarge
+        from mongokey.errors import _TooLargeForBSON
 
-        raise DocumentTooLarge("the document is larger than the message may be")
+        raise _TooLargeForBSON("the document is larger than the message may be")
     if code == c.MK_BSON_BAD_KEY:
         raise InvalidDocument("BSON keys must not contain a NUL character")
     raise InvalidDocument("the bytes are not valid BSON")

@@ -38,7 +38,8 @@ def list_collection_names(
     """The names of the collections."""
     # Where only names are asked for, the server does not lock the collections.
     only_names = filter is None or (isinstance(filter, dict) and set(filter) <= {"name"})
-    further = {"nameOnly": only_names, **further}
+    if only_names:
+        further = {"nameOnly": True, **further}
     command = list_collections(namespace, filter, comment, further)
     return [each["name"] for each in (yield from all_documents(command))]
 

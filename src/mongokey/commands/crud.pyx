@@ -250,6 +250,15 @@ cdef dict decode_written(CommandReply *reply, CodecContext context):
     return answer
 
 
+# As PyMongo, whose `raw_result` is read: `updatedExisting`, and as `upserted` the `_id` alone.
+cdef int _tell_upsert(dict answer) except -1:
+    found = answer.pop("upserted", None)
+    if isinstance(found, list) and found and isinstance(found[0], dict):
+        answer["upserted"] = found[0].get("_id")
+    answer["updatedExisting"] = "upserted" not in answer and bool(answer.get("n"))
+    return 0
+
+
 cdef int raise_first_error(dict reply) except -1:
     """Raise what a reply with `writeErrors` or `writeConcernError` to one statement means."""
     for error in reversed(documents_in(reply, "writeErrors")):
@@ -316,7 +325,10 @@ cdef class WriteOne(Operation):
         cdef dict answer = decode_written(reply, self.context)
         if reply.fields.has_write_errors:
             raise_first_error(answer)
-        return DeleteResult(answer, True) if self.is_delete else UpdateResult(answer, True)
+        if self.is_delete:
+            return DeleteResult(answer, True)
+        _tell_upsert(answer)
+        return UpdateResult(answer, True)
 
     cdef object unacknowledged_result(self):
         return DeleteResult(None, False) if self.is_delete else UpdateResult(None, False)

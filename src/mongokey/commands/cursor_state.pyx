@@ -11,11 +11,12 @@ from mongokey.commands.crud cimport GetMore
 from mongokey.execution.cursors cimport CursorBatch, ServerCursor
 from mongokey.execution.operation cimport AS_GIVEN
 
-from mongokey.errors import CursorNotFound, InvalidOperation, OperationFailure
+from mongokey.errors import InvalidOperation, OperationFailure
 
 # What a server says of a cursor that it has closed (src/mongo/base/error_codes.yml): there is
-# nothing to kill. CursorNotFound, QueryPlanKilled, CursorKilled.
-cdef frozenset CURSOR_IS_GONE = frozenset((43, 175, 237))
+# nothing to kill. CursorNotFound, QueryPlanKilled, CursorKilled; and of a tailable cursor whose
+# place in a capped collection was overwritten: OperationFailed (old servers), CappedPositionLost.
+cdef frozenset CURSOR_IS_GONE = frozenset((43, 96, 136, 175, 237))
 
 
 cdef class CursorState:
@@ -126,8 +127,9 @@ cdef class CursorState:
             return False  # no connection was to be had: the cursor is where it was
         if cursor.id == 0 or (isinstance(error, OperationFailure) and error.code in CURSOR_IS_GONE):
             self._forget()
-            # A tailable cursor may be gone since its collection is empty: that is its end.
-            return self.tailable and isinstance(error, CursorNotFound)
+            # A tailable cursor may be gone since its collection is empty, or since all that it
+            # was to give next was overwritten: that is its end.
+            return self.tailable and isinstance(error, OperationFailure)
         # What became of the batch is not known, so the cursor cannot go on.
         if cursor.pinned:
             # load-balancers: it keeps its connection until it is closed.

@@ -326,9 +326,6 @@ cdef class FindQuery:
         operation.limit = self.limit
         operation.single_batch = self.single_batch
         operation.batch_size = self.batch_size
-        if self.batch_size == 1 and self.limit != 1 and not self.single_batch:
-            # Old servers take 1 to mean a single batch; PyMongo asks for 2 as well.
-            operation.batch_size = 2
         if (
             self.limit
             and operation.batch_size == self.limit

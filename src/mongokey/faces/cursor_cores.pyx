@@ -361,10 +361,15 @@ cdef class BlockingCursorCore(CursorCore):
         raise IndexError("no such item for Cursor instance")
 
     def to_list(self, length=None):
-        """The remaining documents (at most `length` of them) as a list."""
+        """The remaining documents (at most `length` of them) as a list; of a cursor whose server
+        waits for more, what is there."""
         cdef list result = []
         check_length(length)
-        while (length is None or len(result) < length) and (self.index < self.size or self.fill()):
+        # A stream of changes has no end: what it has now is all.
+        cdef bint once = self.query is None
+        while (length is None or len(result) < length) and (
+            self.index < self.size or self.fill(once)
+        ):
             result = self.drain(result, length)
         return result
 
