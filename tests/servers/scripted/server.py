@@ -111,7 +111,7 @@ class ScriptedServer(ManagedServer):
         else:
             family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
             listener = socket.socket(family, socket.SOCK_STREAM)
-            listener.bind((self.host, 0))
+            listener.bind((self.host, self.port))  # 0: a free one
             self.port = listener.getsockname()[1]
         listener.listen(128)
         self._listener = listener
