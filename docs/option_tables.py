@@ -108,6 +108,7 @@ CHAPTERS: dict[str, dict[str, str]] = {
         "unicode_decode_error_handler": "what to do with strings that are not UTF-8",
         "datetime_conversion": "what becomes of dates that Python cannot hold",
         "event_listeners": "listeners of monitoring events",
+        "tracing": "spans of OpenTelemetry ([guide](tracing.md))",
         "auto_encryption_opts": "an `AutoEncryptionOpts` ([guide](encryption.md))",
     },
 }
@@ -150,6 +151,7 @@ _KINDS = {
     validators.provider: "callable, or object with `fetch`",
     validators.resolver_or_none: "`mongokey.dns.Resolver` or `dns.resolver.Resolver`",
     validators.listeners: "list",
+    validators.tracing: "dict",
     validators.anything: "object",
 }
 _WORDS = {

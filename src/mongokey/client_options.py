@@ -118,6 +118,8 @@ class ClientOptions(Frozen):
     server_selector: Any
     server_monitoring_mode: str
     event_listeners: tuple[Any, ...]
+    # What the option says, None where it was not given: then the environment does.
+    tracing: Mapping[str, Any] | None
     login_backoff_ns: int
     max_login_backoff_ns: int
     max_adaptive_retries: int
@@ -543,6 +545,7 @@ _FOLLOWING: Following = {
     "server_selector": (("server_selector", None),),
     "serverMonitoringMode": (("server_monitoring_mode", None),),
     "event_listeners": (("event_listeners", tuple),),
+    "tracing": (("tracing", None),),
     "maxAdaptiveRetries": (("max_adaptive_retries", None),),
     "enableOverloadRetargeting": (("enable_overload_retargeting", None),),
     "readConcernLevel": (("read_concern", ReadConcern),),

@@ -56,6 +56,29 @@ BLOCKING_ONLY: Mapping[str, str] = {
     "live/test_sessions::test_no_session_of_another_client_is_bound": (
         "calls into the loop have contexts of their own"
     ),
+    "live/test_tracing::test_a_processor_that_uses_a_traced_client_is_not_traced": (
+        "a span processor is no coroutine function: called in the loop, it cannot wait for it"
+    ),
+    "live/test_tracing::test_a_span_is_in_its_threads": (
+        "calls into the loop have contexts of their own; test_a_span_is_in_its_tasks"
+    ),
+    "live/test_tracing::test_a_span_is_in_its_tasks": "written for tasks of asyncio",
+    "live/test_tracing::test_a_task_that_is_cancelled_ends_its_spans": (
+        "written for tasks of asyncio"
+    ),
+    "live/test_tracing::test_an_exporter_that_uses_a_traced_client_is_not_traced": (
+        "an exporter is no coroutine function, as a span processor"
+    ),
+    "live/test_tracing::test_housekeeping_is_traced_within_a_span": (
+        "calls into the loop have contexts of their own"
+    ),
+    "live/test_tracing::test_nothing_is_loaded_where_it_is_off": "a program of its own",
+    "live/test_tracing::test_a_client_that_is_to_trace_needs_opentelemetry": (
+        "a program of its own"
+    ),
+    "live/test_tracing::test_an_environment_that_wants_it_does_not_stop_a_program": (
+        "a program of its own"
+    ),
     "live/test_transactions": "written twice: for threads, and for tasks",
     "protocol/test_change_stream_faults::test_a_ctrl_c_costs_the_cursor_and_not_the_stream": (
         "tasks are cancelled: protocol/test_async_change_streams"

@@ -104,6 +104,9 @@ class AsyncCalls:
             if self._executor.timed:
                 scope = one_deadline(self._executor)
                 scope.__enter__()
+            publisher: Any = self._executor.publisher
+            if publisher.commands:
+                plan = publisher.traced(plan)
             step = next(plan)
             while True:
                 try:

@@ -48,6 +48,9 @@ class CommandUnderWay:
         "_started_ns",
     )
 
+    #: It is over with the command's end, unlike what traces an operation.
+    lasts = False
+
     def __init__(
         self,
         publisher: Publisher,
@@ -73,10 +76,11 @@ class CommandUnderWay:
         self._redacted = is_sensitive(name)
         self._started_ns = 0
 
-    def started(self, message: bytes) -> None:
-        """`message`, a whole OP_MSG, is about to be sent."""
+    def started(self, message: bytes) -> RawDocument | None:
+        """`message`, a whole OP_MSG, is about to be sent. Returns its document, or None if that may
+        hold a secret."""
         body, sections = message_parts(message)
-        command: Mapping[str, Any] = RawDocument(body, self._command_name, sections)
+        command = RawDocument(body, self._command_name, sections)
         if not self._redacted and is_hello(self._command_name):
             self._redacted = logs_in(self._command_name, command)
         self._log("Command started", command={} if self._redacted else command)
@@ -94,6 +98,7 @@ class CommandUnderWay:
             self._publisher._tell(listeners, "started", event)
         # What listeners take is not the server's.
         self._started_ns = monotonic_ns()
+        return None if self._redacted else command
 
     def succeeded(self, reply: bytes | None) -> None:
         """The server's answer, in BSON, has ``ok: 1``; None if nobody asked for one."""

@@ -1,4 +1,7 @@
+from typing import Any
+
 class PublisherFlags:
+    tracing: Any
     @property
     def commands(self) -> bool: ...
     @property

@@ -8,6 +8,9 @@ It holds six flags and knows nothing of events, listeners or loggers: `publisher
 cdef class PublisherFlags:
     """The base of `Publisher`: a flag is true while a listener or a logger wants that kind."""
 
+    # What spans are made with; a publisher that traces has one.
+    tracing = None
+
     def _set_flags(
         self,
         *,

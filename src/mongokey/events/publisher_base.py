@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from mongokey._support.address import AddressLike
     from mongokey.bson.objectid import ObjectId
+    from mongokey.events.tracing import Tracing
 
 # `mongokey.events.logs`, once a client is used; until then nobody can want a record.
 _logs: ModuleType | None = None
@@ -71,6 +72,8 @@ class PublisherBase(PublisherFlags):
     _topology_id: ObjectId | None = None
     _queue: EventQueue | None = None
     _started = False
+    #: What spans are made with (`mongokey.events.tracing`); None: nothing is traced.
+    tracing: Tracing | None = None
     #: Called without arguments when `selection` was turned on, with logging's lock held.
     on_selection: Callable[[], Any] | None = None
 
@@ -107,7 +110,8 @@ class PublisherBase(PublisherFlags):
         logs_on = _logs.on if _logs is not None else ()
         turned_on = "serverSelection" in logs_on and not self.selection
         self._set_flags(
-            commands="command" in logs_on or bool(self._commands),
+            # What traces is told of commands as a listener is.
+            commands="command" in logs_on or bool(self._commands) or self.tracing is not None,
             pools="connection" in logs_on or bool(self._pools),
             topology="topology" in logs_on or bool(self._topology),
             servers="topology" in logs_on or bool(self._servers),
@@ -116,6 +120,15 @@ class PublisherBase(PublisherFlags):
         )
         if turned_on and self.on_selection is not None:
             self.on_selection()
+
+    def trace_with(self, tracing: Tracing) -> None:
+        """From now on there are spans."""
+        self.tracing = tracing
+        self._look_again()
+
+    def traced(self, plan: Any) -> Any:
+        """A plan, whose operations are one in spans where there are any."""
+        return plan if self.tracing is None else self.tracing.plan(plan)
 
     @property
     def tells_anybody(self) -> bool:

@@ -216,6 +216,56 @@ cdef enum:
     MOST_PLAIN = 2097152
 
 
+cdef object begin_trace(Execution execution):
+    """An operation begins whose client tells of commands: perhaps it traces, too."""
+    cdef Operation operation = execution.operation
+    tracing = execution.executor.publisher.tracing
+    if tracing is not None:
+        execution.under_way = tracing.begin(
+            operation.command_name(),
+            operation.namespace.database,
+            operation.namespace.collection,
+            operation.generic,
+        )
+
+
+cdef object told_of(Execution execution):
+    """What is told of the command's end: it is over with that, unless it traces all of the
+    operation."""
+    under_way = execution.under_way
+    if not under_way.lasts:
+        execution.under_way = None
+    return under_way
+
+
+cdef object tell_end(Execution execution):
+    """The execution is over, and somebody was to be told of a command, or of all of it."""
+    cdef int state = execution.state
+    under_way, execution.under_way = execution.under_way, None
+    # First, as what is told may raise.
+    execution.state = ENDED
+    if under_way.lasts:
+        error = None if state == FINISHED else exc_info()[1]
+        under_way.over(error, execution.background)
+    else:
+        under_way.failed(exc_info()[1] or InvalidOperation("the operation was given up"))
+
+
+cdef dict traced_of(Connection connection):
+    """What a span says of the connection that its command goes on."""
+    host, port = connection.address
+    made = {
+        "network.transport": "unix" if port is None else "tcp",
+        "server.address": host,
+        "db.mongodb.driver_connection_id": connection.id,
+    }
+    if port is not None:
+        made["server.port"] = port
+    if connection.hello is not None and connection.hello.connection_id is not None:
+        made["db.mongodb.server_connection_id"] = connection.hello.connection_id
+    return made
+
+
 cdef class Executor:
     """What all executions of one client share. Carries out operations on the server that
     `topology` selects; how it waits is a subclass's matter."""
@@ -368,8 +418,10 @@ cdef class Execution:
         self.txn_number = 0
         self.attempt = self.most_retries = 1
         if find_deadline is not None:
-            # Before anything is taken that would have to be given back.
+            # Before anything is taken that would have to be given back. Tracing has it set, too.
             self._take_deadline(executor, cursor)
+            if executor.publisher.commands:
+                begin_trace(self)
         self.state = NEEDS_SERVER
         self.reply.has_cursor = False
         if cursor is not None:
@@ -409,6 +461,8 @@ cdef class Execution:
                 f"{operation.criteria.preference!r}"
             )
         operation.set_read_concern_apart()
+        if self.under_way is not None:
+            self.under_way.join(session._transaction)
         self.explicit = session
         if self.cursor is None:
             self._begin_attempt()
@@ -805,7 +859,6 @@ cdef class Execution:
             self.explicit = None
         if session is not None:
             self.executor.sessions.give_back(session)
-        self.state = ENDED
         self.executor = None
         self.operation = None
         self.server = None
@@ -815,7 +868,8 @@ cdef class Execution:
         if self.first_error is not None:
             self.first_error = None
         if self.under_way is not None:
-            self._tell_failed(exc_info()[1] or InvalidOperation("the operation was given up"))
+            tell_end(self)
+        self.state = ENDED
         return 0
 
     @property
@@ -856,7 +910,7 @@ cdef class Execution:
         message = (<char *>out.data)[:out.size]
         hello = connection.hello
         self.state = AWAITS_OBSERVED_REPLY
-        self.under_way = self.executor.publisher.command(
+        under_way = self.executor.publisher.command(
             operation.command_name(),
             operation.namespace.database,
             request_id=connection.request_id,
@@ -866,7 +920,11 @@ cdef class Execution:
             server_connection_id=None if hello is None else hello.connection_id,
             service_id=connection.service_id,
         )
-        self.under_way.started(message)
+        if self.under_way is None:
+            self.under_way = under_way
+            under_way.started(message)
+        else:
+            self.under_way.started(under_way, message, traced_of(connection), self.background)
 
     cdef object _tell_received(self, str event):
         """The reply has come, or none will; raises where none was awaited."""
@@ -874,12 +932,11 @@ cdef class Execution:
         if self.state != AWAITS_OBSERVED_REPLY:
             raise out_of_turn(event)
         if self.reply.body == NULL:
-            under_way, self.under_way = self.under_way, None
-            under_way.succeeded(None)
+            told_of(self).succeeded(None)
             return
         check(mk_read_command_reply(self.reply.body, self.reply.size, &fields))
         reply = (<const char *>self.reply.body)[:self.reply.size]
-        under_way, self.under_way = self.under_way, None
+        under_way = told_of(self)
         if fields.ok:
             under_way.succeeded(reply)
         else:
@@ -887,8 +944,7 @@ cdef class Execution:
 
     cdef object _tell_failed(self, error):
         """No reply was read, since `error` came between. Everything is given back by now."""
-        under_way, self.under_way = self.under_way, None
-        under_way.failed(error)
+        told_of(self).failed(error)
 
     # -- messages -------------------------------------------------------------------------------
 

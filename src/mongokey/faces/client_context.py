@@ -11,6 +11,7 @@ from functools import partial
 from threading import RLock
 
 from mongokey._support.deadline import Timeout
+from mongokey._support.environ import any_is_set
 from mongokey._support.fork import call_after_fork
 from mongokey._support.hosted_services import imitation_of
 from mongokey._support.late_patches import warn_of_late_patches
@@ -26,7 +27,7 @@ from mongokey.topology.topology import Topology
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from mongokey._support.address import AddressLike
@@ -57,6 +58,8 @@ class ClientContext:
     def __init__(self, options: ClientOptions) -> None:
         self.options = options
         self.publisher = Publisher(options.event_listeners)
+        if options.tracing is not None or any_is_set(_TRACES):
+            _trace(self.publisher, options.tracing)
         # Weak references to what must not be kept alive from here.
         self.topology: Callable[[], Topology | None] = _nothing
         self.executor: Callable[[], Executor | None] = _nothing
@@ -378,6 +381,19 @@ class ClientContext:
         scope = self.__dict__.get("_login_scope")
         if scope is not None:
             scope.close()
+
+
+# mongokey.events.tracing.ENABLED_VARIABLE
+_TRACES = (b"OTEL_PYTHON_INSTRUMENTATION_MONGODB_ENABLED",)
+
+
+def _trace(publisher: Publisher, given: Mapping[str, Any] | None) -> None:
+    """Have spans made, where the option `tracing` or the environment wants it."""
+    tracing = imported_once("mongokey.events.tracing").tracing_of(given)
+    if tracing is not None:
+        # Executions ask for it on the way to their deadline, so that those of others need not.
+        imported_once("mongokey.execution.time_limits").be_asked()
+        publisher.trace_with(tracing)
 
 
 def _compression(pool_options: PoolOptions) -> Compression | None:

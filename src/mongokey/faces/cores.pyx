@@ -110,6 +110,8 @@ cdef class BlockingCalls:
             if core.executor.timed:
                 scope = one_deadline(core.executor)
                 scope.__enter__()
+            if core.executor.publisher.commands:
+                plan = core.executor.publisher.traced(plan)
             step = next(plan)
             while True:
                 try:

@@ -270,6 +270,8 @@ _TABLE: tuple[Option, ...] = (
     Option("datetime_conversion", validators.datetime_conversion),
     # ------------------------------------------------ the rest
     Option("event_listeners", validators.listeners, (), sources=KEYWORD),
+    # Not in connection strings: who copies one should not be traced by it.
+    Option("tracing", validators.tracing, sources=KEYWORD),
     Option(
         "auto_encryption_opts",
         validators.auto_encryption_opts,

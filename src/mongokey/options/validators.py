@@ -7,7 +7,7 @@ raises InvalidOption or InvalidOptionType. Times come in milliseconds and leave 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from mongokey._support.lazy import imported_once, late_imports
 from mongokey._support.secrets import Secret, keeps_secrets
@@ -483,6 +483,33 @@ def listeners(name: str, value: Any) -> list[Any]:
             expected = f"listeners derived from {', '.join(KINDS[:-1])} or {KINDS[-1]}"
             raise _wrong_type(name, expected, each)
     return list(value)
+
+
+def tracing(name: str, value: Any) -> dict[str, Any] | None:
+    """A mapping of ``enabled``, ``query_text_max_length`` and ``tracer_provider``, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise _wrong_type(name, "a dict such as {'enabled': True}", value)
+    unknown = [key for key in value if key not in _OF_TRACING]
+    if unknown:
+        raise InvalidOption(f"{name} has no {unknown[0]!r}: it takes {', '.join(_OF_TRACING)}")
+    enabled, length = value.get("enabled"), value.get("query_text_max_length")
+    if not (enabled is None or isinstance(enabled, bool)):
+        raise _wrong_type(f"{name}['enabled']", "True, False or None", enabled)
+    if length is not None:
+        key = f"{name}['query_text_max_length']"
+        if isinstance(length, bool) or not isinstance(length, int):
+            raise _wrong_type(key, "a number of bytes", length)
+        if length < 0:
+            raise InvalidOption(f"{key} must not be negative, as {length} is: give 0 for no text")
+    provider = value.get("tracer_provider")
+    if provider is not None and not callable(getattr(provider, "get_tracer", None)):
+        raise _wrong_type(f"{name}['tracer_provider']", "a TracerProvider", provider)
+    return dict(value)
+
+
+_OF_TRACING = ("enabled", "query_text_max_length", "tracer_provider")
 
 
 def with_attributes(kind: str, *attributes: str) -> Callable[[str, Any], Any]:

@@ -146,6 +146,7 @@ class ExplicitSession:
     def _end(self) -> None:
         """Nothing is to be sent any more: give back what it has."""
         self._unpin()
+        self._transaction.end_trace()
         self._has_ended = True
         session, self._server_session = self._server_session, None
         if session is not None:
@@ -288,6 +289,9 @@ class ExplicitSession:
                 default.max_commit_time_ms if time is None else time,
             )
         )
+        tracing = self._executor.publisher.tracing
+        if tracing is not None:
+            self._transaction.trace = tracing.begin_transaction()
         if self._server_session is not None:
             # Counted even if no command of it is ever sent.
             self._transaction.number = self._server_session.next_txn_number()
@@ -312,6 +316,7 @@ class ExplicitSession:
     def __del__(self) -> None:
         # A destructor may run anywhere, so it does no I/O: the server ends a transaction by itself.
         if not self.__dict__.get("_has_ended", True) and not self._is_inherited:
+            self._transaction.end_trace()
             self._executor.let_session_go(self)
 
 

@@ -62,6 +62,7 @@ class Transaction:
         "recovery_token",
         "server",
         "state",
+        "trace",
     )
 
     def __init__(self) -> None:
@@ -83,6 +84,8 @@ class Transaction:
         #: it.
         self.pins_connection = False
         self.connection: Any = None
+        #: Its span (`mongokey.events.tracing`), which operations are nested in; None: no tracing.
+        self.trace: Any = None
 
     @property
     def active(self) -> bool:
@@ -100,6 +103,8 @@ class Transaction:
 
     def reset(self) -> None:
         """There is none, after one that is over."""
+        self.end_trace()
+        self.trace = None
         self.state = NONE
         self.number = self.attempts = 0
         self.completed = False
@@ -121,6 +126,7 @@ class Transaction:
             raise InvalidOperation("Cannot call commitTransaction after calling abortTransaction")
         if self.state is STARTING or self.state is COMMITTED_EMPTY:
             self.state = COMMITTED_EMPTY
+            self.end_trace()
             return False
         # Committed once more, it is in progress again.
         self.state = IN_PROGRESS
@@ -138,6 +144,7 @@ class Transaction:
             raise InvalidOperation("Cannot call abortTransaction after calling commitTransaction")
         if self.state is STARTING:
             self.state = ABORTED
+            self.end_trace()
             return False
         self.ending = ABORT
         return True
@@ -146,6 +153,12 @@ class Transaction:
         """The command of the end was carried out, or has failed."""
         self.state = COMMITTED if self.ending == COMMIT else ABORTED
         self.ending = None
+        self.end_trace()
+
+    def end_trace(self) -> None:
+        """It is over, as far as its span goes. Idempotent."""
+        if self.trace is not None:
+            self.trace.over()
 
     # -- commands -----------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from tests.conformance.unified.drivers import Driver, RunnerError, only, single
 from tests.conformance.unified.events import COMMAND, EventCollector
 from tests.conformance.unified.logs import LogCollector
 from tests.conformance.unified.matching import Mismatch
+from tests.conformance.unified.spans import SpanCollector
 
 #: How long `waitForThread` waits, as the format says.
 THREAD_WAIT = 10.0
@@ -32,6 +33,7 @@ class ClientEntity:
     client: Any
     events: EventCollector
     logs: LogCollector | None = None
+    spans: SpanCollector | None = None
 
 
 @dataclass
@@ -189,6 +191,7 @@ class Entities:
             "ignoreCommandMonitoringEvents",
             "observeSensitiveCommands",
             "observeLogMessages",
+            "observeTracingMessages",
             "serverApi",
             "awaitMinPoolSizeMS",
         )
@@ -213,7 +216,10 @@ class Entities:
             options["event_listeners"] = listeners
         is_direct = options.get("directConnection", False)
         uri = self.deployment.uri(spec.get("useMultipleMongoses"), direct=is_direct)
-        logs = None
+        logs = spans = None
+        if "observeTracingMessages" in spec:
+            spans = SpanCollector(self.driver, spec["observeTracingMessages"])
+            options["tracing"] = spans.option
         if "observeLogMessages" in spec:
             logs = LogCollector(self.driver, spec["observeLogMessages"])
             logs.start()
@@ -223,7 +229,7 @@ class Entities:
             if logs is not None:
                 logs.stop()
             raise
-        entity = ClientEntity(spec["id"], client, events, logs)
+        entity = ClientEntity(spec["id"], client, events, logs, spans)
         if is_quick:
             self.driver.quicken(client)
         if logs is not None:

@@ -26,6 +26,7 @@ from tests.conformance.unified.matching import Matcher, Mismatch
 from tests.conformance.unified.operations import prepare
 from tests.conformance.unified.requirements import Version, parse_version
 from tests.conformance.unified.runner_operations import RunnerOperations
+from tests.conformance.unified.spans import check_spans
 
 #: The newest schema of each major version that the runner has.
 SCHEMAS: tuple[Version, ...] = ((1, 28, 0),)
@@ -100,6 +101,7 @@ class Run:
             "operations",
             "expectEvents",
             "expectLogMessages",
+            "expectTracingMessages",
         )
         self.deployment.set_up(self._own["data"])
         with ExitStack() as stack:
@@ -122,6 +124,11 @@ class Run:
                 if entity.logs is None:
                     raise RunnerError(f"{entity.name} observes no log messages")
                 check_messages(self.matcher, entity.logs, expectation)
+            for expectation in self._test.get("expectTracingMessages", ()):
+                entity = self.entities.client(expectation["client"])
+                if entity.spans is None:
+                    raise RunnerError(f"{entity.name} is not traced")
+                check_spans(self.matcher, entity.spans, expectation)
             self.deployment.check_outcome(self._own["outcome"])
 
     def _turn_off_fail_points(self) -> None:

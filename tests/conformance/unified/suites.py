@@ -35,6 +35,8 @@ SUITES: Mapping[str, tuple[str, ...]] = {
     "index-management": EVERYWHERE,
     "load-balancers": EVERYWHERE,
     "mongodb-handshake/unified": EVERYWHERE,
+    "open-telemetry/operation": RETRIES,
+    "open-telemetry/transaction": SESSIONS,
     "read-write-concern/operation": EVERYWHERE,
     "retryable-reads/unified": RETRIES,
     "retryable-writes/unified": RETRIES,
