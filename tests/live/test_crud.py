@@ -31,6 +31,7 @@ from mongokey.errors import (
     OperationFailure,
     WriteConcernError,
 )
+from mongokey.operations import UpdateOne
 from mongokey.read_concern import ReadConcern
 from mongokey.read_preferences import ReadPreference
 from mongokey.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
@@ -527,6 +528,14 @@ def test_raw_results_of_updates_are_as_pymongos(collection: Any) -> None:
         assert (raw["updatedExisting"], "upserted" in raw) == (False, False)
         raw = update({"_id": identifier}, change, upsert=True).raw_result
         assert (raw["updatedExisting"], raw["upserted"]) == (False, identifier)
+
+
+def test_the_error_of_an_update_in_a_bulk_tells_the_whole_statement(collection: Any) -> None:
+    fill(collection, 1)
+    with pytest.raises(BulkWriteError) as caught:
+        collection.bulk_write([UpdateOne({"_id": 0}, {"$set": {"_id": 5}})])
+    (error,) = caught.value.details["writeErrors"]
+    assert error["op"] == {"q": {"_id": 0}, "u": {"$set": {"_id": 5}}, "multi": False}
 
 
 def test_upserts_without_an_id_get_one_from_the_server(collection: Any) -> None:

@@ -66,6 +66,13 @@ def new_result():
     }
 
 
+# The statement of an error, as PyMongo tells it: an update of one document says so.
+cdef object _as_told(object statement, bytes command):
+    if command == b"update" and isinstance(statement, dict) and "multi" not in statement:
+        return {**statement, "multi": False}
+    return statement
+
+
 @cython.final
 cdef class EncodedStatements:
     """Statements of one `Run` that were encoded before anything was sent, the first of them."""
@@ -329,7 +336,7 @@ cdef class Batch(Operation):
         for error in documents_in(answer, "writeErrors"):
             index = number_in(error, "index") + self.start
             if 0 <= index < len(self.statements):
-                error["op"] = self.statements[index]
+                error["op"] = _as_told(self.statements[index], self.command)
             error["index"] = self._index(index)
             result["writeErrors"].append(error)
         concern_error = concern_error_of(answer)
@@ -369,7 +376,7 @@ cdef class Batch(Operation):
                 "index": self._index(index),
                 "code": TOO_LARGE,
                 "errmsg": str(error),
-                "op": self.statements[index],
+                "op": _as_told(self.statements[index], self.command),
             }
         )
         return 0

@@ -45,8 +45,10 @@ def closed_field(name: str, doc: str, *, deprecated: bool = False) -> Any:
 
 
 def _warn(owner: str, name: str) -> None:
+    # Of either face, as PyMongo: warnings are filtered by how they begin.
+    kind = owner.removeprefix("Async")
     warn(
-        f"{owner} property {name!r} is deprecated, as in PyMongo: use the file's metadata",
+        f"{kind} property {name!r} is deprecated, as in PyMongo: use the file's metadata",
         DeprecationWarning,
         stacklevel=3,
     )

@@ -79,12 +79,12 @@ class AsyncFileReader:
         return [line async for line in self]
 
     async def readlines(self, size: int = -1) -> list[bytes]:
-        """The lines that are left; with `size`, no more once they have so many bytes."""
+        """The lines that are left; with `size`, no more once they have more bytes than that."""
         lines: list[bytes] = []
         total = 0
         async for line in self:
             lines.append(line)
             total += len(line)
-            if 0 < size <= total:
+            if 0 < size < total:  # as io.IOBase
                 break
         return lines

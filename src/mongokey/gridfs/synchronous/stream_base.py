@@ -69,12 +69,12 @@ class FileReader(IOBase):
         return line
 
     def readlines(self, hint: int | None = -1) -> list[bytes]:
-        """The lines that are left; with `hint`, no more once they have so many bytes."""
+        """The lines that are left; with `hint`, no more once they have more bytes than that."""
         lines: list[bytes] = []
         total = 0
         for line in self:
             lines.append(line)
             total += len(line)
-            if hint is not None and 0 < hint <= total:
+            if hint is not None and 0 < hint < total:  # as io.IOBase
                 break
         return lines
