@@ -197,11 +197,14 @@ class ClientBase(ClientCore["_Document"]):
         return self._context.settings().tls
 
     def append_metadata(self, driver_info: DriverInfo) -> None:
-        """Add a `DriverInfo` of a wrapping library to what new connections tell the server."""
+        """Add a `DriverInfo` of a wrapping library, or PyMongo's own such object, to what new
+        connections tell the server."""
         from mongokey.driver_info import DriverInfo
 
         if not isinstance(driver_info, DriverInfo):
-            arguments.refuse_type("driver_info", "a DriverInfo", driver_info)
+            if getattr(driver_info, "_fields", ()) != DriverInfo._fields:
+                arguments.refuse_type("driver_info", "a DriverInfo", driver_info)
+            driver_info = DriverInfo(*driver_info)
         metadata = self._context.settings().metadata
         assert metadata is not None, "a client says what it is"
         metadata.append(driver_info)
