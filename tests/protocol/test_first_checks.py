@@ -3,11 +3,13 @@ the monitors' thread, whatever comes in between."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -203,6 +205,24 @@ def test_an_offer_ends_where_an_operation_has_found_the_server_gone(server: Scri
         client._topology.monitors.cancel_check(client.address)
         assert soon(lambda: checks._offered == {})
         assert client.admin.command("ping")["ok"] == 1.0
+
+
+@pytest.mark.usefixtures("held_long")
+def test_a_closed_client_leaves_nothing_to_the_collector(server: ScriptedServer) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        client = MongoClient(server.uri())
+        client.admin.command("ping")
+        topology = client._topology
+        left = [weakref.ref(each) for each in (topology, topology.monitors, client._context)]
+        left.append(weakref.ref(topology.monitors._checks))
+        left.append(weakref.ref(topology.monitors._checks._loop))
+        client.close()
+        del client, topology
+        assert soon(lambda: [each() for each in left if each() is not None] == [])
+    finally:
+        gc.enable()
 
 
 def test_a_check_that_is_asked_for_wakes_the_thread(

@@ -136,7 +136,7 @@ def monitored(
         reports.append,
         Timeout(10 * SECOND, "heartbeatFrequencyMS"),
         streaming=streaming,
-        measure=lambda: measured.append(True),
+        measure=lambda steps: measured.append(True),
         publisher=publisher,
     )
     return Script(monitor, monitor.steps()), reports, measured

@@ -65,11 +65,19 @@ class CredentialState:
 
     __slots__ = ("_caches", "backoff", "reauthentications", "shared")
 
+    shared: SharedLogin
+
     def __init__(self) -> None:
-        self.shared = SharedLogin()
         self.backoff = NO_BACKOFF
         self.reauthentications = 0
         self._caches: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        # Where `LoginScope.share` has not said yet who else has it: a client's always has.
+        if name != "shared":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.shared = found = self.cache(name, SharedLogin)
+        return found
 
     @property
     def mechanism(self) -> str | None:

@@ -148,7 +148,7 @@ def _check_encodable(
     username: str | None, password: str | None, properties: Mapping[str, Any]
 ) -> None:
     for option, value in (("username", username), ("password", password)):
-        if any("\ud800" <= c <= "\udfff" for c in value or ""):
+        if value and not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
             raise ConfigurationError(f"{option} contains a lone surrogate, which has no UTF-8 form")
 
 

@@ -246,7 +246,15 @@ def _list_parts(parts: list[bytes], value: Any) -> None:
     elif kind is tuple or kind is list:
         parts.append(b"l%d;" % len(value))
         for part in value:
-            _list_parts(parts, part)
+            # Most are one of these: without a call, as each client does this twice.
+            if type(part) is str:
+                data = part.encode("utf-8", "surrogatepass")
+                parts.append(b"s%d:" % len(data))
+                parts.append(data)
+            elif part is None:
+                parts.append(b"n0:")
+            else:
+                _list_parts(parts, part)
         return
     elif kind is bytes:
         mark, data = b"y", value

@@ -257,15 +257,16 @@ class StepLoop:
 
     def _carry_out_exchange(self, task: Task, step: Exchange) -> Serving:
         limit = None if step.limit is None else step.limit.start()
-        return self._exchange(task, "admin", step.document, limit, step.exhaust)
+        channel = self._channel(task)
+        return self._exchange(task, channel, "admin", step.document, limit, step.exhaust)
 
     def _carry_out_next_reply(self, task: Task, step: NextReply) -> Serving:
         limit = None if step.limit is None else step.limit.start()
-        return self._receive(task, limit, monotonic_ns())
+        return self._receive(task, self._channel(task), limit, monotonic_ns())
 
     def _carry_out_command(self, task: Task, step: Command) -> Serving:
-        deadline = self._channel(task).deadline
-        return self._exchange(task, step.database, step.document, deadline, False)
+        channel = self._channel(task)
+        return self._exchange(task, channel, step.database, step.document, channel.deadline, False)
 
     def _carry_out_connect(self, task: Task, step: Connect) -> Serving:
         task.disconnect()
@@ -301,16 +302,18 @@ class StepLoop:
     def _exchange(
         self,
         task: Task,
+        channel: Channel,
         database: str,
         document: Any,
         deadline: Deadline | None,
         exhaust: bool,
     ) -> Serving:
-        channel = self._channel(task)
         data = channel.request(database, document, exhaust=exhaust)
         began = monotonic_ns()
-        yield from self._send(task, channel, data, deadline)
-        answer = yield from self._receive(task, deadline, began)
+        sent = channel.send(data)
+        if sent < len(data):
+            yield from self._send(task, channel, data[sent:], deadline)
+        answer = yield from self._receive(task, channel, deadline, began)
         return answer
 
     def _send(
@@ -321,8 +324,9 @@ class StepLoop:
             if data:
                 yield from self._wait(task, channel, WRITE, deadline, SENDING)
 
-    def _receive(self, task: Task, deadline: Deadline | None, began: int) -> Serving:
-        channel = self._channel(task)
+    def _receive(
+        self, task: Task, channel: Channel, deadline: Deadline | None, began: int
+    ) -> Serving:
         first = True
         while channel.exchange.missing_bytes:
             # Others are served between any two parts of a message, and a deadline that has passed
@@ -379,7 +383,11 @@ class StepLoop:
             if found is None:
                 found = yield from self._look_up(task, (host, port), peer, deadline)
             addresses = in_order(found, peer)
-        socket = yield from self._race(task, addresses, peer, deadline)
+        socket: PolledSocket | None = None
+        if len(addresses) == 1 and self.begun is None:
+            socket = self._connect_at_once(addresses[0])
+        if socket is None:
+            socket = yield from self._race(task, addresses, peer, deadline)
         return Channel(address, socket, deadline)
 
     def _look_up(
@@ -413,6 +421,19 @@ class StepLoop:
         for task in list(self._look_ups.pop(address, ())):
             task.answer = own_copy(found) if isinstance(found, Exception) else found
             self._go_on(task)
+
+    def _connect_at_once(self, address: SocketAddress) -> PolledSocket | None:
+        """The socket, where nobody else is to be tried and the connection is made at once, as to a
+        server on this machine; None where it is to be waited for, or was refused."""
+        socket = PolledSocket()
+        try:
+            answer = socket.connect(address)
+        except SocketFailed:
+            return None
+        if answer == IN_PROGRESS:
+            # The race goes on with it.
+            self.begun = socket
+        return socket if answer == CONNECTED else None
 
     def _race(
         self,

@@ -102,6 +102,7 @@ class ThreadStepLoop(StepLoop):
     def end(self) -> None:
         """Close all connections, and what wakes the thread; nobody runs this."""
         self._end_all()
+        self._calls.clear()
         self._poller.close()
 
     def _make_calls(self) -> None:

@@ -94,6 +94,7 @@ class ClientContext:
             round(options.server_selection_timeout * 1e9), "serverSelectionTimeoutMS"
         )
         balanced = bool(options.load_balanced)
+        string = options.connection_string
         topology = Topology(
             options.hosts,
             self.make_pool,
@@ -108,7 +109,7 @@ class ClientContext:
             server_selector=options.server_selector,
             overload_retargeting=options.enable_overload_retargeting,
             fail_fast=options.fail_fast,
-            on_opened=self.poll_srv,
+            on_opened=self.poll_srv if string is not None and string.is_srv else None,
             publisher=self.publisher,
         )
         self.topology = weakref.ref(topology)
@@ -247,14 +248,15 @@ class ClientContext:
 
     def connect_for_pool(self, address: AddressLike, opening: Opening) -> Any:
         """One more connection of the pool for `address`, logged in."""
-        self.answer_from_memory()
+        if self.options.credential is not None:
+            self.answer_from_memory()
         # Late: handshake and login are loaded by the first connection.
         establish = imported_once("mongokey.connection.establish")
         connection: Connection
-        settings, judge = self.settings(), partial(self._judge, address)
+        settings = self._settings or self.settings()
+        judge = partial(self._judge, address)
         monitors: Monitors | None = self.__dict__.get("_monitors")
-        found = None if monitors is None else monitors.take_offer(address)
-        if found is not None:
+        if monitors is not None and monitors.offers and (found := monitors.take_offer(address)):
             connection, result = establish.adopt(address, settings, *found, judge, opening)
         else:
             connection, result = establish.open_connection(

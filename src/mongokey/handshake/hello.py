@@ -60,7 +60,8 @@ def hello_command(
         command["saslSupportedMechs"] = sasl_supported_mechs
     if speculative is not None:
         command["speculativeAuthenticate"] = speculative
-    command.update(api_fields(server_api))
+    if server_api is not None:
+        command.update(api_fields(server_api))
     return command
 
 

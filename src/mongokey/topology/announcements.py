@@ -49,8 +49,9 @@ class Announcements:
     def closing(self, description: TopologyDescription) -> None:
         """Nothing is looked for any more."""
         publisher = self._publisher
-        for address in description.server_descriptions():
-            self.server_closed(address)
+        if publisher.servers:
+            for address in description.server_descriptions():
+                self.server_closed(address)
         if publisher.topology:
             self.changed(description, TopologyDescription(UNKNOWN, {}))
             publisher.defer(publisher.topology_closed, publisher.topology_id)

@@ -43,6 +43,8 @@ class WatchedServers:
     :param mode: `serverMonitoringMode`: "stream", "poll", or "auto": "poll" in a function service
     :param publisher: what heartbeats are told to, or None
 
+    `offers` has what `take_offer` gives, by address: who asks often looks there first.
+
     Work begins with the first `watch`, `call_every` or `request_check`, and ends with `close`, or
     when this object is collected. In a forked child the same servers are watched, and the same jobs
     done, from the first such call on.
@@ -65,6 +67,7 @@ class WatchedServers:
         self._streaming = mode == "stream" or (mode == "auto" and not in_function_service())
         self._publisher = publisher
         self._closed = False
+        self.offers: dict[AddressLike, Any] = {}
         # What is to be done, also elsewhere later.
         self._watched: dict[AddressLike, None] = {}
         self._jobs: dict[PeriodicJob, None] = {}
@@ -202,7 +205,9 @@ class WatchedServers:
         """Raise what is to be raised for `error`, if that is another one."""
 
     def close(self) -> None:
-        """End soon, all connections closed; does not wait for it."""
+        """End soon, all connections closed; does not wait for it. More than once is allowed."""
+        if self._closed:
+            return
         self._closed = True
         checks = self._checks
         if checks is not None:
@@ -218,7 +223,7 @@ class WatchedServers:
     def __del__(self) -> None:
         # None where the constructor refused its arguments.
         checks = getattr(self, "_checks", None)
-        if checks is not None:
+        if checks is not None and not self._closed:
             checks.close()
 
 
@@ -282,9 +287,6 @@ class _Heartbeats:
 class Checks:
     """The tasks of one `StepLoop`. They refer to nobody that keeps a client or topology alive."""
 
-    # Whom monitors let have the connection of their first check.
-    _offers: Offers | None = None
-
     def __init__(self, monitors: WatchedServers, steps: StepLoop) -> None:
         self._settings = monitors._settings
         self._on_check = monitors._on_check
@@ -333,9 +335,10 @@ class Checks:
             return
         measuring: list[Task] = []
 
-        def measure() -> None:
+        # It refers to no monitor, which refers to it: what has ended is gone at once.
+        def measure(steps: Callable[[], Steps]) -> None:
             if not measuring:
-                measuring.append(self._loop.start(monitor.measure_steps()))
+                measuring.append(self._loop.start(steps()))
 
         publisher = self._publisher
         monitor = ServerMonitor(
@@ -346,11 +349,15 @@ class Checks:
             streaming=self._streaming,
             measure=measure,
             publisher=None if publisher is None else _Heartbeats(publisher, self._loop.interrupted),
-            offers=self._offers,
+            offers=self._offers(),
         )
         task = self._loop.prepare(monitor.steps())
         self._servers[address] = task, measuring
         self._loop.begin(task)
+
+    def _offers(self) -> Offers | None:
+        """Whom monitors let have the connection of their first check."""
+        return None
 
     def unwatch(self, address: AddressLike) -> None:
         found = self._servers.pop(address, None)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mongokey.connection.channel import Channel
     from mongokey.handshake import HelloReply
     from mongokey.topology.checks import PeriodicJob
+    from mongokey.topology.server_monitor import Offers
     from mongokey.transport.polling import PolledSocket
 
 # When the interpreter ends, it waits no longer for all monitors together than this, in seconds.
@@ -163,10 +164,7 @@ class _ThreadChecks(Checks):
         self._over = _thread.allocate_lock()
         # Connections that their monitors can do without, and until when they can be had. Each
         # is taken out in one step, by whoever is first.
-        self._offered: dict[AddressLike, tuple[PolledSocket, HelloReply, int]] = {}
-        settings = self._settings
-        if held and settings.tls is None and settings.credential is None:
-            self._offers = self
+        self._offered: dict[AddressLike, tuple[PolledSocket, HelloReply, int]] = monitors.offers
 
     @property
     def ended(self) -> bool:
@@ -196,6 +194,11 @@ class _ThreadChecks(Checks):
 
     def begin_soon(self, periodic: PeriodicJob) -> None:
         self._loop.call_first(lambda: self.begin(periodic))
+
+    def _offers(self) -> Offers | None:
+        settings = self._settings
+        wanted = self.held and settings.tls is None and settings.credential is None
+        return self if wanted else None
 
     def offer(self, channel: Channel) -> bool:
         """The first operation, which is what is carried out here, may have it for its pool."""
@@ -265,6 +268,8 @@ class _ThreadChecks(Checks):
 
     def close(self) -> None:
         """End soon; at once where the thread has nothing to do."""
+        if self._ended:
+            return
         self._end_offers()
         if not self.held and self._loop.recall():
             self._note_end()

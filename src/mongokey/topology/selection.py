@@ -56,6 +56,8 @@ def suitable_servers(
     Empty when there is none. Raises ConfigurationError for a max_staleness that cannot be kept.
     """
     found = candidates(topology, preference, heartbeat_s=heartbeat_s, deprioritized=deprioritized)
+    if len(found) < 2 and server_selector is None:
+        return found
     if server_selector is not None and topology.topology_type_name not in (SINGLE, LOAD_BALANCED):
         chosen = {each.address for each in server_selector(list(found))}
         found = [each for each in found if each.address in chosen]

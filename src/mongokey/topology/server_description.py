@@ -334,6 +334,8 @@ def is_older(
     False where that is not known: either is missing, or they are of different processes
     ("topologyVersion Comparison").
     """
+    if first is None or second is None:
+        return False  # as of nearly all servers that do not stream; the rest costs more
     if not isinstance(first, Mapping) or not isinstance(second, Mapping):
         return False
     if first.get("processId") != second.get("processId"):

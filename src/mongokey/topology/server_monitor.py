@@ -50,7 +50,7 @@ class ServerMonitor:
     :param report: called with each `ServerDescription`
     :param heartbeat: `heartbeatFrequencyMS`
     :param streaming: whether a server that can is asked to say by itself what changes
-    :param measure: called once the server streams: have `measure_steps` carried out too
+    :param measure: called with `measure_steps` when the server streams: to be carried out too, once
     :param publisher: what heartbeats are told to, or None
     :param offers: whoever may have a connection that has said hello once, or None
     """
@@ -63,7 +63,7 @@ class ServerMonitor:
         heartbeat: Timeout,
         *,
         streaming: bool,
-        measure: Callable[[], object],
+        measure: Callable[[Callable[[], Steps]], object],
         publisher: Any = None,
         offers: Offers | None = None,
     ) -> None:
@@ -105,7 +105,7 @@ class ServerMonitor:
             self._offer(description)
             self._report(description)
             if streams:
-                self._measure()
+                self._measure(self.measure_steps)
                 if self._offered is not None:
                     # A program that ends soon is spared another connection.
                     yield Sleep(OFFERED_NS, OFFERED_NS)

@@ -289,15 +289,17 @@ class Topology:
                 raise dns_is_silent(deadline) from error
             raise _closed() from error
 
-    def _carry_on(self, closing: Iterable[Pool] = ()) -> None:
+    def _carry_on(self, closing: Sequence[Pool] = ()) -> None:
         """What follows a change, once the lock is free: tell listeners, then have new servers
         watched, of which they are told afterwards, and close pools."""
         try:
             self._publisher.deliver()
         finally:
             # Whatever a listener raises, such as a Ctrl-C that came in it.
-            self._watch_new()
-            call_for_each(_close_removed, closing)
+            if self._unwatched:
+                self._watch_new()
+            if closing:
+                call_for_each(_close_removed, closing)
 
     def _watch_new(self) -> None:
         monitors = self._monitors
@@ -332,10 +334,14 @@ class Topology:
         finally:
             self._publisher.deliver()
 
-    def _follow(self, new: TopologyDescription, before: Iterable[AddressLike]) -> list[Pool]:
+    def _follow(self, new: TopologyDescription, before: Collection[AddressLike]) -> list[Pool]:
         """Make pools for the servers that are new in `new`, and have them watched; the pools of
         those that are gone since `before`, to be closed."""
-        addresses = new.server_descriptions()
+        addresses = new.addresses
+        if addresses == before and self._pools.keys() == addresses:
+            # As after nearly every check.
+            self._select_writable(new)
+            return []
         for address in addresses:
             if address not in self._pools:
                 self._pools[address] = self._make_pool(address)
@@ -358,7 +364,12 @@ class Topology:
     def _select_writable(self, new: TopologyDescription) -> None:
         """Put the servers that take writes where executions see them."""
         found: Sequence[ServerDescription] = ()
-        if new.is_compatible and not self._asked_each_time and not self._closed:
+        if (
+            new.topology_type_name != UNKNOWN  # then nobody does
+            and new.is_compatible
+            and not self._asked_each_time
+            and not self._closed
+        ):
             found = suitable_servers(
                 new,
                 None,
@@ -428,7 +439,7 @@ class Topology:
             self._note_removal(new, server)
             self._description = new
             self._announce.checked(old, new, server)
-            closing = self._follow(new, old.server_descriptions())
+            closing = self._follow(new, old.addresses)
             self._notify()
         return closing
 
@@ -537,7 +548,7 @@ class Topology:
             new = TopologyDescription(old.topology_type_name, servers, old.replica_set_name)
             self._description = new
             self._announce.changed(old, new)
-            closing = self._follow(new, old.server_descriptions())
+            closing = self._follow(new, old.addresses)
             self._notify()
         self._carry_on(closing)
 
@@ -631,7 +642,8 @@ class Topology:
                 if pool is not None:
                     return pool
                 checked = (self._description, self._checked_ns, deadline.began_ns)
-                raise_if_hopeless(*checked)
+                if self._checked_ns:
+                    raise_if_hopeless(*checked)
                 within = f"within {deadline}" if deadline.passed() else ""
                 if self._fail_fast and is_incurable(*checked, self._removed):
                     within = "(failFast: waiting cannot mend that)"
@@ -677,7 +689,8 @@ class Topology:
         try:
             seen, deadline = next(steps)
             # In a listener that is told of new servers: they are watched once it has returned.
-            self._watch_new()
+            if self._unwatched:
+                self._watch_new()
             if self._monitors is not None and self._monitors.is_own_thread():
                 steps.throw(_monitors_wait())
             while True:
@@ -728,6 +741,8 @@ class Topology:
             writable = self.selected.choose(None)
             if writable is not None:
                 return writable
+            if description.topology_type_name == UNKNOWN and self._server_selector is None:
+                return None
         preference = None if criteria is None else criteria.preference
         if criteria is not None and criteria.output_stage:
             version = description.common_wire_version

@@ -6,7 +6,7 @@ Must not know sockets, clocks, threads or pools.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, KeysView, Mapping
 
 from mongokey import __version__
 from mongokey._support.address import AddressLike, format_address
@@ -27,6 +27,7 @@ from mongokey.read_preferences import ReadPreference
 from mongokey.topology.selection import candidates
 from mongokey.topology.server_description import (
     MEMBER_TYPES,
+    READABLE_TYPES,
     ServerDescription,
     is_older,
 )
@@ -139,6 +140,11 @@ class TopologyDescription:
         """Whether a server has that address."""
         return address in self._servers
 
+    @property
+    def addresses(self) -> KeysView[AddressLike]:
+        """The addresses of all servers, which can be compared with others' and with a set."""
+        return self._servers.keys()
+
     def server_descriptions(self) -> dict[AddressLike, ServerDescription]:
         """Address -> description of every server; a copy."""
         return self._servers.copy()
@@ -232,8 +238,8 @@ def updated_topology_description(
     The same object where the news is none: of a server that is no longer one of the deployment's,
     or older than what is known of it.
     """
-    current = topology.get(server.address)
-    if current is None or is_older(server.topology_version, current.topology_version):
+    current = topology._servers.get(server._address)
+    if current is None or is_older(server._topology_version, current._topology_version):
         return topology
     update = _Update(topology, server)
     update.run()
@@ -251,14 +257,14 @@ class _Update:
     """One application of the TopologyType table."""
 
     def __init__(self, topology: TopologyDescription, server: ServerDescription) -> None:
-        self.kind = topology.topology_type_name
-        self.set_name = topology.replica_set_name
-        self.max_set_version = topology.max_set_version
-        self.max_election_id = topology.max_election_id
-        self.servers = topology.server_descriptions()
+        self.kind = topology._topology_type_name
+        self.set_name = topology._replica_set_name
+        self.max_set_version = topology._max_set_version
+        self.max_election_id = topology._max_election_id
+        self.servers = topology._servers.copy()
         self._single_seed = topology._single_seed
         self._server = server
-        self.servers[server.address] = server
+        self.servers[server._address] = server
 
     def run(self) -> None:
         server, role = self._server, self._server.server_type_name
@@ -412,16 +418,21 @@ def _stale(text: str) -> NotPrimaryError:
 
 def _session_timeout(servers: Iterable[ServerDescription]) -> int | None:
     """driver-sessions.md: the least of the members with data, None if one has no sessions."""
-    found = [each.logical_session_timeout_minutes for each in servers if each.is_readable]
-    if not found or None in found:
-        return None
-    return min(each for each in found if each is not None)
+    least: int | None = None
+    for each in servers:
+        if each._server_type_name in READABLE_TYPES:
+            minutes = each.logical_session_timeout_minutes
+            if minutes is None:
+                return None
+            if least is None or minutes < least:
+                least = minutes
+    return least
 
 
 def _compatibility_error(servers: Iterable[ServerDescription]) -> str | None:
     """ "Checking wire protocol compatibility"."""
     for each in servers:
-        hello = each.hello
+        hello = each._hello
         if hello is None:
             continue
         if hello.min_wire_version > MAX_WIRE_VERSION:
