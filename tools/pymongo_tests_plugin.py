@@ -1,0 +1,307 @@
+"""The pytest plugin of tools/pymongo_tests.py: what each test of PyMongo's came to, and why.
+
+It writes one line of JSON for each test into the file that `RESULTS_VARIABLE` names. Where mongokey
+stands for PyMongo, a name of PyMongo's inside that mongokey has not is a `Missing`: it can be
+imported and named, so that a file's other tests run, and using it fails the test with its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+RESULTS_VARIABLE = "PYMONGO_TESTS_RESULTS"
+
+#: The names that were used, since the test that runs now began.
+used: list[str] = []
+
+
+class NeedsPrivate(Exception):
+    """A test uses a name that mongokey has not."""
+
+
+def _use(name: str) -> NeedsPrivate:
+    used.append(name)
+    return NeedsPrivate(name)
+
+
+class Missing:
+    """What stands for a name that there is not: it may be held and inherited from, not used."""
+
+    def __init__(self, name: str) -> None:
+        self.__dict__["missing_name"] = name
+
+    def __mro_entries__(self, bases: tuple[type, ...]) -> tuple[type, ...]:
+        name = self.missing_name
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise _use(name)
+
+        return (type(name.rpartition(".")[2], (), {"__new__": refuse}),)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise _use(f"{self.missing_name}.{name}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise _use(f"{self.missing_name}.{name}")
+
+    def __repr__(self) -> str:
+        return f"<no {self.missing_name}>"
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise _use(self.missing_name)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    __call__ = __instancecheck__ = __subclasscheck__ = __iter__ = __getitem__ = _refuse
+    __bool__ = __len__ = __contains__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__ = _refuse  # type: ignore[assignment]
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __int__ = __index__ = _refuse
+    __enter__ = __exit__ = __str__ = __or__ = _refuse  # type: ignore[assignment]
+
+
+class _MissingModule(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _offered(self.__name__, name)
+
+
+class _Finder:
+    """Finds a module of PyMongo's that mongokey has not, and lets one that it has lack nothing."""
+
+    def __init__(self, stand_in: Any) -> None:
+        self.stand_in = stand_in
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name.partition(".")[0] not in ("pymongo", "bson", "gridfs"):
+            return None
+        try:
+            spec = self.stand_in.find_spec(name, path, target)
+        except ModuleNotFoundError:
+            return ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
+        spec.loader = _Completing(spec.loader)
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _MissingModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """There is nothing in it."""
+
+
+class _Completing:
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> Any:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        name = module.__name__
+        self.loader.exec_module(module)
+        _complete(name, sys.modules[name])
+
+
+def _complete(public: str, module: ModuleType) -> None:
+    """Have the tests find a `Missing` where the module has no such name; mongokey finds none."""
+    before = vars(module).get("__getattr__")
+    if getattr(before, "completes", False):
+        return
+
+    def find(name: str) -> Any:
+        try:
+            if before is not None:
+                return before(name)
+        except AttributeError:
+            pass
+        if name.startswith("__") or _asker() == "mongokey" or _is_module(f"{public}.{name}"):
+            raise AttributeError(f"module {public!r} has no attribute {name!r}")
+        return _offered(public, name)
+
+    find.completes = True  # type: ignore[attr-defined]
+    vars(module)["__getattr__"] = find
+
+
+def _asker() -> str:
+    """The package of the code that asks, whatever of the import system stands between."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and "importlib" in frame.f_globals.get("__name__", ""):
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return _stand_in is not None and _stand_in.find_spec(name) is not None  # type: ignore[attr-defined]
+    except ModuleNotFoundError:
+        return False
+
+
+class _Never:
+    """False, and yet there."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+async def _wait_for(condition: asyncio.Condition, timeout: float | None) -> bool:
+    try:
+        return await asyncio.wait_for(condition.wait(), timeout)
+    except asyncio.TimeoutError:
+        return False
+
+
+class _Version(tuple[int, ...]):
+    """A server's version, which the tests' helpers compare."""
+
+    __slots__ = ()
+
+    def __new__(cls, *numbers: int) -> _Version:
+        return super().__new__(cls, (*numbers, 0, 0, 0, 0)[: max(4, len(numbers))])
+
+    @classmethod
+    def from_string(cls, text: str) -> _Version:
+        release, _, rest = text.partition("-")
+        return cls(*map(int, release.split(".")[:3]), *((-1,) if rest else ()))
+
+    @classmethod
+    def from_version_array(cls, numbers: Iterable[int]) -> _Version:
+        first = list(numbers)
+        return cls(*first[:3], *((-1,) if first[3] < 0 else ()))
+
+    def at_least(self, *numbers: int) -> bool:
+        return self >= type(self)(*numbers)
+
+    def __str__(self) -> str:
+        return ".".join(map(str, self))
+
+
+# What only the tests' own helpers need, and what does as well for them.
+_COUNTED = {"insert": "documents", "update": "updates", "delete": "deletes", "bulkWrite": "ops"}
+_SENSITIVE = ("authenticate", "saslstart", "saslcontinue", "getnonce", "createuser", "updateuser")
+HARNESS: dict[str, dict[str, Any]] = {
+    "pymongo.common": {"Version": _Version},
+    "pymongo.encryption_options": {"_HAVE_PYMONGOCRYPT": _Never()},
+    "pymongo.helpers_shared": {"_SENSITIVE_COMMANDS": {*_SENSITIVE}},
+    "pymongo.lock": {
+        "_create_lock": threading.Lock,
+        "_create_condition": threading.Condition,
+        "_cond_wait": threading.Condition.wait,
+        "_async_create_lock": asyncio.Lock,
+        "_async_create_condition": asyncio.Condition,
+        "_async_cond_wait": _wait_for,
+    },
+    "pymongo.pool_options": {"_AGENT_ENV_VARS": [], "_GENERIC_AGENT_ENV_VAR": "AI_AGENT"},
+    "pymongo.synchronous.helpers": {"next": next, "iter": iter},
+    "pymongo.asynchronous.helpers": {"anext": anext, "aiter": aiter},
+    "pymongo.message": {"_FIELD_MAP": _COUNTED},
+    "pymongo.ssl_support": {"HAVE_SSL": True, "_ssl": SimpleNamespace(IS_PYOPENSSL=False)},
+}
+
+
+def _offered(module: str, name: str) -> Any:
+    offered = HARNESS.get(module, {})
+    if module == "pymongo.bulk_shared" and name == "BulkWriteError":
+        return import_module("pymongo.errors").BulkWriteError
+    return offered[name] if name in offered else Missing(f"{module}.{name}")
+
+
+_stand_in = next((f for f in sys.meta_path if type(f).__module__ == "mongokey.stand_in"), None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    if _stand_in is not None:
+        sys.meta_path.insert(0, _Finder(_stand_in))  # type: ignore[arg-type]
+        import pymongo
+
+        _complete("pymongo", pymongo)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _stand_in is not None:
+        # PyMongo has no such advice; its tests make hundreds of clients, and warnings fail them.
+        config.addinivalue_line("filterwarnings", "ignore::mongokey.errors.ManyClientsWarning")
+    config.pluginmanager.register(_Recorder(os.environ[RESULTS_VARIABLE], _stand_in is not None))
+
+
+_PRIVATE_ATTRIBUTE_SET = re.compile(
+    r"cannot set '(?P<name>_\w+)' attribute of immutable type '(?P<owner>[\w.]+)'"
+)
+_PRIVATE_ATTRIBUTE = re.compile(
+    r"AttributeError: (?:type object )?'?(?P<owner>[\w.]+)'?(?: object)? (?:has no attribute|"
+    r"does not have the attribute|object attribute) '(?P<name>_\w+)'"
+)
+
+
+class _Recorder:
+    def __init__(self, path: str, stands_in: bool) -> None:
+        self.path = path
+        self.stands_in = stands_in
+        self.outcomes: dict[str, dict[str, Any]] = {}
+
+    def pytest_collection_modifyitems(self) -> None:
+        if not self.stands_in:
+            return
+        # At the end it looks for PyMongo's threads among all objects, by PyMongo's own classes.
+        for name in ("test", "test.asynchronous"):
+            module = sys.modules.get(name)
+            if module is not None:
+                vars(module)["print_running_clients"] = _nothing
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed and report.nodeid:
+            self._note(report.nodeid, "failed", report.longreprtext)
+            self._write(report.nodeid)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        used.clear()
+        with open(self.path + ".now", "w") as file:
+            file.write(nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            expected = getattr(report, "wasxfail", None) is not None
+            self._note(
+                report.nodeid, "xfailed" if expected else report.outcome, report.longreprtext
+            )
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._write(nodeid)
+
+    def _note(self, nodeid: str, outcome: str, text: str) -> None:
+        order = ("xfailed", "skipped", "passed", "failed")
+        entry = self.outcomes.setdefault(nodeid, {"outcome": outcome, "private": [], "text": ""})
+        if order.index(outcome) > order.index(entry["outcome"]):
+            entry["outcome"] = outcome
+        if outcome == "failed":
+            found = [f"{m['owner']}.{m['name']}" for m in _PRIVATE_ATTRIBUTE.finditer(text)]
+            found += [f"{m['owner']}.{m['name']}" for m in _PRIVATE_ATTRIBUTE_SET.finditer(text)]
+            entry["private"] = sorted({*entry["private"], *used, *found})
+            entry["text"] += text[-4000:] + "\n"
+        elif outcome == "skipped" and not entry["text"]:
+            entry["text"] = text[-300:]
+
+    def _write(self, nodeid: str) -> None:
+        entry = self.outcomes.pop(nodeid, None)
+        if entry is not None:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"id": nodeid, **entry}) + "\n")
+
+
+def _nothing() -> None:
+    """In place of one that looks at every object of the process."""
