@@ -97,10 +97,18 @@ class Driver:
         """A bucket of GridFS."""
         return self.gridfs.GridFSBucket(database, **options)
 
+    def client_encryption(self, client: Any, *arguments: Any, **options: Any) -> Any:
+        """A `ClientEncryption`: of `kms_providers`, namespace, the client of the key vault."""
+        return self.module("encryption").ClientEncryption(
+            *arguments, key_vault_client=client, **options
+        )
+
     def has_method(self, kind: str, name: str) -> bool:
-        """Whether a client, database, collection, session or bucket has a method."""
+        """Whether a client, database, collection, session, bucket or encryption has a method."""
         if kind == "bucket":
             return hasattr(self.gridfs.GridFSBucket, name)
+        if kind == "clientEncryption":
+            return hasattr(self.module("encryption").ClientEncryption, name)
         classes = {
             "client": self.client_class,
             "database": self.database_class,
@@ -279,9 +287,15 @@ class AsyncioDriver(Driver):
     def bucket(self, database: Any, **options: Any) -> Any:
         return wrapper.made_of(self.gridfs.AsyncGridFSBucket, database, **options)
 
+    def client_encryption(self, client: Any, *arguments: Any, **options: Any) -> Any:
+        kind = self.module("asynchronous.encryption").AsyncClientEncryption
+        return client._method(kind)(*arguments, key_vault_client=client, **options)
+
     def has_method(self, kind: str, name: str) -> bool:
         if kind == "bucket":
             return hasattr(self.gridfs.AsyncGridFSBucket, name)
+        if kind == "clientEncryption":
+            return hasattr(self.module("asynchronous.encryption").AsyncClientEncryption, name)
         home = {"client": "mongo_client", "session": "client_session"}.get(kind, kind)
         class_name = {"client": "AsyncMongoClient", "session": "AsyncClientSession"}.get(
             kind, f"Async{kind.capitalize()}"

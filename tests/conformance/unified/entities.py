@@ -43,6 +43,20 @@ class BucketEntity:
     bucket: Any
 
 
+@dataclass
+class EncryptionEntity:
+    """A `ClientEncryption`."""
+
+    encryption: Any
+
+
+#: The local master key of the specification's test data (client-side-encryption/tests/README.md).
+LOCAL_MASTER_KEY = (
+    "Mng0NCt4ZHVUYUJCa1kxNkVyNUR1QURhZ2h2UzR2d2RrZzh0cFBwM3R6NmdWMDFBMUN3YkQ5aXRRMkhGRGdQV09wOGVN"
+    "YUMxT2k3NjZKelhaQmRCZGJkTXVyZG9uSjFk"
+)
+
+
 class CursorEntity:
     """A cursor whose first document is fetched when it is made, and handed out first."""
 
@@ -279,6 +293,31 @@ class Entities:
             # PyMongo's buckets have the database's.
             database = database.with_options(read_concern=options.pop("read_concern"))
         return BucketEntity(self.driver.bucket(database, **options))
+
+    def _make_clientEncryption(self, spec: Mapping[str, Any]) -> EncryptionEntity:
+        only(spec, "id", "clientEncryptionOpts")
+        given = dict(spec["clientEncryptionOpts"])
+        only(given, "keyVaultClient", "keyVaultNamespace", "kmsProviders", "keyExpirationMS")
+        providers = {
+            name: {key: self._filled_in(key, value) for key, value in provider.items()}
+            for name, provider in given["kmsProviders"].items()
+        }
+        return EncryptionEntity(
+            self.driver.client_encryption(
+                self.client(given["keyVaultClient"]).client,
+                providers,
+                given["keyVaultNamespace"],
+                codec_options=self.driver.bson.CodecOptions(),
+                key_expiration_ms=given.get("keyExpirationMS"),
+            )
+        )
+
+    @staticmethod
+    def _filled_in(key: str, value: Any) -> Any:
+        """A field of a KMS provider; the tests' own where a placeholder stands."""
+        if not isinstance(value, Mapping):
+            return value
+        return {"key": LOCAL_MASTER_KEY, "privateKey": "cHJpdmF0ZUtleQo="}.get(key, "placeholder")
 
     def _options(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         only(spec, "readConcern", "readPreference", "writeConcern")

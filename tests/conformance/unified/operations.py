@@ -14,7 +14,13 @@ from typing import Any
 
 from tests.conformance.unified import results
 from tests.conformance.unified.drivers import Driver, RunnerError, single
-from tests.conformance.unified.entities import BucketEntity, ClientEntity, CursorEntity, Entities
+from tests.conformance.unified.entities import (
+    BucketEntity,
+    ClientEntity,
+    CursorEntity,
+    EncryptionEntity,
+    Entities,
+)
 from tests.conformance.unified.matching import UNSET, Matcher
 
 #: How an operation's result is compared: as a document that may have further keys, as a list of
@@ -526,6 +532,55 @@ BUCKET: Mapping[str, Operation] = {
     ),
 }
 
+
+def _of_key(driver: Driver, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The options of a data key, which the format has apart."""
+    options = dict(arguments.pop("opts", None) or {})
+    known = {
+        "masterKey": "master_key",
+        "keyAltNames": "key_alt_names",
+        "keyMaterial": "key_material",
+        "provider": "provider",
+    }
+    return {**arguments, **rename(options, known, "a data key")}
+
+
+_KEY = _snake("id keyAltName")
+ENCRYPTION: Mapping[str, Operation] = {
+    "addKeyAltName": Operation("add_key_alt_name", _KEY),
+    "createDataKey": Operation(
+        "create_data_key", {"kmsProvider": "kms_provider", "opts": "opts"}, prepare=_of_key
+    ),
+    "deleteKey": Operation("delete_key", _snake("id"), results.delete),
+    "getKey": Operation("get_key", _snake("id")),
+    "getKeyByAltName": Operation("get_key_by_alt_name", _snake("keyAltName")),
+    "getKeys": Operation("get_keys", {}, drain=True, compare=ROOTS),
+    "removeKeyAltName": Operation("remove_key_alt_name", _KEY),
+    "rewrapManyDataKey": Operation(
+        "rewrap_many_data_key",
+        {"filter": "filter", "opts": "opts"},
+        results.rewrapped,
+        prepare=_of_key,
+    ),
+    "encrypt": Operation(
+        "encrypt",
+        {"value": "value", "opts": "opts"},
+        prepare=lambda driver, arguments: {
+            "value": arguments["value"],
+            **rename(
+                arguments["opts"],
+                {
+                    "keyId": "key_id",
+                    "keyAltName": "key_alt_name",
+                    "algorithm": "algorithm",
+                },
+                "encrypt",
+            ),
+        },
+    ),
+    "decrypt": Operation("decrypt", _snake("value")),
+}
+
 #: Operations of the format that PyMongo's API has never had, or does not have any more.
 NOT_IN_API: Mapping[str, frozenset[str]] = {
     "collection": frozenset({"count", "mapReduce", "listIndexNames"}),
@@ -541,6 +596,7 @@ TABLES: Mapping[str, Mapping[str, Operation]] = {
     "collection": COLLECTION,
     "session": SESSION,
     "bucket": BUCKET,
+    "clientEncryption": ENCRYPTION,
 }
 CURSOR = frozenset({"iterateUntilDocumentOrError", "iterateOnce", "close"})
 
@@ -603,6 +659,8 @@ def prepare(entities: Entities, operation: Mapping[str, Any]) -> Prepared:
         target = entity.client
     elif isinstance(entity, BucketEntity):
         target = entity.bucket
+    elif isinstance(entity, EncryptionEntity):
+        target = entity.encryption
 
     def execute() -> Any:
         if known.run is not None:
@@ -620,6 +678,8 @@ def kind_of(entities: Entities, entity: Any) -> str:
         return "client"
     if isinstance(entity, BucketEntity):
         return "bucket"
+    if isinstance(entity, EncryptionEntity):
+        return "clientEncryption"
     if isinstance(entity, entities.driver.database_class):
         return "database"
     if isinstance(entity, entities.driver.collection_class):

@@ -74,8 +74,6 @@ def _unmet(requirement: Mapping[str, Any], facts: Facts) -> Iterator[str]:
     mechanism = requirement.get("authMechanism")
     if mechanism is not None and mechanism.upper() not in facts.mechanisms:
         yield f"needs a server with {mechanism}"
-    if requirement.get("csfle", False):
-        yield "needs client-side field level encryption"
 
 
 def _has_topology(topologies: Sequence[str], topology: str) -> bool:

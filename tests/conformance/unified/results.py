@@ -60,6 +60,11 @@ def bulk_write(driver: Driver, result: Any) -> dict[str, Any]:
     }
 
 
+def rewrapped(driver: Driver, result: Any) -> dict[str, Any]:
+    done = result.bulk_write_result
+    return {} if done is None else {"bulkWriteResult": bulk_write(driver, done)}
+
+
 def client_bulk_write(driver: Driver, result: Any) -> dict[str, Any]:
     if not result.acknowledged:
         return _acknowledged(result)
