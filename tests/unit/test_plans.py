@@ -292,6 +292,38 @@ def test_a_collection_is_created_unless_it_is_there() -> None:
     assert script.documents == [{"create": "c"}]
 
 
+def test_an_encrypted_collection_is_created_and_dropped_with_its_helpers() -> None:
+    # client-side-encryption, "Create Collection Helper" and "Drop Collection Helper".
+    fields = {"escCollection": "mine.esc", "fields": []}
+    script = Script({"ok": 1}, {"ok": 1}, {"ok": 1}, {"ok": 1})
+    script.run(create_collection(DATABASE, options(), "c", False, {"encryptedFields": fields}))
+    clustered = {"key": {"_id": 1}, "unique": True}
+    assert script.documents[:3] == [
+        {"create": "mine.esc", "clusteredIndex": clustered},
+        {"create": "enxcol_.c.ecoc", "clusteredIndex": clustered},
+        {"create": "c", "encryptedFields": fields},
+    ]
+    assert script.documents[3]["indexes"][0]["key"] == {"__safeContent__": 1}
+
+    script = Script({"ok": 1}, {"ok": 1}, {"ok": 1})
+    script.run(drop_collection(DATABASE, options(), "c", None, fields, False))
+    names = ["mine.esc", "enxcol_.c.ecoc", "c"]
+    assert script.documents == [{"drop": name} for name in names]
+
+    found = OpenCursor([{"name": "c", "options": {"encryptedFields": {"fields": []}}}])
+    script = Script(found, {"ok": 1}, {"ok": 1}, {"ok": 1})
+    script.run(drop_collection(DATABASE, options(), "c", None, None, True))
+    assert [each.get("drop") for each in script.documents] == [
+        None,
+        "enxcol_.c.esc",
+        "enxcol_.c.ecoc",
+        "c",
+    ]
+
+    with pytest.raises(TypeError, match="encryptedFields"):
+        Script().run(create_collection(DATABASE, options(), "c", False, {"encryptedFields": 5}))
+
+
 def test_options_of_a_collection() -> None:
     script = Script(OpenCursor([{"name": "c", "options": {"capped": True}}]))
     assert script.run(collection_options(COLLECTION, None)) == {"capped": True}

@@ -18,8 +18,6 @@ SAVED = {
     "createCommandCursor": "cursor",
     "createChangeStream": "cursor",
 }
-#: By the kind of an entity, what is said where the driver does not have it.
-ENTITIES: Mapping[str, str] = {}
 
 
 def missing(driver: Driver, file: Mapping[str, Any], test: Mapping[str, Any]) -> str | None:
@@ -39,7 +37,7 @@ def _missing(has: Possessions, file: Mapping[str, Any], test: Mapping[str, Any])
     for entity in entities:
         ((kind, spec),) = entity.items()
         kinds[spec["id"]] = kind
-        yield from _missing_of_entity(has, kind, spec)
+        yield from _missing_of_entity(has, spec)
     for operation in operations:
         yield from _missing_of_operation(has, kinds, operation)
 
@@ -67,9 +65,7 @@ def _missing_of_operation(
         yield f"no {kind}.{known.method} yet"
 
 
-def _missing_of_entity(has: Possessions, kind: str, spec: Mapping[str, Any]) -> Iterator[str]:
-    if kind in ENTITIES:
-        yield ENTITIES[kind]
+def _missing_of_entity(has: Possessions, spec: Mapping[str, Any]) -> Iterator[str]:
     if "timeoutMS" in {**spec.get("databaseOptions", {}), **spec.get("collectionOptions", {})}:
         yield "PyMongo's API has no timeoutMS of a database or a collection"
     if "defaultTimeoutMS" in spec.get("sessionOptions", {}):
