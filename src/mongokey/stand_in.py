@@ -159,7 +159,7 @@ class _Finder:
             # Now, and not by the finders that follow, one of which may know PyMongo's own.
             raise ModuleNotFoundError(
                 f"No module named {name!r}: mongokey stands for PyMongo in this process "
-                f"(install_as_pymongo), and this version has no {own!r}",
+                f"(install_as_pymongo), and this version has no {own!r}{_advice(rest)}",
                 name=name,
             )
         return ModuleSpec(name, _Same(own))  # type: ignore[arg-type]
@@ -176,6 +176,19 @@ class _Finder:
             yield _distribution()
 
 
+# PyMongo's machinery, private there, that agents patch.
+_MACHINERY = frozenset({"helpers", "message", "network_layer", "pool", "server", "topology"})
+
+
+def _advice(rest: str) -> str:
+    if rest.rpartition(".")[2] not in _MACHINERY:
+        return ""
+    return (
+        ": that is PyMongo's machinery, which agents patch to trace it; have mongokey make the "
+        "spans instead, by MongoClient(tracing={'enabled': True}) (docs/tracing.md)"
+    )
+
+
 def _is_public_module(own: str) -> bool:
     if any(part.startswith("_") for part in own.split(".")):
         return False
@@ -183,6 +196,16 @@ def _is_public_module(own: str) -> bool:
         return find_spec(own) is not None
     except ModuleNotFoundError:
         return False
+
+
+# What a module has of its own, by whatever name it is imported.
+_OF_ITS_OWN = frozenset({"__name__", "__spec__", "__loader__", "__package__", "__path__"})
+# New Relic's agent wraps what is in these when they are imported, which PyMongo does by itself.
+_HOOKED = tuple(
+    f"pymongo.{face}.{module}"
+    for face in ("synchronous", "asynchronous")
+    for module in ("collection", "mongo_client")
+)
 
 
 class _Same:
@@ -196,7 +219,10 @@ class _Same:
 
     def exec_module(self, module: ModuleType) -> None:
         # What stands in sys.modules now is what the import gives; `own` keeps its spec.
-        sys.modules[module.__name__] = import_module(self.own)
+        own = sys.modules[module.__name__] = import_module(self.own)
+        # Agents that hook imports are handed `module`, and wrap methods of the classes in it.
+        names = {name: value for name, value in vars(own).items() if name not in _OF_ITS_OWN}
+        vars(module).update(names)
 
 
 class _Facade:
@@ -229,6 +255,9 @@ class _Facade:
             version_tuple=numbers,
             get_version_string=lambda: PYMONGO_VERSION,
         )
+        if "newrelic" in sys.modules:
+            for name in _HOOKED:
+                import_module(name)
 
 
 def _is_installed() -> bool:

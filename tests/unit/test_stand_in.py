@@ -184,6 +184,21 @@ def test_a_second_call_does_nothing_and_uninstall_undoes_it() -> None:
 #: (module, name) of PyMongo's that some import and mongokey does not have, and why.
 NOT_HERE = {
     ("pymongo.binary", "Binary"): "PyMongo has had none since 3: Celery tries another place next",
+    **dict.fromkeys(
+        [
+            ("pymongo.asynchronous.pool", "AsyncConnection"),
+            ("pymongo.asynchronous.server", "Server"),
+            ("pymongo.helpers", "_unpack_response"),
+            ("pymongo.message", "_GetMore"),
+            ("pymongo.message", "_Query"),
+            ("pymongo.pool", "Connection"),
+            ("pymongo.pool", "SocketInfo"),
+            ("pymongo.server", "Server"),
+            ("pymongo.synchronous.pool", "Connection"),
+            ("pymongo.synchronous.server", "Server"),
+        ],
+        "ddtrace patches PyMongo's machinery: docs/tracing.md has how Datadog gets spans",
+    ),
 }
 
 
@@ -224,6 +239,71 @@ def f():
         ("pymongo", ""),
         ("pymongo.errors", ""),
     ]
+
+
+# Agents
+
+
+def test_an_agent_that_patches_pymongos_machinery_is_told_what_to_do(run: Run) -> None:
+    run(
+        """
+        for name in ("pymongo.message", "pymongo.synchronous.server", "pymongo.asynchronous.pool"):
+            try:
+                __import__(name)
+            except ModuleNotFoundError as error:
+                assert "MongoClient(tracing={'enabled': True})" in str(error), error
+            else:
+                raise AssertionError(name)
+        try:
+            import pymongo.nonsense
+        except ModuleNotFoundError as error:
+            assert "tracing" not in str(error), error
+        """
+    )
+
+
+def test_an_agent_that_hooks_imports_wraps_methods(run: Run) -> None:
+    """As New Relic's: its finder is the first, and its loader hands hooks the module."""
+    run(
+        """
+        import sys
+        from importlib.util import find_spec
+        from types import ModuleType
+
+        hooked = {}
+        looking = set()
+
+        class Loader:
+            def __init__(self, loader):
+                self.create_module, self.loader = loader.create_module, loader
+            def exec_module(self, module):
+                self.loader.exec_module(module)
+                hooked[module.__name__] = module
+
+        class Finder:
+            def find_spec(self, name, path=None, target=None):
+                if not name.startswith("pymongo.") or name in looking:
+                    return None
+                looking.add(name)
+                try:
+                    spec = find_spec(name)
+                finally:
+                    looking.remove(name)
+                spec.loader = Loader(spec.loader)
+                return spec
+
+        sys.modules["newrelic"] = ModuleType("newrelic")
+        sys.meta_path.insert(0, Finder())
+        import pymongo
+
+        found = hooked["pymongo.synchronous.collection"].Collection
+        assert found is type(pymongo.MongoClient(connect=False).a.b)
+        found.find_one = lambda self: "wrapped"
+        assert pymongo.MongoClient(connect=False).a.b.find_one() == "wrapped"
+        found = hooked["pymongo.asynchronous.collection"].AsyncCollection
+        assert found is type(pymongo.AsyncMongoClient(connect=False).a.b)
+        """
+    )
 
 
 # Pickles
