@@ -3,7 +3,8 @@
 `python tools/compare_api.py` prints the differences; with `--write` it stores them in
 tests/unit/api_differences.json, which a test keeps true: what is gone leaves the file, what is new
 comes under "TO BE JUDGED" until somebody mends it or writes the reason there, and the ceiling is
-lowered to what is left. It is never raised by this program: the list can only shrink.
+lowered to what is left. It is never raised by this program: the list can only shrink. Parameters
+that mongokey adds on purpose stand in ADDED.
 
 All modules are looked at whose names do not begin with an underscore, and in them the names of
 `__all__` or, without that, what the module itself defines. A difference is a public name that only
@@ -29,6 +30,15 @@ STORED = Path(__file__).resolve().parent.parent / "tests" / "unit" / "api_differ
 TO_BE_JUDGED = "TO BE JUDGED"
 #: PyMongo's packages, and where their names are in mongokey.
 PACKAGES = {"pymongo": "mongokey", "bson": "mongokey.bson", "gridfs": "mongokey.gridfs"}
+
+#: Parameters that mongokey adds on purpose, wherever they stand: by keyword only, None by default,
+#: so that no call of PyMongo's means something else; and attributes that tell them. They are no
+#: differences.
+ADDED = {
+    "timeout_ms": "timeoutMS of a database, a collection, a call, a cursor (docs/timeouts.md)",
+    "timeout_mode": "what timeoutMS is for in a cursor (docs/timeouts.md)",
+    "default_timeout_ms": "timeoutMS of a session (docs/timeouts.md)",
+}
 
 MISSING = "only PyMongo has it"
 EXTRA = "only mongokey has it"
@@ -245,7 +255,14 @@ def signature_of(function: Any) -> list[str] | None:
         return None
     if parameters and parameters[0].name in ("self", "cls"):
         del parameters[0]
+    parameters = [each for each in parameters if not is_added(each)]
     return [str(each.replace(annotation=inspect.Parameter.empty)) for each in parameters]
+
+
+def is_added(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter is one of `ADDED`, and as those have to be."""
+    is_optional = parameter.kind is parameter.KEYWORD_ONLY and parameter.default is None
+    return parameter.name in ADDED and is_optional
 
 
 def constructor_of(cls: type) -> list[str] | None:
@@ -298,7 +315,7 @@ def differences(ours: type, theirs: type) -> dict[str, str]:
     mine, pymongos = names_of(ours), names_of(theirs)
     for name in pymongos - mine - attributes_of(ours):
         found[name] = MISSING
-    for name in mine - pymongos:
+    for name in mine - pymongos - set(ADDED):
         found[name] = EXTRA
     for name in mine & pymongos:
         kinds = kind_of(ours, name), kind_of(theirs, name)

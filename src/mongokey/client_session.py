@@ -96,8 +96,10 @@ class ClientSession(BlockingSessionBase):
         )
         return TransactionContext(self)
 
-    def commit_transaction(self) -> None:
+    def commit_transaction(self, *, timeout_ms: float | None = None) -> None:
         """Commit the transaction. May be called again if that fails; the server applies it once.
+
+        :param timeout_ms: how long that may take, in ms, in place of the session's timeoutMS
 
         An error with the label "UnknownTransactionCommitResult" leaves open whether it was
         committed. Raises `InvalidOperation` if there is nothing to commit.
@@ -106,15 +108,17 @@ class ClientSession(BlockingSessionBase):
         if not self._transaction.begin_commit():
             return
         try:
-            self._carry_out(self._commit_document())
+            self._carry_out(self._commit_document(), timeout_ms)
         except MongoError as error:
             label_commit_error(error)
             raise
         finally:
             self._transaction.ended()
 
-    def abort_transaction(self) -> None:
+    def abort_transaction(self, *, timeout_ms: float | None = None) -> None:
         """Abort the transaction: nothing that was done in it is kept.
+
+        :param timeout_ms: how long that may take, in ms, in place of the session's timeoutMS
 
         What the server says to it is of no importance, as it aborts by itself what was not
         committed in time. Raises `InvalidOperation` if there is nothing to abort.
@@ -124,7 +128,7 @@ class ClientSession(BlockingSessionBase):
         try:
             if is_known:
                 with suppress(OperationFailure, ConnectionFailure):
-                    self._carry_out({ABORT: 1})
+                    self._carry_out({ABORT: 1}, timeout_ms)
         finally:
             if is_known:
                 self._transaction.ended()
@@ -137,26 +141,42 @@ class ClientSession(BlockingSessionBase):
         write_concern: WriteConcern | None = None,
         read_preference: _ServerMode | None = None,
         max_commit_time_ms: int | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> _Result:
         """Call `callback` with this session in a transaction, commit it, and return the result.
 
-        Where that is allowed, the commit or all of it is tried once more, for up to 120 seconds, or
-        as long as the client's timeoutMS or a block of `mongokey.timeout` says, which is the time
-        of all operations of `callback` together; an abort then has as long once more. So
-        `callback` may be called more than once, and must not do what would be wrong twice outside
-        the transaction. It must raise the errors of operations that it catches: an error may have
-        aborted the transaction, whose commit then would fail for ever. The other arguments are
-        those of `TransactionOptions`. Raises what `callback` or the commit raises; when the time is
-        over, an error with `timeout` and the labels of the last error, which is its cause.
-        """
-        with one_deadline(self._executor):
-            result: _Result = self._with_transaction(
-                callback, read_concern, write_concern, read_preference, max_commit_time_ms
-            )
-            return result
+        :param timeout_ms: how long all of it may take, in ms, in place of the session's timeoutMS;
+            0: no limit
 
-    def _with_transaction(self, callback: Any, *options: Any) -> Any:
-        retries = self._retries()
+        Where that is allowed, the commit or all of it is tried once more, for up to 120 seconds, or
+        as long as timeoutMS or a block of `mongokey.timeout` says, which is the time of all
+        operations of `callback` together, so that none may have a `timeout_ms` of its own
+        (`ConfigurationError`); an abort then has as long once more. So `callback` may be called
+        more than once, and must not do what would be wrong twice outside the transaction. It must
+        raise the errors of operations that it catches: an error may have aborted the transaction,
+        whose commit then would fail for ever. The other arguments are those of
+        `TransactionOptions`. Raises what `callback` or the commit raises; when the time is over, an
+        error with `timeout` and the labels of the last error, which is its cause.
+        """
+        executor = self._limited(timeout_ms)
+        has_time, self._has_time = self._has_time, executor.timed
+        try:
+            with one_deadline(executor):
+                result: _Result = self._with_transaction(
+                    executor,
+                    callback,
+                    read_concern,
+                    write_concern,
+                    read_preference,
+                    max_commit_time_ms,
+                )
+                return result
+        finally:
+            self._has_time = has_time
+
+    def _with_transaction(self, executor: Any, callback: Any, *options: Any) -> Any:
+        retries = self._retries(executor)
         while True:
             self._sleep(retries.begin(self._now_ns()))
             self.start_transaction(*options)
@@ -165,7 +185,7 @@ class ClientSession(BlockingSessionBase):
             except BaseException as error:
                 if self.in_transaction:
                     # The time may be over, and the server is told nevertheless.
-                    with refreshed_deadline(self._executor):
+                    with refreshed_deadline(executor):
                         self.abort_transaction()
                 if retries.repeats_transaction(error, self._now_ns()):
                     continue

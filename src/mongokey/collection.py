@@ -83,6 +83,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         bypass_document_validation: bool | None = None,
         session: ClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> InsertManyResult:
         """Insert documents, in as few messages as the server's limits allow.
 
@@ -105,6 +107,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
                 comment,
             ),
             session,
+            timeout_ms=timeout_ms,
         )
 
     def bulk_write(
@@ -115,6 +118,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         session: ClientSession | None = None,
         comment: Any = None,
         let: Mapping[str, Any] | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> BulkWriteResult:
         """Carry out requests of `mongokey.operations` (InsertOne, UpdateOne…), many in a message.
 
@@ -139,6 +144,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
                 let,
             ),
             session,
+            timeout_ms=timeout_ms,
         )
 
     # -- find and count -------------------------------------------------------------------------
@@ -148,6 +154,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         filter: Mapping[str, Any],
         session: ClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> int:
         """How many documents `filter` matches, counted by an aggregation.
@@ -159,15 +167,23 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         count: int = self._execute(
             count_documents(self._namespace, self._inherited_in(session), filter, comment, kwargs),
             session,
+            timeout_ms=timeout_ms,
         )
         return count
 
-    def estimated_document_count(self, comment: Any = None, **kwargs: Any) -> int:
+    def estimated_document_count(
+        self,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        **kwargs: Any,
+    ) -> int:
         """About how many documents there are, from the collection's metadata."""
         from mongokey.commands.reads import estimated_document_count
 
         count: int = self._execute(
-            estimated_document_count(self._namespace, self._inherited, comment, kwargs)
+            estimated_document_count(self._namespace, self._inherited, comment, kwargs),
+            timeout_ms=timeout_ms,
         )
         return count
 
@@ -178,6 +194,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         session: ClientSession | None = None,
         comment: Any = None,
         hint: _Keys | None = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> list[Any]:
         """The distinct values of the field `key`, a list."""
@@ -193,6 +211,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
                 {**kwargs, "hint": hint},
             ),
             session,
+            timeout_ms=timeout_ms,
         )
         return values
 
@@ -202,6 +221,9 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         session: ClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
         **kwargs: Any,
     ) -> CommandCursor[Any]:
         """Run an aggregation; returns a `CommandCursor` over its result."""
@@ -216,6 +238,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
                 comment,
             ),
             session,
+            timeout_ms=timeout_ms,
+            timeout_mode=timeout_mode,
         )
 
     def watch(
@@ -232,6 +256,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         comment: Any = None,
         full_document_before_change: str | None = None,
         show_expanded_events: bool | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> CollectionChangeStream[_Document]:
         """The changes of the collection as they happen, a `CollectionChangeStream`.
 
@@ -274,6 +300,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
             comment,
             full_document_before_change,
             show_expanded_events,
+            timeout_ms=timeout_ms,
         )
         stream._open()
         return stream
@@ -289,6 +316,9 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         pipeline: Sequence[Mapping[str, Any]],
         session: ClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
         **kwargs: Any,
     ) -> RawBatchCursor[_Document]:
         """As `aggregate`, but what comes is each batch as a `bytes` object: BSON documents, one
@@ -297,7 +327,9 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
 
         self.database.client._refuse_encryption("aggregate_raw_batches")
         command = aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs, comment)
-        found: Any = self._execute(command.in_raw_batches(), session)
+        found: Any = self._execute(
+            command.in_raw_batches(), session, timeout_ms=timeout_ms, timeout_mode=timeout_mode
+        )
         return found  # type: ignore[no-any-return]
 
     # -- find and modify ------------------------------------------------------------------------
@@ -311,6 +343,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         session: ClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> _Document | None:
         """Delete one document and return it, or None if none matched."""
@@ -330,6 +364,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
                 further=kwargs,
             ),
             session,
+            timeout_ms=timeout_ms,
         )
         return found
 
@@ -345,6 +380,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         session: ClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> _Document | None:
         """Replace one document and return it, as it was before or (`return_document`) after."""
@@ -366,6 +403,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
                 return_document=return_document,
             ),
             session,
+            timeout_ms=timeout_ms,
         )
         return found
 
@@ -382,6 +420,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         session: ClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> _Document | None:
         """Update one document and return it, as it was before or (`return_document`) after."""
@@ -403,6 +443,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
                 return_document=return_document,
             ),
             session,
+            timeout_ms=timeout_ms,
         )
         return found
 
@@ -413,19 +454,28 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         session: ClientSession | None = None,
         comment: Any = None,
         encrypted_fields: Mapping[str, Any] | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> None:
         """Drop the collection; no error if there is none.
 
         `encrypted_fields` of Queryable Encryption, also those that the client or, where it
         encrypts, the server knows, have its helper collections dropped too.
         """
-        self.database.drop_collection(self.name, session, comment, encrypted_fields)
+        database = self.database.with_options(
+            self.codec_options, self.read_preference, self.write_concern, self.read_concern
+        )._carried_out_by(self._executor)
+        database.drop_collection(
+            self.name, session, comment, encrypted_fields, timeout_ms=timeout_ms
+        )
 
     def rename(
         self,
         new_name: str,
         session: ClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Rename the collection within its database; ``dropTarget=True`` replaces another."""
@@ -433,15 +483,25 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
 
         inherited = self._inherited_in(session)
         reply: dict[str, Any] = self._execute(
-            rename_collection(self._namespace, inherited, new_name, comment, kwargs), session
+            rename_collection(self._namespace, inherited, new_name, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
         )
         return reply
 
-    def options(self, session: ClientSession | None = None, comment: Any = None) -> dict[str, Any]:
+    def options(
+        self,
+        session: ClientSession | None = None,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> dict[str, Any]:
         """The options the collection was created with, a dict; empty if there is none."""
         from mongokey.commands.collections import collection_options
 
-        return self._run(collection_options(self._namespace, comment), session)
+        return self._run(
+            collection_options(self._namespace, comment), session, timeout_ms=timeout_ms
+        )
 
     # -- indexes --------------------------------------------------------------------------------
 
@@ -450,6 +510,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         keys: _Keys,
         session: ClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> str:
         """Create an index on `keys`; returns its name. Options as PyMongo's (unique, name…)."""
@@ -459,7 +521,11 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         # These two are the command's, all others the index's.
         options = {name: kwargs.pop(name) for name in COMMAND_OPTIONS if name in kwargs}
         (name,) = self.create_indexes(
-            [IndexModel(keys, **kwargs)], session=session, comment=comment, **options
+            [IndexModel(keys, **kwargs)],
+            session=session,
+            comment=comment,
+            timeout_ms=timeout_ms,
+            **options,
         )
         return name
 
@@ -468,6 +534,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         indexes: Sequence[IndexModel],
         session: ClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> list[str]:
         """Create indexes given as `IndexModel`; returns their names, a list."""
@@ -476,6 +544,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         return self._run(
             create_indexes(self._namespace, self._inherited_in(session), indexes, comment, kwargs),
             session,
+            timeout_ms=timeout_ms,
         )
 
     def drop_index(
@@ -483,6 +552,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         index_or_name: _Keys,
         session: ClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Drop one index, by its name or its keys."""
@@ -493,32 +564,52 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
                 self._namespace, self._inherited_in(session), index_or_name, comment, kwargs
             ),
             session,
+            timeout_ms=timeout_ms,
         )
 
     def drop_indexes(
-        self, session: ClientSession | None = None, comment: Any = None, **kwargs: Any
+        self,
+        session: ClientSession | None = None,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        **kwargs: Any,
     ) -> None:
         """Drop every index but the one on ``_id``."""
-        self.drop_index("*", session=session, comment=comment, **kwargs)
+        self.drop_index("*", session=session, comment=comment, timeout_ms=timeout_ms, **kwargs)
 
     def list_indexes(
-        self, session: ClientSession | None = None, comment: Any = None
+        self,
+        session: ClientSession | None = None,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
     ) -> CommandCursor[dict[str, Any]]:
         """A cursor over the indexes, a document for each."""
         from mongokey.commands.indexes import list_indexes
 
         cursor: CommandCursor[dict[str, Any]] = self._run(
-            list_indexes(self._namespace, comment), session
+            list_indexes(self._namespace, comment),
+            session,
+            timeout_ms=timeout_ms,
+            timeout_mode=timeout_mode,
         )
         return cursor
 
     def index_information(
-        self, session: ClientSession | None = None, comment: Any = None
+        self,
+        session: ClientSession | None = None,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> dict[str, dict[str, Any]]:
         """The indexes: name -> their facts, with ``key`` as a list of pairs."""
         from mongokey.commands.indexes import index_information
 
-        return self._run(index_information(self._namespace, comment), session)
+        return self._run(
+            index_information(self._namespace, comment), session, timeout_ms=timeout_ms
+        )
 
     # -- search indexes (Atlas, and servers with a search process beside them) --------------------
 
@@ -527,6 +618,9 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         name: str | None = None,
         session: ClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
         **kwargs: Any,
     ) -> CommandCursor[Mapping[str, Any]]:
         """A cursor over the search indexes, or over the one called `name`, a document for each.
@@ -535,13 +629,20 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         """
         from mongokey.commands.search_indexes import list_search_indexes
 
-        return self._execute(list_search_indexes(self._namespace, name, comment, kwargs), session)
+        return self._execute(
+            list_search_indexes(self._namespace, name, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
+            timeout_mode=timeout_mode,
+        )
 
     def create_search_index(
         self,
         model: Mapping[str, Any] | SearchIndexModel,
         session: ClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> str:
         """Create a search index, given as `SearchIndexModel` or as a document with a
@@ -552,7 +653,7 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         from mongokey.commands.search_indexes import search_index_model
 
         (name,) = self.create_search_indexes(
-            [search_index_model(model)], session, comment, **kwargs
+            [search_index_model(model)], session, comment, timeout_ms=timeout_ms, **kwargs
         )
         return name
 
@@ -561,13 +662,17 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         models: list[SearchIndexModel],
         session: ClientSession | None = None,
         comment: Any | None = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> list[str]:
         """Create search indexes given as `SearchIndexModel`; returns their names, a list."""
         from mongokey.commands.search_indexes import create_search_indexes
 
         names: list[str] = self._execute(
-            create_search_indexes(self._namespace, models, comment, kwargs), session
+            create_search_indexes(self._namespace, models, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
         )
         return names
 
@@ -577,13 +682,17 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         definition: Mapping[str, Any],
         session: ClientSession | None = None,
         comment: Any | None = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Replace the definition of the search index `name`."""
         from mongokey.commands.search_indexes import update_search_index
 
         self._execute(
-            update_search_index(self._namespace, name, definition, comment, kwargs), session
+            update_search_index(self._namespace, name, definition, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
         )
 
     def drop_search_index(
@@ -591,9 +700,15 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         name: str,
         session: ClientSession | None = None,
         comment: Any | None = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Drop the search index `name`; no error if there is no such collection."""
         from mongokey.commands.search_indexes import drop_search_index
 
-        self._execute(drop_search_index(self._namespace, name, comment, kwargs), session)
+        self._execute(
+            drop_search_index(self._namespace, name, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
+        )

@@ -51,13 +51,15 @@ class Cursor(FindSettings, BlockingCursorCore["_Document"]):
         options = {
             name: given[name] for name in ("comment", "collation", "maxTimeMS") if name in given
         }
-        return self.collection.distinct(key, self._query.filter, session=self.session, **options)
+        collection = self.collection.with_options()._carried_out_by(self._executor)
+        return collection.distinct(key, self._query.filter, session=self.session, **options)
 
     def explain(self) -> dict[str, Any]:
         """The server's plan for the query, a dict."""
         find = {"find": self.collection.name, **self._query.document()}
         explain = {"explain": find, "verbosity": "allPlansExecution"}
-        return self.collection.database.command(explain, session=self.session)
+        database = self.collection.database.with_options()._carried_out_by(self._executor)
+        return database.command(explain, session=self.session)
 
 
 class CommandCursor(BlockingCursorCore["_Document"]):

@@ -59,11 +59,13 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         read_preference: _ServerMode | None = None,
         write_concern: WriteConcern | None = None,
         read_concern: ReadConcern | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> Collection[_Document]:
         """The collection `name`, with other options than the database's where given."""
         return self._collection_class(
             self, name, False, codec_options, read_preference, write_concern, read_concern
-        )
+        )._limit_time(timeout_ms)
 
     def cursor_command(
         self,
@@ -74,6 +76,9 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         session: ClientSession | None = None,
         comment: Any = None,
         max_await_time_ms: int | None = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
         **kwargs: Any,
     ) -> CommandCursor[Any]:
         """Run a command whose reply has a cursor, and return a `CommandCursor` over it.
@@ -97,19 +102,27 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
                 kwargs,
             ),
             session,
+            timeout_ms=timeout_ms,
+            timeout_mode=timeout_mode,
         )
 
     def aggregate(
         self,
         pipeline: Sequence[Mapping[str, Any]],
         session: ClientSession | None = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
         **kwargs: Any,
     ) -> CommandCursor[Any]:
         """Run an aggregation over the database (``$currentOp``, ``$documents``…)."""
         from mongokey.commands.aggregate import aggregate
 
         return self._execute(
-            aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs), session
+            aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs),
+            session,
+            timeout_ms=timeout_ms,
+            timeout_mode=timeout_mode,
         )
 
     def watch(
@@ -126,6 +139,8 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         comment: Any = None,
         full_document_before_change: str | None = None,
         show_expanded_events: bool | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> DatabaseChangeStream[_Document]:
         """The changes of all collections of the database, a `DatabaseChangeStream`.
 
@@ -147,6 +162,7 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
             comment,
             full_document_before_change,
             show_expanded_events,
+            timeout_ms=timeout_ms,
         )
         stream._open()
         return stream
@@ -160,6 +176,8 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         read_concern: ReadConcern | None = None,
         session: ClientSession | None = None,
         check_exists: bool = True,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> Collection[_Document]:
         """Create a collection with options (capped, validator, timeseries…).
@@ -181,7 +199,9 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         if fields is not None:
             kwargs["encryptedFields"] = fields
         self._run(
-            create_collection(self._namespace, inherited, name, check_exists, kwargs), session
+            create_collection(self._namespace, inherited, name, check_exists, kwargs),
+            session,
+            timeout_ms=timeout_ms,
         )
         return collection
 
@@ -190,24 +210,38 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         session: ClientSession | None = None,
         filter: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
         **kwargs: Any,
     ) -> CommandCursor[dict[str, Any]]:
         """A cursor over the collections, a document for each."""
         from mongokey.commands.collections import list_collections
 
-        return self._execute(list_collections(self._namespace, filter, comment, kwargs), session)
+        return self._execute(
+            list_collections(self._namespace, filter, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
+            timeout_mode=timeout_mode,
+        )
 
     def list_collection_names(
         self,
         session: ClientSession | None = None,
         filter: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> list[str]:
         """The names of the collections, a list."""
         from mongokey.commands.collections import list_collection_names
 
-        return self._run(list_collection_names(self._namespace, filter, comment, kwargs), session)
+        return self._run(
+            list_collection_names(self._namespace, filter, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
+        )
 
     def drop_collection(
         self,
@@ -215,6 +249,8 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         session: ClientSession | None = None,
         comment: Any = None,
         encrypted_fields: Mapping[str, Any] | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> dict[str, Any]:
         """Drop a collection, given by its name or itself; no error if there is none.
 
@@ -238,6 +274,7 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
                 client._encrypter is not None,
             ),
             session,
+            timeout_ms=timeout_ms,
         )
 
     def validate_collection(
@@ -248,6 +285,8 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         session: ClientSession | None = None,
         background: bool | None = None,
         comment: Any | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> dict[str, Any]:
         """Have the server check a collection's data and indexes; returns its findings, a dict.
 
@@ -266,7 +305,9 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
         if isinstance(name, Collection):
             name = name.name
         findings: dict[str, Any] = self._execute(
-            validate_collection(self._namespace, name, scandata, full, background, comment), session
+            validate_collection(self._namespace, name, scandata, full, background, comment),
+            session,
+            timeout_ms=timeout_ms,
         )
         return findings
 

@@ -11,6 +11,7 @@ from mongokey.commands.housekeeping import end_sessions
 from mongokey.cursor import CommandCursor
 from mongokey.database import Database
 from mongokey.errors import InvalidOperation
+from mongokey.execution.time_limits import limited
 from mongokey.faces.blocking_client import BlockingClientBase
 from mongokey.faces.cores import BlockingCalls
 from mongokey.handshake.reply import RS_ARBITER, RS_SECONDARY
@@ -103,6 +104,8 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         read_preference: _ServerMode | None = None,
         write_concern: WriteConcern | None = None,
         read_concern: ReadConcern | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> Database[_Document]:
         """The database `name`; without a name, the one in the URI's path.
 
@@ -112,7 +115,7 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
             name = self._default_name(None)
         return self._database_class(
             self, name, codec_options, read_preference, write_concern, read_concern
-        )
+        )._limit_time(timeout_ms)
 
     def get_default_database(
         self,
@@ -121,6 +124,8 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         read_preference: _ServerMode | None = None,
         write_concern: WriteConcern | None = None,
         read_concern: ReadConcern | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> Database[_Document]:
         """The database in the URI's path, or `default`.
 
@@ -129,13 +134,15 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         name = self._default_name(default)
         return self._database_class(
             self, name, codec_options, read_preference, write_concern, read_concern
-        )
+        )._limit_time(timeout_ms)
 
     def start_session(
         self,
         causal_consistency: bool | None = None,
         default_transaction_options: TransactionOptions | None = None,
         snapshot: bool | None = False,
+        *,
+        default_timeout_ms: float | None = None,
     ) -> ClientSession:
         """A `ClientSession`, in which operations of this client can be carried out.
 
@@ -144,8 +151,14 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         """
         from mongokey.client_session import ClientSession
 
-        options = SessionOptions(causal_consistency, default_transaction_options, snapshot)
-        return ClientSession(self, self._executor, options)
+        options = SessionOptions(
+            causal_consistency,
+            default_transaction_options,
+            snapshot,
+            default_timeout_ms=default_timeout_ms,
+        )
+        executor = limited(self._executor, default_timeout_ms, option="default_timeout_ms")
+        return ClientSession(self, executor, options)
 
     def watch(
         self,
@@ -161,6 +174,8 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         comment: Any = None,
         full_document_before_change: str | None = None,
         show_expanded_events: bool | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> ClusterChangeStream[_Document]:
         """The changes of all databases, a `ClusterChangeStream`.
 
@@ -182,6 +197,7 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
             comment,
             full_document_before_change,
             show_expanded_events,
+            timeout_ms=timeout_ms,
         )
         stream._open()
         return stream
@@ -196,6 +212,8 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         comment: Any = None,
         let: Mapping[str, Any] | None = None,
         write_concern: WriteConcern | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> ClientBulkWriteResult:
         """Write to any collections: a list of requests of `mongokey.operations`, each with its
         ``namespace="database.collection"``, as few messages as can be. MongoDB 8.0 and newer.
@@ -215,7 +233,7 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         plan = client_bulk_write(
             options, models, ordered, verbose_results, bypass_document_validation, comment, let
         )
-        return self._run(plan, session)
+        return self._run(plan, session, timeout_ms=timeout_ms)
 
     # -- the deployment --------------------------------------------------------------------------
 
@@ -270,32 +288,50 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         need be."""
         return self._writable().mongos
 
-    def server_info(self, session: ClientSession | None = None) -> dict[str, Any]:
+    def server_info(
+        self,
+        session: ClientSession | None = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> dict[str, Any]:
         """The server's ``buildInfo``, a dict."""
-        return self["admin"].command("buildInfo", session=session)
+        return self["admin"].command("buildInfo", session=session, timeout_ms=timeout_ms)
 
     def list_databases(
-        self, session: ClientSession | None = None, comment: Any = None, **kwargs: Any
+        self,
+        session: ClientSession | None = None,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        **kwargs: Any,
     ) -> CommandCursor[dict[str, Any]]:
         """A cursor over the databases, a document for each."""
         from mongokey.commands.databases import list_databases
 
-        cursor: CommandCursor[dict[str, Any]] = self._run(list_databases(comment, kwargs), session)
+        cursor: CommandCursor[dict[str, Any]] = self._run(
+            list_databases(comment, kwargs), session, timeout_ms=timeout_ms
+        )
         return cursor
 
     def list_database_names(
-        self, session: ClientSession | None = None, comment: Any = None
+        self,
+        session: ClientSession | None = None,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> list[str]:
         """The names of the databases, a list."""
         from mongokey.commands.databases import list_database_names
 
-        return self._run(list_database_names(comment), session)
+        return self._run(list_database_names(comment), session, timeout_ms=timeout_ms)
 
     def drop_database(
         self,
         name_or_database: str | Database[_Document],
         session: ClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> None:
         """Drop a database, given by its name or itself."""
         from mongokey.commands.databases import drop_database
@@ -303,4 +339,8 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
         name = name_or_database
         if isinstance(name, Database):
             name = name.name
-        self._execute(drop_database(self._inherited_in(session), name, comment), session)
+        self._execute(
+            drop_database(self._inherited_in(session), name, comment),
+            session,
+            timeout_ms=timeout_ms,
+        )

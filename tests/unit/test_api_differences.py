@@ -131,6 +131,24 @@ def test_every_kind_of_difference_is_seen() -> None:
     assert compare_api.differences(Ours, Ours) == {}
 
 
+class WithTimes:
+    def by_keyword(self, a: int = 1, *, timeout_ms: float | None = None) -> None: ...
+    def in_place(self, a: int = 1, timeout_ms: float | None = None) -> None: ...
+    def other_default(self, a: int = 1, *, timeout_ms: float | None = 5) -> None: ...
+
+
+def test_what_mongokey_adds_on_purpose_is_by_keyword_only_and_changes_no_call() -> None:
+    told = {
+        name: compare_api.signature_of(getattr(WithTimes, name))
+        for name in ("by_keyword", "in_place", "other_default")
+    }
+    assert told["by_keyword"] == ["a=1"]
+    assert told["in_place"] == ["a=1", "timeout_ms=None"]
+    assert told["other_default"] == ["a=1", "timeout_ms=5"]
+    for reason in compare_api.ADDED.values():
+        assert len(reason.split()) > 3
+
+
 def test_a_compiled_class_is_compared_by_its_stub() -> None:
     from mongokey.bson.objectid import ObjectId
     from mongokey.cursor import Cursor

@@ -82,6 +82,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         bypass_document_validation: bool | None = None,
         session: AsyncClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> InsertManyResult:
         """Insert documents, in as few messages as the server's limits allow.
 
@@ -104,6 +106,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
                 comment,
             ),
             session,
+            timeout_ms=timeout_ms,
         )
 
     async def bulk_write(
@@ -114,6 +117,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         session: AsyncClientSession | None = None,
         comment: Any = None,
         let: Mapping[str, Any] | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> BulkWriteResult:
         """Carry out requests of `mongokey.operations` (InsertOne, UpdateOne…), many in a message.
 
@@ -138,6 +143,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
                 let,
             ),
             session,
+            timeout_ms=timeout_ms,
         )
 
     # -- find and count -------------------------------------------------------------------------
@@ -147,6 +153,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         filter: Mapping[str, Any],
         session: AsyncClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> int:
         """How many documents `filter` matches, counted by an aggregation.
@@ -158,15 +166,23 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         count: int = await self._execute(
             count_documents(self._namespace, self._inherited_in(session), filter, comment, kwargs),
             session,
+            timeout_ms=timeout_ms,
         )
         return count
 
-    async def estimated_document_count(self, comment: Any = None, **kwargs: Any) -> int:
+    async def estimated_document_count(
+        self,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        **kwargs: Any,
+    ) -> int:
         """About how many documents there are, from the collection's metadata."""
         from mongokey.commands.reads import estimated_document_count
 
         count: int = await self._execute(
-            estimated_document_count(self._namespace, self._inherited, comment, kwargs)
+            estimated_document_count(self._namespace, self._inherited, comment, kwargs),
+            timeout_ms=timeout_ms,
         )
         return count
 
@@ -177,6 +193,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         session: AsyncClientSession | None = None,
         comment: Any = None,
         hint: _Keys | None = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> list[Any]:
         """The distinct values of the field `key`, a list."""
@@ -192,6 +210,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
                 {**kwargs, "hint": hint},
             ),
             session,
+            timeout_ms=timeout_ms,
         )
         return values
 
@@ -201,6 +220,9 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
         **kwargs: Any,
     ) -> AsyncCommandCursor[Any]:
         """Run an aggregation; returns an `AsyncCommandCursor` over its result."""
@@ -215,6 +237,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
                 comment,
             ),
             session,
+            timeout_ms=timeout_ms,
+            timeout_mode=timeout_mode,
         )
 
     async def watch(
@@ -231,6 +255,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         comment: Any = None,
         full_document_before_change: str | None = None,
         show_expanded_events: bool | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> AsyncCollectionChangeStream[_Document]:
         """The changes of the collection as they happen, an `AsyncCollectionChangeStream`.
 
@@ -273,6 +299,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
             comment,
             full_document_before_change,
             show_expanded_events,
+            timeout_ms=timeout_ms,
         )
         await stream._open()
         return stream
@@ -288,6 +315,9 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         pipeline: Sequence[Mapping[str, Any]],
         session: AsyncClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
         **kwargs: Any,
     ) -> AsyncRawBatchCursor[_Document]:
         """As `aggregate`, but what comes is each batch as a `bytes` object: BSON documents, one
@@ -296,7 +326,9 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
 
         self.database.client._refuse_encryption("aggregate_raw_batches")
         command = aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs, comment)
-        found: Any = await self._execute(command.in_raw_batches(), session)
+        found: Any = await self._execute(
+            command.in_raw_batches(), session, timeout_ms=timeout_ms, timeout_mode=timeout_mode
+        )
         return found  # type: ignore[no-any-return]
 
     # -- find and modify ------------------------------------------------------------------------
@@ -310,6 +342,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> _Document | None:
         """Delete one document and return it, or None if none matched."""
@@ -329,6 +363,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
                 further=kwargs,
             ),
             session,
+            timeout_ms=timeout_ms,
         )
         return found
 
@@ -344,6 +379,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> _Document | None:
         """Replace one document and return it, as it was before or (`return_document`) after."""
@@ -365,6 +402,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
                 return_document=return_document,
             ),
             session,
+            timeout_ms=timeout_ms,
         )
         return found
 
@@ -381,6 +419,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> _Document | None:
         """Update one document and return it, as it was before or (`return_document`) after."""
@@ -402,6 +442,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
                 return_document=return_document,
             ),
             session,
+            timeout_ms=timeout_ms,
         )
         return found
 
@@ -412,19 +453,28 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         session: AsyncClientSession | None = None,
         comment: Any = None,
         encrypted_fields: Mapping[str, Any] | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> None:
         """Drop the collection; no error if there is none.
 
         `encrypted_fields` of Queryable Encryption, also those that the client or, where it
         encrypts, the server knows, have its helper collections dropped too.
         """
-        await self.database.drop_collection(self.name, session, comment, encrypted_fields)
+        database = self.database.with_options(
+            self.codec_options, self.read_preference, self.write_concern, self.read_concern
+        )._carried_out_by(self._executor)
+        await database.drop_collection(
+            self.name, session, comment, encrypted_fields, timeout_ms=timeout_ms
+        )
 
     async def rename(
         self,
         new_name: str,
         session: AsyncClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Rename the collection within its database; ``dropTarget=True`` replaces another."""
@@ -432,17 +482,25 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
 
         inherited = self._inherited_in(session)
         reply: dict[str, Any] = await self._execute(
-            rename_collection(self._namespace, inherited, new_name, comment, kwargs), session
+            rename_collection(self._namespace, inherited, new_name, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
         )
         return reply
 
     async def options(
-        self, session: AsyncClientSession | None = None, comment: Any = None
+        self,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> dict[str, Any]:
         """The options the collection was created with, a dict; empty if there is none."""
         from mongokey.commands.collections import collection_options
 
-        return await self._run(collection_options(self._namespace, comment), session)
+        return await self._run(
+            collection_options(self._namespace, comment), session, timeout_ms=timeout_ms
+        )
 
     # -- indexes --------------------------------------------------------------------------------
 
@@ -451,6 +509,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         keys: _Keys,
         session: AsyncClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> str:
         """Create an index on `keys`; returns its name. Options as PyMongo's (unique, name…)."""
@@ -460,7 +520,11 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         # These two are the command's, all others the index's.
         options = {name: kwargs.pop(name) for name in COMMAND_OPTIONS if name in kwargs}
         (name,) = await self.create_indexes(
-            [IndexModel(keys, **kwargs)], session=session, comment=comment, **options
+            [IndexModel(keys, **kwargs)],
+            session=session,
+            comment=comment,
+            timeout_ms=timeout_ms,
+            **options,
         )
         return name
 
@@ -469,6 +533,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         indexes: Sequence[IndexModel],
         session: AsyncClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> list[str]:
         """Create indexes given as `IndexModel`; returns their names, a list."""
@@ -477,6 +543,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         return await self._run(
             create_indexes(self._namespace, self._inherited_in(session), indexes, comment, kwargs),
             session,
+            timeout_ms=timeout_ms,
         )
 
     async def drop_index(
@@ -484,6 +551,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         index_or_name: _Keys,
         session: AsyncClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Drop one index, by its name or its keys."""
@@ -494,32 +563,54 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
                 self._namespace, self._inherited_in(session), index_or_name, comment, kwargs
             ),
             session,
+            timeout_ms=timeout_ms,
         )
 
     async def drop_indexes(
-        self, session: AsyncClientSession | None = None, comment: Any = None, **kwargs: Any
+        self,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        **kwargs: Any,
     ) -> None:
         """Drop every index but the one on ``_id``."""
-        await self.drop_index("*", session=session, comment=comment, **kwargs)
+        await self.drop_index(
+            "*", session=session, comment=comment, timeout_ms=timeout_ms, **kwargs
+        )
 
     async def list_indexes(
-        self, session: AsyncClientSession | None = None, comment: Any = None
+        self,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
     ) -> AsyncCommandCursor[dict[str, Any]]:
         """A cursor over the indexes, a document for each."""
         from mongokey.commands.indexes import list_indexes
 
         cursor: AsyncCommandCursor[dict[str, Any]] = await self._run(
-            list_indexes(self._namespace, comment), session
+            list_indexes(self._namespace, comment),
+            session,
+            timeout_ms=timeout_ms,
+            timeout_mode=timeout_mode,
         )
         return cursor
 
     async def index_information(
-        self, session: AsyncClientSession | None = None, comment: Any = None
+        self,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> dict[str, dict[str, Any]]:
         """The indexes: name -> their facts, with ``key`` as a list of pairs."""
         from mongokey.commands.indexes import index_information
 
-        return await self._run(index_information(self._namespace, comment), session)
+        return await self._run(
+            index_information(self._namespace, comment), session, timeout_ms=timeout_ms
+        )
 
     # -- search indexes (Atlas, and servers with a search process beside them) --------------------
 
@@ -528,6 +619,9 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         name: str | None = None,
         session: AsyncClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
         **kwargs: Any,
     ) -> AsyncCommandCursor[Mapping[str, Any]]:
         """A cursor over the search indexes, or over the one called `name`, a document for each.
@@ -537,7 +631,10 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         from mongokey.commands.search_indexes import list_search_indexes
 
         return await self._execute(
-            list_search_indexes(self._namespace, name, comment, kwargs), session
+            list_search_indexes(self._namespace, name, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
+            timeout_mode=timeout_mode,
         )
 
     async def create_search_index(
@@ -545,6 +642,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         model: Mapping[str, Any] | SearchIndexModel,
         session: AsyncClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> str:
         """Create a search index, given as `SearchIndexModel` or as a document with a
@@ -555,7 +654,7 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         from mongokey.commands.search_indexes import search_index_model
 
         (name,) = await self.create_search_indexes(
-            [search_index_model(model)], session, comment, **kwargs
+            [search_index_model(model)], session, comment, timeout_ms=timeout_ms, **kwargs
         )
         return name
 
@@ -564,13 +663,17 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         models: list[SearchIndexModel],
         session: AsyncClientSession | None = None,
         comment: Any | None = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> list[str]:
         """Create search indexes given as `SearchIndexModel`; returns their names, a list."""
         from mongokey.commands.search_indexes import create_search_indexes
 
         names: list[str] = await self._execute(
-            create_search_indexes(self._namespace, models, comment, kwargs), session
+            create_search_indexes(self._namespace, models, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
         )
         return names
 
@@ -580,13 +683,17 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         definition: Mapping[str, Any],
         session: AsyncClientSession | None = None,
         comment: Any | None = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Replace the definition of the search index `name`."""
         from mongokey.commands.search_indexes import update_search_index
 
         await self._execute(
-            update_search_index(self._namespace, name, definition, comment, kwargs), session
+            update_search_index(self._namespace, name, definition, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
         )
 
     async def drop_search_index(
@@ -594,9 +701,15 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         name: str,
         session: AsyncClientSession | None = None,
         comment: Any | None = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Drop the search index `name`; no error if there is no such collection."""
         from mongokey.commands.search_indexes import drop_search_index
 
-        await self._execute(drop_search_index(self._namespace, name, comment, kwargs), session)
+        await self._execute(
+            drop_search_index(self._namespace, name, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
+        )

@@ -14,7 +14,7 @@ from mongokey.commands.housekeeping import close_cursor
 from mongokey.commands.plan import GIVE_WAY, Documents
 from mongokey.errors import InvalidOperation
 from mongokey.execution.operation import Operation
-from mongokey.execution.time_limits import one_deadline
+from mongokey.execution.time_limits import limited, one_deadline
 from mongokey.faces.cores import CollectionCore, DatabaseCore
 from mongokey.faces.cursor_cores import AwaitableCursorCore
 from mongokey.faces.sessions import session_for
@@ -63,22 +63,45 @@ class AsyncCalls:
         def _executor(self) -> Executor: ...
         @overload
         async def _execute(
-            self, step: CursorCommand, session: AsyncClientSession | None = None
+            self,
+            step: CursorCommand,
+            session: AsyncClientSession | None = None,
+            timeout_ms: float | None = None,
+            timeout_mode: str | None = None,
         ) -> AsyncCommandCursor[Any]: ...
         @overload
-        async def _execute(self, step: Any, session: AsyncClientSession | None = None) -> Any: ...
-        async def _execute(self, step: Any, session: AsyncClientSession | None = None) -> Any: ...
+        async def _execute(
+            self,
+            step: Any,
+            session: AsyncClientSession | None = None,
+            timeout_ms: float | None = None,
+            timeout_mode: str | None = None,
+        ) -> Any: ...
+        async def _execute(self, step: Any, *more: Any, **options: Any) -> Any: ...
+        async def _perform(
+            self, executor: Executor, step: Any, session: Any, timeout_mode: str | None
+        ) -> Any: ...
 
     else:
 
-        async def _execute(self, step: Any, session: Any = None) -> Any:
+        async def _execute(
+            self, step: Any, session: Any = None, timeout_ms: Any = None, timeout_mode: Any = None
+        ) -> Any:
             """Carry out one step of a plan (`mongokey.commands.plan`), in `session` if that is
-            given; returns its result.
+            given; returns its result. `timeout_ms` takes the place of the timeoutMS that is
+            inherited; `timeout_mode` says what that is for in a cursor.
 
             A cursor that is made keeps this object, and so the client, alive.
             """
             executor = self._executor
+            if timeout_ms is not None:
+                executor = limited(executor, timeout_ms, of_call=True)
+            return await self._perform(executor, step, session, timeout_mode)
+
+        async def _perform(self, executor, step, session, timeout_mode):
             if isinstance(step, Operation):
+                if (executor.timed or timeout_mode is not None) and isinstance(step, CursorCommand):
+                    step.in_time_of(executor, timeout_mode)
                 session = session_for(session, executor)
                 if session is None:
                     result = await executor.execute(step)
@@ -95,22 +118,27 @@ class AsyncCalls:
             return await step._fill(once=True)
 
     async def _run(
-        self, plan: Generator[Any, Any, _Result], session: AsyncClientSession | None = None
+        self,
+        plan: Generator[Any, Any, _Result],
+        session: AsyncClientSession | None = None,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
     ) -> _Result:
         """Carry out a plan, a generator over operations, which share one deadline; returns its
-        result."""
+        result. `timeout_ms` and `timeout_mode` are as in `_execute`."""
         scope = None
         try:
-            if self._executor.timed:
-                scope = one_deadline(self._executor)
+            executor = limited(self._executor, timeout_ms, of_call=True)
+            if executor.timed:
+                scope = one_deadline(executor)
                 scope.__enter__()
-            publisher: Any = self._executor.publisher
+            publisher: Any = executor.publisher
             if publisher.commands:
                 plan = publisher.traced(plan)
             step = next(plan)
             while True:
                 try:
-                    result = await self._execute(step, session)
+                    result = await self._perform(executor, step, session, timeout_mode)
                 except BaseException as error:
                     step = plan.throw(error)
                 else:
@@ -139,6 +167,8 @@ class AsyncDatabaseCore(DatabaseCore["_Document"]):
         codec_options: CodecOptions[Any] | None = None,
         session: AsyncClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Run a command and return the server's reply, a dict.
@@ -157,6 +187,7 @@ class AsyncDatabaseCore(DatabaseCore["_Document"]):
             codec_options,
             session,
             comment,
+            timeout_ms=timeout_ms,
             **kwargs,
         )
 
@@ -178,6 +209,8 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         bypass_document_validation: bool | None = None,
         session: AsyncClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> InsertOneResult:
         """Insert one document; it gets an ``_id`` if it has none.
 
@@ -185,7 +218,7 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         `InvalidDocument` and what the connection raises.
         """
         return await _insert_one(  # type: ignore[misc, no-any-return]
-            self, document, bypass_document_validation, session, comment
+            self, document, bypass_document_validation, session, comment, timeout_ms=timeout_ms
         )
 
     async def update_one(  # type: ignore[override]
@@ -201,6 +234,8 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         let: Mapping[str, Any] | None = None,
         sort: _Keys | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> UpdateResult:
         """Update the first document that `filter` matches, with ``$`` operators or a pipeline.
 
@@ -219,6 +254,7 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
             let,
             sort,
             comment,
+            timeout_ms=timeout_ms,
         )
 
     async def update_many(  # type: ignore[override]
@@ -233,6 +269,8 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> UpdateResult:
         """Update every document that `filter` matches. Returns an `UpdateResult`."""
         return await _update_many(  # type: ignore[misc, no-any-return]
@@ -247,6 +285,7 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
             session,
             let,
             comment,
+            timeout_ms=timeout_ms,
         )
 
     async def replace_one(  # type: ignore[override]
@@ -261,6 +300,8 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         let: Mapping[str, Any] | None = None,
         sort: _Keys | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> UpdateResult:
         """Replace the first document that `filter` matches. Returns an `UpdateResult`."""
         return await _replace_one(  # type: ignore[misc, no-any-return]
@@ -275,6 +316,7 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
             let,
             sort,
             comment,
+            timeout_ms=timeout_ms,
         )
 
     async def delete_one(  # type: ignore[override]
@@ -285,10 +327,12 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> DeleteResult:
         """Delete the first document that `filter` matches. Returns a `DeleteResult`."""
         return await _delete_one(  # type: ignore[misc, no-any-return]
-            self, filter, collation, hint, session, let, comment
+            self, filter, collation, hint, session, let, comment, timeout_ms=timeout_ms
         )
 
     async def delete_many(  # type: ignore[override]
@@ -299,10 +343,12 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         session: AsyncClientSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> DeleteResult:
         """Delete every document that `filter` matches. Returns a `DeleteResult`."""
         return await _delete_many(  # type: ignore[misc, no-any-return]
-            self, filter, collation, hint, session, let, comment
+            self, filter, collation, hint, session, let, comment, timeout_ms=timeout_ms
         )
 
     async def find_one(  # type: ignore[override]
@@ -325,6 +371,13 @@ class AsyncCursorCore(AwaitableCursorCore["_Document"]):
     async def _fill(self, once: bool = False) -> bool:
         """Fetch until there is a document at hand, or with `once` a single batch; False when there
         are no more for now."""
+        scope = self._one_deadline()
+        if scope is None:
+            return await self._fetch(once)
+        with scope:
+            return await self._fetch(once)
+
+    async def _fetch(self, once: bool) -> bool:
         self._claim()
         try:
             while True:

@@ -50,15 +50,15 @@ class AsyncCursor(FindSettings, AsyncCursorCore["_Document"]):
         options = {
             name: given[name] for name in ("comment", "collation", "maxTimeMS") if name in given
         }
-        return await self.collection.distinct(
-            key, self._query.filter, session=self.session, **options
-        )
+        collection = self.collection.with_options()._carried_out_by(self._executor)
+        return await collection.distinct(key, self._query.filter, session=self.session, **options)
 
     async def explain(self) -> dict[str, Any]:
         """The server's plan for the query, a dict."""
         find = {"find": self.collection.name, **self._query.document()}
         explain = {"explain": find, "verbosity": "allPlansExecution"}
-        return await self.collection.database.command(explain, session=self.session)
+        database = self.collection.database.with_options()._carried_out_by(self._executor)
+        return await database.command(explain, session=self.session)
 
 
 class AsyncCommandCursor(AsyncCursorCore["_Document"]):

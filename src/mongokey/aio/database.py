@@ -58,11 +58,13 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         read_preference: _ServerMode | None = None,
         write_concern: WriteConcern | None = None,
         read_concern: ReadConcern | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> AsyncCollection[_Document]:
         """The collection `name`, with other options than the database's where given."""
         return self._collection_class(
             self, name, False, codec_options, read_preference, write_concern, read_concern
-        )
+        )._limit_time(timeout_ms)
 
     async def cursor_command(
         self,
@@ -73,6 +75,9 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         session: AsyncClientSession | None = None,
         comment: Any = None,
         max_await_time_ms: int | None = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
         **kwargs: Any,
     ) -> AsyncCommandCursor[Any]:
         """Run a command whose reply has a cursor, and return an `AsyncCommandCursor` over it.
@@ -96,19 +101,27 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
                 kwargs,
             ),
             session,
+            timeout_ms=timeout_ms,
+            timeout_mode=timeout_mode,
         )
 
     async def aggregate(
         self,
         pipeline: Sequence[Mapping[str, Any]],
         session: AsyncClientSession | None = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
         **kwargs: Any,
     ) -> AsyncCommandCursor[Any]:
         """Run an aggregation over the database (``$currentOp``, ``$documents``…)."""
         from mongokey.commands.aggregate import aggregate
 
         return await self._execute(
-            aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs), session
+            aggregate(self._namespace, self._inherited_in(session), pipeline, kwargs),
+            session,
+            timeout_ms=timeout_ms,
+            timeout_mode=timeout_mode,
         )
 
     async def watch(
@@ -125,6 +138,8 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         comment: Any = None,
         full_document_before_change: str | None = None,
         show_expanded_events: bool | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> AsyncDatabaseChangeStream[_Document]:
         """The changes of all collections of the database, an `AsyncDatabaseChangeStream`.
 
@@ -146,6 +161,7 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
             comment,
             full_document_before_change,
             show_expanded_events,
+            timeout_ms=timeout_ms,
         )
         await stream._open()
         return stream
@@ -159,6 +175,8 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         read_concern: ReadConcern | None = None,
         session: AsyncClientSession | None = None,
         check_exists: bool = True,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> AsyncCollection[_Document]:
         """Create a collection with options (capped, validator, timeseries…).
@@ -180,7 +198,9 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         if fields is not None:
             kwargs["encryptedFields"] = fields
         await self._run(
-            create_collection(self._namespace, inherited, name, check_exists, kwargs), session
+            create_collection(self._namespace, inherited, name, check_exists, kwargs),
+            session,
+            timeout_ms=timeout_ms,
         )
         return collection
 
@@ -189,13 +209,19 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         session: AsyncClientSession | None = None,
         filter: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
         **kwargs: Any,
     ) -> AsyncCommandCursor[dict[str, Any]]:
         """A cursor over the collections, a document for each."""
         from mongokey.commands.collections import list_collections
 
         return await self._execute(
-            list_collections(self._namespace, filter, comment, kwargs), session
+            list_collections(self._namespace, filter, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
+            timeout_mode=timeout_mode,
         )
 
     async def list_collection_names(
@@ -203,13 +229,17 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         session: AsyncClientSession | None = None,
         filter: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> list[str]:
         """The names of the collections, a list."""
         from mongokey.commands.collections import list_collection_names
 
         return await self._run(
-            list_collection_names(self._namespace, filter, comment, kwargs), session
+            list_collection_names(self._namespace, filter, comment, kwargs),
+            session,
+            timeout_ms=timeout_ms,
         )
 
     async def drop_collection(
@@ -218,6 +248,8 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         session: AsyncClientSession | None = None,
         comment: Any = None,
         encrypted_fields: Mapping[str, Any] | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> dict[str, Any]:
         """Drop a collection, given by its name or itself; no error if there is none.
 
@@ -241,6 +273,7 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
                 client._encrypter is not None,
             ),
             session,
+            timeout_ms=timeout_ms,
         )
 
     async def validate_collection(
@@ -251,6 +284,8 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         session: AsyncClientSession | None = None,
         background: bool | None = None,
         comment: Any | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> dict[str, Any]:
         """Have the server check a collection's data and indexes; returns its findings, a dict.
 
@@ -269,7 +304,9 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
         if isinstance(name, AsyncCollection):
             name = name.name
         findings: dict[str, Any] = await self._execute(
-            validate_collection(self._namespace, name, scandata, full, background, comment), session
+            validate_collection(self._namespace, name, scandata, full, background, comment),
+            session,
+            timeout_ms=timeout_ms,
         )
         return findings
 

@@ -12,6 +12,7 @@ from mongokey.aio.cursor import AsyncCommandCursor
 from mongokey.aio.database import AsyncDatabase
 from mongokey.commands.housekeeping import end_sessions
 from mongokey.errors import InvalidOperation
+from mongokey.execution.time_limits import limited
 from mongokey.handshake.reply import RS_ARBITER, RS_SECONDARY
 from mongokey.sessions.options import SessionOptions
 from mongokey.topology.server_description import ServerDescription
@@ -102,6 +103,8 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
         read_preference: _ServerMode | None = None,
         write_concern: WriteConcern | None = None,
         read_concern: ReadConcern | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> AsyncDatabase[_Document]:
         """The database `name`; without a name, the one in the URI's path.
 
@@ -111,7 +114,7 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
             name = self._default_name(None)
         return self._database_class(
             self, name, codec_options, read_preference, write_concern, read_concern
-        )
+        )._limit_time(timeout_ms)
 
     def get_default_database(
         self,
@@ -120,6 +123,8 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
         read_preference: _ServerMode | None = None,
         write_concern: WriteConcern | None = None,
         read_concern: ReadConcern | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> AsyncDatabase[_Document]:
         """The database in the URI's path, or `default`.
 
@@ -128,13 +133,15 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
         name = self._default_name(default)
         return self._database_class(
             self, name, codec_options, read_preference, write_concern, read_concern
-        )
+        )._limit_time(timeout_ms)
 
     def start_session(
         self,
         causal_consistency: bool | None = None,
         default_transaction_options: TransactionOptions | None = None,
         snapshot: bool | None = False,
+        *,
+        default_timeout_ms: float | None = None,
     ) -> AsyncClientSession:
         """An `AsyncClientSession`, in which operations of this client can be carried out.
 
@@ -143,8 +150,14 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
         """
         from mongokey.aio.client_session import AsyncClientSession
 
-        options = SessionOptions(causal_consistency, default_transaction_options, snapshot)
-        return AsyncClientSession(self, self._executor, options)
+        options = SessionOptions(
+            causal_consistency,
+            default_transaction_options,
+            snapshot,
+            default_timeout_ms=default_timeout_ms,
+        )
+        executor = limited(self._executor, default_timeout_ms, option="default_timeout_ms")
+        return AsyncClientSession(self, executor, options)
 
     async def watch(
         self,
@@ -160,6 +173,8 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
         comment: Any = None,
         full_document_before_change: str | None = None,
         show_expanded_events: bool | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> AsyncClusterChangeStream[_Document]:
         """The changes of all databases, an `AsyncClusterChangeStream`.
 
@@ -181,6 +196,7 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
             comment,
             full_document_before_change,
             show_expanded_events,
+            timeout_ms=timeout_ms,
         )
         await stream._open()
         return stream
@@ -195,6 +211,8 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
         comment: Any = None,
         let: Mapping[str, Any] | None = None,
         write_concern: WriteConcern | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> ClientBulkWriteResult:
         """Write to any collections: a list of requests of `mongokey.operations`, each with its
         ``namespace="database.collection"``, as few messages as can be. MongoDB 8.0 and newer.
@@ -214,7 +232,7 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
         plan = client_bulk_write(
             options, models, ordered, verbose_results, bypass_document_validation, comment, let
         )
-        return await self._run(plan, session)
+        return await self._run(plan, session, timeout_ms=timeout_ms)
 
     # -- the deployment --------------------------------------------------------------------------
 
@@ -269,34 +287,50 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
         need be."""
         return (await self._writable()).mongos
 
-    async def server_info(self, session: AsyncClientSession | None = None) -> dict[str, Any]:
+    async def server_info(
+        self,
+        session: AsyncClientSession | None = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> dict[str, Any]:
         """The server's ``buildInfo``, a dict."""
-        return await self["admin"].command("buildInfo", session=session)
+        return await self["admin"].command("buildInfo", session=session, timeout_ms=timeout_ms)
 
     async def list_databases(
-        self, session: AsyncClientSession | None = None, comment: Any = None, **kwargs: Any
+        self,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
+        **kwargs: Any,
     ) -> AsyncCommandCursor[dict[str, Any]]:
         """A cursor over the databases, a document for each."""
         from mongokey.commands.databases import list_databases
 
         cursor: AsyncCommandCursor[dict[str, Any]] = await self._run(
-            list_databases(comment, kwargs), session
+            list_databases(comment, kwargs), session, timeout_ms=timeout_ms
         )
         return cursor
 
     async def list_database_names(
-        self, session: AsyncClientSession | None = None, comment: Any = None
+        self,
+        session: AsyncClientSession | None = None,
+        comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> list[str]:
         """The names of the databases, a list."""
         from mongokey.commands.databases import list_database_names
 
-        return await self._run(list_database_names(comment), session)
+        return await self._run(list_database_names(comment), session, timeout_ms=timeout_ms)
 
     async def drop_database(
         self,
         name_or_database: str | AsyncDatabase[_Document],
         session: AsyncClientSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> None:
         """Drop a database, given by its name or itself."""
         from mongokey.commands.databases import drop_database
@@ -304,4 +338,8 @@ class AsyncMongoClient(AsyncClientBase["_Document"], AsyncCalls):
         name = name_or_database
         if isinstance(name, AsyncDatabase):
             name = name.name
-        await self._execute(drop_database(self._inherited_in(session), name, comment), session)
+        await self._execute(
+            drop_database(self._inherited_in(session), name, comment),
+            session,
+            timeout_ms=timeout_ms,
+        )

@@ -218,6 +218,8 @@ cdef class ChangeStreamCursor(CursorState):
         """A `WatchGetMore` has failed. What is to be killed on its server now, or None: where the
         server may not answer, that is left to others."""
         self.failed(error)
+        if self.broken is not None and not self.broken.pinned:
+            self.defer_kill()
         return self.let_go()
 
     def let_go(self):

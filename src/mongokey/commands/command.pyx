@@ -21,6 +21,7 @@ from mongokey.commands.crud cimport check_unanswered, raise_first_error, read_ba
 from mongokey.commands.inherited_options cimport InheritedOptions, criteria_of
 from mongokey.execution.cursors cimport CursorBatch
 from mongokey.execution.operation cimport (
+    NO_MAX_TIME,
     CommandReply,
     Limits,
     Namespace,
@@ -38,6 +39,7 @@ from collections.abc import Mapping
 
 from mongokey.commands import arguments
 from mongokey.errors import ConfigurationError, InvalidBSON, InvalidOperation, ProtocolError
+from mongokey.execution.time_limits import check_await_time, is_by_iteration
 
 # What the execution sets itself, whatever the user gave: it would stand there twice.
 cdef tuple RESERVED = ("$db", "$clusterTime", "lsid")
@@ -265,6 +267,20 @@ cdef class CursorCommand(Command):
     def in_raw_batches(self):
         """Have the batches left as they are; returns self."""
         self.raw = True
+        return self
+
+    def in_time_of(self, executor, mode):
+        """Have the timeoutMS of `executor`, if it has one, be for what `mode`, the user's
+        `timeout_mode` or None, says; returns self."""
+        # A find of the user's own may be of a tailable cursor.
+        endless = self.generic and bool(self.document.get("tailable"))
+        awaits = endless and bool(self.document.get("awaitData"))
+        if is_by_iteration(executor, mode, endless=endless, writes=self.writes):
+            self.tailable = True
+            if not awaits:
+                self.max_time = NO_MAX_TIME
+        if self.get_more_extras is not None:
+            check_await_time(executor, self.get_more_extras.get("maxTimeMS"))
         return self
 
     def for_aggregation(self, InheritedOptions options not None, bint writes):

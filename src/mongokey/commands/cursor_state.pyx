@@ -134,8 +134,12 @@ cdef class CursorState:
         if cursor.pinned:
             # load-balancers: it keeps its connection until it is closed.
             self.server_cursor, self.broken = None, cursor
-        elif not isinstance(error, OperationFailure):
-            # A server that has answered is told at once, by the caller.
+        elif isinstance(error, OperationFailure):
+            pass  # a server that has answered is told at once, by the caller
+        elif self.executor.timed and getattr(error, "timeout", False):
+            # client-side-operations-timeout: by `close`, which has the time once more.
+            self.server_cursor, self.broken = None, cursor
+        else:
             self.defer_kill()
         return False
 

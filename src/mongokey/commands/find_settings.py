@@ -34,6 +34,7 @@ class FindSettings:
         def _check_not_started(self) -> None: ...
         def _document_at(self, index: int) -> Any: ...
         def _replace_query(self, query: FindQuery) -> None: ...
+        def _limit_as(self, other: Any) -> None: ...
 
     def limit(self: _Self, limit: int) -> _Self:
         """Return at most `limit` documents; 0 means all, a negative one a single batch."""
@@ -140,6 +141,7 @@ class FindSettings:
     def _of_query(self: _Self, query: FindQuery) -> _Self:
         cursor = type(self)(self.collection)
         cursor._replace_query(query)
+        cursor._limit_as(self)
         return cursor
 
     if TYPE_CHECKING:

@@ -1,8 +1,9 @@
 """killCursors and endSessions: what the driver tells a server for good order, not for a caller.
 
-It uses connections that are idle anyway: it never opens one, logs in or waits for one, and every
-message has a short deadline. Each task is a plan of the steps in `execution.idle_steps`, which the
-executor of either face carries out. It must not know who owned a cursor, nor how anything waits.
+It uses connections that are idle anyway: it never opens one, logs in or waits for one, unless a
+timeoutMS bounds that too; every message has a short deadline. Each task is a plan of the steps in
+`execution.idle_steps`, which the executor of either face carries out. It must not know who owned a
+cursor, nor how anything waits.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from mongokey.commands.command import Command
 from mongokey.errors import DocumentTooLarge, MongoError, NetworkTimeout
 from mongokey.execution.cursors import ServerCursor
 from mongokey.execution.execution import NO_IDLE_CONNECTION, Executor
-from mongokey.execution.idle_steps import OnIdle, Turn
+from mongokey.execution.idle_steps import AS_A_CALL, OnIdle, Turn
 from mongokey.execution.operation import Namespace
-from mongokey.execution.time_limits import timeout_now
+from mongokey.execution.time_limits import is_limited, timeout_now
 from mongokey.pool.pool import Pool
 
 SECOND_NS = 1_000_000_000
@@ -148,7 +149,9 @@ def close_one(executor: Executor, cursor: ServerCursor) -> Steps:
     if executor.closed:
         cursor.release_connection()
         return
-    outcome = yield from kill(executor, cursor, limit_of(executor, MESSAGE).start(), 0)
+    # "Cursors": where there is a timeoutMS, it is for this once more, and for a new connection too.
+    wait_s = AS_A_CALL if is_limited(executor) else 0
+    outcome = yield from kill(executor, cursor, limit_of(executor, MESSAGE).start(), wait_s)
     if outcome is Outcome.NOT_SENT:
         executor.pending.kill_later(cursor)
     else:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from mongokey.bson.codec_options import CodecOptions
+    from mongokey.execution.execution import Executor
     from mongokey.read_concern import ReadConcern
     from mongokey.read_preferences import _ServerMode
     from mongokey.write_concern import WriteConcern
@@ -37,6 +38,10 @@ class NamedPart:
         def write_concern(self) -> WriteConcern: ...
         @property
         def read_concern(self) -> ReadConcern: ...
+        @property
+        def _executor(self) -> Executor: ...
+        def _carried_out_by(self: _Self, executor: Executor) -> _Self: ...
+        def _limit_time(self: _Self, timeout_ms: float | None) -> _Self: ...
 
     @property
     def _whole(self) -> Any:
@@ -57,9 +62,15 @@ class NamedPart:
         read_preference: _ServerMode | None = None,
         write_concern: WriteConcern | None = None,
         read_concern: ReadConcern | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> _Self:
-        """The same with other options, where they are given."""
-        return type(self)(
+        """The same with other options, where they are given.
+
+        :param timeout_ms: how long each operation may take, in ms, in place of the timeoutMS that
+            is inherited; 0: no limit. Raises `TypeError` and `ValueError` for what is none.
+        """
+        made = type(self)(
             self._whole,
             self.name,
             codec_options=codec_options or self.codec_options,
@@ -67,6 +78,7 @@ class NamedPart:
             write_concern=write_concern or self.write_concern,
             read_concern=read_concern or self.read_concern,
         )
+        return made._carried_out_by(self._executor)._limit_time(timeout_ms)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, NamedPart) and type(other)._kind == type(self)._kind:

@@ -5,7 +5,7 @@ It does what `Execution.advance` says, and no more: the rules are there, and `ex
 the same loop with other waits.
 """
 
-from mongokey._support.deadline cimport Deadline
+from mongokey._support.deadline cimport Deadline, Timeout
 from mongokey.connection.async_connection cimport AsyncConnection
 from mongokey.connection.connection cimport Connection
 from mongokey.execution.cursors cimport ServerCursor
@@ -59,7 +59,15 @@ cdef class AsyncExecutor(Executor):
         if self.pending is not None:
             self.pending.lock = Turns()
 
+    def limited_to(self, Timeout timeout, *, bint of_call=False):
+        """As of any `Executor`; the loop is the client's."""
+        cdef AsyncExecutor made = Executor.limited_to(self, timeout, of_call=of_call)
+        made.binding = self.binding
+        return made
+
     cpdef int enter(self) except -1:
+        if self.origin is not None:
+            return (<AsyncExecutor>self.origin).enter()
         loop = running_loop()
         if loop is not self.loop:
             if self.binding is None:
@@ -130,7 +138,7 @@ cdef class AsyncExecutor(Executor):
                 on_idle = <OnIdle>how
                 if cursor is None:
                     execution.selected(on_idle.server)
-                execution.background = True
+                execution.background = on_idle.wait_s >= 0
                 execution.deadline = on_idle.deadline
             elif type(how) is ServerSession:
                 execution.session = <ServerSession>how
@@ -143,7 +151,7 @@ cdef class AsyncExecutor(Executor):
                         step = execution.advance()
                         if step == CHECK_OUT:
                             pool = <AsyncPool?>execution.server
-                            if on_idle is not None:
+                            if execution.background:
                                 checked_out = await pool.borrow_soon(on_idle.wait_s)
                                 execution.checked_out(checked_out, monotonic_ns())
                                 checked_out = None

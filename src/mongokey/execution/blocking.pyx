@@ -74,7 +74,7 @@ cdef class BlockingExecutor(Executor):
         execution.begin(self, operation, cursor)
         if cursor is None:
             execution.selected(server)
-        execution.background = True
+        execution.background = wait_s >= 0
         execution.deadline = deadline
         return self._run(execution, wait_s)
 

@@ -49,7 +49,9 @@ cdef int bound_sessions
 cdef class Executor:
     cdef readonly object topology
     cdef SelectedServers selected           # the topology's, read on every call
-    cdef readonly bint closed
+    # The client's own executor, where this is one of other times. None: it is the client's own.
+    cdef Executor origin
+    cdef bint is_closed                     # only of the client's own: ask `has_closed`
     # Options.
     cdef bint retry_reads
     cdef bint retry_writes
@@ -58,6 +60,7 @@ cdef class Executor:
     cdef bytes server_api                   # elements of the stable API, or None
     cdef readonly bint timed                # it has a timeoutMS
     cdef readonly Timeout timeout           # that, or None: no limit
+    cdef readonly bint of_call              # that was given to a single call
     cdef readonly PublisherFlags publisher  # of events
     # (answer, address, database) -> a hint for the error's message, or None; or None
     cdef object explain
@@ -81,6 +84,7 @@ cdef class Executor:
     cpdef object execute_with(self, Operation operation, ServerSession session)
     # Carry out a plan, a generator of the steps in `execution.idle_steps`: what it returns.
     cpdef object carry_out(self, object plan)
+    cdef bint has_closed(self) noexcept
 
 
 cdef class Execution:

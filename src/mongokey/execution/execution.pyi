@@ -1,5 +1,5 @@
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 from mongokey._support.address import AddressLike
 from mongokey._support.deadline import Deadline, Timeout
@@ -16,6 +16,8 @@ from mongokey.sessions.explicit_session import ExplicitSession
 from mongokey.sessions.server_session import ServerSession, ServerSessionPool
 from mongokey.sessions.transaction import Transaction
 from mongokey.topology.topology import Topology
+
+_Executor = TypeVar("_Executor", bound=Executor)
 
 STEPS: tuple[str, ...]
 NO_IDLE_CONNECTION: object
@@ -50,6 +52,13 @@ class Executor:
     def topology(self) -> Topology: ...
     @property
     def closed(self) -> bool: ...
+    @property
+    def of_call(self) -> bool: ...
+    @property
+    def has_own_limit(self) -> bool: ...
+    def limited_to(
+        self: _Executor, timeout: Timeout | None, *, of_call: bool = False
+    ) -> _Executor: ...
     @property
     def publisher(self) -> PublisherFlags: ...
     @property

@@ -374,11 +374,57 @@ cdef class Executor:
         """Whether there are cursors on servers that are still to be killed."""
         return len(self.pending) > 0
 
+    def limited_to(self, Timeout timeout, *, bint of_call=False):
+        """The same executor with another timeoutMS: `timeout`, or (None) no limit. What it carries
+        out shares servers, sessions and cursors with all others of the client.
+
+        `of_call`: it was given to a single call, and not to a database, collection or session.
+        """
+        cdef Executor made
+        cls = type(self)
+        made = cls.__new__(cls)
+        made.origin = self if self.origin is None else self.origin
+        made.timed = True
+        made.timeout = timeout
+        made.of_call = of_call
+        made.topology = self.topology
+        made.selected = self.selected
+        made.direct = self.direct
+        made.retry_reads = self.retry_reads
+        made.retry_writes = self.retry_writes
+        made.server_api = self.server_api
+        made.max_adaptive_retries = self.max_adaptive_retries
+        made.jitter = self.jitter
+        made.explain = self.explain
+        made.publisher = self.publisher
+        made.sessions = self.sessions
+        made.cluster_time = self.cluster_time
+        made.pending = self.pending
+        made.crypt = self.crypt
+        made.encrypts = self.encrypts
+        be_asked()
+        return made
+
+    @property
+    def has_own_limit(self):
+        """Whether its timeoutMS was given by an argument, and not by the client's options."""
+        return self.origin is not None
+
+    cdef bint has_closed(self) noexcept:
+        return self.is_closed if self.origin is None else self.origin.is_closed
+
+    @property
+    def closed(self):
+        """Whether the client is closed."""
+        return self.has_closed()
+
     def close(self):
         """Close every pool. Sessions and cursors are dropped without a word to their servers: that
         is `commands.housekeeping`'s to say before."""
-        if not self.closed:
-            self.closed = True
+        if self.origin is not None:
+            self.origin.close()
+        elif not self.is_closed:
+            self.is_closed = True
             self.sessions.close()
             self.pending.close()
             self.topology.close()
@@ -803,7 +849,7 @@ cdef class Execution:
             retry_writes = True
         if is_overload(error):
             self.most_retries = executor.max_adaptive_retries
-        if executor.closed or operation.unacknowledged or self.attempt > self.most_retries:
+        if executor.has_closed() or operation.unacknowledged or self.attempt > self.most_retries:
             return False
         if self.cursor is None and not in_transaction and should_retry(
             error,

@@ -8,8 +8,8 @@ from mongokey.pool.pool cimport Pool
 cdef class OnIdle:
     # Carry out `operation`, about `cursor` or (None) to `server`, on a connection that is idle
     # anyway, until `deadline`; with `wait_s`, queue for so many seconds with those who wait for a
-    # connection. Comes to the result, NO_IDLE_CONNECTION, or the error with which the last idle
-    # connection failed; or raises.
+    # connection; with AS_A_CALL, which is less than 0, as a user's call. Comes to the result,
+    # NO_IDLE_CONNECTION, or the error with which the last idle connection failed; or raises.
     cdef Operation operation
     cdef ServerCursor cursor
     cdef Pool server

@@ -5,6 +5,8 @@ from mongokey.execution.cursors import ServerCursor
 from mongokey.execution.operation import Operation
 from mongokey.pool.pool import Pool
 
+AS_A_CALL: float
+
 class OnIdle:
     """An operation on an idle connection, or on none."""
 

@@ -1,6 +1,6 @@
 # cython: language_level=3
 """What a plan of `Executor.carry_out` can ask for: an operation on a connection that is idle
-anyway, and its turn among others that do the same.
+anyway, or (`AS_A_CALL`) on any, and its turn among others that do the same.
 
 Knows what the steps need, and nothing of how or where they are carried out.
 """
@@ -11,6 +11,9 @@ from mongokey._support.deadline cimport Deadline
 from mongokey.execution.cursors cimport ServerCursor
 from mongokey.execution.operation cimport Operation
 from mongokey.pool.pool cimport Pool
+
+# As `wait_s`: not for good order only, but as a user's call, which may take a new connection.
+AS_A_CALL = -1.0
 
 
 @cython.final

@@ -1,7 +1,8 @@
-"""How long operations may take: the blocks of `mongokey.timeout`, and the client's `timeoutMS`
+"""How long operations may take: the blocks of `mongokey.timeout`, the client's `timeoutMS`, and
+those of databases, collections, sessions and calls, which executors hand down
 (client-side-operations-timeout specification).
 
-It knows which of the two holds in a context, and when that is over. It must not know operations,
+It knows which of them holds in a context, and when that is over. It must not know operations,
 nor who waits for what: `execution.execution` asks for a deadline, and hands it on.
 """
 
@@ -11,14 +12,17 @@ from contextvars import ContextVar
 from math import isnan
 
 from mongokey._support.deadline import Deadline, Timeout, earliest
+from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Token
-    from typing import Any
+    from typing import Any, TypeVar
 
     from mongokey.execution.execution import Executor
+
+    _Executor = TypeVar("_Executor", bound=Executor)
 
 _OPTION = "timeoutMS"
 # A time of 0 is no limit: for ever, as far as deadlines go.
@@ -75,6 +79,12 @@ def timeout_now(timeout: Timeout | None) -> Timeout | None:
     if scope is not None and scope.timeout is not None:
         timeout = scope.timeout
     return None if timeout is _FOR_EVER else timeout
+
+
+def is_limited(executor: Executor) -> bool:
+    """Whether what is begun here has a time: the executor's, or that of a block; 0 is one too."""
+    scope = _SCOPE.get()
+    return executor.timed or (scope is not None and scope.deadline is not None)
 
 
 def is_for_ever(deadline: Deadline) -> bool:
@@ -182,6 +192,90 @@ def one_deadline(executor: Executor) -> TimeoutContext | _NoBlock:
     return TimeoutContext(executor.timeout or _FOR_EVER)
 
 
+def limited(
+    executor: _Executor, timeout_ms: Any, *, option: str = "timeout_ms", of_call: bool = False
+) -> _Executor:
+    """`executor` with another timeoutMS, `timeout_ms` in milliseconds; 0: no limit. None leaves the
+    time to `executor`, which is returned itself.
+
+    `of_call`: it is for a single call. Raises `TypeError` for what is no number, `ValueError` for a
+    negative number or NaN, both with the name of the `option`.
+    """
+    if timeout_ms is None:
+        return executor
+    if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int | float):
+        raise TypeError(
+            f"{option} must be a number of milliseconds, or None for the time that is inherited, "
+            f"not {type(timeout_ms).__name__}"
+        )
+    if timeout_ms < 0:
+        raise ValueError(f"{option} must not be negative, as {timeout_ms} is: give 0 for no limit")
+    # Also whole numbers that no float holds.
+    known = min(timeout_ms, _LONGEST_S * 1000)
+    if isnan(known):
+        raise ValueError(f"{option} must be a number of milliseconds, not NaN")
+    return executor.limited_to(Timeout.from_seconds(known / 1000, _OPTION), of_call=of_call)
+
+
+#: The values of `timeout_mode`.
+CURSOR_LIFETIME, ITERATION = "cursorLifetime", "iteration"
+
+
+def is_by_iteration(executor: Executor, mode: Any, *, endless: bool, writes: bool = False) -> bool:
+    """Whether each fetch of a cursor has the whole time, and not all of them together ("Cursors").
+
+    `mode` is the user's `timeout_mode` or None, `endless` says that the cursor is a tailable one,
+    `writes` that its aggregation ends in $out or $merge. Raises `ValueError` for another mode, and
+    `ConfigurationError` for one that such a cursor cannot have.
+    """
+    if mode is None:
+        return endless
+    if mode not in (CURSOR_LIFETIME, ITERATION):
+        raise ValueError(
+            f"timeout_mode must be {CURSOR_LIFETIME!r}, {ITERATION!r} or None, not {mode!r}"
+        )
+    if not executor.timed:
+        raise ConfigurationError(
+            f"timeout_mode={mode!r} says what a timeoutMS is for, and there is none: give "
+            "timeout_ms, or leave out timeout_mode"
+        )
+    if mode == ITERATION:
+        if writes:
+            raise ConfigurationError(
+                f"timeout_mode={mode!r} is for cursors with documents, which an aggregation with "
+                "$out or $merge does not have: leave out timeout_mode"
+            )
+        return True
+    if endless:
+        raise ConfigurationError(
+            f"timeout_mode={mode!r} is not for tailable cursors, which have no end: give "
+            f"{ITERATION!r}, or leave out timeout_mode"
+        )
+    return False
+
+
+def check_await_time(executor: Executor, max_await_time_ms: int | None) -> None:
+    """Raise `ConfigurationError` where the server would wait for documents as long as the timeoutMS
+    that a cursor was given ("Tailable awaitData Cursors"), or longer.
+
+    With the client's timeoutMS, and in a block of `timeout`, the wait is shortened: programs of
+    PyMongo's may have both.
+    """
+    limit = executor.timeout
+    if limit is None or not executor.has_own_limit or max_await_time_ms is None:
+        return
+    if max_await_time_ms * 1_000_000 >= limit.ns:
+        raise await_time_too_long(max_await_time_ms, limit)
+
+
+def await_time_too_long(max_await_time_ms: int, limit: Timeout) -> ConfigurationError:
+    """What is raised for such a wait."""
+    return ConfigurationError(
+        f"max_await_time_ms ({max_await_time_ms}) must be less than timeoutMS "
+        f"({limit.ns // 1_000_000}): a wait that the server ends would be a timeout"
+    )
+
+
 def lifetime_of(executor: Executor) -> Deadline | None:
     """The deadline of an object whose calls have one together, from now on, such as a stream of
     GridFS: None where the client has no timeoutMS, or a block of `timeout` holds."""
@@ -235,11 +329,18 @@ def be_asked() -> None:
 
 
 __all__ = [
+    "CURSOR_LIFETIME",
+    "ITERATION",
     "TimeoutContext",
+    "await_time_too_long",
     "be_asked",
+    "check_await_time",
     "deadline_of",
+    "is_by_iteration",
     "is_for_ever",
+    "is_limited",
     "lifetime_of",
+    "limited",
     "one_deadline",
     "refreshed_deadline",
     "timeout",

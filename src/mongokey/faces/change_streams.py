@@ -17,9 +17,9 @@ from mongokey.commands.change_stream_cursor import ChangeStreamCursor, WatchComm
 from mongokey.commands.change_stream_state import is_resumable
 from mongokey.commands.change_streams import Watch
 from mongokey.commands.housekeeping import close_cursor
-from mongokey.errors import ConfigurationError, InvalidOperation, MongoError
+from mongokey.errors import InvalidOperation, MongoError
 from mongokey.execution.cursors import ServerCursor
-from mongokey.execution.time_limits import deadline_of, timeout_now
+from mongokey.execution.time_limits import await_time_too_long, deadline_of, limited, timeout_now
 from mongokey.faces.sessions import session_for
 from mongokey.transport.sleeping import sleep_until
 
@@ -91,6 +91,8 @@ class ChangeStreamCore(_Base["_Document"]):
         comment: Any = None,
         full_document_before_change: str | None = None,
         show_expanded_events: bool | None = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> None:
         self._closed = True  # until it is there
         self._cursor: ChangeStreamCursor | None = None
@@ -110,13 +112,10 @@ class ChangeStreamCore(_Base["_Document"]):
         )
         self._state = self._watch.state
         self._target = target  # kept alive, and its client with it
-        self._executor: Executor = target._executor
+        self._executor: Executor = limited(target._executor, timeout_ms, of_call=True)
         limit = timeout_now(self._executor.timeout)
-        if limit is not None and (max_await_time_ms or 0) * 1_000_000 >= limit.ns:
-            raise ConfigurationError(
-                f"max_await_time_ms ({max_await_time_ms}) must be less than timeoutMS "
-                f"({limit.ns // 1_000_000}): a wait that the server ends would be a timeout"
-            )
+        if limit is not None and max_await_time_ms and max_await_time_ms * 1_000_000 >= limit.ns:
+            raise await_time_too_long(max_await_time_ms, limit)
         # What it is resumed with is what it was opened with.
         self._session = session_for(session, self._executor)
         self._inherited = target._inherited_in(session)

@@ -16,23 +16,40 @@ from mongokey.write_concern import WriteConcern
 
 _Document = TypeVar("_Document", bound=Mapping[str, Any])
 _Result = TypeVar("_Result")
+_Core = TypeVar("_Core", bound=Core)
 _Keys = str | Sequence[str | tuple[str, Any]] | Mapping[str, Any]
 
 class Core(OptionsHolder):
     @property
     def _executor(self) -> Any: ...
     def _inherited_in(self, session: Any) -> InheritedOptions: ...
+    def _limit_time(self: _Core, timeout_ms: float | None) -> _Core: ...
+    def _carried_out_by(self: _Core, executor: Executor) -> _Core: ...
     def _transaction_preference(self, session: Any) -> _ServerMode | None: ...
 
 class BlockingCalls:
     @overload
     def _execute(
-        self, step: CursorCommand, session: ExplicitSession | None = None
+        self,
+        step: CursorCommand,
+        session: ExplicitSession | None = None,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
     ) -> CommandCursor[Any]: ...
     @overload
-    def _execute(self, step: Any, session: ExplicitSession | None = None) -> Any: ...
+    def _execute(
+        self,
+        step: Any,
+        session: ExplicitSession | None = None,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
+    ) -> Any: ...
     def _run(
-        self, plan: Generator[Any, Any, _Result], session: ExplicitSession | None = None
+        self,
+        plan: Generator[Any, Any, _Result],
+        session: ExplicitSession | None = None,
+        timeout_ms: float | None = None,
+        timeout_mode: str | None = None,
     ) -> _Result: ...
 
 class ClientCore(Core, Generic[_Document]):
@@ -62,6 +79,8 @@ class DatabaseCore(Core, Generic[_Document]):
         codec_options: CodecOptions[Any] | None = None,
         session: ExplicitSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]: ...
 
@@ -90,6 +109,8 @@ class CollectionCore(Core, Generic[_Document]):
         bypass_document_validation: bool | None = None,
         session: ExplicitSession | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> InsertOneResult: ...
     def update_one(
         self,
@@ -104,6 +125,8 @@ class CollectionCore(Core, Generic[_Document]):
         let: Mapping[str, Any] | None = None,
         sort: _Keys | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> UpdateResult: ...
     def update_many(
         self,
@@ -117,6 +140,8 @@ class CollectionCore(Core, Generic[_Document]):
         session: ExplicitSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> UpdateResult: ...
     def replace_one(
         self,
@@ -130,6 +155,8 @@ class CollectionCore(Core, Generic[_Document]):
         let: Mapping[str, Any] | None = None,
         sort: _Keys | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> UpdateResult: ...
     def delete_one(
         self,
@@ -139,6 +166,8 @@ class CollectionCore(Core, Generic[_Document]):
         session: ExplicitSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> DeleteResult: ...
     def delete_many(
         self,
@@ -148,6 +177,8 @@ class CollectionCore(Core, Generic[_Document]):
         session: ExplicitSession | None = None,
         let: Mapping[str, Any] | None = None,
         comment: Any = None,
+        *,
+        timeout_ms: float | None = None,
     ) -> DeleteResult: ...
     def find_one(self, filter: Any = None, *args: Any, **kwargs: Any) -> _Document | None: ...
     def find(self, *args: Any, **kwargs: Any) -> Cursor[_Document]: ...

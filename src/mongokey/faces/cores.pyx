@@ -22,7 +22,7 @@ from mongokey.faces.cursor_cores cimport BlockingCursorCore, CursorCore
 
 from mongokey.commands import arguments
 from mongokey.commands.plan import GIVE_WAY, Documents
-from mongokey.execution.time_limits import one_deadline
+from mongokey.execution.time_limits import limited, one_deadline
 from mongokey.faces.sessions import options_in, session_for
 
 
@@ -49,6 +49,11 @@ cdef inline object carry_out(Executor executor, Operation operation, session):
     return carry_out_in(executor, operation, session)
 
 
+cdef inline Executor limited_for(Executor executor, timeout_ms):
+    """The same with the timeoutMS of a single call, if that has one."""
+    return executor if timeout_ms is None else limited(executor, timeout_ms, of_call=True)
+
+
 cdef class Core(OptionsHolder):
     """Base of the cores: they have options, and an executor that carries operations out."""
 
@@ -61,6 +66,17 @@ cdef class Core(OptionsHolder):
         if session is None and bound_sessions == 0:
             return self.inherited
         return options_in(session_for(session, self.executor), self.inherited)
+
+    def _limit_time(self, timeout_ms):
+        """Give it a timeoutMS of its own, unless that is None; returns self."""
+        if timeout_ms is not None:
+            self.executor = limited(self.executor, timeout_ms)
+        return self
+
+    def _carried_out_by(self, Executor executor not None):
+        """Give it the timeoutMS of another object of its client; returns self."""
+        self.executor = executor
+        return self
 
     def _transaction_preference(self, session):
         """The read preference of the transaction that a call in `session` belongs to, or None."""
@@ -77,21 +93,28 @@ cdef class BlockingCalls:
     def __reduce_ex__(self, protocol):
         raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
-    def _execute(self, step, session=None):
+    def _execute(self, step, session=None, timeout_ms=None, timeout_mode=None):
         """Carry out one step of a plan, in `session` if that is given; returns its result.
+        `timeout_ms` takes the place of the timeoutMS that is inherited; `timeout_mode` says what
+        that is for in a cursor.
 
         A step is an operation; a command that opens a cursor, which gives a `CommandCursor` that
         keeps this object, and so the client, alive; `Documents`, which give one too; such a
         cursor, whose next batch is fetched; or `GIVE_WAY`.
         """
         cdef Core core = <Core?>self
+        return self._perform(limited_for(core.executor, timeout_ms), step, session, timeout_mode)
+
+    def _perform(self, Executor executor not None, step, session, timeout_mode):
         if isinstance(step, Operation):
+            if (executor.timed or timeout_mode is not None) and isinstance(step, CursorCommand):
+                step.in_time_of(executor, timeout_mode)
             if session is not None or bound_sessions:
-                session = session_for(session, core.executor)
-            result = carry_out(core.executor, <Operation>step, session)
+                session = session_for(session, executor)
+            result = carry_out(executor, <Operation>step, session)
             if isinstance(step, CursorCommand):
                 return type(self)._command_cursor_class._opened(
-                    self, core.executor, step, result, session
+                    self, executor, step, result, session
                 )
             return result
         if isinstance(step, Documents):
@@ -101,21 +124,22 @@ cdef class BlockingCalls:
         # One batch, which may be empty: how many there may be, the plan knows.
         return (<BlockingCursorCore?>step).fill(True)
 
-    def _run(self, plan, session=None):
+    def _run(self, plan, session=None, timeout_ms=None, timeout_mode=None):
         """Carry out a plan, a generator over operations, which share one deadline; returns its
-        result."""
-        cdef Core core = <Core?>self
+        result. `timeout_ms` and `timeout_mode` are as in `_execute`."""
+        cdef Executor executor
         cdef object scope = None
         try:
-            if core.executor.timed:
-                scope = one_deadline(core.executor)
+            executor = limited_for((<Core?>self).executor, timeout_ms)
+            if executor.timed:
+                scope = one_deadline(executor)
                 scope.__enter__()
-            if core.executor.publisher.commands:
-                plan = core.executor.publisher.traced(plan)
+            if executor.publisher.commands:
+                plan = executor.publisher.traced(plan)
             step = next(plan)
             while True:
                 try:
-                    result = self._execute(step, session)
+                    result = self._perform(executor, step, session, timeout_mode)
                 except BaseException as error:
                     step = plan.throw(error)
                 else:
@@ -199,6 +223,8 @@ cdef class DatabaseCore(Core):
         codec_options=None,
         session=None,
         comment=None,
+        *,
+        timeout_ms=None,
         **kwargs,
     ):
         """Run a command and return the server's reply, a dict.
@@ -207,7 +233,7 @@ cdef class DatabaseCore(Core):
         document. With ``check=False``, or for codes and messages in `allowable_errors`, an error
         reply is returned and not raised. Raises `OperationFailure` and kin.
         """
-        cdef Operation operation = user_command(
+        cdef Command operation = user_command(
             self.namespace,
             command,
             value,
@@ -218,15 +244,13 @@ cdef class DatabaseCore(Core):
             comment,
             kwargs,
         )
+        cdef Executor executor = limited_for(self.executor, timeout_ms)
         if session is None and bound_sessions == 0:
-            return self.executor.execute(operation)
-        return self._command_in(operation, session_for(session, self.executor), read_preference)
-
-    def _command_in(self, Command operation, session, read_preference):
-        """The same in `session`, whose transaction has a read preference of its own."""
+            return executor.execute(operation)
         if read_preference is None:
+            # That of the transaction, which has one of its own.
             operation.reading_by(self._transaction_preference(session))
-        return carry_out(self.executor, operation, session)
+        return carry_out(executor, operation, session)
 
 
 cdef class CollectionCore(Core):
@@ -286,6 +310,7 @@ cdef class CollectionCore(Core):
         cdef CollectionCore made
         made = <CollectionCore?>self.database.child(f"{self.name}.{name}")
         made.inherited = self.inherited
+        made.executor = self.executor
         return made
 
     cdef tuple words_for(self, str name):
@@ -305,7 +330,8 @@ cdef class CollectionCore(Core):
         cursor.inherited = self.inherited
 
     def insert_one(
-        self, document, bypass_document_validation=None, session=None, comment=None
+        self, document, bypass_document_validation=None, session=None, comment=None, *,
+        timeout_ms=None
     ):
         """Insert one document; it gets an ``_id`` if it has none.
 
@@ -316,7 +342,7 @@ cdef class CollectionCore(Core):
         if session is not None or bound_sessions:
             options = options_in(session_for(session, self.executor), options)
         return carry_out(
-            self.executor,
+            limited_for(self.executor, timeout_ms),
             insert_one(
                 self.namespace,
                 options,
@@ -340,6 +366,8 @@ cdef class CollectionCore(Core):
         let=None,
         sort=None,
         comment=None,
+        *,
+        timeout_ms=None,
     ):
         """Update the first document that `filter` matches, with ``$`` operators or a pipeline.
 
@@ -349,7 +377,7 @@ cdef class CollectionCore(Core):
         if session is not None or bound_sessions:
             options = options_in(session_for(session, self.executor), options)
         return carry_out(
-            self.executor,
+            limited_for(self.executor, timeout_ms),
             make_update(
                 self.namespace,
                 options,
@@ -380,13 +408,15 @@ cdef class CollectionCore(Core):
         session=None,
         let=None,
         comment=None,
+        *,
+        timeout_ms=None,
     ):
         """Update every document that `filter` matches. Returns an `UpdateResult`."""
         cdef InheritedOptions options = self.inherited
         if session is not None or bound_sessions:
             options = options_in(session_for(session, self.executor), options)
         return carry_out(
-            self.executor,
+            limited_for(self.executor, timeout_ms),
             make_update(
                 self.namespace,
                 options,
@@ -417,13 +447,15 @@ cdef class CollectionCore(Core):
         let=None,
         sort=None,
         comment=None,
+        *,
+        timeout_ms=None,
     ):
         """Replace the first document that `filter` matches. Returns an `UpdateResult`."""
         cdef InheritedOptions options = self.inherited
         if session is not None or bound_sessions:
             options = options_in(session_for(session, self.executor), options)
         return carry_out(
-            self.executor,
+            limited_for(self.executor, timeout_ms),
             replace(
                 self.namespace,
                 options,
@@ -441,14 +473,15 @@ cdef class CollectionCore(Core):
         )
 
     def delete_one(
-        self, filter, collation=None, hint=None, session=None, let=None, comment=None
+        self, filter, collation=None, hint=None, session=None, let=None, comment=None,
+        *, timeout_ms=None
     ):
         """Delete the first document that `filter` matches. Returns a `DeleteResult`."""
         cdef InheritedOptions options = self.inherited
         if session is not None or bound_sessions:
             options = options_in(session_for(session, self.executor), options)
         return carry_out(
-            self.executor,
+            limited_for(self.executor, timeout_ms),
             delete(
                 self.namespace, options, filter, 1, collation, hint, let, comment
             ),
@@ -456,14 +489,15 @@ cdef class CollectionCore(Core):
         )
 
     def delete_many(
-        self, filter, collation=None, hint=None, session=None, let=None, comment=None
+        self, filter, collation=None, hint=None, session=None, let=None, comment=None,
+        *, timeout_ms=None
     ):
         """Delete every document that `filter` matches. Returns a `DeleteResult`."""
         cdef InheritedOptions options = self.inherited
         if session is not None or bound_sessions:
             options = options_in(session_for(session, self.executor), options)
         return carry_out(
-            self.executor,
+            limited_for(self.executor, timeout_ms),
             delete(
                 self.namespace, options, filter, 0, collation, hint, let, comment
             ),
@@ -476,13 +510,15 @@ cdef class CollectionCore(Core):
         `filter` may also be an ``_id``; further arguments are those of `find`.
         """
         cdef FindQuery query
+        cdef Executor executor
         if args or kwargs or bound_sessions:
+            executor = limited_for(self.executor, kwargs.pop("timeout_ms", None))
             query = FindQuery(arguments.filter_or_id(filter), *args, **kwargs)
             session = query.session
             if session is not None or bound_sessions:
-                session = session_for(session, self.executor)
+                session = session_for(session, executor)
             operation = query.first(self.namespace, options_in(session, self.inherited))
-            return carry_out(self.executor, operation, session)
+            return carry_out(executor, operation, session)
         return self.executor.execute(find_first(self.namespace, self.inherited, filter))
 
     def find(self, *args, **kwargs):

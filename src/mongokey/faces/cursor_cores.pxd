@@ -1,5 +1,6 @@
 # The C cores of cursors. What a cursor is between its commands, `CursorState` knows; a core has its
 # operations carried out and hands out its documents.
+from mongokey.commands.crud cimport Find
 from mongokey.commands.cursor_state cimport CursorState
 from mongokey.commands.find_query cimport FindQuery
 from mongokey.commands.inherited_options cimport InheritedOptions
@@ -12,6 +13,8 @@ cdef class CursorCore(CursorState):
     cdef FindQuery query                    # None: a command has opened the cursor
     cdef InheritedOptions inherited         # the collection's, for `query`
     cdef object explicit                    # the session of its commands, or None: implicit ones
+    cdef object timeout_mode                # what the user says timeoutMS is for, or None
+    cdef bint by_iteration                  # each fetch has the whole timeoutMS
 
     # What is to be carried out for the next document: None if there is one at hand, or if there
     # are no more for now.
@@ -29,12 +32,15 @@ cdef class CursorCore(CursorState):
     # The end of the cursor; what is to be closed on the server, or None.
     cdef ServerCursor end(self)
     cdef int start_over(self) except -1
+    # Before its first command is carried out: what timeoutMS, if there is one, is for.
+    cdef int limit_time(self, Find operation) except -1
 
 
 cdef class BlockingCursorCore(CursorCore):
     # Fetch until there is a document at hand, or with `once` a single batch; False when there are
     # no more for now.
     cdef bint fill(self, bint once=*) except -1
+    cdef bint fetch(self, bint once) except -1
     cdef int kill(self, ServerCursor cursor) except -1
 
 

@@ -20,11 +20,17 @@ from mongokey.commands.cursor_state cimport CursorState
 from mongokey.commands.find_query cimport FindQuery
 from mongokey.execution.cursors cimport CursorBatch, ServerCursor
 from mongokey.execution.execution cimport Executor, bound_sessions
-from mongokey.execution.operation cimport Operation
+from mongokey.execution.operation cimport NO_MAX_TIME, Operation
 
 from mongokey.commands import arguments
 from mongokey.commands.housekeeping import close_cursor
 from mongokey.errors import InvalidOperation
+from mongokey.execution.time_limits import (
+    check_await_time,
+    is_by_iteration,
+    limited,
+    one_deadline,
+)
 from mongokey.faces.sessions import options_in, session_for
 
 cdef extern from *:
@@ -84,6 +90,9 @@ cdef class CursorCore(CursorState):
         session=None,
         allow_disk_use=None,
         let=None,
+        *,
+        timeout_ms=None,
+        timeout_mode=None,
     ):
         cdef FindQuery query = FindQuery.__new__(FindQuery)
         query.set_up(
@@ -114,6 +123,11 @@ cdef class CursorCore(CursorState):
         self.query = query
         self.tailable = query.tailable
         collection._bind(self)
+        if timeout_ms is not None:
+            self.executor = limited(self.executor, timeout_ms, of_call=True)
+        if timeout_mode is not None:
+            is_by_iteration(self.executor, timeout_mode, endless=self.tailable)
+            self.timeout_mode = timeout_mode
         self.closed = False
 
     def __reduce_ex__(self, protocol):
@@ -149,6 +163,7 @@ cdef class CursorCore(CursorState):
         cursor.explicit = session
         cursor.batch_limit = command.batch_size
         cursor.get_more_extras = command.get_more_extras
+        cursor.by_iteration = command.tailable
         cursor.opened(<CursorBatch?>batch)
         return cursor
 
@@ -189,8 +204,23 @@ cdef class CursorCore(CursorState):
         else:
             operation = self.query.operation(self.namespace, self.inherited)
         operation.raw = self.raw
+        if self.timeout_mode is not None or self.executor.origin is not None:
+            self.limit_time(operation)
         self.started = True
         return operation
+
+    cdef int limit_time(self, Find operation) except -1:
+        cdef dict extras = self.query.get_more_extras
+        self.by_iteration = is_by_iteration(
+            self.executor, self.timeout_mode, endless=self.tailable
+        )
+        if self.by_iteration and not self.tailable:
+            # "Non-tailable Cursors": not capped by the server either.
+            operation.tailable = True
+            operation.max_time = NO_MAX_TIME
+        if extras is not None and self.tailable:
+            check_await_time(self.executor, extras.get("maxTimeMS"))
+        return 0
 
     cdef object carry_out(self, Operation operation):
         if self.server_cursor is None:
@@ -275,6 +305,11 @@ cdef class CursorCore(CursorState):
         _old, self.query = self.query, query
         self.tailable = query.tailable
 
+    def _limit_as(self, CursorCore other not None):
+        """Have the timeoutMS of another cursor of the same collection, before it is started."""
+        self.executor = other.executor
+        self.timeout_mode = other.timeout_mode
+
     def _check_not_started(self):
         if self.started or self.closed:
             raise InvalidOperation("cannot set options after executing query")
@@ -312,6 +347,13 @@ cdef class BlockingCursorCore(CursorCore):
     """The core of `Cursor` and `CommandCursor`: it waits for what it has carried out."""
 
     cdef bint fill(self, bint once=False) except -1:
+        if not self.by_iteration:
+            return self.fetch(once)
+        # However many getMores it takes.
+        with one_deadline(self.executor):
+            return self.fetch(once)
+
+    cdef bint fetch(self, bint once) except -1:
         cdef Operation operation
         self.claim()
         try:
@@ -458,6 +500,10 @@ cdef class AwaitableCursorCore(CursorCore):
         """Decode the next part of the batch at hand, if it has one."""
         if self.index >= self.size:
             self.decode_part()
+
+    def _one_deadline(self):
+        """A block for one fetch, however many getMores it takes; None where it needs none."""
+        return one_deadline(self.executor) if self.by_iteration else None
 
     @property
     def _has_document(self):

@@ -14,7 +14,7 @@ from mongokey.bson.binary import Binary
 from mongokey.commands.command import Command
 from mongokey.execution.execution import random_jitter
 from mongokey.execution.operation import Namespace
-from mongokey.execution.time_limits import deadline_of, is_for_ever
+from mongokey.execution.time_limits import deadline_of, is_for_ever, limited
 from mongokey.sessions.explicit_session import ExplicitSession
 from mongokey.sessions.transaction_retries import TransactionRetries
 
@@ -38,8 +38,11 @@ class SessionBase(ExplicitSession):
         timeout_ns = _NO_TIMEOUT_NS if minutes is None else minutes * 60 * 1_000_000_000
         return {"id": Binary(self._materialized(monotonic_ns(), timeout_ns).session_id, 4)}
 
-    def _retries(self) -> TransactionRetries:
-        executor = self._executor
+    def _limited(self, timeout_ms: float | None) -> Any:
+        """The session's executor, or one with the timeoutMS of a single call."""
+        return limited(self._executor, timeout_ms)
+
+    def _retries(self, executor: Any) -> TransactionRetries:
         deadline = deadline_of(executor.timeout, executor.timed, None)
         if deadline is not None and is_for_ever(deadline):
             deadline = None
@@ -50,10 +53,10 @@ class SessionBase(ExplicitSession):
         that is closed."""
         return self.in_transaction and not self._is_inherited and not self._executor.closed
 
-    def _carry_out(self, document: dict[str, Any]) -> Any:
+    def _carry_out(self, document: dict[str, Any], timeout_ms: float | None) -> Any:
         """Carry out the command that ends the transaction."""
         command = Command(Namespace("admin"), document, retryable_write=True)
-        return self._executor.execute_in(command.for_ending_transaction(), self)
+        return self._limited(timeout_ms).execute_in(command.for_ending_transaction(), self)
 
 
 class BlockingSessionBase(SessionBase):

@@ -31,7 +31,7 @@ def session_for(session: Any, executor: Any) -> ExplicitSession | None:
     """
     if session is None:
         bound = _BOUND.get()
-        if bound is not None and bound._executor is not executor:
+        if bound is not None and bound._pool is not executor.sessions:
             raise InvalidOperation(
                 "a session of another client is bound here, by session.bind(): only that client "
                 "can be used in its block"

@@ -62,6 +62,8 @@ class ExplicitSession:
         self._operation_timestamp = 0
         self._snapshot_timestamp = 0
         self._transaction = Transaction()
+        #: A `with_transaction` is under way that has a timeoutMS.
+        self._has_time = False
         #: The collections' options as a transaction has them, by what they are without.
         self._inherited: dict[Any, Any] = {}
 
@@ -167,10 +169,15 @@ class ExplicitSession:
 
     def _begin_command(self, executor: Any) -> None:
         """A command is about to be carried out. Raises `InvalidOperation` where it must not."""
-        if executor is not self._executor:
+        if executor.sessions is not self._pool:
             raise InvalidOperation(
                 "this session was started by another client: use it with the collections of "
                 f"session.client, or start one with this {self._client_name}"
+            )
+        if executor.of_call and self._has_time:
+            raise ConfigurationError(
+                "timeout_ms cannot be given to an operation in the callback of with_transaction, "
+                "all of which has one time: leave it out, or give it to with_transaction"
             )
         self._check()
         transaction = self._transaction

@@ -93,18 +93,28 @@ class SessionOptions:
     :param default_transaction_options: a `TransactionOptions`, or None
     :param snapshot: whether all reads are of one point in time, which the first read fixes; not
         together with `causal_consistency`
+    :param default_timeout_ms: how long the end of a transaction, all of `with_transaction`, and the
+        end of the session may take, in ms, in place of the client's timeoutMS; 0: no limit; None,
+        the default: the client's
 
     Raises `TypeError` for values of other types, `ConfigurationError` for both of the two
     (causal-consistency and snapshot-sessions specifications).
     """
 
-    __slots__ = ("_causal_consistency", "_default_transaction_options", "_snapshot")
+    __slots__ = (
+        "_causal_consistency",
+        "_default_timeout_ms",
+        "_default_transaction_options",
+        "_snapshot",
+    )
 
     def __init__(
         self,
         causal_consistency: bool | None = None,
         default_transaction_options: TransactionOptions | None = None,
         snapshot: bool | None = False,
+        *,
+        default_timeout_ms: float | None = None,
     ) -> None:
         if snapshot and causal_consistency:
             raise ConfigurationError(
@@ -121,6 +131,7 @@ class SessionOptions:
         self._causal_consistency = causal_consistency
         self._default_transaction_options = default_transaction_options
         self._snapshot = snapshot
+        self._default_timeout_ms = default_timeout_ms
 
     @property
     def causal_consistency(self) -> bool:
@@ -137,11 +148,19 @@ class SessionOptions:
         """Whether all reads are of one point in time."""
         return self._snapshot
 
+    @property
+    def default_timeout_ms(self) -> float | None:
+        """The session's own timeoutMS, or None: it has the client's."""
+        return self._default_timeout_ms
+
     def __repr__(self) -> str:
+        time = self._default_timeout_ms
         return (
             f"SessionOptions(causal_consistency={self._causal_consistency!r}, "
             f"default_transaction_options={self._default_transaction_options!r}, "
-            f"snapshot={self._snapshot!r})"
+            f"snapshot={self._snapshot!r}"
+            + ("" if time is None else f", default_timeout_ms={time!r}")
+            + ")"
         )
 
 

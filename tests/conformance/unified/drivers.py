@@ -93,6 +93,12 @@ class Driver:
         """PyMongo's stands beside it, mongokey's within it."""
         return import_module("gridfs" if self.name == "pymongo" else f"{self.name}.gridfs")
 
+    @property
+    def has_time_limits(self) -> bool:
+        """Whether timeoutMS is an argument of methods, as `timeout_ms`, and not only of the client
+        and of a block."""
+        return self.name == "mongokey"
+
     def bucket(self, database: Any, **options: Any) -> Any:
         """A bucket of GridFS."""
         return self.gridfs.GridFSBucket(database, **options)
@@ -120,8 +126,11 @@ class Driver:
 
     def session_options(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of `start_session`."""
-        only(spec, "causalConsistency", "snapshot", "defaultTransactionOptions")
+        known = ("causalConsistency", "snapshot", "defaultTransactionOptions", "defaultTimeoutMS")
+        only(spec, *known)
         options: dict[str, Any] = {}
+        if "defaultTimeoutMS" in spec:
+            options["default_timeout_ms"] = spec["defaultTimeoutMS"]
         if "causalConsistency" in spec:
             options["causal_consistency"] = spec["causalConsistency"]
         if "snapshot" in spec:
@@ -283,6 +292,12 @@ class AsyncioDriver(Driver):
     database_class = wrapper.WrappedDatabase
     collection_class = wrapper.WrappedCollection
     session_class = wrapper.WrappedClientSession
+
+    @property
+    def has_time_limits(self) -> bool:
+        """Whether timeoutMS is an argument of methods, as `timeout_ms`, and not only of the client
+        and of a block."""
+        return self.name == "mongokey"
 
     def bucket(self, database: Any, **options: Any) -> Any:
         return wrapper.made_of(self.gridfs.AsyncGridFSBucket, database, **options)

@@ -23,6 +23,8 @@ from tests.conformance.unified.spans import SpanCollector
 
 #: How long `waitForThread` waits, as the format says.
 THREAD_WAIT = 10.0
+#: How many answers `iterateUntilDocumentOrError` takes without a document.
+MOST_ANSWERS = 20
 
 
 @dataclass
@@ -78,12 +80,13 @@ class CursorEntity:
 
     def iterate_until_document(self) -> Any:
         """The next document, however many answers of the server it takes."""
-        while True:
+        for _ in range(MOST_ANSWERS):
             document = self.iterate_once()
             if document is not None:
                 return document
             if not self.cursor.alive:
                 raise Mismatch("the cursor is at its end, a document was expected")
+        raise Mismatch(f"no document came with {MOST_ANSWERS} answers")
 
     def close(self) -> None:
         """Close it; the format says that errors of closing are not looked at."""
@@ -292,6 +295,9 @@ class Entities:
         if "read_concern" in options:
             # PyMongo's buckets have the database's.
             database = database.with_options(read_concern=options.pop("read_concern"))
+        if "timeout_ms" in options:
+            # And their timeoutMS.
+            database = database.with_options(timeout_ms=options.pop("timeout_ms"))
         return BucketEntity(self.driver.bucket(database, **options))
 
     def _make_clientEncryption(self, spec: Mapping[str, Any]) -> EncryptionEntity:
@@ -320,8 +326,10 @@ class Entities:
         return {"key": LOCAL_MASTER_KEY, "privateKey": "cHJpdmF0ZUtleQo="}.get(key, "placeholder")
 
     def _options(self, spec: Mapping[str, Any]) -> dict[str, Any]:
-        only(spec, "readConcern", "readPreference", "writeConcern")
+        only(spec, "readConcern", "readPreference", "writeConcern", "timeoutMS")
         options = {}
+        if "timeoutMS" in spec:
+            options["timeout_ms"] = spec["timeoutMS"]
         if "readConcern" in spec:
             options["read_concern"] = self.driver.read_concern(spec["readConcern"])
         if "readPreference" in spec:

@@ -51,12 +51,13 @@ def _missing_of_operation(
         return
     if "rawData" in arguments and not has.raw_data:
         yield "PyMongo's API has no rawData option"
-    if "timeoutMode" in arguments:
-        yield "PyMongo's API has no timeoutMode"
-    if "timeoutMS" in arguments and "maxAwaitTimeMS" in arguments:
-        yield "a maxAwaitTimeMS beyond the timeoutMS is lowered, not refused, as in PyMongo"
-    if "timeoutMS" in arguments and name in SAVED:
-        yield "PyMongo's API has no timeoutMS of a cursor that outlives the call"
+    if not has.time_limits:
+        if "timeoutMode" in arguments:
+            yield "PyMongo's API has no timeoutMode"
+        if "timeoutMS" in arguments and "maxAwaitTimeMS" in arguments:
+            yield "PyMongo's API refuses no maxAwaitTimeMS beyond the timeoutMS"
+        if "timeoutMS" in arguments and name in SAVED:
+            yield "PyMongo's API has no timeoutMS of a cursor that outlives the call"
     kind = kinds.get(operation["object"], "")
     if name in NOT_IN_API.get(kind, ()):
         yield f"PyMongo's API has no {kind}.{name}"
@@ -66,9 +67,10 @@ def _missing_of_operation(
 
 
 def _missing_of_entity(has: Possessions, spec: Mapping[str, Any]) -> Iterator[str]:
-    if "timeoutMS" in {**spec.get("databaseOptions", {}), **spec.get("collectionOptions", {})}:
+    options = {**spec.get("databaseOptions", {}), **spec.get("collectionOptions", {})}
+    if "timeoutMS" in options and not has.time_limits:
         yield "PyMongo's API has no timeoutMS of a database or a collection"
-    if "defaultTimeoutMS" in spec.get("sessionOptions", {}):
+    if "defaultTimeoutMS" in spec.get("sessionOptions", {}) and not has.time_limits:
         yield "PyMongo's API has no defaultTimeoutMS of a session"
     if "snapshotTime" in spec.get("sessionOptions", {}):
         yield "PyMongo's API has no snapshotTime"
@@ -83,6 +85,8 @@ class Possessions:
         self.driver = driver
         #: Neither has the option of the CRUD specification.
         self.raw_data = False
+        #: Whether databases, collections, sessions, calls and cursors have a timeoutMS.
+        self.time_limits = driver.has_time_limits
 
     def method(self, kind: str, name: str) -> bool:
         """Whether a client, database or collection has a method."""

@@ -200,8 +200,15 @@ class CommandCursorEntity(CursorEntity):
         return self.driver.call(self.cursor, "try_next")
 
 
+def _find(driver: Driver, collection: Any, arguments: dict[str, Any]) -> Any:
+    """PyMongo has a method of the cursor for how long getMores wait."""
+    await_time = arguments.pop("max_await_time_ms", None)
+    cursor = driver.call(collection, "find", **arguments)
+    return cursor if await_time is None else cursor.max_await_time_ms(await_time)
+
+
 def _create_find_cursor(driver: Driver, collection: Any, arguments: dict[str, Any]) -> Any:
-    return CursorEntity(driver, driver.call(collection, "find", **arguments))
+    return CursorEntity(driver, _find(driver, collection, arguments))
 
 
 def _append_metadata(driver: Driver, client: Any, arguments: dict[str, Any]) -> Any:
@@ -231,10 +238,12 @@ _FIND = {
         " maxTimeMS min noCursorTimeout returnKey showRecordId session cursorType"
     ),
     "allowPartialResults": "allow_partial_results",
+    "maxAwaitTimeMS": "max_await_time_ms",
 }
 _AGGREGATE = {
     **_snake("pipeline session comment let"),
     **_same("allowDiskUse batchSize bypassDocumentValidation collation hint maxTimeMS"),
+    **_same("maxAwaitTimeMS"),
 }
 _FIND_AND_MODIFY = {
     **_snake("filter projection sort hint session let comment"),
@@ -313,7 +322,13 @@ COLLECTION: Mapping[str, Operation] = {
         "estimated_document_count", {**_snake("comment"), **_same("maxTimeMS")}
     ),
     "find": Operation(
-        "find", _FIND, compare=ROOTS, drain=True, required=("filter",), prepare=_cursor_type
+        "find",
+        _FIND,
+        compare=ROOTS,
+        drain=True,
+        required=("filter",),
+        prepare=_cursor_type,
+        run=_find,
     ),
     "findOne": Operation(
         "find_one", _FIND, compare=ROOT, required=("filter",), prepare=_cursor_type
@@ -581,6 +596,9 @@ ENCRYPTION: Mapping[str, Operation] = {
     "decrypt": Operation("decrypt", _snake("value")),
 }
 
+#: What all operations may have, where the driver has them.
+_TIME = _snake("timeoutMS timeoutMode")
+
 #: Operations of the format that PyMongo's API has never had, or does not have any more.
 NOT_IN_API: Mapping[str, frozenset[str]] = {
     "collection": frozenset({"count", "mapReduce", "listIndexNames"}),
@@ -632,8 +650,8 @@ def prepare(entities: Entities, operation: Mapping[str, Any]) -> Prepared:
     name = operation["name"]
     driver = entities.driver
     spec = operation.get("arguments", {})
-    if "timeoutMS" in spec:
-        # PyMongo's API has it as a block around the call.
+    if "timeoutMS" in spec and not _takes_time(entities, entity):
+        # A block around the call.
         rest = {key: value for key, value in spec.items() if key != "timeoutMS"}
         within = prepare(entities, {**operation, "arguments": rest})
 
@@ -651,7 +669,7 @@ def prepare(entities: Entities, operation: Mapping[str, Any]) -> Prepared:
     lacking = [each for each in known.required if each not in spec]
     if lacking:
         raise RunnerError(f"{name} needs {', '.join(lacking)}")
-    arguments = rename(_resolve(entities, spec), known.arguments, name)
+    arguments = rename(_resolve(entities, spec), {**known.arguments, **_TIME}, name)
     if known.prepare is not None:
         arguments = known.prepare(driver, arguments)
     target = entity
@@ -670,6 +688,13 @@ def prepare(entities: Entities, operation: Mapping[str, Any]) -> Prepared:
         return driver.drain(result) if known.drain else known.result(driver, result)
 
     return Prepared(execute, known.compare)
+
+
+def _takes_time(entities: Entities, entity: Any) -> bool:
+    """Whether the methods of an entity have a timeoutMS among their arguments."""
+    if isinstance(entity, CursorEntity) or not entities.driver.has_time_limits:
+        return False
+    return kind_of(entities, entity) in ("client", "database", "collection", "session")
 
 
 def kind_of(entities: Entities, entity: Any) -> str:

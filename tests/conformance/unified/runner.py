@@ -27,6 +27,7 @@ from tests.conformance.unified.operations import prepare
 from tests.conformance.unified.requirements import Version, parse_version
 from tests.conformance.unified.runner_operations import RunnerOperations
 from tests.conformance.unified.spans import check_spans
+from tests.conformance.unified.times import lengthened
 
 #: The newest schema of each major version that the runner has.
 SCHEMAS: tuple[Version, ...] = ((1, 28, 0),)
@@ -45,6 +46,10 @@ class TestFile:
     def read(cls, path: Path) -> TestFile:
         text = path.read_text(encoding="utf-8")
         return cls(text, json.loads(text))
+
+    def lengthened(self, factor: int) -> TestFile:
+        """The same with all of its times multiplied."""
+        return TestFile(self.text, lengthened(self.content, factor))
 
     @property
     def requirements(self) -> Any:

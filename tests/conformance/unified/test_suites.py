@@ -16,9 +16,6 @@ from tests.specifications import require
 
 pytestmark = pytest.mark.live
 
-#: Commands that are to succeed within few milliseconds do not, at times, on a loaded machine.
-TRIES = {"client-side-operations-timeout": 3}
-
 CASES = [case for suite in SUITES for case in cases(suite)]
 
 
@@ -30,16 +27,13 @@ def test_unified(case: Case, driver: Driver, deployments: Deployments) -> None:
     known = skips.known_failure(case)
     if known is not None and not skips.is_always(known):
         pytest.skip(f"known failure: {known}")
-    for left in reversed(range(TRIES.get(case.suite, 1))):
-        run = Run(driver, deployment, test_file(case.suite, case.file), case.description)
-        try:
-            run.execute()
-            break
-        except Exception:
-            if known is not None:
-                pytest.skip(f"known failure: {known}")
-            if not left:
-                raise
+    run = Run(driver, deployment, test_file(case.suite, case.file), case.description)
+    try:
+        run.execute()
+    except Exception:
+        if known is not None:
+            pytest.skip(f"known failure: {known}")
+        raise
     assert known is None, f"it passes; take it out of known_failures.json: {known}"
 
 
