@@ -17,6 +17,7 @@ from mongokey.errors import ConfigurationError, EncryptionError, MongoError
 from tests.faces.wrapper import Wrapped
 from tests.live._encryption import DETERMINISTIC, LOCAL, client_encryption
 from tests.servers.certificates import Authority
+from tests.servers.kmip import ACTIVATE, GET, REGISTER, KMIPServer
 from tests.servers.kms import HOST, KMSServer
 from tests.servers.web import WebReply
 
@@ -77,6 +78,26 @@ def test_a_key_goes_from_one_system_to_another(
     assert crypt.get_key(key_id)["masterKey"]["provider"] == "azure"
     with other(client, database_name, kms) as second:
         assert second.decrypt(sealed) == "text"
+
+
+def test_a_key_of_a_kmip_server(client: Any, database_name: str, tmp_path: Path) -> None:
+    with KMIPServer(tmp_path) as kmip:
+        providers = {"kmip": {"endpoint": kmip.address}}
+        further = {"kms_tls_options": {"kmip": {"tlsCAFile": kmip.authority}}}
+        vault = f"{database_name}.keys"
+        with client_encryption(client, vault, providers, **further) as crypt:
+            key_id = crypt.create_data_key("kmip")
+            sealed = crypt.encrypt("text", DETERMINISTIC, key_id=key_id)
+            assert crypt.get_key(key_id)["masterKey"]["keyId"] == "1"
+        # Made, and got again for the value.
+        assert kmip.operations == [REGISTER, ACTIVATE, GET, GET]
+        assert kmip.active == {"1"}
+        assert len(kmip.secrets["1"]) == 96
+        with client_encryption(client, vault, providers, **further) as crypt:
+            assert crypt.decrypt(sealed) == "text"
+            assert crypt.create_data_key("kmip", {"keyId": "1"}).subtype == 4
+            with pytest.raises(EncryptionError):
+                crypt.create_data_key("kmip", {"keyId": "unknown"})
 
 
 class TestFaults:
