@@ -26,6 +26,7 @@ from mongokey.errors import (
     ServerSelectionTimeoutError,
 )
 from tests.live._gridfs import Classes
+from tests.servers.fleet import Fleet
 from tests.servers.secantus import SecantusServer
 from tests.tracing import Traces
 
@@ -147,6 +148,26 @@ def test_a_cursor_that_is_let_go_is_traced_within_a_span_only(traced: Any, trace
     next(cursor)
     cursor.close()
     assert traces.tree() == [(f"find {traced.name}.things", ["find"])]
+
+
+def test_a_change_stream_is_traced_as_its_commands(
+    open_secantus: SecantusServer, database_name: str, traces: Traces, face: str
+) -> None:
+    with (
+        Fleet(open_secantus) as fleet,
+        MongoClient(fleet.uri(), replicaSet="fleet", tracing=traces.option()) as client,
+    ):
+        things = client[database_name]["things"]
+        with things.watch() as stream:
+            things.insert_one({"_id": 1})
+            assert next(stream)["documentKey"] == {"_id": 1}
+        client.drop_database(database_name)
+    name = f"{database_name}.things"
+    assert traces.tree()[:3] == [
+        (f"aggregate {name}", ["aggregate"]),
+        (f"insert {name}", ["insert"]),
+        (f"getMore {name}", ["getMore"]),
+    ]
 
 
 # Secrets
