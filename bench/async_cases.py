@@ -8,10 +8,13 @@ stands in `Methods`, and nowhere else. It must not know how a driver is started.
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from bench import gridfs_file
 from bench.case import DOCUMENTS, Api, Case, Operation, Seen
 
 if TYPE_CHECKING:
@@ -193,6 +196,31 @@ def tasks(api: Api, uri: str) -> Iterator[Operation]:
         )
 
 
+@contextlib.contextmanager
+def gridfs_upload(api: Api, uri: str) -> Iterator[Operation]:
+    data = os.urandom(gridfs_file.FILE_BYTES)
+    with _running(api, uri) as (loop, methods):
+        bucket = api.gridfs.AsyncGridFSBucket(methods.client["bench"], gridfs_file.UPLOADED)
+        operation = _repeat(loop, lambda: bucket.upload_from_stream("file", io.BytesIO(data)))
+        operation.per_slice = 1
+        yield operation
+
+
+@contextlib.contextmanager
+def gridfs_download(api: Api, uri: str) -> Iterator[Operation]:
+    with _running(api, uri) as (loop, methods):
+        bucket = api.gridfs.AsyncGridFSBucket(methods.client["bench"], gridfs_file.downloaded(api))
+
+        async def download() -> None:
+            sink = gridfs_file.Sink()
+            await bucket.download_to_stream(gridfs_file.FILE_ID, sink)
+            sink.check()
+
+        operation = _repeat(loop, download)
+        operation.per_slice = 1
+        yield operation
+
+
 ASYNC_CASES = [
     Case("aio_ping", "ping", ping, 0.25, Seen({"ping": 1}), floor="keep"),
     Case("aio_find_one", "find_one", find_one, 0.25, Seen({"find": 1}), floor="keep"),
@@ -242,5 +270,23 @@ ASYNC_CASES = [
         tasks,
         0.2,
         Seen({"ping": 1}, connections_at_most=TASKS),
+    ),
+    Case(
+        "aio_gridfs_upload",
+        gridfs_file.UPLOAD_TITLE,
+        gridfs_upload,
+        0.5,
+        gridfs_file.UPLOAD_SEEN,
+        # Its GridFS has another API.
+        without=frozenset({"mongojet"}),
+    ),
+    Case(
+        "aio_gridfs_download",
+        gridfs_file.DOWNLOAD_TITLE,
+        gridfs_download,
+        0.5,
+        gridfs_file.DOWNLOAD_SEEN,
+        # Its GridFS has another API.
+        without=frozenset({"mongojet"}),
     ),
 ]

@@ -114,7 +114,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Case:
-    """One question. `target` is the share of PyMongo's client CPU that its issue asks for."""
+    """One question. `target` is the share of PyMongo's client CPU that its issue asks for.
+
+    `without`: drivers that cannot do it.
+    """
 
     name: str
     title: str
@@ -124,3 +127,4 @@ class Case:
     login: bool = False
     plain: bool = False
     floor: str | None = None
+    without: frozenset[str] = frozenset()

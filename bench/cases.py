@@ -7,7 +7,6 @@ must not know how time is measured, nor how a driver is started.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import os
 import subprocess
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+from bench import gridfs_file
 from bench.async_cases import ASYNC_CASES
 from bench.case import DOCUMENTS, FEW, MOST, Api, Case, Operation, Seen
 
@@ -335,23 +335,11 @@ def _decode(make: Callable[[], dict[str, Any]]) -> Any:
     return setup
 
 
-class Sink:
-    """A destination that counts what it is given."""
-
-    def __init__(self) -> None:
-        self.size = 0
-
-    def write(self, data: bytes) -> None:
-        self.size += len(data)
-
-
 @contextlib.contextmanager
 def gridfs_upload(api: Api, uri: str) -> Iterator[Operation]:
-    from bench.server import FILE_BYTES
-
-    data = os.urandom(FILE_BYTES)
+    data = os.urandom(gridfs_file.FILE_BYTES)
     with api.client(uri) as client:
-        upload = api.gridfs.GridFSBucket(client["bench"], "up").upload_from_stream
+        upload = api.gridfs.GridFSBucket(client["bench"], gridfs_file.UPLOADED).upload_from_stream
         operation = _repeat(lambda: upload("file", io.BytesIO(data)))
         operation.per_slice = 1
         yield operation
@@ -359,21 +347,13 @@ def gridfs_upload(api: Api, uri: str) -> Iterator[Operation]:
 
 @contextlib.contextmanager
 def gridfs_download(api: Api, uri: str) -> Iterator[Operation]:
-    from bench.server import CHUNK_BYTES, FILE_BATCHES, FILE_BYTES, FILE_ID
-
-    # The canned server does not look at batchSize.
-    few, many = FILE_BATCHES
-    size = many
-    if api.module == "mongokey":
-        size = importlib.import_module("mongokey.gridfs.grid_file_shared").batch_of(CHUNK_BYTES)
-        assert size == few, size
     with api.client(uri) as client:
-        bucket = api.gridfs.GridFSBucket(client["bench"], f"down{size}")
+        bucket = api.gridfs.GridFSBucket(client["bench"], gridfs_file.downloaded(api))
 
         def download() -> None:
-            sink = Sink()
-            bucket.download_to_stream(FILE_ID, sink)
-            assert sink.size == FILE_BYTES, sink.size
+            sink = gridfs_file.Sink()
+            bucket.download_to_stream(gridfs_file.FILE_ID, sink)
+            sink.check()
 
         operation = _repeat(download)
         operation.per_slice = 1
@@ -444,18 +424,17 @@ CASES = [
     ),
     Case(
         "gridfs_upload",
-        "GridFS, upload of 64 MiB",
+        gridfs_file.UPLOAD_TITLE,
         gridfs_upload,
         0.5,
-        # The chunks, and the document of the file.
-        Seen({}, frozenset({"find", "insert"}), documents=258 + 1),
+        gridfs_file.UPLOAD_SEEN,
     ),
     Case(
         "gridfs_download",
-        "GridFS, download of 64 MiB",
+        gridfs_file.DOWNLOAD_TITLE,
         gridfs_download,
         0.5,
-        Seen({"find": 2}, frozenset({"getMore"})),
+        gridfs_file.DOWNLOAD_SEEN,
     ),
     Case(
         "new_connection",

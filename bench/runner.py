@@ -304,7 +304,8 @@ class Runner:
     @contextmanager
     def participants(self, case: Case, loop: str) -> Iterator[list[Participant]]:
         """All that take part in a case, set up, the subject first."""
-        names = [self.subject, self.baseline, *self.others]
+        others = (name for name in self.others if name not in case.without)
+        names = [self.subject, self.baseline, *others]
         if case.plain and "pymongo-plain" not in names:
             names.append("pymongo-plain")
         uri = self.server.uri(login=case.login)

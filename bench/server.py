@@ -28,6 +28,7 @@ import bson
 from bson import Int64, ObjectId
 from tests.servers.managed_server import ManagedServer
 
+from bench import gridfs_file
 from bench.native import compiled, temporary
 
 USER = "bench"
@@ -42,13 +43,6 @@ FIRST_BATCH = 101
 BATCH_BYTES = 16 * 1024 * 1024
 #: The collections whose `find` answers many documents, by name: how many.
 MANY = {"docs100": 100, "docs10000": 10_000, "docs100000": 100_000}
-
-#: The file of GridFS that is downloaded, in chunks, and how many of them a batch has: those that a
-#: driver asks for, or as many as a server puts into one. The collections are named by that.
-FILE_BYTES = 64 * 1024 * 1024
-CHUNK_BYTES = 255 * 1024
-FILE_BATCHES = (8, 64)
-FILE_ID = ObjectId(bytes(range(12)))
 
 #: The server puts its port here. Ephemeral ports have five digits.
 _OWN_ADDRESS = "127.0.0.1:00000"
@@ -118,26 +112,30 @@ def _cursor_replies(collection: str, count: int, cursor: int) -> Iterator[tuple[
 def _file_replies() -> Iterator[tuple[str, bytes]]:
     """A stored file for each size of batches, and a bucket to upload to that has a file."""
     file = {
-        "_id": FILE_ID,
+        "_id": gridfs_file.FILE_ID,
         "filename": "file",
-        "chunkSize": CHUNK_BYTES,
-        "length": Int64(FILE_BYTES),
+        "chunkSize": gridfs_file.CHUNK_BYTES,
+        "length": Int64(gridfs_file.FILE_BYTES),
         "uploadDate": _EPOCH,
     }
-    for name in ("up.files", "up.chunks", *(f"down{size}.files" for size in FILE_BATCHES)):
+    for name in (
+        f"{gridfs_file.UPLOADED}.files",
+        f"{gridfs_file.UPLOADED}.chunks",
+        *(f"down{size}.files" for size in gridfs_file.BATCHES),
+    ):
         yield f"find/{name}", _batch("firstBatch", 0, name, [bson.encode(file)])
-    data = bytes(range(256)) * (CHUNK_BYTES // 256)
+    data = bytes(range(256)) * (gridfs_file.CHUNK_BYTES // 256)
     stored = []
-    for number in range(-(-FILE_BYTES // CHUNK_BYTES)):
+    for number in range(gridfs_file.CHUNKS):
         chunk = {
             "_id": ObjectId(struct.pack(">IQ", 0x66000000, number)),
-            "files_id": FILE_ID,
+            "files_id": gridfs_file.FILE_ID,
             "n": number,
-            "data": data[: FILE_BYTES - number * CHUNK_BYTES],
+            "data": data[: gridfs_file.FILE_BYTES - number * gridfs_file.CHUNK_BYTES],
         }
         stored.append(bson.encode(chunk))
     cursor = 50_000
-    for size in FILE_BATCHES:
+    for size in gridfs_file.BATCHES:
         name = f"down{size}.chunks"
         for start in range(0, len(stored), size):
             following = cursor + 1 if start + size < len(stored) else 0

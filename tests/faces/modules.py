@@ -34,6 +34,7 @@ BLOCKING_ONLY: Mapping[str, str] = {
     "live/test_cursor::test_an_index_fetches_that_document_alone": (
         "cursors of asyncio have no index, as PyMongo's"
     ),
+    "protocol/test_buffer_memory": "takes connections out of the pool, which both faces share",
     "live/test_demo": "a command line program, whose text is about blocking clients",
     "live/test_oidc_docs": "runs the text of a page of docs, in processes",
     "live/test_deployment_hardships": "slow, and for the most part about processes of their own",
@@ -148,16 +149,13 @@ WATCHED = frozenset(
     }
 )
 
-#: What nobody has looked at on asyncio yet, by how it begins.
-NOT_YET: tuple[str, ...] = ()
-
 
 def runs_on_both(path: str, test: str, *, chosen: bool) -> bool:
     """Whether a test of the module ``folder/module`` runs on both faces.
 
     `chosen` says that it has the marker `both_faces`.
     """
-    if not speaks_of_clients(path) or f"{path}::{test}".startswith(NOT_YET):
+    if not speaks_of_clients(path):
         return False
     if "/test_async" in path:
         return False  # written for asyncio alone

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from mongokey import AsyncMongoClient, MongoClient, monitoring
+from mongokey.aio import cores
 from mongokey.errors import BulkWriteError, InvalidDocument
 from mongokey.operations import InsertOne, UpdateOne
 from tests.faces.cancelling import MOMENTS, cancelled_at, run
-from tests.servers.scripted import Request, ScriptedServer, primary
+from tests.servers.scripted import Reply, Request, ScriptedServer, primary
 
 #: Some 3 MB.
 LARGE = [{"_id": number, "text": "x" * 250} for number in range(12_000)]
@@ -250,3 +251,41 @@ def test_sockets_that_the_loop_had_no_time_to_close_are_closed_with_the_next_loo
         loop.close()
         asyncio.run(next_one())
         assert server.wait_for(lambda: server.open == 0)
+
+
+BINARY = bytes(250_000)
+
+
+@pytest.mark.parametrize(
+    ("document", "parts"),
+    [
+        pytest.param({"n": 1, "data": BINARY}, 0, id="little but binary data, which is copied"),
+        pytest.param({"text": "x" * 250_000}, 8, id="text"),
+        pytest.param({"a": {"data": BINARY}}, 8, id="what is in the document is not looked at"),
+        pytest.param(
+            {str(n): BINARY[:10_000] for n in range(25)}, 8, id="more fields than are looked at"
+        ),
+    ],
+)
+def test_a_batch_is_decoded_in_as_many_parts_as_it_takes(
+    document: dict[str, Any], parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = []
+
+    async def sleep(seconds: float) -> None:
+        turns.append(seconds)
+        await asyncio.sleep(seconds)
+
+    monkeypatch.setattr(cores, "sleep", sleep)
+    batch = [document] * 8
+
+    async def main() -> None:
+        async with AsyncMongoClient(server.uri()) as client:
+            assert await client["x"]["y"].find().to_list() == batch
+
+    cursor = {"id": 0, "ns": "x.y", "firstBatch": batch}
+    with ScriptedServer(
+        hello=primary(), on={"find": Reply({"ok": 1.0, "cursor": cursor})}
+    ) as server:
+        run(main)
+    assert len(turns) == parts

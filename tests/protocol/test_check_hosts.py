@@ -354,6 +354,33 @@ def test_a_unix_socket(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- hello and topology
 
 
+@pytest.mark.parametrize(
+    ("offered", "theirs", "used"),
+    [
+        ("zlib", ["snappy", "zlib"], "zlib"),
+        ("zlib", ["snappy"], None),
+        ("zlib", None, None),
+        (None, ["zlib"], None),
+    ],
+)
+def test_which_compressor_is_used(
+    offered: str | None, theirs: list[str] | None, used: str | None
+) -> None:
+    hello = mongos() if theirs is None else {**mongos(), "compression": theirs}
+    with ScriptedServer(on=ANSWERS, hello=hello) as server:
+        arguments = () if offered is None else ("--compressors", offered)
+        document = check(server.uri(), *arguments)
+        assert document["ok"], document
+        shown = run(server.uri(), *arguments)
+    (fact,) = step(document, "hello")["facts"]["members"]
+    if offered is None:
+        assert fact["compression"] is None
+        assert "compression" not in shown.output
+        return
+    assert fact["compression"] == {"offered": [offered], "server": theirs or [], "used": used}
+    assert (f"compression {used}, of" if used else f"none of {offered}") in shown.output
+
+
 def member(hello: Any, **options: Any) -> ScriptedServer:
     return ScriptedServer(hello=hello, on=ANSWERS, **options)
 

@@ -59,7 +59,7 @@ class Slow:
         self.openings.append(opening)
         opening.add(connection.stream)
         if self.hello is not None:
-            opening.greeted(HelloReply(self.hello))
+            opening.hello_received(HelloReply(self.hello))
         self.began.release()
         assert self.go.wait(FAR_S)
         opening.remove(connection.stream)
@@ -514,7 +514,7 @@ def test_each_service_has_its_generation(factory: ConnectionFactory) -> None:
     services = [first, first, second, second]
 
     def connect(opening: Opening) -> Connection:
-        opening.greeted(HelloReply({"ok": 1, "serviceId": services.pop(0)}))
+        opening.hello_received(HelloReply({"ok": 1, "serviceId": services.pop(0)}))
         return factory()
 
     pool = BlockingPool(ADDRESS, connect, load_balanced=True)
@@ -568,7 +568,7 @@ def test_who_waits_behind_a_load_balancer_goes_on_waiting(factory: ConnectionFac
     service = ObjectId()
 
     def connect(opening: Opening) -> Connection:
-        opening.greeted(HelloReply({"ok": 1, "serviceId": service}))
+        opening.hello_received(HelloReply({"ok": 1, "serviceId": service}))
         return factory()
 
     pool = BlockingPool(ADDRESS, connect, load_balanced=True, max_size=1)

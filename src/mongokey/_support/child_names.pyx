@@ -10,8 +10,6 @@ from types import GenericAlias
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 
-from mongokey._support import not_yet as not_yet
-
 
 cdef extern from *:
     """
@@ -58,7 +56,7 @@ cdef class ParentOfNames:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     cdef tuple words_for(self, str name):
-        return type(self).__name__, "child", name, f"[{name!r}]"
+        return "child", name, f"[{name!r}]"
 
     def __getattribute__(self, name):
         cdef PyObject *found = PyObject_GenericGetAttr(self, name)
@@ -106,8 +104,7 @@ cdef class ParentOfNames:
 
 
 def child_attribute(ParentOfNames self not None, str name not None):
-    """The child `name`, unless the name begins with an underscore or is one of PyMongo's methods
-    that are still missing: then an AttributeError."""
+    """The child `name`, unless the name begins with an underscore: then an AttributeError."""
     if mk_class_attribute(self, name) != NULL:
         # A property that has failed, and whose error Python did not keep: it fails once more.
         found = PyObject_GenericGetAttr(self, name)
@@ -117,14 +114,11 @@ def child_attribute(ParentOfNames self not None, str name not None):
         Py_DECREF(value)
         return value
     if name.startswith("_"):
-        _, kind, whole, how = self.words_for(name)
+        kind, whole, how = self.words_for(name)
         raise AttributeError(
             f"{type(self).__name__} has no attribute {name!r}. To access the {whole} {kind}, "
             f"use {how}."
         )
-    owner, kind, _, _ = self.words_for(name)
-    if name in not_yet.NOT_YET.get(owner, ()):
-        raise not_yet.refuse(owner, name, kind)
     return self.child(name)
 
 

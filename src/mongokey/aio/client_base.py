@@ -30,7 +30,6 @@ class AsyncClientBase(ClientBase["_Document"]):
 
     _context_class = AsyncClientContext
     _leaves_dns_for_later = True
-    _name_in_errors = "AsyncMongoClient"
     _carry_out = staticmethod(await_steps)
 
     def _make_executor(self, **options: Any) -> AsyncExecutor:

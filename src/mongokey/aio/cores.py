@@ -155,8 +155,6 @@ class AsyncCalls:
 class AsyncDatabaseCore(DatabaseCore["_Document"]):
     """The core of `AsyncDatabase`: what is called all the time."""
 
-    _name_in_errors = "AsyncDatabase"
-
     async def command(  # type: ignore[override]
         self,
         command: str | Mapping[str, Any],
@@ -194,8 +192,6 @@ class AsyncDatabaseCore(DatabaseCore["_Document"]):
 
 class AsyncCollectionCore(CollectionCore["_Document"]):
     """The core of `AsyncCollection`: what is called all the time."""
-
-    _name_in_errors = "AsyncCollection"
 
     def _create(self, session: Any, options: dict[str, Any]) -> None:
         raise ValueError(

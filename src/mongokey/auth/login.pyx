@@ -185,7 +185,7 @@ def authenticate(Greeting greeting not None):
     cdef int commands
     cdef bint speculative
     credential, address = greeting.credential, greeting.address
-    assert hello is not None, "a server that is greeted has answered"
+    assert hello is not None, "a server that was asked has answered"
     if not hello.is_compatible:
         hello.check_compatible(format_address(address))
     if credential is None or hello.is_arbiter:

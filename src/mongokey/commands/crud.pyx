@@ -34,7 +34,7 @@ from mongokey.bson.codec cimport (
     write_document,
     write_element,
 )
-from mongokey.commands.encoded_batch cimport LARGE, encoded_batch, raw_batch
+from mongokey.commands.encoded_batch cimport encoded_batch, raw_batch, takes_long
 from mongokey.execution.cursors cimport CursorBatch
 from mongokey.execution.operation cimport (
     COMMAND_RESERVE,
@@ -73,7 +73,7 @@ cdef int read_batch(
     if raw:
         result.documents = []
         result.encoded = raw_batch(reply.cursor.batch, reply.cursor.batch_size)
-    elif reply.in_parts and reply.cursor.batch_size >= LARGE:
+    elif reply.in_parts and takes_long(reply.cursor.batch, reply.cursor.batch_size):
         result.documents = []
         result.encoded = encoded_batch(reply.cursor.batch, reply.cursor.batch_size, context)
     else:
@@ -165,7 +165,7 @@ cdef class GetMore(Operation):
         read_cursor(reply)
         if self.raw:
             return raw_batch(reply.cursor.batch, reply.cursor.batch_size)
-        if reply.in_parts and reply.cursor.batch_size >= LARGE:
+        if reply.in_parts and takes_long(reply.cursor.batch, reply.cursor.batch_size):
             return encoded_batch(reply.cursor.batch, reply.cursor.batch_size, self.context)
         return decode_batch(reply.cursor.batch, reply.cursor.batch_size, self.context)
 

@@ -4,8 +4,8 @@ from libc.stdint cimport uint8_t
 from mongokey.bson.codec cimport CodecContext
 
 cdef enum:
-    # So many bytes are decoded at a time, about a millisecond's work; who needs not much more
-    # than that need not wait for another turn.
+    # So much is decoded at a time, in bytes of ordinary documents: about a millisecond's work. What
+    # is not much more than that need not wait for another turn.
     PART = 131072
     LARGE = 2 * PART
 
@@ -26,5 +26,7 @@ cdef class RawBatch:
 
 # The same as bytes, for who decodes them otherwise.
 cdef RawBatch raw_batch(const uint8_t *batch, size_t size)
-# The documents of a `firstBatch` or `nextBatch` array, copied.
+# Whether it takes long to decode a `firstBatch` or `nextBatch` array.
+cdef bint takes_long(const uint8_t *batch, size_t size) except -1
+# The documents of such an array, copied.
 cdef EncodedBatch encoded_batch(const uint8_t *batch, size_t size, CodecContext context)

@@ -12,6 +12,7 @@ from libc.string cimport memcpy
 
 from mongokey._support.cdefs cimport mk_store_i32
 from mongokey.bson.bson_c cimport (
+    MK_BSON_BINARY,
     MK_BSON_DOCUMENT,
     mk_bson_iter,
     mk_bson_iter_init,
@@ -21,6 +22,43 @@ from mongokey.bson.codec cimport CodecContext, read_documents
 from mongokey.execution.operation cimport check
 
 from mongokey.errors import ProtocolError
+
+
+cdef enum:
+    # A document of this size may be little but binary data, which is copied and not decoded: if it
+    # has few fields, each byte of those that are is reckoned as a part of one.
+    BIG_DOCUMENT = 16384
+    FEW_FIELDS = 16
+    BINARY_BYTES = 16
+
+
+cdef size_t work_of(const uint8_t *document, size_t size) noexcept nogil:
+    """How long it takes to decode a document, in bytes of an ordinary one."""
+    cdef mk_bson_iter it
+    cdef size_t work = size
+    cdef int fields = 0
+    if size < BIG_DOCUMENT or mk_bson_iter_init(&it, document, size) != 0:
+        return size
+    while mk_bson_iter_next(&it) == 1:
+        fields += 1
+        if fields > FEW_FIELDS:
+            return size
+        if it.type == MK_BSON_BINARY:
+            work -= it.value_size - it.value_size // BINARY_BYTES
+    return work
+
+
+cdef bint takes_long(const uint8_t *batch, size_t size) except -1:
+    cdef mk_bson_iter it
+    cdef size_t work = 0
+    if size < LARGE:
+        return False
+    check(mk_bson_iter_init(&it, batch, size))
+    while check(mk_bson_iter_next(&it)):
+        work += work_of(it.value, it.value_size)
+        if work >= LARGE:
+            return True
+    return False
 
 
 @cython.final
@@ -41,6 +79,7 @@ cdef EncodedBatch encoded_batch(const uint8_t *batch, size_t size, CodecContext 
     cdef mk_bson_iter it
     cdef const uint8_t *start = batch + 4
     cdef const uint8_t *end = start
+    cdef size_t work = 0
     cdef list parts = []
     check(mk_bson_iter_init(&it, batch, size))
     while check(mk_bson_iter_next(&it)):
@@ -48,9 +87,11 @@ cdef EncodedBatch encoded_batch(const uint8_t *batch, size_t size, CodecContext 
             raise ProtocolError("the server's batch holds something that is not a document")
         result.count += 1
         end = it.value + it.value_size
-        if end - start >= PART:
+        work += work_of(it.value, it.value_size)
+        if work >= PART:
             parts.append(_array(start, end))
             start = end
+            work = 0
     if end != start:
         parts.append(_array(start, end))
     parts.reverse()

@@ -115,7 +115,7 @@ def adopt(
         if settings.compression is not None:
             connection.offer_compression(settings.compression)
         connection.accept_hello(hello)
-        opening.greeted(hello)
+        opening.hello_received(hello)
         judge(hello)
         if not hello.is_compatible:
             hello.check_compatible(format_address(address))

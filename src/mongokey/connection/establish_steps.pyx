@@ -120,7 +120,7 @@ def attempt(
         connection.accept_hello(greeting.hello)
         settings.hello_seen.add(address)
         if opening is not None:
-            opening.greeted(greeting.hello)
+            opening.hello_received(greeting.hello)
         if judge is not None:
             judge(greeting.hello)
         if log_in:

@@ -21,4 +21,4 @@ cdef class Opening(Openings):
     cdef readonly object hello              # HelloReply once the server has said it, or None
 
     cpdef int begin(self, Openings client) except -1
-    cpdef int greeted(self, hello) except -1
+    cpdef int hello_received(self, hello) except -1

@@ -30,5 +30,5 @@ class Opening(Openings):
         """End it, and have the client forget it: whoever makes it may never go on."""
     def begin(self, client: Openings) -> None:
         """It is one of those of `client`: it ends with them."""
-    def greeted(self, hello: HelloReply) -> None:
+    def hello_received(self, hello: HelloReply) -> None:
         """The server has said hello; what is left is the login."""

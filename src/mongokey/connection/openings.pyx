@@ -55,7 +55,7 @@ cdef class Opening(Openings):
     """One connection that is being made for a pool, which may give it up by `end`.
 
     Who makes it calls `begin`, tells of each stream by `add` and `remove`, and of the server's
-    hello by `greeted`.
+    hello by `hello_received`.
     """
 
     cpdef int begin(self, Openings client) except -1:
@@ -63,7 +63,7 @@ cdef class Opening(Openings):
         self.client = client
         return 0
 
-    cpdef int greeted(self, hello) except -1:
+    cpdef int hello_received(self, hello) except -1:
         """The server has said hello (a `HelloReply`); what is left is the login."""
         self.hello = hello
         return 0

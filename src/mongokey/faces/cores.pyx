@@ -155,8 +155,6 @@ cdef class BlockingCalls:
 cdef class ClientCore(Core):
     """The core of `MongoClient`."""
 
-    _name_in_errors = "MongoClient"
-
     def _set_up(self, InheritedOptions inherited not None, Executor executor not None):
         """What it needs to carry operations out, once that is made."""
         self.inherited = inherited
@@ -166,13 +164,11 @@ cdef class ClientCore(Core):
         return type(self)._database_class(self, name)
 
     cdef tuple words_for(self, str name):
-        return type(self)._name_in_errors, "database", name, f"client[{name!r}]"
+        return "database", name, f"client[{name!r}]"
 
 
 cdef class DatabaseCore(Core):
     """The core of `Database`."""
-
-    _name_in_errors = "Database"
 
     def __init__(
         self,
@@ -207,7 +203,7 @@ cdef class DatabaseCore(Core):
         return made
 
     cdef tuple words_for(self, str name):
-        return type(self)._name_in_errors, "collection", name, f"database[{name!r}]"
+        return "collection", name, f"database[{name!r}]"
 
     @property
     def _namespace(self):
@@ -255,8 +251,6 @@ cdef class DatabaseCore(Core):
 
 cdef class CollectionCore(Core):
     """The core of `Collection`."""
-
-    _name_in_errors = "Collection"
 
     def __init__(
         self,
@@ -315,7 +309,7 @@ cdef class CollectionCore(Core):
 
     cdef tuple words_for(self, str name):
         whole = f"{self.name}.{name}"
-        return type(self)._name_in_errors, "collection", whole, f"database[{whole!r}]"
+        return "collection", whole, f"database[{whole!r}]"
 
     @property
     def _namespace(self):

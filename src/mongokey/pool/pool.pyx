@@ -69,8 +69,8 @@ cdef str AMIDST = (
 cdef class PoolOpening(Opening):
     """A connection that the pool is making."""
 
-    cpdef int greeted(self, hello) except -1:
-        Opening.greeted(self, hello)
+    cpdef int hello_received(self, hello) except -1:
+        Opening.hello_received(self, hello)
         if self.pool.load_balanced and self.service_id is None and hello.service_id is not None:
             self.generation = self.pool.join_service(hello.service_id)
             self.service_id = hello.service_id

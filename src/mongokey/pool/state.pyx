@@ -223,6 +223,8 @@ cdef class PoolState:
         connection.idle_since_ns = now_ns
         # A list that goes from empty to one and back is allocated each time.
         if self.latest is not None:
+            # Only the one that is used next keeps the memory of a large message.
+            self.latest.shrink_buffers()
             self.idle.append(self.latest)
         self.latest = connection
         return True

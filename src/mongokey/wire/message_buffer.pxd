@@ -12,6 +12,8 @@ cdef class MessageBuffer:
     cdef mk_buffer incoming                 # bytes received: the current message, then the next's
     cdef size_t message_size                # bytes of `incoming` that are the current message
     cdef size_t length                      # of the message being received; 0: its header is not
+    cdef size_t last_sent                   # bytes of the last message that was sent
+    cdef int short_messages                 # so many since a long one, while it takes its memory
     cdef Py_ssize_t message_start           # where in `out` the message under construction starts
     cdef mk_reply reply                     # pointers into `incoming`, valid until the next message
     cdef int32_t request_id                 # of the message in `out`
@@ -64,7 +66,10 @@ cdef class MessageBuffer:
     # The body as a document, read so that odd text cannot hide an error.
     cdef object read_body(self)
 
-    # Gives back what memory a large message took.
+    # Gives back what memory a large message took: unless there was one just now, or always.
     cdef int trim_buffers(self) except -1
+    cdef int shrink_buffers(self) except -1
+    cdef int _give_back_out(self) except -1
+    cdef int _give_back_incoming(self) except -1
     cdef int _check_beginning(self) except -1
     cdef bytes _received(self, size_t most)

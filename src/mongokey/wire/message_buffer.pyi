@@ -28,6 +28,9 @@ class MessageBuffer:
         field `compression`: `Compression.names`)."""
     def agree_on_compression(self, names: Iterable[str]) -> None:
         """The server's hello names the compressors `names`: what both have is used from now on."""
+    @property
+    def kept_memory(self) -> int:
+        """How many bytes of memory are kept from message to message."""
     def received_bytes(self, most: int = 16) -> bytes:
         """The first bytes, at most `most`, of a message that did not arrive whole."""
 

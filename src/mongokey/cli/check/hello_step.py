@@ -21,7 +21,7 @@ from mongokey.cli.check.report import WARNED, Found, Step
 from mongokey.cli.check.state import Host, State, StepFailed
 from mongokey.diagnostics import CERTAIN, LIKELY, POSSIBLE, Diagnosis, surest_first
 from mongokey.errors import AutoReconnect, ConfigurationError, MongoError
-from mongokey.handshake.reply import RS_ARBITER, SERVER_RELEASES
+from mongokey.handshake.reply import RS_ARBITER, SERVER_RELEASES, HelloReply
 from mongokey.topology.causes import topology_causes, version_causes, why_removed
 from mongokey.topology.selection import candidates
 from mongokey.topology.server_description import ServerDescription
@@ -178,12 +178,31 @@ def _tell(state: State, seen: _Seen, step: Step) -> None:
             fact["max_wire_version"] = hello.max_wire_version
             fact["me"] = None if hello.me is None else format_address(hello.me)
             fact["mechanisms"] = hello.sasl_supported_mechs
+            fact["compression"] = _compression(state, host, hello, step)
         members.append(fact)
     step.facts["topology"] = topology.topology_type_name
     step.facts["set"] = topology.replica_set_name
     step.facts["members"] = members
     step.facts["version"] = None
     step.facts["modules"] = None
+
+
+def _compression(state: State, host: Host, hello: HelloReply, step: Step) -> dict[str, Any] | None:
+    """The compressors that were offered, those that the server has too, and the one that is used;
+    None where none was offered."""
+    assert state.settings is not None
+    ours = state.settings.compression
+    if ours is None:
+        return None
+    agreed = ours.common(hello.compression)
+    used = None if agreed is None else agreed.names[0]
+    offered = ", ".join(ours.names)
+    step.lines.append(
+        f"{host.name}: compression {used}, of {offered} that were offered"
+        if used
+        else f"{host.name}: no compression, as the server has none of {offered}"
+    )
+    return {"offered": list(ours.names), "server": list(hello.compression), "used": used}
 
 
 def _release(wire_version: int) -> str:

@@ -38,6 +38,7 @@ from mongokey.topology.causes import hint_of_host
 from mongokey.transport.causes import REFUSED, connection_causes
 from mongokey.transport.connecting import connect
 from mongokey.transport.stream import monotonic_ns
+from mongokey.wire.compression import available
 
 if TYPE_CHECKING:
     from mongokey.auth.credential import MongoCredential
@@ -220,6 +221,7 @@ def make_settings(state: State) -> None:
         pool.server_api,
         bool(options.load_balanced),
         Timeout.from_seconds(options.timeout, "timeoutMS"),
+        compression=available(pool.compressors, pool.zlib_compression_level),
     )
 
 
@@ -340,6 +342,8 @@ def _greet(state: State, host: Host) -> None:
         stream.close()
         raise
     host.connection = connection
+    if settings.compression is not None:
+        connection.offer_compression(settings.compression)
     try:
         reply = connection.command("admin", _hello(state, state.credential(host)), deadline)
         if not reply.get("ok"):
@@ -378,6 +382,7 @@ def _hello(state: State, credential: MongoCredential | None) -> dict[str, Any]:
         server_api=settings.server_api,
         load_balanced=settings.load_balanced,
         sasl_supported_mechs=question,
+        compressors=() if settings.compression is None else settings.compression.names,
     )
 
 

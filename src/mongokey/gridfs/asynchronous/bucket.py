@@ -195,7 +195,7 @@ class AsyncGridFSBucket:
             chunk = await source.readchunk()
             while chunk:
                 await write_to(destination, chunk)
-                chunk = await source.readchunk()
+                chunk = source._take_chunk() or await source.readchunk()
             await source._check_end()
 
     def find(self, *args: Any, **kwargs: Any) -> AsyncGridOutCursor:

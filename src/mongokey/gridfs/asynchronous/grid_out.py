@@ -49,6 +49,8 @@ class AsyncChunkReader:
         self._number = number
         self._session = session
         self._cursor = self._find()
+        # The documents at hand, the next one last.
+        self._documents: list[Any] = []
 
     def _find(self) -> AsyncCursor[Any]:
         rules.refuse_transaction(self._session, self._chunks)
@@ -62,36 +64,59 @@ class AsyncChunkReader:
             session=self._session,
         )
 
+    def take(self) -> bytes | None:
+        """The data of the next chunk, if it is at hand; None where `next` has more to do."""
+        if not self._documents:
+            return None
+        try:
+            data = self._layout.data_of(self._documents[-1], self._number)
+        except CorruptGridFile:
+            # `next` closes the cursor and raises it.
+            return None
+        self._step()
+        return data
+
     async def next(self) -> bytes:
         """The data of the next chunk; empty behind the last one.
 
         Raises `CorruptGridFile` where the chunk is missing or of the wrong size, and where there
         is one too many.
         """
+        if not self._documents:
+            try:
+                await self._receive()
+            except StopAsyncIteration:
+                if self._number >= self._layout.chunk_count:
+                    return EMPTY
+                raise self._layout.missing(self._number) from None
         try:
-            chunk = await self._next_document()
-        except StopAsyncIteration:
-            if self._number >= self._layout.chunk_count:
-                return EMPTY
-            raise self._layout.missing(self._number) from None
-        try:
-            data = self._layout.data_of(chunk, self._number)
+            data = self._layout.data_of(self._documents[-1], self._number)
         except CorruptGridFile:
             await self.close()
             raise
-        self._number += 1
+        self._step()
         return data
 
-    async def _next_document(self) -> Any:
+    def _step(self) -> None:
+        # Its data must not be held any longer.
+        del self._documents[-1]
+        self._number += 1
+
+    async def _receive(self) -> None:
+        """Take the documents of the next batch; raises StopAsyncIteration if there is none."""
         try:
-            return await self._cursor.next()
+            document = await self._cursor.next()
         except CursorNotFound:
             # The server forgets cursors that nobody asked for 10 minutes.
             self._cursor = self._find()
-            return await self._cursor.next()
+            document = await self._cursor.next()
+        documents = [document, *self._cursor._take_batch()]
+        documents.reverse()
+        self._documents = documents
 
     async def close(self) -> None:
         """Close the cursor."""
+        self._documents = []
         await self._cursor.close()
 
 
@@ -201,6 +226,17 @@ class AsyncGridOut(AsyncFileReader):
     def _drop_buffer(self) -> None:
         self._buffer = EMPTY
         self._buffer_at = 0
+
+    def _take_chunk(self) -> bytes | None:
+        """The chunk of the position, if that is its start and it is at hand; then the position is
+        behind it. It saves `readchunk`'s steps."""
+        reader = self._reader
+        if reader is None or self._has_buffered():
+            return None
+        data = reader.take()
+        if data is not None:
+            self._position += len(data)
+        return data
 
     async def _fetch(self, layout: FileLayout) -> None:
         """Put the chunk of the position, which is in the file, into the buffer."""

@@ -24,7 +24,7 @@ async def read_from(source: Any, size: int) -> Any:
 async def write_to(destination: Any, data: bytes) -> None:
     """Write to a destination, whose `write` may be a coroutine function."""
     written = destination.write(data)
-    if isawaitable(written):
+    if written is not None and type(written) is not int and isawaitable(written):
         await written
 
 

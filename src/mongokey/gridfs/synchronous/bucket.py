@@ -194,7 +194,7 @@ class GridFSBucket:
             chunk = source.readchunk()
             while chunk:
                 write_to(destination, chunk)
-                chunk = source.readchunk()
+                chunk = source._take_chunk() or source.readchunk()
             source._check_end()
 
     def find(self, *args: Any, **kwargs: Any) -> GridOutCursor:
