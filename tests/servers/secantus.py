@@ -75,8 +75,8 @@ class SecantusServer(ManagedServer):
     `require_auth=False` serves without logins (the users exist nevertheless);
     `replica_set=None` makes it say that it is a standalone. `tls_*` are paths of PEM files as
     SecantusDB takes them; `certificate_users` are subjects (RFC 2253) that may log in by
-    MONGODB-X509. Raises `RuntimeError` with the process's own words when it does not
-    come up within a minute.
+    MONGODB-X509; `port` 0 takes a free one. Raises `RuntimeError` with the process's own words
+    when it does not come up within a minute.
     """
 
     users: Mapping[str, User] = USERS
@@ -92,13 +92,16 @@ class SecantusServer(ManagedServer):
         tls_ca_file: str | None = None,
         tls_require_client_cert: bool = False,
         certificate_users: Sequence[str] = (),
+        port: int = 0,
     ) -> None:
         self.host = host
-        self.port = 0
+        self.port = port
         self.require_auth = require_auth
         self.replica_set = replica_set
         self.tls = tls_cert_file is not None
         self._arguments = ["--serve", "--host", host, "--replica-set", replica_set or ""]
+        if port:
+            self._arguments += ["--port", str(port)]
         if not require_auth:
             self._arguments.append("--no-auth")
         for option, value in (

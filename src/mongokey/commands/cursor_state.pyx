@@ -40,6 +40,11 @@ cdef class CursorState:
         """Whether there is more to be fetched or decoded, besides the documents at hand."""
         return (self.encoded is not None or self.server_cursor is not None) and not self.closed
 
+    @property
+    def _buffered(self):
+        """How many documents of the batch at hand are still to be handed out."""
+        return self.size - self.index + (0 if self.encoded is None else self.to_decode)
+
     def _take_batch(self):
         """The documents of the batch at hand, a list; they are no longer the cursor's."""
         cdef list documents = self.documents

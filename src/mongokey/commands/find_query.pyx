@@ -158,7 +158,8 @@ cdef class FindQuery:
         self.set_skip(skip)
         self.set_limit(limit)
         self.set_batch_size(batch_size)
-        if sort is not None:
+        # Frameworks give an empty list for none; `Cursor.sort` refuses it.
+        if sort is not None and sort != []:
             self.set_sort(sort, None)
         if hint is not None:
             self.set_hint(hint)
@@ -245,6 +246,13 @@ cdef class FindQuery:
                 else:
                     self.options.pop(name, None)
         self.tailable = "tailable" in self.options
+
+    @property
+    def flags(self):
+        """The flags that are set, as PyMongo's numbers."""
+        return sum(
+            [flag for flag, name in FLAGS if self.options.get(name)], EXHAUST if self.exhaust else 0
+        )
 
     def set_max_await_time_ms(self, max_await_time_ms):
         """How long a getMore waits for documents; nothing, unless the cursor is tailable-await."""

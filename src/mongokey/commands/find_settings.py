@@ -88,6 +88,11 @@ class FindSettings:
         """Take flags back that were set by an argument of `find` or by `add_option`."""
         return self._set_flags(mask, False)
 
+    @property
+    def _query_flags(self) -> int:
+        """PyMongo's name for the flags of a query; Motor looks at it."""
+        return self._query.flags
+
     def _set_flags(self: _Self, mask: int, on: bool) -> _Self:
         self._check_not_started()
         query = self._query.copy()

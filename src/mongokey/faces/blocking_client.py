@@ -38,6 +38,10 @@ class BlockingClientBase(ClientBase["_Document"]):
         if self._encrypter is not None:
             run_steps(self._encrypter.close())
 
+    def _connect(self) -> None:
+        """`_open` by PyMongo's name, which Motor wraps."""
+        self._open()
+
     def _close_pools(self) -> None:
         """Close every pool."""
         self._executor.close()

@@ -31,6 +31,7 @@ from mongokey.execution.time_limits import (
     limited,
     one_deadline,
 )
+from mongokey.faces.batch_at_hand import BatchAtHand
 from mongokey.faces.sessions import options_in, session_for
 
 cdef extern from *:
@@ -401,6 +402,24 @@ cdef class BlockingCursorCore(CursorCore):
         for document in self._at(index):
             return document
         raise IndexError("no such item for Cursor instance")
+
+    # -- PyMongo's names for its insides, which Motor and others build upon --------------------
+
+    @property
+    def _data(self):
+        """The batch at hand: `len()` and `popleft()` of it."""
+        return BatchAtHand(self)
+
+    @property
+    def _killed(self):
+        """Whether no batch can follow the one at hand."""
+        return self.closed or (self.started and self.server_cursor is None)
+
+    def _refresh(self):
+        """One more batch, where none is at hand; returns how many documents are."""
+        if self._buffered == 0:
+            self.fill(once=True)
+        return self._buffered
 
     def to_list(self, length=None):
         """The remaining documents (at most `length` of them) as a list; of a cursor whose server

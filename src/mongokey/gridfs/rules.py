@@ -53,9 +53,15 @@ def refuse_transaction(session: Any, collection: Any) -> None:
 
 def plain(owner: Any, **options: Any) -> Any:
     """A database or collection without the types that an application has registered, which are
-    not for what GridFS stores itself; with other options, where given."""
-    codec_options = owner.codec_options.with_options(type_registry=None)
-    return owner.with_options(codec_options=codec_options, **options)
+    not for what GridFS stores itself; with other options, where given. For a database of a
+    subclass, one of the driver's own class, as PyMongo does it: Flask-PyMongo's has children that
+    cannot tell their own."""
+    options["codec_options"] = owner.codec_options.with_options(type_registry=None)
+    if not hasattr(type(owner), "client"):
+        return owner.with_options(**options)
+    for name in ("read_preference", "write_concern", "read_concern"):
+        options.setdefault(name, getattr(owner, name))
+    return owner.client.get_database(owner.name, **options)
 
 
 def file_fields(given: dict[str, Any]) -> dict[str, Any]:
