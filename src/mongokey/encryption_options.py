@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mongokey.bson.int64 import Int64
 from mongokey.crypt.kms import KMSConnectContext
+from mongokey.crypt.proxies import AsyncHTTPProxyKMSConnect, HTTPProxyKMSConnect
 from mongokey.options.auto_encryption import AutoEncryptionOpts, require_pymongocrypt
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -34,7 +35,9 @@ else:
     SubstringOpts = PrefixOpts = SuffixOpts = dict
 
 __all__ = [
+    "AsyncHTTPProxyKMSConnect",
     "AutoEncryptionOpts",
+    "HTTPProxyKMSConnect",
     "KMSConnectContext",
     "PrefixOpts",
     "RangeOpts",

@@ -4,21 +4,31 @@ one that is slow, broken, or somebody else. On both faces."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import socketserver
+import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from select import select
 from typing import Any
 
 import pytest
 
 import mongokey
-from mongokey.encryption_options import KMSConnectContext
+from mongokey.encryption_options import (
+    AsyncHTTPProxyKMSConnect,
+    HTTPProxyKMSConnect,
+    KMSConnectContext,
+)
 from mongokey.errors import ConfigurationError, EncryptionError, MongoError
 from tests.faces.wrapper import Wrapped
 from tests.live._encryption import DETERMINISTIC, LOCAL, client_encryption
 from tests.servers.certificates import Authority
 from tests.servers.kmip import ACTIVATE, GET, REGISTER, KMIPServer
 from tests.servers.kms import HOST, KMSServer
+from tests.servers.managed_server import ManagedServer
 from tests.servers.web import WebReply
 
 pytestmark = pytest.mark.live
@@ -224,6 +234,116 @@ class TestConnections:
         with other(client, database_name, kms, kms_connect_callback=callback) as crypt:
             with pytest.raises(ConfigurationError, match=r"unwrapped socket\.socket, not int"):
                 crypt.create_data_key("aws", kms.master_key("aws"))
+
+
+class Proxy(ManagedServer):
+    """An HTTP proxy that knows CONNECT, by TLS with a `context`; `asked` are its requests."""
+
+    def __init__(self, context: ssl.SSLContext | None = None, status: str = "200 OK") -> None:
+        self.asked: list[str] = []
+        outer = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with contextlib.suppress(OSError), contextlib.ExitStack() as closing:
+                    stream = self.request
+                    stream.settimeout(30)
+                    if context is not None:
+                        stream = context.wrap_socket(stream, server_side=True)
+                        closing.callback(stream.close)
+                    request = b""
+                    while not request.endswith(b"\r\n\r\n"):
+                        piece = stream.recv(1)
+                        if not piece:
+                            return
+                        request += piece
+                    outer.asked.append(request.decode())
+                    stream.sendall(f"HTTP/1.1 {status}\r\nVia: test\r\n\r\n".encode())
+                    if not status.startswith("2"):
+                        return
+                    host, _, port = request.split()[1].decode().rpartition(":")
+                    with socket.create_connection((host, int(port))) as target:
+                        self.pump(stream, target)
+
+            def pump(self, stream: Any, target: socket.socket) -> None:
+                while True:
+                    waiting = getattr(stream, "pending", lambda: 0)()
+                    ready = [stream] if waiting else select([stream, target], [], [], 30)[0]
+                    for source, sink in ((stream, target), (target, stream)):
+                        if source in ready:
+                            data = source.recv(16384)
+                            if not data:
+                                return
+                            sink.sendall(data)
+
+        self._server = socketserver.ThreadingTCPServer((HOST, 0), Handler)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self.address = f"{HOST}:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    def start(self) -> Any:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join(10)
+        self._server.server_close()
+
+
+class TestProxies:
+    def connecting(self, client: Any, *arguments: Any) -> Any:
+        kind = AsyncHTTPProxyKMSConnect if isinstance(client, Wrapped) else HTTPProxyKMSConnect
+        return kind(*arguments)
+
+    def test_by_http(self, client: Any, database_name: str, kms: KMSServer) -> None:
+        with Proxy() as proxy:
+            callback = self.connecting(
+                client, f"http://user:p%40ss@{proxy.address}", None, {"X-Trace": "5"}
+            )
+            assert "ss@" not in repr(callback)
+            with other(client, database_name, kms, kms_connect_callback=callback) as crypt:
+                assert crypt.create_data_key("aws", kms.master_key("aws")).subtype == 4
+        (asked,) = proxy.asked
+        lines = asked.split("\r\n")
+        assert lines[0] == f"CONNECT {kms.address} HTTP/1.1"
+        assert "Proxy-Authorization: Basic dXNlcjpwQHNz" in lines
+        assert "X-Trace: 5" in lines
+        assert kms.count() == 1
+
+    def test_by_https(
+        self, client: Any, database_name: str, kms: KMSServer, tmp_path: Path
+    ) -> None:
+        authority = Authority(tmp_path, "proxy-authority")
+        serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        serving.load_cert_chain(authority.issue("proxy", HOST).pem)
+        trusting = ssl.create_default_context(cafile=authority.certificate_file)
+        with Proxy(serving) as proxy:
+            callback = self.connecting(client, f"https://{proxy.address}", trusting)
+            with other(client, database_name, kms, kms_connect_callback=callback) as crypt:
+                assert crypt.create_data_key("azure", kms.master_key("azure")).subtype == 4
+        assert len(proxy.asked) == kms.count() == 2
+
+    def test_one_that_refuses(self, client: Any, database_name: str, kms: KMSServer) -> None:
+        with Proxy(status="407 Proxy Authentication Required") as proxy:
+            callback = self.connecting(client, f"http://{proxy.address}")
+            with other(client, database_name, kms, kms_connect_callback=callback) as crypt:
+                with pytest.raises(EncryptionError, match="407 Proxy Authentication Required"):
+                    crypt.create_data_key("aws", kms.master_key("aws"))
+        assert kms.count() == 0
+
+    @pytest.mark.parametrize(
+        "url", ["", "proxy:80", "ftp://proxy", "http://", "http://u:secret@h:99999"]
+    )
+    def test_wrong_urls(self, url: str) -> None:
+        with pytest.raises(ConfigurationError, match="proxy_url") as raised:
+            HTTPProxyKMSConnect(url)
+        assert "secret" not in str(raised.value)
+        with pytest.raises(TypeError):
+            HTTPProxyKMSConnect(5)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="headers"):
+            HTTPProxyKMSConnect("http://h", None, {"a": "b\r\nc: d"})
 
 
 class TestOnDemand:
