@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ class KMSServer(WebServer):
         self.address = f"{HOST}:{self.port}"
         self._fernet = Fernet(Fernet.generate_key())
         self._aws: Any = None
+        #: Answers wait until it is set, for 20 seconds; `let_go` says whether it was.
+        self.hold: threading.Event | None = None
+        self.let_go: bool | None = None
         self.google_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     # -- what clients are told -------------------------------------------------------------------
@@ -82,6 +86,8 @@ class KMSServer(WebServer):
 
     def answer(self, request: WebRequest) -> WebReply:
         reply = super().answer(request)
+        if self.hold is not None:
+            self.let_go = self.hold.wait(20)
         if reply.status != 404 or not isinstance(reply.body, str):
             return reply  # a fault that a test has asked for
         target = request.headers.get("x-amz-target", "")
