@@ -337,7 +337,7 @@ class Topology:
     def _follow(self, new: TopologyDescription, before: Collection[AddressLike]) -> list[Pool]:
         """Make pools for the servers that are new in `new`, and have them watched; the pools of
         those that are gone since `before`, to be closed."""
-        addresses = new.addresses
+        addresses = new._addresses
         if addresses == before and self._pools.keys() == addresses:
             # As after nearly every check.
             self._select_writable(new)
@@ -439,7 +439,7 @@ class Topology:
             self._note_removal(new, server)
             self._description = new
             self._announce.checked(old, new, server)
-            closing = self._follow(new, old.addresses)
+            closing = self._follow(new, old._addresses)
             self._notify()
         return closing
 
@@ -548,7 +548,7 @@ class Topology:
             new = TopologyDescription(old.topology_type_name, servers, old.replica_set_name)
             self._description = new
             self._announce.changed(old, new)
-            closing = self._follow(new, old.addresses)
+            closing = self._follow(new, old._addresses)
             self._notify()
         self._carry_on(closing)
 

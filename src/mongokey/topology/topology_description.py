@@ -141,7 +141,7 @@ class TopologyDescription:
         return address in self._servers
 
     @property
-    def addresses(self) -> KeysView[AddressLike]:
+    def _addresses(self) -> KeysView[AddressLike]:
         """The addresses of all servers, which can be compared with others' and with a set."""
         return self._servers.keys()
 
