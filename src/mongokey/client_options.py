@@ -431,8 +431,18 @@ def _read_keywords(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], list[Di
             if name in named:
                 continue
         if name in named and named[name] != checked and spelled[name] not in option.deprecated:
-            raise ConfigurationError(
-                f"{spelled[name]} and {key} are the same option, given with different values"
+            if key.lower() != spelled[name].lower():
+                raise ConfigurationError(
+                    f"{spelled[name]} and {key} are the same option, given with different values"
+                )
+            # As in a string, and as with PyMongo: MongoEngine gives its own and the user's.
+            findings.append(
+                diagnose(
+                    "OPTION-REPEATED",
+                    f"option {name} is given twice, as {spelled[name]} and as {key}: the last one "
+                    f"holds",
+                    option=name,
+                )
             )
         if option.advise is not None and (advice := option.advise(key, value)) is not None:
             findings.append(diagnose(*advice, option=name))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mongokey import client_options
+from mongokey.bson.binary import UuidRepresentation
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options.connection_string import SRVQuestion, parse
@@ -444,3 +445,11 @@ def test_few_arguments_are_kept() -> None:
     for number in range(40):
         build(f"mongodb://few{number}.example")
     assert 0 < len(client_options._known) <= 16
+
+
+def test_an_option_in_two_spellings_holds_as_given_last() -> None:
+    """MongoEngine gives `uuidRepresentation` by itself, and what the user spells otherwise too."""
+    given = {"uuidRepresentation": "standard", "uuidrepresentation": "pythonLegacy"}
+    with pytest.warns(UserWarning, match="given twice, as uuidRepresentation and as uuid"):
+        options = ClientOptions.build("mongodb://localhost", **given)
+    assert options.codec_options.uuid_representation == UuidRepresentation.PYTHON_LEGACY
