@@ -63,6 +63,28 @@ cdef class UpdateResult(_WriteResult):
         self.acknowledged = acknowledged
         self._in_client_bulk = in_client_bulk
 
+    @staticmethod
+    cdef UpdateResult of_reply(dict answer):
+        """The result that a server's reply to an acknowledged update is."""
+        cdef UpdateResult made = UpdateResult.__new__(UpdateResult)
+        made._raw = answer
+        made.acknowledged = made._is_reply = True
+        return made
+
+    cdef object raw(self):
+        """The reply as PyMongo shows it; made of the server's when somebody asks, as few do."""
+        cdef dict made
+        if self._is_reply:
+            made = dict(self._raw)
+            found = made.pop("upserted", None)
+            if isinstance(found, list) and found and isinstance(found[0], dict):
+                made["upserted"] = found[0].get("_id")
+            made["updatedExisting"] = "upserted" not in made and bool(made.get("n"))
+            # The flag first, and nothing between: another thread must not do it again.
+            self._is_reply = False
+            _old, self._raw = self._raw, made
+        return self._raw
+
     @property
     def raw_result(self):
         """The server's reply, a dict (None when unacknowledged).
@@ -70,7 +92,7 @@ cdef class UpdateResult(_WriteResult):
         As PyMongo has it: `updatedExisting` says whether a document was there to be updated, and
         `upserted` is the ``_id`` of the one that was inserted.
         """
-        return self._raw
+        return self.raw()
 
     @property
     def matched_count(self):
@@ -78,22 +100,22 @@ cdef class UpdateResult(_WriteResult):
         the one that an upsert inserted, as the server counts there."""
         self._require_acknowledged("matched_count")
         if not self._in_client_bulk and self.did_upsert and (
-            self._raw["upserted"] is not None or self._raw.get("updatedExisting") is False
+            self.raw()["upserted"] is not None or self.raw().get("updatedExisting") is False
         ):
             return 0
-        return self._raw.get("n", 0)
+        return self.raw().get("n", 0)
 
     @property
     def modified_count(self):
         """How many documents were changed."""
         self._require_acknowledged("modified_count")
-        return self._raw.get("nModified", 0)
+        return self.raw().get("nModified", 0)
 
     @property
     def upserted_id(self):
         """The ``_id`` of the document that an upsert inserted, or None."""
         self._require_acknowledged("upserted_id")
-        upserted = self._raw.get("upserted")
+        upserted = self.raw().get("upserted")
         if self._in_client_bulk:
             return upserted.get("_id") if isinstance(upserted, Mapping) else None
         return upserted
@@ -102,13 +124,13 @@ cdef class UpdateResult(_WriteResult):
     def did_upsert(self):
         """Whether a document was inserted by the upsert."""
         self._require_acknowledged("did_upsert")
-        return "upserted" in self._raw
+        return "upserted" in self.raw()
 
     def __reduce__(self):
-        return type(self), (self._raw, self.acknowledged, self._in_client_bulk)
+        return type(self), (self.raw(), self.acknowledged, self._in_client_bulk)
 
     def __repr__(self):
-        return f"UpdateResult({self._raw!r}, acknowledged={self.acknowledged})"
+        return f"UpdateResult({self.raw()!r}, acknowledged={self.acknowledged})"
 
 
 cdef class DeleteResult(_WriteResult):

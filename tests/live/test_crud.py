@@ -6,6 +6,8 @@ import collections
 import datetime
 import random
 import string
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -920,3 +922,18 @@ def test_what_is_no_session_is_refused_in_words(collection: Any) -> None:
         collection.insert_one({}, session=object())
     with pytest.raises(ValueError, match="start_session"):
         list(collection.find(session=object()))
+
+
+def test_a_result_that_many_threads_read_at_once_is_the_same_for_all(collection: Any) -> None:
+    """What PyMongo shows is made of the server's reply when it is first asked for."""
+    for number in range(50):
+        result = collection.update_one({"_id": number}, {"$set": {"a": 1}}, upsert=True)
+        begin = threading.Barrier(4)
+
+        def read(result: Any = result, begin: Any = begin) -> tuple[Any, bool, int]:
+            begin.wait(20)
+            return result.upserted_id, result.raw_result["updatedExisting"], result.matched_count
+
+        with ThreadPoolExecutor(4) as pool:
+            found = [each.result(20) for each in [pool.submit(read) for _ in range(4)]]
+        assert found == [(number, False, 0)] * 4

@@ -250,15 +250,6 @@ cdef dict decode_written(CommandReply *reply, CodecContext context):
     return answer
 
 
-# As PyMongo, whose `raw_result` is read: `updatedExisting`, and as `upserted` the `_id` alone.
-cdef int _tell_upsert(dict answer) except -1:
-    found = answer.pop("upserted", None)
-    if isinstance(found, list) and found and isinstance(found[0], dict):
-        answer["upserted"] = found[0].get("_id")
-    answer["updatedExisting"] = "upserted" not in answer and bool(answer.get("n"))
-    return 0
-
-
 cdef int raise_first_error(dict reply) except -1:
     """Raise what a reply with `writeErrors` or `writeConcernError` to one statement means."""
     for error in reversed(documents_in(reply, "writeErrors")):
@@ -327,8 +318,7 @@ cdef class WriteOne(Operation):
             raise_first_error(answer)
         if self.is_delete:
             return DeleteResult(answer, True)
-        _tell_upsert(answer)
-        return UpdateResult(answer, True)
+        return UpdateResult.of_reply(answer)
 
     cdef object unacknowledged_result(self):
         return DeleteResult(None, False) if self.is_delete else UpdateResult(None, False)

@@ -931,6 +931,8 @@ cdef class Execution:
     def plain_command(self):
         """Of the message to be encrypted: (database, bytes of the body that the operation itself
         has written, from its beginning; the rest is the driver's own)."""
+        if self.state != ENCRYPTS:
+            raise out_of_turn("plain_command")
         return self.operation.namespace.database, self.own_size
 
     @property

@@ -5,6 +5,8 @@ It knows how many documents are at hand and takes them one by one; it fetches no
 
 from __future__ import annotations
 
+from mongokey._support.reprs import with_safe_repr
+
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from typing import Any
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchAtHand"]
 
 
+@with_safe_repr
 class BatchAtHand:
     """What a cursor has still to hand out before it asks its server again."""
 
