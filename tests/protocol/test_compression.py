@@ -65,8 +65,8 @@ def test_the_first_of_ours_that_the_server_has_is_used(
         assert [each.compressor for each in pings] == [used]
         offered = [each for each in server.commands("hello") if "client" in each]
         wanted = ours.split(",") if ours else []
-        # The monitor's connections offer it too.
-        assert len(offered) >= 2
+        # Of the monitor's connections, by the first of which the pool may go on.
+        assert offered
         assert [each["compression"] for each in offered] == [wanted] * len(offered)
 
 

@@ -143,10 +143,12 @@ def index_document(pairs: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
     for item in items:
         if isinstance(item, str):
             key, value = item, ASCENDING
-        elif isinstance(item, list | tuple) and len(item) == 2:
-            key, value = item
-        else:
+        elif not isinstance(item, list | tuple):
             refuse_type("each key of an index or sort", "a string or a (key, direction) pair", item)
+        elif len(item) != 2:
+            raise ValueError(f"a (key, direction) pair was expected, not {len(item)} values")
+        else:
+            key, value = item
         if not isinstance(key, str):
             refuse_type("the key of an index or sort", "a string", key)
         if not isinstance(value, str | int | float | Mapping):

@@ -94,15 +94,21 @@ def max_staleness(name: str, value: Any) -> int:
 
 def _utf8(name: str, value: str) -> str:
     """`value`, if UTF-8 can write it: text from an environment or a file may have surrogates."""
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise InvalidOption(
-                f"{name} has a character that UTF-8 cannot write (a lone surrogate): it was read "
-                f"from bytes that are no UTF-8"
-            ) from None
-    return value
+    if value.isascii() or _can_be_written(value):
+        return value
+    raise InvalidOption(
+        f"{name} has a character that UTF-8 cannot write (a lone surrogate): it was read from "
+        f"bytes that are no UTF-8"
+    )
+
+
+def _can_be_written(value: str) -> bool:
+    # By itself: the error, which has the text, is no context of another.
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def write_concern_w(name: str, value: Any) -> int | str:
