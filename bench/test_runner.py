@@ -32,7 +32,7 @@ def test_counts_that_fit_are_no_problem() -> None:
         Counts(commands={"ping": 5}, logins=1),
         Counts(commands={"ping": 5}, errors=1),
         Counts(commands={"ping": 5}, unauthenticated=1),
-        Counts(commands={"ping": 5}, accepted=1),
+        Counts(commands={"ping": 5}, accepted=2),
         Counts(commands={"ping": 5}, documents=1),
     ],
 )
