@@ -703,7 +703,7 @@ cdef class Execution:
             raise out_of_turn("encrypted")
         if message is not None:
             out = &self.connection.out
-            if len(message) > self.connection.max_message_size:
+            if <size_t>len(message) > self.connection.max_message_size:
                 raise DocumentTooLarge(
                     f"the encrypted command has {len(message)} bytes; the server accepts messages "
                     f"of at most {self.connection.max_message_size} (maxMessageSizeBytes)"
@@ -1120,7 +1120,7 @@ cdef class Execution:
         limits.in_parts = self.in_parts
         limits.batch_size = limits.max_message_size
         if self.executor.encrypts:
-            limits.batch_size = min(limits.batch_size, MOST_PLAIN)
+            limits.batch_size = min(limits.batch_size, <size_t>MOST_PLAIN)
         return 0
 
     cdef int _write_sections(self, const Limits *limits) except -1:

@@ -10,7 +10,7 @@ NEWLN = b"\n"
 DEFAULT_CHUNK_SIZE = 255 * 1024
 
 #: Chunks go to the server and come from it in batches of about so many bytes, which a core's own
-#: cache holds: of larger ones each copy goes to the main memory, and costs half as much again.
+#: cache holds: of larger ones each copy goes to the main memory, and costs more.
 BATCH_BYTES = 1024 * 1024
 #: What a chunk costs besides its data, in memory.
 CHUNK_OVERHEAD = 512
