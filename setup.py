@@ -66,15 +66,6 @@ HOT = (
     "mongokey.wire.message_buffer",
 )
 
-# Passes of GCC that take a fifth of the time of what is built for size, and make it no smaller.
-FRUITLESS = [
-    "-fno-code-hoisting",
-    "-fno-gcse",
-    "-fno-thread-jumps",
-    "-fno-tree-pre",
-    "-fno-tree-vrp",
-]
-
 if sanitize not in ("", "address"):
     raise SystemExit(f"MONGOKEY_SANITIZE={sanitize!r}: the only sanitizer build is 'address'")
 
@@ -110,8 +101,6 @@ def compiler_flags(name: str) -> tuple[list[str], list[str]]:
             # A fourteenth of each module: tables to unwind the stack by, for C++ and debuggers.
             compile_args += ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
             link_args += ["-Wl,--strip-all"]
-            if level == "Os":
-                compile_args += FRUITLESS
     if not werror:
         # Python's flags ask for warnings, which cost time and tell users nothing.
         compile_args += ["-w"]

@@ -17,6 +17,7 @@ cdef class UpdateResult(_WriteResult):
     cdef dict _raw
     cdef bint _is_reply                     # `_raw` is as the server has sent it
     cdef bint _in_client_bulk
+
     @staticmethod
     cdef UpdateResult of_reply(dict answer)
     cdef object raw(self)
