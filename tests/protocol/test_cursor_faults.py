@@ -522,3 +522,45 @@ def test_a_child_forked_during_a_fetch_leaves_the_cursor_to_the_parent(
     thread.join(20)
     assert len(result) == 3
     assert server.count("killCursors") == 0
+
+
+# An empty batch is no end
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.find().to_list(),
+        lambda c: c.aggregate([{"$match": {}}]).to_list(),
+        lambda c: list(c.aggregate([])),
+        lambda c: c.aggregate([]).to_list(3),
+        lambda c: c.database.cursor_command("find", "c").to_list(),
+    ],
+    ids=["find", "aggregate", "iterated", "as many as there are", "a command of one's own"],
+)
+def test_a_batch_without_documents_loses_none_of_the_next(
+    server: ScriptedServer, client: Any, call: Any
+) -> None:
+    """A mongos, and an aggregation that filters much, answer so."""
+    server.on["aggregate"] = server.on["find"] = first(1)
+    server.on["getMore"] = in_turn(batch(1, 0), batch(1, 0), batch(1, 2, 0))
+    assert [each["_id"] for each in call(client.x.y)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.aggregate([{"$changeStream": {}}]),
+        lambda c: c.database.cursor_command("find", "c", tailable=True, awaitData=True),
+    ],
+    ids=["a change stream", "a tailable cursor of one's own"],
+)
+def test_what_has_no_end_gives_what_is_there(
+    server: ScriptedServer, client: Any, call: Any
+) -> None:
+    server.on["aggregate"] = server.on["find"] = first(1)
+    server.on["getMore"] = in_turn(batch(1, 1), batch(2, 0), batch(2, 1, 0))
+    cursor = call(client.x.y)
+    assert [each["_id"] for each in cursor.to_list()] == [0, 1]
+    assert cursor.alive
+    assert [each["_id"] for each in cursor.to_list()] == [2]

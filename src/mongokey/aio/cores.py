@@ -431,8 +431,8 @@ class AsyncCursorCore(AwaitableCursorCore["_Document"]):
         """The remaining documents (at most `length` of them) as a list; of a cursor whose server
         waits for more, what is there."""
         result: list[_Document] = self._drain([], length)
-        # A stream of changes has no end: what it has now is all.
-        once = self._query is None
+        # Elsewhere an empty batch is not the end.
+        once = self._endless
         while (length is None or len(result) < length) and await self._fill(once):
             result = self._drain(result, length)
         return result

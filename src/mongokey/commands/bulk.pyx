@@ -13,7 +13,7 @@ from libc.stdlib cimport free, malloc
 from mongokey._support.cdefs cimport mk_buffer, mk_buffer_append, mk_buffer_free, mk_buffer_init
 from mongokey.bson.bson_c cimport mk_bson_bool
 from mongokey.bson.codec cimport write_document
-from mongokey.commands.crud cimport check_unanswered, decode_written, unanswered_needs
+from mongokey.commands.crud cimport check_needs, decode_written, unanswered_needs
 from mongokey.commands.inherited_options cimport InheritedOptions
 from mongokey.execution.operation cimport (
     COMMAND_RESERVE,
@@ -202,7 +202,7 @@ cdef class Batch(Operation):
         return 0
 
     cdef int write(self, mk_buffer *out, const Limits *limits) except -1:
-        check_unanswered(self.needs, limits)
+        check_needs(self.needs, limits)
         self.section_start = 0
         check(mk_buffer_append(out, b"\x02", 1))
         check(mk_buffer_append(out, <const char *>self.command, len(self.command) + 1))

@@ -31,6 +31,7 @@ cdef class CursorCommand(Command):
     cdef bint raw                           # batches are not decoded: `RawBatch`es
     cdef readonly int64_t batch_size        # of the getMores; 0: the server's choice
     cdef readonly dict get_more_extras      # further fields of the getMores, or None
+    cdef bint is_endless(self) except -1
     cdef str _collection_of(self, CommandReply *reply)
 
 

@@ -17,7 +17,7 @@ from mongokey.bson.bson_c cimport (
     mk_bson_iter,
 )
 from mongokey.bson.codec cimport context_of, read_array, read_document
-from mongokey.commands.crud cimport check_unanswered, raise_first_error, read_batch
+from mongokey.commands.crud cimport check_needs, raise_first_error, read_batch
 from mongokey.commands.inherited_options cimport InheritedOptions, criteria_of
 from mongokey.execution.cursors cimport CursorBatch
 from mongokey.execution.operation cimport (
@@ -146,7 +146,7 @@ cdef class Command(Operation):
     def without_answer(self, tuple needs=None):
         """Have no answer be asked for: an unacknowledged write, whose result is None.
 
-        `needs` is ``(wire version, option, release)`` that the server has to have, or None.
+        `needs` is what `check_needs` checks, or None.
         """
         self.unacknowledged = True
         self.needs = needs
@@ -183,7 +183,7 @@ cdef class Command(Operation):
 
     cdef int write(self, mk_buffer *out, const Limits *limits) except -1:
         if self.needs is not None:
-            check_unanswered(self.needs, limits)
+            check_needs(self.needs, limits)
         return write_document_elements(out, self.document, self.context)
 
     cdef int check_written(self, CommandReply *reply) except -1:
@@ -269,11 +269,18 @@ cdef class CursorCommand(Command):
         self.raw = True
         return self
 
+    cdef bint is_endless(self) except -1:
+        """Whether its cursor may have more at any time: a find of the user's own may be of a
+        tailable one, an aggregation a stream of changes."""
+        pipeline = self.document.get("pipeline")
+        if isinstance(pipeline, list) and pipeline and isinstance(pipeline[0], Mapping):
+            return "$changeStream" in pipeline[0]
+        return bool(self.document.get("tailable"))
+
     def in_time_of(self, executor, mode):
         """Have the timeoutMS of `executor`, if it has one, be for what `mode`, the user's
         `timeout_mode` or None, says; returns self."""
-        # A find of the user's own may be of a tailable cursor.
-        endless = self.generic and bool(self.document.get("tailable"))
+        endless = self.generic and self.is_endless()
         awaits = endless and bool(self.document.get("awaitData"))
         if is_by_iteration(executor, mode, endless=endless, writes=self.writes):
             self.tailable = True

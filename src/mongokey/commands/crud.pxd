@@ -51,5 +51,5 @@ cdef int read_batch(
 cdef dict decode_written(CommandReply *reply, CodecContext context)
 # What an unacknowledged write needs of the server, or None; and whether the server has it.
 cdef tuple unanswered_needs(dict statement, bint is_delete)
-cdef int check_unanswered(tuple needs, const Limits *limits) except -1
+cdef int check_needs(tuple needs, const Limits *limits) except -1
 cdef int raise_first_error(dict reply) except -1

@@ -262,26 +262,26 @@ cdef int raise_first_error(dict reply) except -1:
 
 cdef tuple unanswered_needs(dict statement, bint is_delete):
     """crud, "hint" and "sort": servers before a certain wire version would pass over these in an
-    unacknowledged write, and nobody would learn it. ``(wire version, option, release)`` or None."""
+    unacknowledged write, and nobody would learn it. What `check_needs` checks, or None."""
     if "sort" in statement:
-        return 25, "sort", "8.0"
+        return 25, _UNANSWERED % ("sort", "8.0")
     if "hint" in statement:
-        return (9, "hint", "4.4") if is_delete else (8, "hint", "4.2")
+        version, release = (9, "4.4") if is_delete else (8, "4.2")
+        return version, _UNANSWERED % ("hint", release)
     return None
 
 
-cdef int check_unanswered(tuple needs, const Limits *limits) except -1:
-    """Raise ConfigurationError if the server has not what an unacknowledged write `needs`, or what
-    the second of two needs says."""
-    if needs is None or limits.max_wire_version >= needs[0]:
-        return 0
-    if len(needs) == 2:
+cdef str _UNANSWERED = (
+    "%s in an unacknowledged write needs MongoDB %s or newer: acknowledge it (w > 0)"
+)
+
+
+cdef int check_needs(tuple needs, const Limits *limits) except -1:
+    """`needs` is ``(wire version, what is said of older servers)`` or None: raise
+    `ConfigurationError` with that for such a server."""
+    if needs is not None and limits.max_wire_version < needs[0]:
         raise ConfigurationError(f"{needs[1]} (maxWireVersion is {limits.max_wire_version})")
-    _, option, release = needs
-    raise ConfigurationError(
-        f"{option} in an unacknowledged write needs MongoDB {release} or newer: "
-        f"acknowledge it (w > 0)"
-    )
+    return 0
 
 
 cdef class WriteOne(Operation):
@@ -305,7 +305,7 @@ cdef class WriteOne(Operation):
         cdef Py_ssize_t section = begin_section(out, b"deletes" if self.is_delete else b"updates")
         cdef size_t start = out.size
         if self.unacknowledged:
-            check_unanswered(unanswered_needs(self.statement, self.is_delete), limits)
+            check_needs(unanswered_needs(self.statement, self.is_delete), limits)
         write_document(out, self.statement, self.context, False, False)
         if out.size - start > <size_t>limits.max_bson_size + COMMAND_RESERVE:
             raise too_large(out.size - start, limits, "")

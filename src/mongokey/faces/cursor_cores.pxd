@@ -15,6 +15,7 @@ cdef class CursorCore(CursorState):
     cdef object explicit                    # the session of its commands, or None: implicit ones
     cdef object timeout_mode                # what the user says timeoutMS is for, or None
     cdef bint by_iteration                  # each fetch has the whole timeoutMS
+    cdef bint endless                       # a command has opened it, and more may come any time
 
     # What is to be carried out for the next document: None if there is one at hand, or if there
     # are no more for now.

@@ -31,7 +31,6 @@ from mongokey.execution.time_limits import (
     limited,
     one_deadline,
 )
-from mongokey.faces.batch_at_hand import BatchAtHand
 from mongokey.faces.sessions import options_in, session_for
 
 cdef extern from *:
@@ -165,6 +164,7 @@ cdef class CursorCore(CursorState):
         cursor.batch_limit = command.batch_size
         cursor.get_more_extras = command.get_more_extras
         cursor.by_iteration = command.tailable
+        cursor.endless = command.is_endless()
         cursor.opened(<CursorBatch?>batch)
         return cursor
 
@@ -408,6 +408,8 @@ cdef class BlockingCursorCore(CursorCore):
     @property
     def _data(self):
         """The batch at hand: `len()` and `popleft()` of it."""
+        from mongokey.faces.batch_at_hand import BatchAtHand
+
         return BatchAtHand(self)
 
     @property
@@ -426,8 +428,8 @@ cdef class BlockingCursorCore(CursorCore):
         waits for more, what is there."""
         cdef list result = []
         check_length(length)
-        # A stream of changes has no end: what it has now is all.
-        cdef bint once = self.query is None
+        # Elsewhere an empty batch is not the end.
+        cdef bint once = self.endless
         while (length is None or len(result) < length) and (
             self.index < self.size or self.fill(once)
         ):
@@ -519,6 +521,11 @@ cdef class AwaitableCursorCore(CursorCore):
         """Decode the next part of the batch at hand, if it has one."""
         if self.index >= self.size:
             self.decode_part()
+
+    @property
+    def _endless(self):
+        """Whether a command has opened it whose cursor may have more at any time."""
+        return self.endless
 
     def _one_deadline(self):
         """A block for one fetch, however many getMores it takes; None where it needs none."""
