@@ -272,6 +272,8 @@ cdef class CursorCommand(Command):
     cdef bint is_endless(self) except -1:
         """Whether its cursor may have more at any time: a find of the user's own may be of a
         tailable one, an aggregation a stream of changes."""
+        if self.document is None:
+            return False  # it writes itself otherwise, as a client's bulk does
         pipeline = self.document.get("pipeline")
         if isinstance(pipeline, list) and pipeline and isinstance(pipeline[0], Mapping):
             return "$changeStream" in pipeline[0]

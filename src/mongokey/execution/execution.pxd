@@ -144,7 +144,6 @@ cdef class Execution:
     cdef Connection pinned_connection(self)
     cpdef int end(self) except -1
 
-    cdef int _read_reply(self) except -1
     cdef int _note_sealed_cursor(self) except -1
     cdef int _begin_attempt(self) except -1
     # What it has `Written`.

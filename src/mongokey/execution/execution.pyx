@@ -210,6 +210,7 @@ cdef enum:
     ENCRYPTS
     IS_ENCRYPTED
     DECRYPTS
+    IS_DECRYPTED
     FINISHED
 
     # client-side-encryption.md, "Size limits for Write Commands": what is written becomes longer.
@@ -672,10 +673,17 @@ cdef class Execution:
     cdef int received(self, const uint8_t *body, size_t size) except -1:
         """The reply has come. Raises the server's error, or what is wrong with the reply."""
         cdef CommandReply *reply = &self.reply
+        cdef object result
+        cdef bint decrypted = False
         reply.body = body
         reply.size = size
         if self.state != AWAITS_REPLY:
-            self._tell_received("received")
+            decrypted = self.state == IS_DECRYPTED
+            if decrypted:
+                # From here on, an error is one of the reply's reading.
+                self.state = AWAITS_REPLY
+            else:
+                self._tell_received("received")
         check(mk_read_command_reply(body, size, &reply.fields))
         if reply.fields.cluster_timestamp > self.executor.cluster_time.timestamp:
             self.executor.cluster_time.advance(
@@ -687,13 +695,22 @@ cdef class Execution:
             self._note_reply()
         reply.max_wire_version = self.connection.max_wire_version
         if self.executor.crypt is not None and reply.fields.ok and not (
-            self.operation.sessionless or self.background
+            decrypted or self.operation.sessionless or self.background
         ):
             # The connection keeps the bytes of the reply as long as it is this execution's.
             self.document = (<const char *>body)[:size]
             self.state = DECRYPTS
             return 0
-        return self._read_reply()
+        if reply.fields.ok:
+            reply.may_retry = self.txn_number != 0 and self.attempt <= self.most_retries
+            result = self.operation.read(reply)
+        else:
+            result = self._read_error()
+            if self.state == AWAITS_LOGIN:
+                return 0
+        if reply.has_cursor or type(result) is CursorBatch:
+            self._note_cursor(result)
+        return self._finish(result)
 
     cpdef int encrypted(self, bytes message) except -1:
         """`message`, with the length in its header still to be set, is to be sent in place of the
@@ -717,31 +734,14 @@ cdef class Execution:
     cpdef int decrypted(self, bytes document) except -1:
         """The reply is `document` in clear; None: nothing in it was encrypted. Raises what
         `received` does."""
-        cdef CommandReply *reply = &self.reply
         if self.state != DECRYPTS:
             raise out_of_turn("decrypted")
         if document is not None:
             self.document = document
-        reply.body = <const uint8_t *>PyBytes_AS_STRING(self.document)
-        reply.size = <size_t>len(self.document)
-        check(mk_read_command_reply(reply.body, reply.size, &reply.fields))
-        # From here on, an error is one of the reply's reading.
-        self.state = AWAITS_REPLY
-        return self._read_reply()
-
-    cdef int _read_reply(self) except -1:
-        cdef CommandReply *reply = &self.reply
-        cdef object result
-        if reply.fields.ok:
-            reply.may_retry = self.txn_number != 0 and self.attempt <= self.most_retries
-            result = self.operation.read(reply)
-        else:
-            result = self._read_error()
-            if self.state == AWAITS_LOGIN:
-                return 0
-        if reply.has_cursor or type(result) is CursorBatch:
-            self._note_cursor(result)
-        return self._finish(result)
+        self.state = IS_DECRYPTED
+        return self.received(
+            <const uint8_t *>PyBytes_AS_STRING(self.document), <size_t>len(self.document)
+        )
 
     cpdef object failed(self, object error):
         """A step, or a rule of the operation, has failed with `error`, a `MongoError`.

@@ -49,8 +49,14 @@ cdef inline object carry_out(Executor executor, Operation operation, session):
     return carry_out_in(executor, operation, session)
 
 
-cdef inline Executor limited_for(Executor executor, timeout_ms):
+cdef inline object carry_out_within(Executor executor, timeout_ms, Operation operation, session):
     """The same with the timeoutMS of a single call, if that has one."""
+    if session is None and timeout_ms is None and bound_sessions == 0:
+        return executor.execute(operation)
+    return carry_out_in(limited_for(executor, timeout_ms), operation, session)
+
+
+cdef Executor limited_for(Executor executor, timeout_ms):
     return executor if timeout_ms is None else limited(executor, timeout_ms, of_call=True)
 
 
@@ -240,13 +246,12 @@ cdef class DatabaseCore(Core):
             comment,
             kwargs,
         )
-        cdef Executor executor = limited_for(self.executor, timeout_ms)
-        if session is None and bound_sessions == 0:
-            return executor.execute(operation)
+        if session is None and timeout_ms is None and bound_sessions == 0:
+            return self.executor.execute(operation)
         if read_preference is None:
-            # That of the transaction, which has one of its own.
+            # That of the transaction, which has one of its own; None where there is none.
             operation.reading_by(self._transaction_preference(session))
-        return carry_out(executor, operation, session)
+        return carry_out_in(limited_for(self.executor, timeout_ms), operation, session)
 
 
 cdef class CollectionCore(Core):
@@ -335,8 +340,9 @@ cdef class CollectionCore(Core):
         cdef InheritedOptions options = self.inherited
         if session is not None or bound_sessions:
             options = options_in(session_for(session, self.executor), options)
-        return carry_out(
-            limited_for(self.executor, timeout_ms),
+        return carry_out_within(
+            self.executor,
+            timeout_ms,
             insert_one(
                 self.namespace,
                 options,
@@ -370,8 +376,9 @@ cdef class CollectionCore(Core):
         cdef InheritedOptions options = self.inherited
         if session is not None or bound_sessions:
             options = options_in(session_for(session, self.executor), options)
-        return carry_out(
-            limited_for(self.executor, timeout_ms),
+        return carry_out_within(
+            self.executor,
+            timeout_ms,
             make_update(
                 self.namespace,
                 options,
@@ -409,8 +416,9 @@ cdef class CollectionCore(Core):
         cdef InheritedOptions options = self.inherited
         if session is not None or bound_sessions:
             options = options_in(session_for(session, self.executor), options)
-        return carry_out(
-            limited_for(self.executor, timeout_ms),
+        return carry_out_within(
+            self.executor,
+            timeout_ms,
             make_update(
                 self.namespace,
                 options,
@@ -448,8 +456,9 @@ cdef class CollectionCore(Core):
         cdef InheritedOptions options = self.inherited
         if session is not None or bound_sessions:
             options = options_in(session_for(session, self.executor), options)
-        return carry_out(
-            limited_for(self.executor, timeout_ms),
+        return carry_out_within(
+            self.executor,
+            timeout_ms,
             replace(
                 self.namespace,
                 options,
@@ -474,8 +483,9 @@ cdef class CollectionCore(Core):
         cdef InheritedOptions options = self.inherited
         if session is not None or bound_sessions:
             options = options_in(session_for(session, self.executor), options)
-        return carry_out(
-            limited_for(self.executor, timeout_ms),
+        return carry_out_within(
+            self.executor,
+            timeout_ms,
             delete(
                 self.namespace, options, filter, 1, collation, hint, let, comment
             ),
@@ -490,8 +500,9 @@ cdef class CollectionCore(Core):
         cdef InheritedOptions options = self.inherited
         if session is not None or bound_sessions:
             options = options_in(session_for(session, self.executor), options)
-        return carry_out(
-            limited_for(self.executor, timeout_ms),
+        return carry_out_within(
+            self.executor,
+            timeout_ms,
             delete(
                 self.namespace, options, filter, 0, collation, hint, let, comment
             ),
