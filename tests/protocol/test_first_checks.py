@@ -1,5 +1,6 @@
 """The first checks of a client are carried out by the thread that waits for them, and go over to
-the monitors' thread, whatever comes in between."""
+the monitors' thread, whatever comes in between. Where there is one server, its first check is the
+first connection of its pool."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,8 +21,9 @@ from mongokey import MongoClient
 from mongokey.bson import ObjectId
 from mongokey.bson.int64 import Int64
 from mongokey.connection.thread_step_loop import ThreadStepLoop
-from mongokey.errors import AutoReconnect, InvalidOperation
+from mongokey.errors import AutoReconnect, InvalidOperation, OperationFailure, ServerSelectionTimeoutError
 from mongokey.topology import monitors
+from tests.servers.child import free_port
 from tests.servers.scripted import (
     Delay,
     Hold,
@@ -30,6 +33,7 @@ from tests.servers.scripted import (
     ScriptedServer,
     in_turn,
     make_set,
+    mongos,
     primary,
     secondary,
     standalone,
@@ -54,7 +58,7 @@ def held_long(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def offered_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection of the first check can be had, however long it takes to ask for it."""
-    monkeypatch.setattr(monitors, "OFFERED_NS", 60_000_000_000)
+    monkeypatch.setattr(monitors, "_BEGUN_NS", 60_000_000_000)
 
 
 @pytest.fixture
@@ -83,7 +87,8 @@ def soon(condition: Callable[[], bool]) -> bool:
 def has_ended(client: Any) -> bool:
     """Whether nothing is left of the client's checks."""
     checks = client._topology.monitors._checks
-    return bool(checks.ended and checks._loop._tasks == [] and not monitors._running)
+    ended = checks is None or (checks.ended and checks._loop._tasks == [])
+    return bool(ended and not monitors._running and not monitors._alarms)
 
 
 def bare_threads() -> int:
@@ -99,15 +104,18 @@ needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="co
 def test_a_client_that_is_closed_soon_has_no_thread_of_pythons(
     server: ScriptedServer, runs: list[int]
 ) -> None:
-    threads, descriptors = bare_threads(), len(os.listdir("/proc/self/fd"))
+    assert soon(lambda: bare_threads() == 0)  # one that waited for others may linger
+    descriptors = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
-        with MongoClient(server.uri()) as client:
+        with MongoClient(server.uri()) as client, MongoClient(server.uri()) as other:
             client.admin.command("ping")
-            assert soon(lambda: bare_threads() == threads + 1)
-        # The thread is one of the system's alone, and ends by itself.
-        assert soon(lambda: bare_threads() == threads)
+            other.admin.command("ping")
+            # One of the system's alone waits for all of them.
+            assert soon(lambda: bare_threads() == 1)
     assert runs == []
-    assert server.count("ping") == 20
+    assert server.count("ping") == 40
+    # It ends by itself.
+    assert soon(lambda: bare_threads() == 0)
     assert soon(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
 
 
@@ -134,14 +142,14 @@ def test_the_connection_of_the_first_check_is_the_first_of_the_pool(server: Scri
     assert server.wait_for(lambda: server.open == 0)
 
 
-@pytest.mark.usefixtures("held_long", "offered_long")
-def test_a_connection_that_nobody_wanted_is_the_monitors_again(server: ScriptedServer) -> None:
-    with MongoClient(server.uri(heartbeatFrequencyMS=500)) as client:
+def test_a_connection_that_nobody_wanted_soon_is_made_anew(server: ScriptedServer) -> None:
+    with MongoClient(server.uri(heartbeatFrequencyMS=60_000)) as client:
         assert client.is_primary is True
-        assert server.wait_for(lambda: server.count("hello") >= 4)
         assert server.accepted == 1
+        time.sleep(0.12)
         assert client.admin.command("ping")["ok"] == 1.0
         assert server.accepted == 2
+        assert server.wait_for(lambda: server.open == 1)
 
 
 @pytest.mark.usefixtures("held_long")
@@ -170,41 +178,117 @@ def test_a_server_that_streams_does_so_on_a_connection_of_the_monitors() -> None
 def test_an_offer_ends_with_its_time(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(monitors, "OFFERED_NS", -1)
+    monkeypatch.setattr(monitors, "_BEGUN_NS", -1)
     with MongoClient(server.uri(heartbeatFrequencyMS=60_000)) as client:
         client.admin.command("ping")
         assert server.accepted == 2
 
 
-@pytest.mark.usefixtures("held_long", "offered_long")
+@pytest.mark.usefixtures("offered_long")
+def test_the_first_connection_logs_in_once_its_server_is_known() -> None:
+    with ScriptedServer(login=Login()) as server:
+        with MongoClient(server.uri(heartbeatFrequencyMS=60_000)) as client:
+            client.admin.command("ping")
+        assert (server.accepted, server.count("hello"), server.count("ping")) == (1, 1, 1)
+        assert server.count("saslContinue") == 1
+
+
 def test_nobody_logs_in_on_a_monitors_connection() -> None:
-    with ScriptedServer(login=Login()) as server, MongoClient(server.uri()) as client:
-        client.admin.command("ping")
-        assert server.accepted == 2
+    with ScriptedServer(login=Login()) as server:
+        with MongoClient(server.uri(heartbeatFrequencyMS=500)) as client:
+            client.admin.command("ping")
+            assert server.wait_for(lambda: server.count("hello") >= 3)
         logged_in = {each.connection for each in server.requests if each.name == "saslContinue"}
         assert logged_in == {each.connection for each in server.requests if each.name == "ping"}
+        assert len(logged_in) == 1
+        later = {each.connection for each in server.requests if each.name == "hello"} - logged_in
+        assert len(later) >= 1
+
+
+@pytest.mark.usefixtures("offered_long")
+def test_nobody_logs_in_to_a_server_that_is_not_used() -> None:
+    with ScriptedServer(login=Login(), hello=secondary()) as server:
+        make_set(server)
+        uri = server.uri(
+            replicaSet="rs",
+            directConnection=False,
+            connectTimeoutMS=500,
+            serverSelectionTimeoutMS=600,
+        )
+        with MongoClient(uri) as client, pytest.raises(ServerSelectionTimeoutError):
+            client.admin.command("ping")
+        assert server.count("hello") >= 1
+        assert [each.name for each in server.requests if each.name.startswith("sasl")] == []
+
+
+@pytest.mark.usefixtures("offered_long")
+def test_a_refused_login_is_the_operations_error() -> None:
+    with ScriptedServer(login=Login()) as server:
+        uri = server.uri(heartbeatFrequencyMS=60_000)
+        with MongoClient(uri, password="another") as client:
+            with pytest.raises(OperationFailure) as raised:
+                client.admin.command("ping")
+            assert raised.value.code == 18
+            assert server.accepted == 1
+
+
+def test_an_operation_that_waits_less_long_leaves_it_to_the_monitors(
+    server: ScriptedServer,
+) -> None:
+    uri = server.uri(heartbeatFrequencyMS=60_000)
+    with MongoClient(uri, timeoutMS=10_000) as client:
+        client.admin.command("ping")
+        assert server.accepted == 2
 
 
 @pytest.mark.usefixtures("held_long", "offered_long")
-def test_an_offer_ends_with_the_client(server: ScriptedServer) -> None:
+def test_a_begun_connection_ends_with_the_client(server: ScriptedServer) -> None:
     client = MongoClient(server.uri(heartbeatFrequencyMS=60_000))
     assert client.is_primary is True
-    checks = client._topology.monitors._checks
-    ((socket, _, _),) = checks._offered.values()
+    begun = client._topology.monitors._begun
+    assert len(begun) == 1
     client.close()
-    assert checks._offered == {}
-    assert socket.closed
+    assert begun == {}
     assert server.wait_for(lambda: server.open == 0)
 
 
 @pytest.mark.usefixtures("held_long", "offered_long")
-def test_an_offer_ends_where_an_operation_has_found_the_server_gone(server: ScriptedServer) -> None:
+def test_a_begun_connection_ends_where_an_operation_has_found_the_server_gone(
+    server: ScriptedServer,
+) -> None:
     with MongoClient(server.uri(heartbeatFrequencyMS=60_000)) as client:
         assert client.is_primary is True
-        checks = client._topology.monitors._checks
-        client._topology.monitors.cancel_check(client.address)
-        assert soon(lambda: checks._offered == {})
+        found = client._topology.monitors
+        found.cancel_check(client.address)
+        assert found._begun == {}
+        # It is looked at again at once.
+        assert server.wait_for(lambda: server.count("hello") == 2)
         assert client.admin.command("ping")["ok"] == 1.0
+
+
+@pytest.mark.usefixtures("offered_long")
+def test_a_client_that_is_garbage_closes_it(server: ScriptedServer) -> None:
+    client = MongoClient(server.uri(heartbeatFrequencyMS=60_000))
+    assert client.is_primary is True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del client
+        gc.collect()
+    assert server.wait_for(lambda: server.open == 0)
+    assert not monitors._alarms
+
+
+def test_a_server_that_is_not_there_yet_is_found_later() -> None:
+    later = ScriptedServer()
+    later.port = free_port()
+    with MongoClient(f"mongodb://127.0.0.1:{later.port}", heartbeatFrequencyMS=500) as client:
+        starter = threading.Timer(0.3, later.start)
+        starter.start()
+        try:
+            assert client.admin.command("ping")["ok"] == 1.0
+        finally:
+            starter.join()
+            later.stop()
 
 
 @pytest.mark.usefixtures("held_long")
@@ -216,8 +300,6 @@ def test_a_closed_client_leaves_nothing_to_the_collector(server: ScriptedServer)
         client.admin.command("ping")
         topology = client._topology
         left = [weakref.ref(each) for each in (topology, topology.monitors, client._context)]
-        left.append(weakref.ref(topology.monitors._checks))
-        left.append(weakref.ref(topology.monitors._checks._loop))
         client.close()
         del client, topology
         assert soon(lambda: [each() for each in left if each() is not None] == [])
@@ -249,11 +331,20 @@ def test_members_that_the_first_check_names_are_watched() -> None:
             assert soon(lambda: len(client.nodes) == 3)
 
 
-def test_a_slow_server_is_left_to_the_thread(server: ScriptedServer, runs: list[int]) -> None:
+def test_slow_servers_are_left_to_the_thread(runs: list[int]) -> None:
+    slow = {"hello": Delay(0.1, Reply(mongos()))}
+    with ScriptedServer(on=slow) as first, ScriptedServer(on=slow) as second:
+        uri = f"mongodb://{first.host}:{first.port},{second.host}:{second.port}/"
+        with MongoClient(uri) as client:
+            assert client.admin.command("ping")["ok"] == 1.0
+            assert len(runs) == 1
+
+
+def test_a_slow_server_is_waited_for(server: ScriptedServer, runs: list[int]) -> None:
     server.on["hello"] = Delay(0.1, Reply(standalone()))
-    with MongoClient(server.uri()) as client:
+    with MongoClient(server.uri(heartbeatFrequencyMS=60_000)) as client:
         assert client.admin.command("ping")["ok"] == 1.0
-        assert len(runs) == 1
+        assert (server.accepted, runs) == (1, [])
 
 
 def test_threads_that_begin_together(server: ScriptedServer) -> None:
@@ -331,7 +422,7 @@ def test_what_a_signal_handler_raises_leaves_nothing_half_done(
 
 @needs_signals
 @pytest.mark.usefixtures("held_long")
-def test_a_signal_handler_may_use_the_client(server: ScriptedServer, runs: list[int]) -> None:
+def test_a_signal_handler_may_use_the_client(server: ScriptedServer) -> None:
     server.on["hello"] = in_turn(Hold(), Reply(standalone()))
     answers: list[Any] = []
     with MongoClient(server.uri()) as client:
@@ -341,7 +432,7 @@ def test_a_signal_handler_may_use_the_client(server: ScriptedServer, runs: list[
         finally:
             back()
         assert answers == [1.0]
-        assert len(runs) == 1
+        assert server.accepted == 3
     assert soon(lambda: not monitors._running)
 
 
@@ -362,12 +453,12 @@ def test_a_signal_handler_may_close_the_client(server: ScriptedServer) -> None:
 def test_a_thread_that_cannot_be_had_is_an_error_that_passes(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: ThreadStepLoop, function: object) -> None:
+    def refuse(due_ns: int, function: object) -> None:
         raise RuntimeError("can't start new thread")
 
     with MongoClient(server.uri()) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(ThreadStepLoop, "run_apart", refuse)
+            patch.setattr(monitors, "Alarm", refuse)
             with pytest.raises(AutoReconnect, match="thread that monitors"):
                 client.admin.command("ping")
         assert not monitors._running

@@ -156,16 +156,6 @@ class Channel:
         """The socket's number, -1 once it is closed: who is at the other end is asked of it."""
         return self.socket.fileno()
 
-    def hand_over(self) -> PolledSocket:
-        """The socket, which is the caller's from now on; this is closed until it is given back by
-        `take_back`."""
-        socket, self.socket = self.socket, PolledSocket()
-        return socket
-
-    def take_back(self, socket: PolledSocket) -> None:
-        """Go on with the socket that `hand_over` has returned."""
-        self.socket = socket
-
     def close(self) -> None:
         """Close the socket, saying goodbye where there is TLS; more than once is allowed."""
         self.more_to_come = False

@@ -7,7 +7,6 @@ from mongokey.connection.connection import Connection
 from mongokey.connection.openings import Opening
 from mongokey.connection.settings import ConnectionSettings
 from mongokey.handshake import HelloReply
-from mongokey.transport.polling import PolledSocket
 
 Judge = Callable[[HelloReply], None]
 
@@ -32,17 +31,25 @@ def open_connection(
     `InvalidOperation` when the client is closed meanwhile, and what `judge` raises.
     """
 
-def adopt(
-    address: AddressLike,
-    settings: ConnectionSettings,
-    socket: PolledSocket,
-    hello: HelloReply,
-    judge: Judge,
-    opening: Opening,
-) -> tuple[Connection, LoginResult]:
-    """`open_connection` where `socket` is connected, its server has said `hello` to what a
-    connection of `settings` says, and nobody is to log in. Raises what that one raises; the socket
-    is closed then."""
+class BegunConnection:
+    """A connection whose server has said `hello`, which took `round_trip_ns`."""
+
+    hello: HelloReply
+    round_trip_ns: int
+    def finish(self, judge: Judge, opening: Opening) -> tuple[Connection, LoginResult]:
+        """The rest of `open_connection`. Raises what that one raises; it is closed then."""
+
+    def close(self) -> None:
+        """Close it, unless it is finished. More than once is allowed."""
+
+def begin_connection(
+    address: AddressLike, settings: ConnectionSettings, opening: Opening
+) -> BegunConnection:
+    """The first part of `open_connection`, until the server has said hello.
+
+    Within `connectTimeoutMS`, which goes on to count. Raises what `open_connection` raises.
+    `opening` ends with this.
+    """
 
 def reauthenticate(connection: Connection, deadline: Deadline | None = None) -> None:
     """Log in once more on a connection in use whose server asks for it (error 391); no hello.

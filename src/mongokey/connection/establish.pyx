@@ -7,16 +7,16 @@ how a mechanism works, nor what the connection is used for.
 
 cimport cython
 
-from mongokey._support.deadline cimport Deadline
+from libc.stdint cimport int64_t
+
+from mongokey._support.deadline cimport Deadline, earliest
 from mongokey.auth.login cimport Command, LoginResult
 from mongokey.connection cimport connection as connections
 from mongokey.connection.openings cimport Opening, Openings
 from mongokey.connection.settings cimport ConnectionSettings
-from mongokey.connection.steps cimport Connect, StartTLS
-from mongokey.transport.polling cimport PolledSocket
-from mongokey.transport.stream cimport Stream
+from mongokey.connection.steps cimport Connect, Pause, StartTLS
+from mongokey.transport.stream cimport Stream, monotonic_ns
 
-from mongokey._support.address import format_address
 from mongokey._support.waiting import Cancelled
 from mongokey.connection.connection import Connection
 from mongokey.connection.establish_steps import (
@@ -77,7 +77,7 @@ def open_connection(
         address, settings, settings.limit, judge=judge, to_be_used=to_be_used, opening=opening
     )
     try:
-        connection, result = driver.drive(steps)
+        found = driver.drive(steps)
     except BaseException as error:
         driver.close()
         if openings.ended() and isinstance(error, (AutoReconnect, ProtocolError, Cancelled)):
@@ -85,48 +85,80 @@ def open_connection(
         raise
     finally:
         driver.forget()
-    if openings.ended():
-        driver.close()
-        raise openings.refuse()
-    if (<LoginResult?>result).mechanism is not None:
-        driver.connection.login, driver.connection.settings = result, settings
-    if settings.socket_timeout is not None:
-        driver.stream.set_timeout(settings.socket_timeout)
-    return connection, result
+    return driver.finished(found)
 
 
-def adopt(
-    address,
-    ConnectionSettings settings not None,
-    PolledSocket socket not None,
-    hello,
-    judge,
-    Opening opening not None,
-):
-    """`open_connection` where `socket` is connected, its server has said `hello` to what a
-    connection of `settings` says, and nobody is to log in."""
-    cdef connections.Connection connection
+def begin_connection(address, ConnectionSettings settings not None, Opening opening not None):
+    """The first part of `open_connection`, until the server has said hello: a `BegunConnection`.
+
+    Within `connectTimeoutMS`, which goes on to count. Raises what `open_connection` raises.
+    `opening` ends with this.
+    """
+    cdef BegunConnection begun = BegunConnection.__new__(BegunConnection)
+    cdef BlockingDriver driver = BlockingDriver.__new__(BlockingDriver)
     opening.begin(settings.openings)
     if opening.ended():
-        socket.close()
         raise opening.refuse()
-    connection = Connection(socket.into_stream(format_address(address)), address)
+    driver.settings, driver.openings = settings, opening
+    begun.driver = driver
+    begun.steps = establish(
+        address, settings, settings.connect_timeout, to_be_used=False, pauses=True
+    )
     try:
-        if settings.compression is not None:
-            connection.offer_compression(settings.compression)
-        connection.accept_hello(hello)
-        opening.hello_received(hello)
-        judge(hello)
-        if not hello.is_compatible:
-            hello.check_compatible(format_address(address))
-        if opening.ended():
-            raise opening.refuse()
-        if settings.socket_timeout is not None:
-            connection.stream.set_timeout(settings.socket_timeout)
-    except BaseException:
-        connection.close()
+        begun.hello = (<Pause?>driver.drive(begun.steps)).hello
+    except BaseException as error:
+        begun.close()
+        if opening.ended() and isinstance(error, (AutoReconnect, ProtocolError, Cancelled)):
+            raise opening.refuse() from error
         raise
-    return connection, LoginResult(hello, None, 1, False)
+    begun.round_trip_ns = driver.exchange_ns
+    return begun
+
+
+@cython.final
+cdef class BegunConnection:
+    """A connection whose server has said hello; `finish` logs in, `close` gives it up."""
+    cdef BlockingDriver driver
+    cdef object steps
+    cdef readonly object hello
+    cdef readonly int64_t round_trip_ns
+
+    def __reduce__(self):
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
+    def finish(self, judge, Opening opening not None):
+        """The rest of `open_connection`."""
+        cdef BlockingDriver driver = self.driver
+        steps, self.steps = self.steps, None
+        if steps is None:
+            raise ValueError("the connection was finished or closed")
+        driver.go_on_for(opening)
+        hello = self.hello
+        try:
+            while True:
+                opening.hello_received(hello)
+                judge(hello)
+                found = driver.drive(steps)
+                if type(found) is not Pause:
+                    break
+                hello = (<Pause>found).hello  # it was made anew
+        except BaseException as error:
+            steps.close()
+            driver.close()
+            if opening.ended() and isinstance(error, (AutoReconnect, ProtocolError, Cancelled)):
+                raise opening.refuse() from error
+            raise
+        finally:
+            driver.forget()
+        return driver.finished(found)
+
+    def close(self):
+        """Close it, unless it is finished. More than once is allowed."""
+        steps, self.steps = self.steps, None
+        if steps is not None:
+            steps.close()
+            self.driver.close()
+            self.driver.forget()
 
 
 def reauthenticate(connections.Connection connection not None, Deadline deadline=None):
@@ -171,9 +203,32 @@ cdef class BlockingDriver:
     cdef connections.Connection connection
     cdef Stream made                        # the plain stream
     cdef Stream stream                      # the same, or what TLS made of it
+    cdef int64_t exchange_ns                # how long the last command took
+
+    cdef tuple finished(self, found):
+        """What the steps came to, (connection, result), for a pool."""
+        cdef ConnectionSettings settings = self.settings
+        if self.openings.ended():
+            self.close()
+            raise self.openings.refuse()
+        if (<LoginResult?>found[1]).mechanism is not None:
+            self.connection.login, self.connection.settings = found[1], settings
+        if settings.socket_timeout is not None:
+            self.stream.set_timeout(settings.socket_timeout)
+        return found
+
+    cdef int go_on_for(self, Opening opening) except -1:
+        """It is `opening` from now on, with its deadline, that is told of the streams."""
+        opening.begin(self.settings.openings)
+        self.forget()
+        self.openings, self.until = opening, opening.until
+        self.deadline = earliest(self.deadline, opening.until)
+        self.remember()
+        return 0
 
     cdef object drive(self, object steps):
-        """Carry out all steps, and return what they come to."""
+        """Carry out all steps, and return what they come to; or up to a `Pause`, which is
+        returned."""
         cdef object step = None
         cdef object answer = None
         cdef int ended = 0
@@ -191,6 +246,8 @@ cdef class BlockingDriver:
                         answer = self.open_socket(<Connect>step)
                     elif type(step) is StartTLS:
                         self.start_tls(<StartTLS>step)
+                    elif type(step) is Pause:
+                        return step
                     else:
                         self.deadline = run_work(
                             step,
@@ -232,14 +289,25 @@ cdef class BlockingDriver:
         return 0
 
     cdef object exchange(self, Command command):
+        cdef int64_t began_ns = monotonic_ns()
         try:
-            return self.connection.command(command.database, command.document, self.deadline)
+            answer = self.connection.command(command.database, command.document, self.deadline)
+            self.exchange_ns = monotonic_ns() - began_ns
+            return answer
         except NetworkTimeout as error:
             raise too_slow(error, command, self.settings) from error
 
     cdef int close(self) except -1:
         if self.stream is not None:
             self.stream.close()
+        return 0
+
+    cdef int remember(self) except -1:
+        """The streams are to be closed with what is told of them."""
+        if self.made is not None:
+            self.openings.add(self.made)
+        if self.stream is not None and self.stream is not self.made:
+            self.openings.add(self.stream)
         return 0
 
     cdef int forget(self) except -1:

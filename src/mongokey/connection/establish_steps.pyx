@@ -11,7 +11,7 @@ from mongokey._support.deadline cimport Deadline, Timeout, earliest
 from mongokey.auth.login cimport Command, Greeting
 from mongokey.connection.openings cimport Opening
 from mongokey.connection.settings cimport ConnectionSettings
-from mongokey.connection.steps cimport Connect, StartTLS
+from mongokey.connection.steps cimport Connect, Pause, StartTLS
 from mongokey.transport.stream cimport monotonic_ns
 
 from mongokey._support.lazy import late_imports
@@ -35,20 +35,28 @@ def establish(
     judge=None,
     bint to_be_used=True,
     Opening opening=None,
+    bint pauses=False,
 ):
-    """Connect to `address`, do the TLS handshake, say hello and, if `log_in`, log in."""
+    """Connect to `address`, do the TLS handshake, say hello and, if `log_in`, log in; with
+    `pauses` there is a step `Pause` before that."""
     if opening is not None:
         # timeoutMS, which is part of `limit`, is one of operations.
         step = Connect(address, settings.connect_timeout, opening.until)
     else:
         step = Connect(address, limit)
     if settings.secrets is None and settings.tls_watch is None:
-        return attempt(step, settings, log_in, judge, to_be_used, opening)
-    return establish_with_current(step, settings, log_in, judge, to_be_used, opening)
+        return attempt(step, settings, log_in, judge, to_be_used, opening, None, pauses)
+    return establish_with_current(step, settings, log_in, judge, to_be_used, opening, pauses)
 
 
 def establish_with_current(
-    Connect step, ConnectionSettings settings, log_in, judge, to_be_used, Opening opening
+    Connect step,
+    ConnectionSettings settings,
+    log_in,
+    judge,
+    to_be_used,
+    Opening opening,
+    bint pauses,
 ):
     """As `attempt`, with the secret and the TLS files of now; once more with others where these
     are refused."""
@@ -61,7 +69,7 @@ def establish_with_current(
             try:
                 return (
                     yield from attempt(
-                        step, settings, log_in, judge, to_be_used, opening, current
+                        step, settings, log_in, judge, to_be_used, opening, current, pauses
                     )
                 )
             except (TLSError, AuthenticationFailed) as error:
@@ -83,6 +91,7 @@ def attempt(
     bint to_be_used,
     Opening opening,
     current=None,
+    bint pauses=False,
 ):
     """Make one connection by `step`; `current` gets its secret and its certificate, where these may
     change."""
@@ -119,6 +128,8 @@ def attempt(
         )
         connection.accept_hello(greeting.hello)
         settings.hello_seen.add(address)
+        if pauses:
+            yield Pause(greeting.hello)
         if opening is not None:
             opening.hello_received(greeting.hello)
         if judge is not None:

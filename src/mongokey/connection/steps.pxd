@@ -16,6 +16,10 @@ cdef class StartTLS:
     cdef readonly str host
 
 
+cdef class Pause:
+    cdef readonly object hello              # HelloReply
+
+
 cdef class Exchange:
     cdef readonly object document
     cdef readonly Timeout limit

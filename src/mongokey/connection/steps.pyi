@@ -52,6 +52,12 @@ class StartTLS:
     host: str
     def __init__(self, tls: ClientTLS, host: str) -> None: ...
 
+class Pause:
+    """The server has said `hello`; what is left is the login. Only who asked for it gets it."""
+
+    hello: HelloReply
+    def __init__(self, hello: HelloReply) -> None: ...
+
 class Exchange:
     """Send a command to the database `admin`; answered with the reply's document.
 

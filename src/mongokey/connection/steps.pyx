@@ -36,6 +36,13 @@ cdef class StartTLS:
         self.host = host
 
 
+cdef class Pause:
+    """The server has said `hello`; what is left is the login."""
+
+    def __init__(self, hello):
+        self.hello = hello
+
+
 cdef class Exchange:
     """Send a command to the database `admin`."""
 
@@ -97,6 +104,7 @@ __all__ = [
     "Exchange",
     "NextReply",
     "Now",
+    "Pause",
     "Sleep",
     "StartTLS",
     "StepCancelled",

@@ -18,7 +18,13 @@ from mongokey._support.late_patches import warn_of_late_patches
 from mongokey._support.lazy import imported_once, late_imports
 from mongokey._support.weakly import weakly
 from mongokey.commands.housekeeping import kill_pending_cursors
-from mongokey.errors import InvalidOperation
+from mongokey.errors import (
+    AutoReconnect,
+    InvalidOperation,
+    MongoError,
+    ProtocolError,
+    TLSError,
+)
 from mongokey.events.publisher import Publisher
 from mongokey.faces.client_count import note_client
 from mongokey.pool.blocking import BlockingPool
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey._support.address import AddressLike
+    from mongokey._support.deadline import Deadline
     from mongokey.auth.login import LoginResult
     from mongokey.auth.shared_login import LoginScope
     from mongokey.bson.objectid import ObjectId
@@ -110,6 +117,7 @@ class ClientContext:
             overload_retargeting=options.enable_overload_retargeting,
             fail_fast=options.fail_fast,
             on_opened=self.poll_srv if string is not None and string.is_srv else None,
+            find_first=self.find_first,
             publisher=self.publisher,
         )
         self.topology = weakref.ref(topology)
@@ -246,6 +254,32 @@ class ClientContext:
     def _monitors_class(self) -> Any:
         return imported_once("mongokey.topology.monitors").Monitors
 
+    def find_first(self, address: AddressLike, deadline: Deadline) -> bool:
+        """Find out what the only server is, by the connection that the operation with `deadline`
+        is going to have, instead of one more. False, and nothing was done, where the operation
+        waits less long than that connection may take, or where there is more to it."""
+        settings = self.settings()
+        limit = settings.connect_timeout
+        monitors: Monitors | None = self.__dict__.get("_monitors")
+        if (
+            monitors is None
+            or limit is None
+            or limit.ns > deadline.left_ns()
+            or settings.secrets is not None
+        ):
+            return False
+        establish = imported_once("mongokey.connection.establish")
+        describe = imported_once("mongokey.topology.server_monitor")
+        begun = error = None
+        try:
+            begun = establish.begin_connection(address, settings, monitors.finding)
+        except (AutoReconnect, ProtocolError, TLSError) as failure:
+            error = failure
+        except MongoError:
+            return False  # a monitor says what it means without a login
+        monitors.found(describe.found_first(address, begun, error), begun)
+        return True
+
     def connect_for_pool(self, address: AddressLike, opening: Opening) -> Any:
         """One more connection of the pool for `address`, logged in."""
         if self.options.credential is not None:
@@ -256,8 +290,9 @@ class ClientContext:
         settings = self._settings or self.settings()
         judge = partial(self._judge, address)
         monitors: Monitors | None = self.__dict__.get("_monitors")
-        if monitors is not None and monitors.offers and (found := monitors.take_offer(address)):
-            connection, result = establish.adopt(address, settings, *found, judge, opening)
+        begun = None if monitors is None else monitors.take_begun(address)
+        if begun is not None:
+            connection, result = begun.finish(judge, opening)
         else:
             connection, result = establish.open_connection(
                 address, settings, judge, opening=opening

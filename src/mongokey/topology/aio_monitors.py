@@ -40,11 +40,11 @@ class LoopMonitors(WatchedServers):
         """Do `job` in a task of the loop; False where there is no loop."""
         return self._beside.run(job)
 
-    def _start(self) -> Checks | None:
+    def _start(self, begin: Callable[[Any], object] | None = None) -> Checks | None:
         loop = self._current_loop()
         if loop is None or loop.is_closed():
             return None
-        return super()._start()
+        return super()._start(begin)
 
     def _make_checks(self) -> Checks:
         loop = self._current_loop()

@@ -22,13 +22,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey._support.address import AddressLike
+    from mongokey.connection.establish import BegunConnection
     from mongokey.connection.settings import ConnectionSettings
     from mongokey.connection.step_loop import StepLoop, Task
     from mongokey.connection.steps import Steps
-    from mongokey.handshake import HelloReply
     from mongokey.topology.server_description import ServerDescription
-    from mongokey.topology.server_monitor import Offers
-    from mongokey.transport.polling import PolledSocket
 
 
 class WatchedServers:
@@ -42,8 +40,6 @@ class WatchedServers:
     :param heartbeat_ns: `heartbeatFrequencyMS`
     :param mode: `serverMonitoringMode`: "stream", "poll", or "auto": "poll" in a function service
     :param publisher: what heartbeats are told to, or None
-
-    `offers` has what `take_offer` gives, by address: who asks often looks there first.
 
     Work begins with the first `watch`, `call_every` or `request_check`, and ends with `close`, or
     when this object is collected. In a forked child the same servers are watched, and the same jobs
@@ -67,9 +63,9 @@ class WatchedServers:
         self._streaming = mode == "stream" or (mode == "auto" and not in_function_service())
         self._publisher = publisher
         self._closed = False
-        self.offers: dict[AddressLike, Any] = {}
-        # What is to be done, also elsewhere later.
-        self._watched: dict[AddressLike, None] = {}
+        # What is to be done, also elsewhere later. Of a server: what was found out for these checks
+        # by whom they begin for, or None.
+        self._watched: dict[AddressLike, ServerDescription | None] = {}
         self._jobs: dict[PeriodicJob, None] = {}
         self._prepare()
         call_after_fork(self)
@@ -81,10 +77,11 @@ class WatchedServers:
 
     # -- servers ----------------------------------------------------------------------------------
 
-    def watch(self, address: AddressLike) -> None:
-        """Begin to check a server, at once; nothing where it is watched already."""
-        self._watched[address] = None
-        self._do(lambda checks: checks.watch(address))
+    def watch(self, address: AddressLike, last: ServerDescription | None = None) -> None:
+        """Begin to check a server; nothing where it is watched already. At once, but where it was
+        found to be `last` just now when the next check is due."""
+        self._watched[address] = last
+        self._do(lambda checks: checks.watch(address, last))
 
     def unwatch(self, address: AddressLike) -> None:
         """Stop checking a server and close its connections; nothing where it is not watched."""
@@ -107,20 +104,31 @@ class WatchedServers:
         if checks is not None:
             checks.call(lambda: checks.cancel_check(address))
 
-    def take_offer(self, address: AddressLike) -> tuple[PolledSocket, HelloReply] | None:
-        """The connection by which the server was found just now, and what it said: to be used by
-        whom it was found for, and by its monitor no more. None where there is none."""
-        return None
-
     def is_own_thread(self) -> bool:
         """Whether the calling thread is one of these checks' own, which must not wait for them."""
         return False
 
     # -- the first checks -------------------------------------------------------------------------
 
-    def hold(self) -> None:
+    def hold(self) -> bool:
         """Before the first `watch`: what is to be done may wait for `carry_out` and `let_go`, which
-        the calling thread calls soon."""
+        the calling thread calls soon. Whether it does."""
+        return False
+
+    def expect(self, address: AddressLike) -> None:
+        """After `hold`, in place of `watch`: the calling thread is about to find out what the
+        server is, and says so by `found`. Raises nothing, and nothing is done meanwhile."""
+        raise NotImplementedError(type(self).__name__)
+
+    def found(self, server: ServerDescription, begun: BegunConnection | None) -> None:
+        """After `expect`: `server` is what was found out, by the connection `begun`, which
+        `take_begun` gives to whom it was made for."""
+        raise NotImplementedError(type(self).__name__)
+
+    def take_begun(self, address: AddressLike) -> BegunConnection | None:
+        """The connection by which the server was found just now, to be used by whom it was found
+        for; None where there is none."""
+        return None
 
     def carry_out(self, done: Callable[[], bool], until_ns: int) -> None:
         """After `hold`: do the work in the calling thread until `done()` or the time `until_ns`,
@@ -171,9 +179,9 @@ class WatchedServers:
                 return  # whoever starts it does all that is to be done
         checks.call(lambda: what(checks))
 
-    def _start(self) -> Checks | None:
-        """Begin with all that is to be done; None where nothing more has to be said. Others may
-        have begun meanwhile: the checks, to be told."""
+    def _start(self, begin: Callable[[Any], object] | None = None) -> Checks | None:
+        """Begin with all that is to be done, by `begin` or `Checks.start`; None where nothing more
+        has to be said. Others may have begun meanwhile: the checks, to be told."""
         try:
             self._unstarted.pop()
         except IndexError:
@@ -183,11 +191,14 @@ class WatchedServers:
             # First of all: who comes from here on gives it what is to be done, and who came before
             # is in these lists.
             self._checks = checks
-            for address in list(self._watched):
-                checks.watch_soon(address)
+            for address, last in list(self._watched.items()):
+                checks.watch_soon(address, last)
             for periodic in list(self._jobs):
                 checks.begin_soon(periodic)
-            checks.start()
+            if begin is None:
+                checks.start()
+            else:
+                begin(checks)
         except BaseException as error:
             self._checks = None
             self._unstarted.append(True)
@@ -216,6 +227,7 @@ class WatchedServers:
     def reset_after_fork(self) -> None:
         """In a forked child: nobody does the work, and its connections are the parent's."""
         checks = self._checks
+        self._watched = dict.fromkeys(self._watched)
         self._prepare()
         if checks is not None:
             checks.abandon()
@@ -322,17 +334,19 @@ class Checks:
         """In a forked child: close the copies of the parent's connections."""
         self._loop.abandon()
 
-    def watch_soon(self, address: AddressLike) -> None:
-        self.call(lambda: self.watch(address))
+    def watch_soon(self, address: AddressLike, last: ServerDescription | None) -> None:
+        self.call(lambda: self.watch(address, last))
 
     def begin_soon(self, periodic: PeriodicJob) -> None:
         self.call(lambda: self.begin(periodic))
 
     # Where the tasks are.
 
-    def watch(self, address: AddressLike) -> None:
+    def watch(self, address: AddressLike, last: ServerDescription | None = None) -> None:
         if address in self._servers:
             return
+        if last is not None:
+            self.checked.add(address)
         measuring: list[Task] = []
 
         # It refers to no monitor, which refers to it: what has ended is gone at once.
@@ -349,15 +363,11 @@ class Checks:
             streaming=self._streaming,
             measure=measure,
             publisher=None if publisher is None else _Heartbeats(publisher, self._loop.interrupted),
-            offers=self._offers(),
+            last=last,
         )
         task = self._loop.prepare(monitor.steps())
         self._servers[address] = task, measuring
         self._loop.begin(task)
-
-    def _offers(self) -> Offers | None:
-        """Whom monitors let have the connection of their first check."""
-        return None
 
     def unwatch(self, address: AddressLike) -> None:
         found = self._servers.pop(address, None)

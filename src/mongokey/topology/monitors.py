@@ -16,14 +16,17 @@ import _thread
 import atexit
 import sys
 import threading
+import weakref
 from collections import deque
+from functools import partial
 
 from mongokey._support.jobs import run_job
+from mongokey.connection.openings import Opening
 from mongokey.connection.step_loop import report_error
 from mongokey.connection.thread_step_loop import ThreadStepLoop
 from mongokey.errors import AutoReconnect
 from mongokey.topology.checks import Checks, WatchedServers
-from mongokey.topology.server_monitor import OFFERED_NS
+from mongokey.transport.polling import Alarm
 from mongokey.transport.stream import monotonic_ns
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -32,17 +35,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey._support.address import AddressLike
-    from mongokey.connection.channel import Channel
-    from mongokey.handshake import HelloReply
+    from mongokey.connection.establish import BegunConnection
     from mongokey.topology.checks import PeriodicJob
-    from mongokey.topology.server_monitor import Offers
-    from mongokey.transport.polling import PolledSocket
+    from mongokey.topology.server_description import ServerDescription
 
 # When the interpreter ends, it waits no longer for all monitors together than this, in seconds.
 _LAST_WAIT_S = 1.0
 _NAME = "mongokey-monitor"
 # So long at most does a thread that waits for the first checks carry them out, in nanoseconds.
 _HELD_NS = 5_000_000
+# So long can the connection be had by which the first server was found, and so long is a program
+# that ends soon spared the monitor's own.
+_BEGUN_NS = 100_000_000
 
 
 class Monitors(WatchedServers):
@@ -56,6 +60,14 @@ class Monitors(WatchedServers):
         # The thread that carries out what there is to do at first, and until when.
         self._holder: int | None = None
         self._held_until_ns = 0
+        # The server that a thread finds out about, in place of its monitor, by `finding`; the
+        # connection by which
+        # one was found, and until when it can be had; and what begins the checks then. Each is
+        # taken out in one step, by whoever is first.
+        self._expected: AddressLike | None = None
+        self.finding = Opening()
+        self._begun: dict[AddressLike, tuple[BegunConnection, int]] = {}
+        self._alarm: Alarm | None = None
         super().__init__(*args, **kwargs)
 
     def is_own_thread(self) -> bool:
@@ -67,14 +79,139 @@ class Monitors(WatchedServers):
         """Do `job` in a thread that is made for it; False where no thread can be had."""
         return self._beside.run(job)
 
-    def hold(self) -> None:
+    def hold(self) -> bool:
         if (
-            self._checks is None
-            and not _has_onlookers(self._publisher)
-            and "gevent.monkey" not in sys.modules
+            self._checks is not None
+            or _has_onlookers(self._publisher)
+            or "gevent.monkey" in sys.modules
         ):
-            self._holder = _thread.get_ident()
-            self._held_until_ns = monotonic_ns() + _HELD_NS
+            return False
+        self._holder = _thread.get_ident()
+        self._held_until_ns = monotonic_ns() + _HELD_NS
+        return True
+
+    # -- the first server -------------------------------------------------------------------------
+
+    def expect(self, address: AddressLike) -> None:
+        self._watched[address] = None
+        self.finding = Opening()
+        self._expected = address
+
+    def found(self, server: ServerDescription, begun: BegunConnection | None) -> None:
+        address = server.address
+        if self._expected != address:
+            # The checks have begun meanwhile, and know better.
+            if begun is not None:
+                begun.close()
+            return
+        self._expected = None
+        if begun is not None:
+            if server.is_readable and not self._closed:
+                self._begun[address] = begun, monotonic_ns() + _BEGUN_NS
+            else:
+                begun.close()
+        self._watched[address] = server
+        self._on_check(server)
+        if self._checks is not None or self._jobs:
+            self.watch(address, server)
+        elif not self._closed:
+            streams = self._streaming and server.topology_version is not None
+            self._begin_at(monotonic_ns() + (_BEGUN_NS if streams else self._heartbeat.ns))
+        if self._closed:
+            self._end_begun()
+
+    def take_begun(self, address: AddressLike) -> BegunConnection | None:
+        if not self._begun:
+            return None
+        found = self._begun.pop(address, None)
+        if found is None:
+            return None
+        begun, until_ns = found
+        if monotonic_ns() < until_ns:
+            return begun
+        begun.close()
+        return None
+
+    def _begin_at(self, due_ns: int) -> None:
+        """Have all that is to be done begin then, if it has not by then."""
+        try:
+            self._alarm = Alarm(due_ns, partial(_begin_here, weakref.ref(self)))
+        except RuntimeError as error:
+            self._cannot_start(error)
+        _alarms.add(self._alarm)
+
+    def _end_alarm(self) -> None:
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None:
+            alarm.recall()
+            _alarms.discard(alarm)
+
+    def _end_begun(self) -> None:
+        for address in list(self._begun):
+            found = self._begun.pop(address, None)
+            if found is not None:
+                found[0].close()
+
+    def _start(self, begin: Callable[[Any], object] | None = None) -> Checks | None:
+        self._end_alarm()
+        return super()._start(begin)
+
+    def _begin_for_thread(self) -> _ThreadChecks | None:
+        """Checks that the calling thread is to carry out; None where there are some already."""
+        made: list[_ThreadChecks] = []
+
+        def begin(checks: _ThreadChecks) -> None:
+            checks.note_start()
+            made.append(checks)
+
+        if not self._closed:
+            self._start(begin)
+        return made[0] if made else None
+
+    def watch(self, address: AddressLike, last: ServerDescription | None = None) -> None:
+        if address == self._expected:
+            self._expected = None
+        super().watch(address, last)
+
+    def call_every(self, period_ns: int, job: Callable[[], object]) -> PeriodicJob:
+        if self._expected is None:
+            return super().call_every(period_ns, job)
+        # It begins with the checks, once the server is found.
+        periodic = PeriodicJob(self, period_ns, job)
+        self._jobs[periodic] = None
+        return periodic
+
+    def request_check(self, address: AddressLike) -> None:
+        # A signal handler or destructor in the thread that finds it out cannot wait for that.
+        if address == self._expected:
+            if self._holder != _thread.get_ident():
+                return
+            self._expected = None
+            self.finding.end()
+        last = self._watched.get(address) if self._checks is None else None
+        super().request_check(address)
+        checks = self._checks
+        if last is not None and checks is not None:
+            # They have just begun, with a check that is due later.
+            checks.call(lambda: checks.request_check(address))
+
+    def cancel_check(self, address: AddressLike) -> None:
+        self._end_begun()
+        if self._checks is None and self._watched.get(address) is not None:
+            # What was found out does not hold any more.
+            self.watch(address)
+        super().cancel_check(address)
+
+    def unwatch(self, address: AddressLike) -> None:
+        self._end_begun()
+        super().unwatch(address)
+
+    def close(self) -> None:
+        super().close()
+        self._end_alarm()
+        self._end_begun()
+
+    # -- the first checks -------------------------------------------------------------------------
 
     def carry_out(self, done: Callable[[], bool], until_ns: int) -> None:
         checks = self._held_checks()
@@ -94,14 +231,15 @@ class Monitors(WatchedServers):
         if not done():
             self.let_go()
 
-    def take_offer(self, address: AddressLike) -> tuple[PolledSocket, HelloReply] | None:
-        checks = self._checks
-        return checks.take(address) if isinstance(checks, _ThreadChecks) else None
-
     def let_go(self) -> None:
         checks = self._held_checks()
         if self._holder == _thread.get_ident():
             self._holder = None
+            if self._expected is not None:
+                # Something was raised before it was found.
+                self._expected = None
+                self.restart()
+                return
         if checks is None:
             return
         if checks.busy:
@@ -140,7 +278,11 @@ class Monitors(WatchedServers):
 
     def reset_after_fork(self) -> None:
         """In a forked child: the threads do not exist."""
-        self._holder = None
+        self._holder = self._expected = None
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None:
+            alarm.abandon()
+        self._end_begun()
         self._beside.reset_after_fork()
         super().reset_after_fork()
 
@@ -162,9 +304,6 @@ class _ThreadChecks(Checks):
         self.thread: int | None = None
         # Released once the thread is over.
         self._over = _thread.allocate_lock()
-        # Connections that their monitors can do without, and until when they can be had. Each
-        # is taken out in one step, by whoever is first.
-        self._offered: dict[AddressLike, tuple[PolledSocket, HelloReply, int]] = monitors.offers
 
     @property
     def ended(self) -> bool:
@@ -173,8 +312,7 @@ class _ThreadChecks(Checks):
 
     def start(self) -> None:
         """Start the thread, unless it is to wait."""
-        self._over.acquire()
-        _running.add(self)
+        self.note_start()
         if self.held:
             return
         try:
@@ -189,55 +327,16 @@ class _ThreadChecks(Checks):
             self._over.release()
             raise
 
-    def watch_soon(self, address: AddressLike) -> None:
-        self._loop.call_first(lambda: self.watch(address))
+    def note_start(self) -> None:
+        """Some thread is to carry it out from now on."""
+        self._over.acquire()
+        _running.add(self)
+
+    def watch_soon(self, address: AddressLike, last: ServerDescription | None) -> None:
+        self._loop.call_first(lambda: self.watch(address, last))
 
     def begin_soon(self, periodic: PeriodicJob) -> None:
         self._loop.call_first(lambda: self.begin(periodic))
-
-    def _offers(self) -> Offers | None:
-        settings = self._settings
-        wanted = self.held and settings.tls is None and settings.credential is None
-        return self if wanted else None
-
-    def offer(self, channel: Channel) -> bool:
-        """The first operation, which is what is carried out here, may have it for its pool."""
-        if not self.held or channel.hello is None:
-            return False
-        found = channel.hand_over(), channel.hello, monotonic_ns() + OFFERED_NS
-        self._offered[channel.address] = found
-        return True
-
-    def withdraw(self, channel: Channel) -> None:
-        """The monitor goes on with it, unless somebody has it."""
-        found = self._offered.pop(channel.address, None)
-        if found is not None:
-            channel.take_back(found[0])
-
-    def take(self, address: AddressLike) -> tuple[PolledSocket, HelloReply] | None:
-        """A connection to `address` that was offered, from any thread; or None."""
-        found = self._offered.get(address)
-        if found is None or found[2] < monotonic_ns():
-            return None
-        found = self._offered.pop(address, None)
-        return None if found is None else found[:2]
-
-    def _end_offers(self) -> None:
-        for address in list(self._offered):
-            self._end_offer(address)
-
-    def _end_offer(self, address: AddressLike) -> None:
-        found = self._offered.pop(address, None)
-        if found is not None:
-            found[0].close()
-
-    def unwatch(self, address: AddressLike) -> None:
-        self._end_offer(address)
-        super().unwatch(address)
-
-    def cancel_check(self, address: AddressLike) -> None:
-        self._end_offer(address)
-        super().cancel_check(address)
 
     def carry_out(self, done: Callable[[], bool], until_ns: int) -> None:
         """Carry out what there is, until `done()` or that time."""
@@ -270,7 +369,6 @@ class _ThreadChecks(Checks):
         """End soon; at once where the thread has nothing to do."""
         if self._ended:
             return
-        self._end_offers()
         if not self.held and self._loop.recall():
             self._note_end()
         else:
@@ -285,7 +383,6 @@ class _ThreadChecks(Checks):
         """In a forked child: there is no thread any more."""
         self._ended = True
         self.held = False
-        self._end_offers()
         _running.discard(self)
         super().abandon()
 
@@ -305,7 +402,6 @@ class _ThreadChecks(Checks):
     def _note_end(self) -> None:
         # After an error that nobody foresaw the next call starts another thread.
         self._ended = True
-        self._end_offers()
         self._unstarted.append(True)
         _running.discard(self)
         self._over.release()
@@ -375,13 +471,27 @@ def _work_off(jobs: deque[Callable[[], object]], idle: list[bool]) -> None:
             return
 
 
-# Those whose threads run, which hold them anyway.
+def _begin_here(monitors: Callable[[], Monitors | None]) -> None:
+    """In a thread of its own, when the time has come: carry out all that is to be done, until these
+    checks end. `monitors` is a weak reference."""
+    found = monitors()
+    checks = None if found is None else found._begin_for_thread()
+    del found  # or its client would never be garbage
+    if checks is not None:
+        checks._run()
+
+
+# Those whose threads run, which hold them anyway; and what waits for its time.
 _running: set[_ThreadChecks] = set()
+_alarms: set[Alarm | None] = set()
 
 
 @atexit.register
 def _end_all() -> None:
     """Before the interpreter ends: have no thread of ours in the middle of something then."""
+    for alarm in list(_alarms):
+        if alarm is not None:
+            alarm.recall()
     running = list(_running)
     for each in running:
         each.close()

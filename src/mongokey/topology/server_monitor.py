@@ -18,30 +18,20 @@ from mongokey.handshake.hello import hello_command
 from mongokey.handshake.reply import HelloReply
 from mongokey.topology.round_trip_time import RoundTripTime
 from mongokey.topology.server_description import ServerDescription
+from mongokey.transport.stream import monotonic_ns
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any
 
     from mongokey._support.address import AddressLike
+    from mongokey.connection.establish import BegunConnection
     from mongokey.connection.settings import ConnectionSettings
     from mongokey.connection.steps import Steps, WatchedConnection
 
-    class Offers(Protocol):
-        """Whoever may have a connection of a monitor's."""
-
-        def offer(self, connection: Any) -> bool:
-            """Let somebody have it from now on; False where nobody wants one."""
-
-        def withdraw(self, connection: Any) -> None:
-            """It is the monitor's own again; closed where somebody has it."""
-
-
 # server-monitoring.md, "minHeartbeatFrequencyMS": from the end of a check to the next one.
 MIN_HEARTBEAT_NS = 500_000_000
-# So long can a connection be had that was offered, before a server that streams is asked to.
-OFFERED_NS = 100_000_000
 
 
 class ServerMonitor:
@@ -52,7 +42,7 @@ class ServerMonitor:
     :param streaming: whether a server that can is asked to say by itself what changes
     :param measure: called with `measure_steps` when the server streams: to be carried out too, once
     :param publisher: what heartbeats are told to, or None
-    :param offers: whoever may have a connection that has said hello once, or None
+    :param last: what the server was found to be just now, by whom it was to be used; or None
     """
 
     def __init__(
@@ -65,7 +55,7 @@ class ServerMonitor:
         streaming: bool,
         measure: Callable[[Callable[[], Steps]], object],
         publisher: Any = None,
-        offers: Offers | None = None,
+        last: ServerDescription | None = None,
     ) -> None:
         self.address = address
         self._settings = settings
@@ -74,23 +64,27 @@ class ServerMonitor:
         self._streaming = streaming
         self._measure = measure
         self._publisher = publisher
-        self._offers = offers
-        # Who may have the connection, or has it by now.
-        self._offered: Offers | None = None
         self._round_trip_time = RoundTripTime()
         self._connection: WatchedConnection | None = None
         # How many there were so far, which is the number of the last one.
         self._connections = 0
-        self._description = ServerDescription(address)
+        self._description = ServerDescription(address) if last is None else last
         # Since when, in nanoseconds of the clock, no check was under way; 0: never was one.
         self._ended_ns = 0
         # The server was to wait until there is news, and did neither.
         self._answered_too_soon = False
+        self._takes_over = last is not None
+        if last is not None:
+            self._ended_ns = round(last.last_update_time * 1e9)
+            if last.round_trip_time is not None:
+                self._round_trip_time.add(last.round_trip_time)
 
     # -- the checks -------------------------------------------------------------------------------
 
     def steps(self) -> Steps:
         """Check the server until the generator is closed."""
+        if self._takes_over and not self._streams(self._description):
+            yield from self._pause_until_next()
         while True:
             previous = self._description
             try:
@@ -102,14 +96,10 @@ class ServerMonitor:
                 continue
             description = self._description
             streams = self._streams(description)
-            self._offer(description)
             self._report(description)
             if streams:
                 self._measure(self.measure_steps)
-                if self._offered is not None:
-                    # A program that ends soon is spared another connection.
-                    yield Sleep(OFFERED_NS, OFFERED_NS)
-                elif self._answered_too_soon:
+                if self._answered_too_soon:
                     yield Sleep(MIN_HEARTBEAT_NS, MIN_HEARTBEAT_NS)
                 continue
             if previous.is_server_type_known and is_network_error(description.error):
@@ -124,15 +114,10 @@ class ServerMonitor:
         more = connection is not None and connection.more_to_come
         return more or description.topology_version is not None
 
-    def _offer(self, description: ServerDescription) -> None:
-        """Let who waits for this server have the connection that it was found by, as long as no
-        more is asked on it."""
-        offers, connection = self._offers, self._connection
-        if offers is None or connection is None:
-            return
-        self._offers = None
-        if description.is_readable and offers.offer(connection):
-            self._offered = offers
+    def _pause_until_next(self) -> Steps:
+        """What is left of the time between two checks."""
+        since = (yield Now()) - self._ended_ns
+        yield Sleep(max(self._heartbeat.ns - since, 0), max(MIN_HEARTBEAT_NS - since, 0))
 
     def _pause_after_cancel(self, previous: ServerDescription) -> Steps:
         now = yield Now()
@@ -146,9 +131,6 @@ class ServerMonitor:
     def _check(self) -> Steps:
         """One check; what it comes to is the description."""
         connection = self._connection
-        offered, self._offered = self._offered, None
-        if offered is not None and connection is not None:
-            offered.withdraw(connection)
         if connection is not None and connection.closed:
             connection = self._connection = None
         last = self._description
@@ -276,6 +258,20 @@ class ServerMonitor:
                 yield Disconnect()
 
 
+def found_first(
+    address: AddressLike, begun: BegunConnection | None, error: Exception | None
+) -> ServerDescription:
+    """What the server at `address` is, by the connection `begun` to it, or the error of that."""
+    now_s = monotonic_ns() / 1e9
+    if begun is None:
+        if error is not None:
+            without_tracebacks(error)
+        return ServerDescription(address, error=error, last_update_time=now_s)
+    return ServerDescription(
+        address, begun.hello, begun.round_trip_ns / 1e9, last_update_time=now_s
+    )
+
+
 def raise_command_error_unless_ok(reply: Any) -> None:
     """Raise what a reply that is not ok says."""
     if not reply.get("ok"):
@@ -302,4 +298,4 @@ def without_tracebacks(error: BaseException) -> None:
             left += (one.__cause__, one.__context__)
 
 
-__all__ = ["MIN_HEARTBEAT_NS", "ServerMonitor", "is_network_error"]
+__all__ = ["MIN_HEARTBEAT_NS", "ServerMonitor", "found_first", "is_network_error"]

@@ -82,10 +82,12 @@ class Topology:
 
     `make_pool(address)` makes an empty pool, paused. `make_monitors(on_check)` makes the object
     that checks servers (a `WatchedServers`: `watch`, `unwatch`, `request_check`, `cancel_check`,
-    `hold`, `carry_out`, `let_go`, `is_own_thread`, `close`) and hands a `ServerDescription` to
+    `hold`, `expect`, `found`, `carry_out`, `let_go`, `is_own_thread`, `close`) and hands a `ServerDescription` to
     `on_check` after each check; None with a load balancer. `resolve_srv()`, if given, is called
     once, at first use, and returns (seeds, replica_set, load_balanced): what DNS says.
-    `on_opened()` is called once the servers are watched. `publisher` tells listeners and loggers.
+    `on_opened()` is called once the servers are watched. `find_first(address, deadline)`, if given,
+    finds out what the only server is, for the operation that opens the topology, and tells the
+    monitors (`found`); False where it is not to do so. `publisher` tells listeners and loggers.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Topology:
         overload_retargeting: bool = False,
         fail_fast: bool = False,
         on_opened: Callable[[], None] | None = None,
+        find_first: Callable[[AddressLike, Deadline], bool] | None = None,
         publisher: Publisher | None = None,
     ) -> None:
         self._seeds = list(seeds)
@@ -121,6 +124,7 @@ class Topology:
         self._overload_retargeting = overload_retargeting
         self._fail_fast = fail_fast
         self._on_opened = on_opened
+        self._find_first = find_first
         self._publisher = Publisher() if publisher is None else publisher
         self._announce = Announcements(self._publisher)
         self._pools: dict[AddressLike, Pool] = {}
@@ -231,9 +235,10 @@ class Topology:
         answer: tuple[Sequence[AddressLike], str | None, bool] | None = None,
         *,
         holds: bool = False,
-    ) -> None:
+    ) -> AddressLike | None:
         """`open`; with `holds` the caller waits for a server next, and then lets the monitors
-        go."""
+        go. Returns the address that is for the caller to find out about, if there is one."""
+        first: AddressLike | None = None
         while not self._opening.acquire(timeout=_LOOK_EVERY_S):
             if self._closed:
                 raise _closed()
@@ -243,13 +248,13 @@ class Topology:
             if self._closed:
                 raise _closed()
             if self._opened:
-                return
+                return None
             if self._resolve_srv is not None:
                 seeds, replica_set, load_balanced = answer or self._ask_dns(
                     self._resolve_srv, deadline
                 )
                 if self._opened:
-                    return  # a signal handler used the client meanwhile
+                    return None  # a signal handler used the client meanwhile
                 self._seeds, self._replica_set = list(seeds), replica_set
                 self._load_balanced = load_balanced
                 if load_balanced:
@@ -261,11 +266,13 @@ class Topology:
             publisher.on_selection = self.selected.ask_each_time
             if self._make_monitors is not None and self._monitors is None:
                 self._monitors = self._make_monitors(self.on_check)
-            if holds and self._monitors is not None:
-                self._monitors.hold()
+            held = holds and self._monitors is not None and self._monitors.hold()
             with self._lock:
                 self._announce.opening(self._description)
                 self._follow(self._description, ())
+                if held and self._find_first is not None and len(self._unwatched) == 1:
+                    first = self._unwatched.popleft()
+                    self._monitors.expect(first)
                 if self._load_balanced:
                     self._announce.balancers(self._description)
                 self._opened = True
@@ -274,6 +281,7 @@ class Topology:
             self._opening.release()
         if self._on_opened is not None:
             self._on_opened()
+        return first
 
     def _ask_dns(
         self,
@@ -580,7 +588,12 @@ class Topology:
         if self._opened:
             return self._wait(steps)
         try:
-            self._open(deadline, holds=True)
+            first = self._open(deadline, holds=True)
+            if (
+                first is not None
+                and (self._find_first is None or not self._find_first(first, deadline))
+            ):
+                self._monitors.watch(first)
             return self._wait(steps)
         finally:
             if self._monitors is not None:

@@ -15,8 +15,8 @@ cdef extern from "mongokey/apart.h":
     ctypedef struct mk_apart:
         mk_apart_function function
         PyObject *owner
-        mk_wakeup wakeup
-        int64_t wait_ns
+        int woken
+        int64_t due_ns
         mk_pollfd *sockets
 
 
@@ -39,18 +39,29 @@ cdef class Waiter:
     cdef public int64_t due_ns              # when it is to go on whatever comes; 0: never
 
 
-cdef class Poller:
-    cdef mk_wakeup _wakeup
+cdef class Apart:
     cdef int64_t _pid
+    cdef mk_apart *_apart                   # what waits in its place, in a thread of many
+    cdef object _function                   # what is called then
+
+    cdef int _begin_apart(
+        self, unsigned count, const mk_pollfd *sockets, int64_t due_ns, bint woken, function
+    ) except -1
+    cdef object _take_function(self)
+
+
+cdef class Alarm(Apart):
+    pass
+
+
+cdef class Poller(Apart):
+    cdef mk_wakeup _wakeup
     cdef mk_pollfd *_polls
     cdef unsigned _capacity
     cdef bint _set                          # the wake-up was set and not yet seen
-    cdef mk_apart *_apart                   # a thread that waits in place of one of Python's
-    cdef object _function                   # what that is to call
 
     # Put what `waiters` wait for into `_polls`; how many sockets, the wake-up among them.
     cdef unsigned _prepare(self, waiters, int64_t *wait_ns) except 0
-    cdef object _take_function(self)
     cdef unsigned _add(self, PolledSocket one, unsigned count) except? 0
     cdef bint _take(self, Waiter waiter, unsigned *i) except -1
     cdef int _reserve(self, unsigned count) except -1

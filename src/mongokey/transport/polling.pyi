@@ -3,7 +3,6 @@ from typing import Any, TypeVar
 
 from mongokey._support.portable import Portable
 from mongokey.transport.names import SocketAddress
-from mongokey.transport.stream import SocketStream
 
 # What the methods of a socket answer.
 CONNECTED: int
@@ -64,9 +63,6 @@ class PolledSocket:
         """Send `data` if it fits now, and the end of the stream; not in a forked child."""
     def close(self) -> None:
         """Close it; more than once is allowed."""
-    def into_stream(self, peer: str) -> SocketStream:
-        """The stream over this socket to `peer`, which has it from now on; `OSError` where the
-        system refuses, `ValueError` where this is closed."""
     def fileno(self) -> int:
         """The socket's number, -1 while there is none."""
 
@@ -76,7 +72,25 @@ class Waiter:
     socket: PolledSocket | Sequence[PolledSocket] | None
     due_ns: int
 
-class Poller:
+class Apart:
+    """What waits without a thread of Python's. It lives until its function is called, or until
+    `recall`."""
+
+    def recall(self) -> bool:
+        """Whether the function will not be called any more. False where it is about to be, and
+        where there is none. Safe in signal handlers and destructors."""
+    def abandon(self) -> None:
+        """In a forked child: what waits is in the parent."""
+
+class Alarm(Apart):
+    """Calls `function()` in a new thread at `due_ns` of the monotonic clock.
+
+    Raises `RuntimeError` where the system has no thread to give.
+    """
+
+    def __init__(self, due_ns: int, function: Callable[[], object]) -> None: ...
+
+class Poller(Apart):
     """The one wait of a thread. `wake` may be called from anywhere, all else in that thread.
 
     Raises `OSError` where the system has no descriptor left for the wake-up.
@@ -93,12 +107,9 @@ class Poller:
         A signal's handler may raise here.
         """
     def wait_apart(self, waiters: Iterable[Waiter], function: Callable[[], object]) -> None:
-        """As `wait`, in a thread of its own that is none of Python's while it waits; then
-        `function()` is called there. Nothing else may be called but `wake` and `recall` until then.
+        """As `wait`, by a thread that waits for all pollers of the process and is none of Python's;
+        then `function()` is called in a new one. Nothing else may be called but `wake` and `recall`
+        until then.
 
         Raises `RuntimeError` where the system has no thread to give.
         """
-    def recall(self) -> bool:
-        """Whether the thread of `wait_apart` will not call its function, but end by itself; then
-        this is closed. False where it has begun to, and where there is none. Safe in signal
-        handlers and destructors."""

@@ -7,6 +7,7 @@ It knows sockets, the clock, forks, and what wakes a thread that waits. None of 
 
 import os
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
@@ -22,7 +23,6 @@ from mongokey.transport.stream cimport (
     MK_NO_SOCKET,
     POLLIN,
     POLLOUT,
-    SocketStream,
     cooperative_wait,
     error_text,
     mk_address,
@@ -35,6 +35,7 @@ from mongokey.transport.stream cimport (
     mk_socket,
 )
 
+from mongokey._support.fork import run_after_fork
 from mongokey._support.lazy import late_imports
 from mongokey._support.portable import Portable
 
@@ -57,6 +58,8 @@ cdef extern from "mongokey/apart.h" nogil:
     mk_apart *mk_apart_new(unsigned count)
     int mk_apart_start(mk_apart *a)
     int mk_apart_recall(mk_apart *a)
+    void mk_apart_wake(mk_apart *a)
+    int mk_apart_reset()
 
 cdef enum:
     # So much is received at a time: who sends more must let others be served.
@@ -187,15 +190,6 @@ cdef class PolledSocket:
             self.ready = mk_poll(&one, 1, 0) != 0
         return self.ready
 
-    def into_stream(self, str peer not None):
-        """The stream over this socket to `peer`, which has it from now on."""
-        cdef mk_socket s = self.detach()
-        try:
-            return SocketStream(s, peer)
-        except BaseException:
-            mk_close(s)
-            raise
-
     cdef mk_socket detach(self) except? -1:
         cdef mk_socket s = self._socket
         if s == MK_NO_SOCKET:
@@ -234,12 +228,67 @@ cdef class Waiter:
     """What a poller waits for, for one of those it serves: sockets, a time, or both."""
 
 
-cdef class Poller:
+cdef class Apart:
+    """Waits without a thread of Python's, for the time or the sockets that a subclass says, and
+    calls a function in a new thread then. It lives until that, or until `recall`."""
+
+    def __cinit__(self):
+        self._pid = os.getpid()
+
+    cdef int _begin_apart(
+        self, unsigned count, const mk_pollfd *sockets, int64_t due_ns, bint woken, function
+    ) except -1:
+        cdef mk_apart *apart = mk_apart_new(count)
+        if apart == NULL:
+            raise MemoryError("no memory to wait for sockets")
+        if count:
+            memcpy(apart.sockets, sockets, count * sizeof(mk_pollfd))
+        apart.due_ns, apart.woken = due_ns, woken
+        apart.function, apart.owner = begin_after_wait, <PyObject *>self
+        self._apart, self._function = apart, function
+        Py_INCREF(self)
+        if not mk_apart_start(apart):
+            self._take_function()
+            raise RuntimeError("can't start new thread")
+        return 0
+
+    def recall(self):
+        """Whether the function will not be called any more. False where it is about to be, and
+        where there is none."""
+        if self._apart == NULL or os.getpid() != self._pid or not mk_apart_recall(self._apart):
+            return False
+        self._take_function()
+        return True
+
+    def abandon(self):
+        """In a forked child: what waits is in the parent."""
+        if self._apart != NULL and os.getpid() != self._pid:
+            self._take_function()
+
+    cdef object _take_function(self):
+        function, self._function = self._function, None
+        if self._apart != NULL:
+            free(self._apart)
+            self._apart = NULL
+            Py_DECREF(self)
+        return function
+
+
+@cython.final
+cdef class Alarm(Apart):
+    """Calls a function in a new thread when its time has come."""
+
+    def __init__(self, int64_t due_ns, function not None):
+        if self._apart != NULL:
+            raise ValueError("the alarm waits already")
+        self._begin_apart(0, NULL, due_ns, False, function)
+
+
+cdef class Poller(Apart):
     """The one wait of a thread. `wake` may be called from anywhere, all else in that thread."""
 
     def __cinit__(self):
         cdef int rc
-        self._pid = os.getpid()
         self._wakeup.waited = self._wakeup.set = MK_NO_SOCKET
         rc = mk_wakeup_open(&self._wakeup)
         if rc != 0:
@@ -254,11 +303,12 @@ cdef class Poller:
         if not self._set and os.getpid() == self._pid:
             self._set = True
             mk_wakeup_set(&self._wakeup)
+            if self._apart != NULL:
+                mk_apart_wake(self._apart)
 
     def close(self):
         """Close what it owns; `wake` does nothing from now on."""
-        if self._apart != NULL and os.getpid() != self._pid:
-            self._take_function()  # the thread is the parent's
+        self.abandon()
         mk_wakeup_close(&self._wakeup)
 
     def wait(self, waiters not None):
@@ -292,41 +342,13 @@ cdef class Poller:
         return found
 
     def wait_apart(self, waiters not None, function not None):
-        """As `wait`, in a thread of its own that is none of Python's while it waits; then
-        `function()` is called there. Nothing else may be called but `wake` and `recall` until
-        then. Raises RuntimeError where the system has no thread to give."""
+        """As `wait`, by a thread that waits for all pollers of the process and is none of Python's;
+        then `function()` is called in a new one. Nothing else may be called but `wake` and `recall`
+        until then. Raises RuntimeError where the system has no thread to give."""
         cdef int64_t wait_ns = -1
-        cdef unsigned count = self._prepare(waiters, &wait_ns)
-        cdef mk_apart *apart = mk_apart_new(count)
-        if apart == NULL:
-            raise MemoryError("no memory for a thread")
-        memcpy(apart.sockets, self._polls, count * sizeof(mk_pollfd))
-        apart.wait_ns, apart.wakeup = wait_ns, self._wakeup
-        apart.function, apart.owner = begin_after_wait, <PyObject *>self
-        self._apart, self._function = apart, function
-        Py_INCREF(self)
-        if not mk_apart_start(apart):
-            self._take_function()
-            raise RuntimeError("can't start new thread")
-
-    def recall(self):
-        """Whether the thread of `wait_apart` will not call its function, but end by itself; then
-        this is closed. False where it has begun to, and where there is none."""
-        if self._apart == NULL or os.getpid() != self._pid or not mk_apart_recall(self._apart):
-            return False
-        # It has the wake-up, and frees what it has.
-        self._apart, self._function = NULL, None
-        self._wakeup.waited = self._wakeup.set = MK_NO_SOCKET
-        Py_DECREF(self)
-        return True
-
-    cdef object _take_function(self):
-        function, self._function = self._function, None
-        if self._apart != NULL:
-            free(self._apart)
-            self._apart = NULL
-            Py_DECREF(self)
-        return function
+        cdef unsigned count = self._prepare(waiters, &wait_ns) - 1  # its own wake-up is not needed
+        cdef int64_t due_ns = -1 if wait_ns < 0 else mk_monotonic_ns() + wait_ns
+        self._begin_apart(count, self._polls, due_ns, self._set, function)
 
     cdef unsigned _prepare(self, waiters, int64_t *wait_ns) except 0:
         cdef unsigned count = 0
@@ -400,7 +422,18 @@ cdef class Poller:
         return 0
 
 
+@run_after_fork
+def _reset_after_fork():
+    """The thread that waits for all, and those it waits for, are in the parent."""
+    if mk_apart_reset() != 0:
+        raise MemoryError("no memory for a lock")
+
+
+if mk_apart_reset() != 0:
+    raise MemoryError("no memory for a lock")
+
+
 cdef void begin_after_wait(PyObject *owner) noexcept:
     """In the thread of `wait_apart`, when the wait is over."""
-    cdef object function = (<Poller>owner)._take_function()
+    cdef object function = (<Apart>owner)._take_function()
     function()
