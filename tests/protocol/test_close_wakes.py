@@ -131,7 +131,8 @@ def test_a_server_that_is_silent_in_the_tls_handshake(
 def test_a_server_that_is_silent_in_the_tls_handshake_of_the_pool(
     tmp_path: Any, bindings: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The monitor has found it in order before."""
+    """The monitor has found it in order before: who waits less long than a connection may take has
+    it do so."""
     whole = partial(tls_context.ClientTLS, bindings=bindings)
     monkeypatch.setattr(tls_context, "ClientTLS", whole)
     authority = Authority(tmp_path)
@@ -151,7 +152,9 @@ def test_a_server_that_is_silent_in_the_tls_handshake_of_the_pool(
 
     server = ScriptedServer(hello=primary(), tls=cast("ssl.SSLContext", SilentLater()))
     with server:
-        uri = server.uri(tls=True, tlsCAFile=authority.certificate_file)
+        uri = server.uri(
+            tls=True, tlsCAFile=authority.certificate_file, serverSelectionTimeoutMS=15_000
+        )
         closed_while(MongoClient(uri), lambda: len(handshakes) > 1, 3)
         assert server.count("hello") == 1
 

@@ -170,9 +170,16 @@ BROKEN: dict[str, Any] = {
 }
 
 
+def further_tries(step: str, face: str) -> int:
+    """How many connections say hello before the one whose failure is told: on the blocking face the
+    first check of an only server is one of a login's, and its failure a check's, after which a
+    monitor finds the server in order."""
+    return int(face == "blocking" and step == "hello with login")
+
+
 @pytest.mark.parametrize("fault", BROKEN)
 @pytest.mark.parametrize("step", STEPS)
-def test_a_broken_reply_is_a_clean_error(step: str, fault: str) -> None:
+def test_a_broken_reply_is_a_clean_error(step: str, fault: str, face: str) -> None:
     with ScriptedServer(login=Login(**LONG), on={step: BROKEN[fault]}) as server:
         error = fail_to_log_in(server)
         # A hello that says nothing is one of a server too old: ConfigurationError.
@@ -180,7 +187,7 @@ def test_a_broken_reply_is_a_clean_error(step: str, fault: str) -> None:
         assert isinstance(error, expected)
         assert str(server.port) in str(error)
         assert server.names(used=True)[-1] == step.split()[0]
-        assert server.used == 1
+        assert 1 <= server.used <= 1 + further_tries(step, face)
         assert server.logins == 0
 
 
@@ -203,7 +210,7 @@ def test_a_broken_reply_to_the_monitor_is_a_clean_error_and_nobody_logs_in(fault
 
 @pytest.mark.parametrize("fault", BROKEN)
 @pytest.mark.parametrize("step", STEPS)
-def test_the_client_recovers_from_a_broken_login(step: str, fault: str) -> None:
+def test_the_client_recovers_from_a_broken_login(step: str, fault: str, face: str) -> None:
     """The first connection works, the second one's login breaks, the third one works again."""
     with (
         ScriptedServer(login=Login(**LONG)) as server,
@@ -217,8 +224,9 @@ def test_the_client_recovers_from_a_broken_login(step: str, fault: str) -> None:
         del server.on[step]
         assert client.admin.command("ping")["ok"] == 1
         assert client._pool().in_use == 0
-        # The monitor has one, too.
-        assert server.wait_for(lambda: server.open == 2), server.names()
+        # The monitor has one, too; on the blocking face it may begin with the next check only.
+        wanted = (1, 2) if face == "blocking" else (2,)
+        assert server.wait_for(lambda: server.open in wanted), server.names()
 
 
 def test_random_replies_never_log_in() -> None:
@@ -248,18 +256,19 @@ SLOW: dict[str, Any] = {
 
 @pytest.mark.parametrize("fault", SLOW)
 @pytest.mark.parametrize("step", STEPS)
-def test_a_server_that_falls_silent_is_given_up_in_time(step: str, fault: str) -> None:
+def test_a_server_that_falls_silent_is_given_up_in_time(step: str, fault: str, face: str) -> None:
     with ScriptedServer(login=Login(**LONG), on={step: SLOW[fault]}) as server:
         with hurried(server) as client:
             began = time.monotonic()
             with pytest.raises(NetworkTimeout) as caught:
                 client.admin.command("ping")
             took = time.monotonic() - began
-        assert CONNECT_MS / 1000 <= took < CONNECT_MS / 1000 + PATIENCE_S
+        tries = 1 + further_tries(step, face)
+        assert tries * CONNECT_MS / 1000 <= took < tries * CONNECT_MS / 1000 + PATIENCE_S
         assert f"connectTimeoutMS={CONNECT_MS}" in str(caught.value)
         assert f"127.0.0.1:{server.port}" in str(caught.value)
         # One deadline over all.
-        assert server.used == 1
+        assert server.used == tries
 
 
 def test_an_answer_that_drips_does_not_renew_the_deadline() -> None:
@@ -527,12 +536,12 @@ def test_a_server_that_is_going_down_is_not_a_refused_login(code: int) -> None:
         assert "shutting down" in str(error)
 
 
-def test_what_breaks_before_hello_may_be_load_and_is_tried_again_and_what_comes_later_is_not() -> (
-    None
-):
+def test_what_breaks_before_hello_may_be_load_and_is_tried_again_and_what_comes_later_is_not(
+    face: str,
+) -> None:
     """client-backpressure, "Overload retry policy": by default twice."""
     for step, attempts in (("hello with login", 3), ("saslStart", 1)):
         with ScriptedServer(login=Login(**LONG), on={step: Close()}) as server:
             with MongoClient(server.uri()) as client, pytest.raises(AutoReconnect):
                 client.admin.command("ping")
-            assert server.used == attempts
+            assert server.used == attempts + further_tries(step, face)

@@ -198,9 +198,10 @@ class Monitors(WatchedServers):
     def cancel_check(self, address: AddressLike) -> None:
         self._end_begun()
         if self._checks is None and self._watched.get(address) is not None:
-            # What was found out does not hold any more.
+            # What was found out does not hold any more, and nothing is under way.
             self.watch(address)
-        super().cancel_check(address)
+        else:
+            super().cancel_check(address)
 
     def unwatch(self, address: AddressLike) -> None:
         self._end_begun()
