@@ -21,7 +21,12 @@ from mongokey import MongoClient
 from mongokey.bson import ObjectId
 from mongokey.bson.int64 import Int64
 from mongokey.connection.thread_step_loop import ThreadStepLoop
-from mongokey.errors import AutoReconnect, InvalidOperation, OperationFailure, ServerSelectionTimeoutError
+from mongokey.errors import (
+    AutoReconnect,
+    InvalidOperation,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
 from mongokey.topology import monitors
 from tests.servers.child import free_port
 from tests.servers.scripted import (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from cryptography import x509
@@ -62,7 +63,11 @@ class Pair:
 
     def file(self, suffix: str, content: bytes) -> str:
         path = self.folder / f"{self.name}{suffix}"
-        path.write_bytes(content)
+        if not path.exists() or path.read_bytes() != content:
+            # In one step, as somebody may read it just now.
+            new = path.with_name(f"{path.name}.{get_ident()}")
+            new.write_bytes(content)
+            new.replace(path)
         return str(path)
 
     @property

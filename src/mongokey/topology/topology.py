@@ -82,9 +82,10 @@ class Topology:
 
     `make_pool(address)` makes an empty pool, paused. `make_monitors(on_check)` makes the object
     that checks servers (a `WatchedServers`: `watch`, `unwatch`, `request_check`, `cancel_check`,
-    `hold`, `expect`, `found`, `carry_out`, `let_go`, `is_own_thread`, `close`) and hands a `ServerDescription` to
-    `on_check` after each check; None with a load balancer. `resolve_srv()`, if given, is called
-    once, at first use, and returns (seeds, replica_set, load_balanced): what DNS says.
+    `hold`, `expect`, `found`, `carry_out`, `let_go`, `is_own_thread`, `close`) and hands a
+    `ServerDescription` to `on_check` after each check; None with a load balancer. `resolve_srv()`,
+    if given, is called once, at first use, and returns (seeds, replica_set, load_balanced): what
+    DNS says.
     `on_opened()` is called once the servers are watched. `find_first(address, deadline)`, if given,
     finds out what the only server is, for the operation that opens the topology, and tells the
     monitors (`found`); False where it is not to do so. `publisher` tells listeners and loggers.
@@ -589,9 +590,8 @@ class Topology:
             return self._wait(steps)
         try:
             first = self._open(deadline, holds=True)
-            if (
-                first is not None
-                and (self._find_first is None or not self._find_first(first, deadline))
+            if first is not None and (
+                self._find_first is None or not self._find_first(first, deadline)
             ):
                 self._monitors.watch(first)
             return self._wait(steps)
