@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from weakref import WeakValueDictionary
 
 from mongokey._support.address import DEFAULT_PORT, Address
+from mongokey._support.keyed_digest import keyed_digest
 from mongokey._support.lazy import imported_once
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import HIDDEN, Secret, keeps_secrets
@@ -124,6 +126,8 @@ class ClientOptions(Frozen):
     max_login_backoff_ns: int
     max_adaptive_retries: int
     enable_overload_retargeting: bool
+    # What `LoginScope` has found out of the secret, for all clients with these arguments; or None.
+    _login_digests: dict[str, bytes] | None = None
     # Whether it is the driver's own, see `_for_driver`.
     _is_for_driver: bool = False
     # Seconds, but for the one that says ms.
@@ -170,8 +174,10 @@ class ClientOptions(Frozen):
         ConfigurationError (also a ValueError or TypeError where one value is wrong), TypeError.
         """
         key = _key_of(host, port, keywords)
-        if key is not None and (known := _known.get(key)) is not None:
-            return known
+        if key is not None:
+            known = _known.get(key) if type(key) is tuple else _with_secrets.get(key)
+            if known is not None:
+                return known if known.credential is None else known._for_another_client()
         seeds, string, findings = _read_hosts(host, port)
         named, repeated = _read_keywords(keywords)
         findings += repeated
@@ -215,10 +221,26 @@ class ClientOptions(Frozen):
         if _stacklevel:
             emit(findings, True, _stacklevel + 1)  # the decorator's
         if key is not None and not findings and _may_be_kept(self):
-            if len(_known) >= _MOST_KNOWN:
-                _known.clear()
-            _known[key] = self
+            if type(key) is not tuple:
+                set_once(self, "_login_digests", {})
+                _with_secrets[key] = self
+            elif self.credential is None:
+                if len(_known) >= _MOST_KNOWN:
+                    _known.clear()
+                _known[key] = self
         return self
+
+    def _for_another_client(self) -> ClientOptions:
+        """The same for one more client, whose logins have a state of their own."""
+        made = object.__new__(type(self))
+        attributes = self.__dict__.copy()
+        assert self.credential is not None, "others are shared as they are"
+        credential = attributes["credential"] = self.credential.with_own_state()
+        attributes["pool_options"] = self.pool_options.with_credential(credential)
+        # For as long as a client has the secret, others need not read it anew.
+        attributes["_read_first"] = self
+        set_once(made, "__dict__", attributes)
+        return made
 
     @property
     def srv_question(self) -> SRVQuestion | None:
@@ -303,39 +325,56 @@ class ClientOptions(Frozen):
 
 
 # Options are immutable: a process that makes one client after another from the same arguments reads
-# these once. Only what holds no secret is kept.
+# these once. Here is what holds no secret.
 _known: dict[tuple[Any, ...], ClientOptions] = {}
 _MOST_KNOWN = 16
 _PLAIN = frozenset((str, int, float, bool, type(None)))
+_LOGIN = frozenset(("username", "password"))
 
 
-def _key_of(host: object, port: object, keywords: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """What tells these arguments of `build` from others; None where they may hold a login, or what
-    is not plain. Types too, as True equals 1."""
-    if type(host) is not str or "@" in host or type(port) not in _PLAIN:
+# The same where there is a secret: by a digest of the arguments, and for as long as a client has it.
+_with_secrets: WeakValueDictionary[bytes, ClientOptions] = WeakValueDictionary()
+
+
+@keeps_secrets
+def _key_of(
+    host: object, port: object, keywords: Mapping[str, Any]
+) -> tuple[Any, ...] | bytes | None:
+    """What tells these arguments of `build` from others: a digest where they may hold a login; None
+    where they are not plain. Types too, as True equals 1."""
+    if type(host) is not str or type(port) not in _PLAIN:
         return None
     key: tuple[Any, ...] = (host, type(port), port)
     for name, value in keywords.items():
         if type(value) not in _PLAIN:
             return None
         key = (*key, name, type(value), value)
+    if "@" in host or not _LOGIN.isdisjoint(keywords):
+        return keyed_digest(repr(key).encode("utf-8", "backslashreplace"))
     return key
 
 
 def _may_be_kept(made: ClientOptions) -> bool:
-    """Whether options depend on nothing but the arguments, hold no secret, and nothing in them can
-    be changed by who has them."""
-    string = made.connection_string
+    """Whether options depend on nothing but the arguments, and nothing in them can be changed by
+    who has them; of secrets, only a password."""
+    string, credential = made.connection_string, made.credential
     return (
-        made.credential is None
+        (
+            credential is None
+            or (credential.password is not None and credential.mechanism in _BY_PASSWORD)
+        )
         and made.provided is None
         and made.tls is None
         and (string is None or not string.is_srv)
         and not any(
-            OPTIONS[name].secret or type(value) not in _PLAIN
+            (OPTIONS[name].secret and name != "password") or type(value) not in _PLAIN
             for name, value in made._options.items()
         )
     )
+
+
+# Nothing but user, password and source goes into these logins.
+_BY_PASSWORD = frozenset((None, "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"))
 
 
 # Option -> the parameter of CodecOptions.

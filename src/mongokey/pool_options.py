@@ -194,6 +194,12 @@ class PoolOptions(Frozen):
         attributes["credential"] = credential
         set_once(self, "__dict__", attributes)
 
+    def with_credential(self, credential: MongoCredential | None) -> PoolOptions:
+        """The same with another credential."""
+        made = object.__new__(type(self))
+        set_once(made, "__dict__", {**self.__dict__, "credential": credential})
+        return made
+
     def __repr__(self) -> str:
         shown = [
             f"{name}={value!r}"

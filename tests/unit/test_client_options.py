@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import pickle
 import warnings
 from typing import Any
@@ -453,3 +454,91 @@ def test_an_option_in_two_spellings_holds_as_given_last() -> None:
     with pytest.warns(UserWarning, match="given twice, as uuidRepresentation and as uuid"):
         options = ClientOptions.build("mongodb://localhost", **given)
     assert options.codec_options.uuid_representation == UuidRepresentation.PYTHON_LEGACY
+
+
+# -- equal arguments with a secret --------------------------------------------------------------
+
+SECRET_URI = "mongodb://ada:Sec%40Ret7@db.example.com/?authSource=app"
+
+
+def test_equal_arguments_with_a_secret_are_read_once() -> None:
+    first = ClientOptions.build(SECRET_URI)
+    second = ClientOptions.build(SECRET_URI)
+    assert second is not first
+    assert second.connection_string is first.connection_string
+    assert second.credential == first.credential
+    assert second.pool_options.credential is second.credential
+    assert second.options == first.options
+    # What a client's connections share is each client's own.
+    assert second.credential is not None
+    assert first.credential is not None
+    assert second.credential.state is not first.credential.state
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"host": SECRET_URI.replace("Ret7", "Ret8")},
+        {"host": SECRET_URI.replace("ada", "bob")},
+        {"host": SECRET_URI.replace("authSource=app", "authSource=other")},
+        {"port": 27018},
+        {"password": "another"},
+        {"retryReads": False},
+        {"maxPoolSize": 1},
+    ],
+    ids=str,
+)
+def test_other_arguments_are_others(others: dict[str, Any]) -> None:
+    first = ClientOptions.build(SECRET_URI)
+    second = ClientOptions.build(**{"host": SECRET_URI, **others})
+    told = [(each.credential, dict(each.options), each.hosts) for each in (first, second)]
+    assert told[0] != told[1]
+
+
+def test_a_keyword_password_counts_too() -> None:
+    one = ClientOptions.build("db.example.com", username="ada", password="one")
+    two = ClientOptions.build("db.example.com", username="ada", password="two")
+    again = ClientOptions.build("db.example.com", username="ada", password="one")
+    assert one.credential is not None
+    assert two.credential is not None
+    assert one.credential.password == "one"
+    assert two.credential.password == "two"
+    assert again.credential == one.credential
+
+
+def test_no_secret_is_kept_in_clear_nor_longer_than_a_client_has_it() -> None:
+    gc.collect()
+    before = len(client_options._with_secrets)
+    first = ClientOptions.build(SECRET_URI)
+    assert len(client_options._with_secrets) == before + 1
+    assert all(type(key) is bytes and len(key) == 32 for key in client_options._with_secrets)
+    assert "Ret7" not in repr(list(client_options._known))
+    second = ClientOptions.build(SECRET_URI)
+    del first
+    gc.collect()
+    assert len(client_options._with_secrets) == before + 1  # the second client has it
+    del second
+    gc.collect()
+    assert len(client_options._with_secrets) == before
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        SECRET_URI + "&tls=true",
+        "mongodb://user%40REALM@h.example.com/?authMechanism=GSSAPI",
+        "mongodb://h.example.com/?authMechanism=MONGODB-X509&tls=true",
+        "mongodb://h.example.com/?authMechanism=MONGODB-OIDC"
+        "&authMechanismProperties=ENVIRONMENT:azure,TOKEN_RESOURCE:api",
+        "mongodb://AKIA:secret@h.example.com/?authMechanism=MONGODB-AWS",
+    ],
+)
+def test_what_may_change_is_read_for_each_client(uri: str) -> None:
+    first, second = ClientOptions.build(uri), ClientOptions.build(uri)
+    assert second.connection_string is not first.connection_string
+
+
+def test_warnings_come_for_each_client() -> None:
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="nosuchoption"):
+            ClientOptions.build(SECRET_URI + "&nosuchoption=1")

@@ -165,6 +165,15 @@ class MongoCredential:
         fill(self, "source_origin", source_origin)
         fill(self, "state", CredentialState())
 
+    def with_own_state(self) -> MongoCredential:
+        """The same credential, of which another client's connections share their state."""
+        made = object.__new__(type(self))
+        fill = object.__setattr__
+        for name in _COPIED:
+            fill(made, name, getattr(self, name))
+        fill(made, "state", CredentialState())
+        return made
+
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise AttributeError(f"MongoCredential is immutable: {name} cannot be set")
 
@@ -214,6 +223,8 @@ class MongoCredential:
         if self.mechanism_properties:
             parts.append(f"mechanism_properties={self.mechanism_properties!r}")
         return f"MongoCredential({', '.join(parts)})"
+
+_COPIED = tuple(name for name in MongoCredential.__slots__ if name != "state")
 
 
 class ShownCredential:

@@ -104,9 +104,11 @@ class LoginScope:
     :param deployment: what names the deployment: sorted seeds or the SRV name, replica set
     :param tls: every setting of TLS, None without TLS; an object counts as itself
     :param backoff: for how long a refused secret is answered from memory
+    :param digests: what is kept of these arguments and of their only credential, where all clients
+        that are given it have the same; None: nothing
     """
 
-    __slots__ = ("__weakref__", "_closed", "_keys", "_where", "backoff")
+    __slots__ = ("__weakref__", "_closed", "_digests", "_keys", "_where", "backoff")
 
     @keeps_secrets
     def __init__(
@@ -114,8 +116,15 @@ class LoginScope:
         deployment: Iterable[object],
         tls: Iterable[object] | None = None,
         backoff: Backoff = NO_BACKOFF,
+        digests: dict[str, bytes] | None = None,
     ) -> None:
-        self._where = _digest(("deployment", tuple(deployment), tls and tuple(tls)))
+        where = None if digests is None else digests.get("where")
+        if where is None:
+            where = _digest(("deployment", tuple(deployment), tls and tuple(tls)))
+        self._where = where
+        self._digests = digests
+        if digests is not None:
+            digests["where"] = where
         self.backoff = backoff
         self._closed = False
         self._keys: set[bytes] = set()
@@ -128,7 +137,12 @@ class LoginScope:
         different times (a digest of them), where they are the secret.
         """
         state = credential.state
-        key = _digest_of(credential, self._where, certificate)
+        digests = self._digests
+        key = None if digests is None else digests.get("login")
+        if key is None:
+            key = _digest_of(credential, self._where, certificate)
+            if digests is not None:
+                digests["login"] = key
         shared = _find(key)
         state.shared, state.backoff = shared, self.backoff
         if not self._closed:

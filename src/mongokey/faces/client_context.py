@@ -220,16 +220,21 @@ class ClientContext:
             options = self.options
             string, tls = options.connection_string, options.pool_options.tls
             name = None if string is None else string.fqdn
-            made = shared_login.LoginScope(
-                # Of an SRV name the hosts may change.
-                (
+            digests = options._login_digests
+            deployment: Sequence[object] = ()
+            if digests is None or "where" not in digests:
+                deployment = (
+                    # Of an SRV name the hosts may change.
                     [name, options.srv_service_name] if name is not None else None,
                     sorted(map(str, options.hosts)) if name is None else None,
                     options.replica_set_name if name is None else None,
                     options.options.get("srv_resolver"),
-                ),
+                )
+            made = shared_login.LoginScope(
+                deployment,
                 None if tls is None else tls.identity(),
                 turns.Backoff(options.login_backoff_ns, options.max_login_backoff_ns),
+                digests,
             )
             # In one step: whoever makes one at the same time gets the same.
             found = self.__dict__.setdefault("_login_scope", made)
