@@ -175,7 +175,7 @@ class ClientOptions(Frozen):
         """
         key = _key_of(host, port, keywords)
         if key is not None:
-            known = _known.get(key) if type(key) is tuple else _with_secrets.get(key)
+            known = _with_secrets.get(key) if isinstance(key, bytes) else _known.get(key)
             if known is not None:
                 return known if known.credential is None else known._for_another_client()
         seeds, string, findings = _read_hosts(host, port)
@@ -221,7 +221,7 @@ class ClientOptions(Frozen):
         if _stacklevel:
             emit(findings, True, _stacklevel + 1)  # the decorator's
         if key is not None and not findings and _may_be_kept(self):
-            if type(key) is not tuple:
+            if isinstance(key, bytes):
                 set_once(self, "_login_digests", {})
                 _with_secrets[key] = self
             elif self.credential is None:
@@ -332,7 +332,7 @@ _PLAIN = frozenset((str, int, float, bool, type(None)))
 _LOGIN = frozenset(("username", "password"))
 
 
-# The same where there is a secret: by a digest of the arguments, and for as long as a client has it.
+# The same where there is a secret: by a digest of the arguments, for as long as a client has it.
 _with_secrets: WeakValueDictionary[bytes, ClientOptions] = WeakValueDictionary()
 
 

@@ -284,7 +284,7 @@ def test_an_error_of_the_digest_takes_no_secret_along(monkeypatch: pytest.Monkey
     monkeypatch.setattr(keyed_digest, "_blake2b", fail)
     monkeypatch.setattr(shared_login, "_lock", threading.RLock())
     scope = LoginScope.__new__(LoginScope)
-    scope._where, scope._closed = b"", False
+    scope._where, scope._closed, scope._digests = b"", False, None
     with pytest.raises(RuntimeError) as caught:
         scope.share(plain("s3cret"))
     traceback = caught.value.__traceback__

@@ -224,6 +224,7 @@ class MongoCredential:
             parts.append(f"mechanism_properties={self.mechanism_properties!r}")
         return f"MongoCredential({', '.join(parts)})"
 
+
 _COPIED = tuple(name for name in MongoCredential.__slots__ if name != "state")
 
 
