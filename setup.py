@@ -11,8 +11,12 @@ MONGOKEY_MODULES=pattern   build only the modules whose dotted name matches (fnm
 """
 
 import os
+import shlex
+import subprocess
 import sys
+import sysconfig
 from fnmatch import fnmatch
+from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -66,6 +70,16 @@ HOT = (
     "mongokey.wire.message_buffer",
 )
 
+# Passes of GCC that find next to nothing in what is built for size, and take a quarter of its time.
+# In what is built for speed they save a tenth of the instructions of a ping.
+NEEDLESS_PASSES = [
+    "-fno-tree-vrp",
+    "-fno-tree-pre",
+    "-fno-code-hoisting",
+    "-fno-gcse",
+    "-fno-thread-jumps",
+]
+
 if sanitize not in ("", "address"):
     raise SystemExit(f"MONGOKEY_SANITIZE={sanitize!r}: the only sanitizer build is 'address'")
 
@@ -75,6 +89,22 @@ def optimization(name: str) -> str:
     if any(fnmatch(name, each) for each in HOTTEST):
         return "O3"
     return "O2" if any(fnmatch(name, each) for each in HOT) else "Os"
+
+
+@cache
+def takes(*flags: str) -> bool:
+    """Whether the C compiler knows these flags; clang passes over GCC's with a warning."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "")
+    try:
+        tried = subprocess.run(  # noqa: S603 - the compiler that the build is told to use
+            [*compiler, "-Werror", *flags, "-x", "c", "-c", "-o", os.devnull, "-"],
+            input=b"int nothing;\n",
+            capture_output=True,
+            check=False,
+        )
+    except OSError:
+        return False  # setuptools says what is wrong
+    return bool(compiler) and tried.returncode == 0
 
 
 def compiler_flags(name: str) -> tuple[list[str], list[str]]:
@@ -101,6 +131,8 @@ def compiler_flags(name: str) -> tuple[list[str], list[str]]:
             # A fourteenth of each module: tables to unwind the stack by, for C++ and debuggers.
             compile_args += ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
             link_args += ["-Wl,--strip-all"]
+    if level == "Os" and not sanitize and takes(*NEEDLESS_PASSES):
+        compile_args += NEEDLESS_PASSES
     if not werror:
         # Python's flags ask for warnings, which cost time and tell users nothing.
         compile_args += ["-w"]
