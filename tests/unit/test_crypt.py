@@ -191,7 +191,7 @@ class TestLibrary:
 
     def test_it_is_freed_when_nobody_uses_it_any_more(self) -> None:
         opened = self.Opened()
-        library = Library(opened)
+        library = Library(lambda: opened)
         with library.used() as one, library.used():
             assert one is opened
             library.close()
@@ -201,6 +201,34 @@ class TestLibrary:
         assert opened.closed == 1
         library.close()
         assert opened.closed == 1
+
+    def test_a_forked_child_opens_it_anew(self) -> None:
+        made: list[TestLibrary.Opened] = []
+
+        def open() -> Any:
+            made.append(self.Opened())
+            return made[-1]
+
+        library = Library(open)
+        library._lock.acquire()  # by a thread that is not in the child
+        library.reset_after_fork()
+        with library.used() as one, library.used() as other:
+            assert one is other is made[1]
+        library.close()
+        assert [each.closed for each in made] == [0, 1]
+        library.reset_after_fork()
+        with pytest.raises(InvalidOperation), library.used():
+            pass
+
+    def test_a_fork_while_it_is_used(self) -> None:
+        made: list[TestLibrary.Opened] = []
+        library = Library(lambda: made.append(self.Opened()) or made[-1])  # type: ignore[func-returns-value]
+        with library.used() as parents:
+            library.reset_after_fork()
+            with library.used() as own:
+                assert own is not parents
+        library.close()
+        assert [each.closed for each in made] == [0, 1]
 
     @pytest.mark.parametrize("error", [ValueError("x"), OSError("x"), InvalidOperation("x")])
     def test_errors_are_of_encryption(self, error: Exception) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 from mongokey import bson
+from mongokey._support.fork import call_after_fork
 from mongokey._support.lazy import late_imports
 from mongokey._support.secrets import keeps_secrets
 from mongokey.bson.errors import BSONError
@@ -16,7 +17,7 @@ from mongokey.errors import ConfigurationError, EncryptionError, InvalidOperatio
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
 
@@ -32,15 +33,35 @@ def as_encryption_errors() -> Iterator[None]:
         raise EncryptionError(error) from error
 
 
-class Library:
-    """A `MongoCrypt` of pymongocrypt for several threads or tasks. Its memory is freed when it is
-    closed and nobody uses it any more."""
+class _Opened:
+    """A `MongoCrypt` and how many use it now; None until it is asked for."""
 
     def __init__(self, crypt: Any) -> None:
-        self._crypt = crypt
+        self.crypt = crypt
+        self.users = 0
+
+
+class Library:
+    """A `MongoCrypt` of pymongocrypt for several threads or tasks. Its memory is freed when it is
+    closed and nobody uses it any more.
+
+    :param open: () -> a `MongoCrypt`. It is called now, and in a forked child when it is first
+        used there: a thread that is not in the child may have held one of libmongocrypt's locks.
+    """
+
+    def __init__(self, open: Callable[[], Any]) -> None:
+        self._open = open
         self._lock = Lock()
-        self._users = 0
+        self._opened = _Opened(open())
         self._closed = False
+        call_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """Have it opened anew; what is the parent's is never freed, which could wait for a lock."""
+        if self._opened.crypt is not None:
+            _OF_PARENTS.append(self._opened.crypt)
+        self._lock = Lock()
+        self._opened = _Opened(None)
 
     @contextmanager
     def used(self) -> Iterator[Any]:
@@ -49,12 +70,15 @@ class Library:
         with self._lock:
             if self._closed:
                 raise InvalidOperation("what encrypts and decrypts was closed")
-            self._users += 1
+            opened = self._opened
+            if opened.crypt is None:
+                opened.crypt = self._open()
+            opened.users += 1
         try:
-            yield self._crypt
+            yield opened.crypt
         finally:
             with self._lock:
-                self._users -= 1
+                opened.users -= 1
             self._free()
 
     def close(self) -> None:
@@ -64,11 +88,16 @@ class Library:
 
     def _free(self) -> None:
         with self._lock:
-            if self._users or not self._closed:
+            opened = self._opened
+            if opened.users or not self._closed:
                 return
-            crypt, self._crypt = self._crypt, None
+            crypt, opened.crypt = opened.crypt, None
         if crypt is not None:
             crypt.close()
+
+
+#: What forked children have of their parents.
+_OF_PARENTS: list[Any] = []
 
 
 @keeps_secrets
@@ -102,8 +131,9 @@ def open_library(
         enable_multiple_collinfo=True,
         **({} if key_expiration_ms is None else {"key_expiration_ms": key_expiration_ms}),
     )
+    encoder = _encoder()
     with as_encryption_errors():
-        return Library(MongoCrypt(options, _encoder()))
+        return Library(lambda: MongoCrypt(options, encoder))
 
 
 def _encoder() -> Any:

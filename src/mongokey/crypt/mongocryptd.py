@@ -12,6 +12,7 @@ import threading
 import warnings
 from functools import partial
 
+from mongokey._support.fork import call_after_fork
 from mongokey._support.jobs import Blocking
 from mongokey.bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from mongokey.errors import InvalidOperation, ServerSelectionTimeoutError
@@ -41,6 +42,11 @@ class Mongocryptd:
         self._client: Any = None
         self._closed = False
         self._spawned = False
+        call_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """Make a new lock: who held it may not be in the child. The client resets itself."""
+        self._making = threading.Lock()
 
     def mark(self, database: str, command: bytes) -> JobSteps[bytes]:
         """`command` with what is to be encrypted in it marked, as libmongocrypt wants it."""

@@ -21,12 +21,14 @@ RETRIES = ("set of three", "standalone", "sharded", "load-balanced", "auth")
 #: The same, without a server of the fleet that stands alone, which has no transactions.
 SESSIONS = ("set of three", "sharded", "load-balanced", "standalone", "auth")
 
+TIME_LIMITS = "client-side-operations-timeout"
+
 SUITES: Mapping[str, tuple[str, ...]] = {
     "auth/unified": ("oidc",),
     "causal-consistency": SESSIONS,
     "change-streams/unified": SESSIONS,
     "client-backpressure": RETRIES,
-    "client-side-operations-timeout": RETRIES,
+    TIME_LIMITS: RETRIES,
     "collection-management": EVERYWHERE,
     "command-logging-and-monitoring/logging": EVERYWHERE,
     "command-logging-and-monitoring/monitoring": EVERYWHERE,
@@ -50,6 +52,9 @@ SUITES: Mapping[str, tuple[str, ...]] = {
     "unified-test-format/valid-pass": RETRIES,
     "versioned-api": EVERYWHERE,
 }
+
+#: Suites that have a test file of their own.
+BY_THEMSELVES = (TIME_LIMITS,)
 
 #: Files of suites that need others.
 FILES: Mapping[str, tuple[str, ...]] = {

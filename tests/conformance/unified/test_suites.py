@@ -1,6 +1,7 @@
 """The suites of the specifications in the unified test format, against real servers.
 
-`suites` says which; `skips` which of their tests are not run, and why.
+`suites` says which; `skips` which of their tests are not run, and why. Suites that take long have
+a file of their own, since a file's tests run in one process.
 """
 
 from __future__ import annotations
@@ -10,31 +11,18 @@ import pytest
 from tests.conformance.unified import skips
 from tests.conformance.unified.deployments import Deployments
 from tests.conformance.unified.drivers import Driver
-from tests.conformance.unified.runner import Run
-from tests.conformance.unified.suites import SUITES, Case, cases, test_file
+from tests.conformance.unified.one_case import run_case
+from tests.conformance.unified.suites import BY_THEMSELVES, SUITES, Case, cases
 from tests.specifications import require
 
 pytestmark = pytest.mark.live
 
-CASES = [case for suite in SUITES for case in cases(suite)]
+CASES = [case for suite in SUITES if suite not in BY_THEMSELVES for case in cases(suite)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_unified(case: Case, driver: Driver, deployments: Deployments) -> None:
-    deployment = skips.place(case, driver, deployments)
-    if isinstance(deployment, str):
-        pytest.skip(deployment)
-    known = skips.known_failure(case)
-    if known is not None and not skips.is_always(known):
-        pytest.skip(f"known failure: {known}")
-    run = Run(driver, deployment, test_file(case.suite, case.file), case.description)
-    try:
-        run.execute()
-    except Exception:
-        if known is not None:
-            pytest.skip(f"known failure: {known}")
-        raise
-    assert known is None, f"it passes; take it out of known_failures.json: {known}"
+    run_case(case, driver, deployments)
 
 
 @pytest.mark.parametrize("suite", SUITES)
