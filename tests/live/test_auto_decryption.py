@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from mongokey.errors import EncryptionError, InvalidOperation, OperationFailure
 from mongokey.monitoring import CommandListener
 from tests.faces.wrapper import unwrapped
 from tests.live._encryption import DETERMINISTIC, LOCAL, LOCAL_KEY, RANDOM, client_encryption
+from tests.live._forks import in_child
 from tests.servers.secantus import SecantusServer
 
 pytestmark = pytest.mark.live
@@ -261,3 +263,24 @@ class TestTheClient:
         with ThreadPoolExecutor(6) as threads:
             found = list(threads.map(lambda n: clear.find_one({"_id": n % 10}), range(60)))
         assert found == [expected(n % 10) for n in range(60)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_decrypts_by_itself(
+    secantus: SecantusServer, database_name: str, sealed: Any, face: str
+) -> None:
+    if face != "blocking":
+        pytest.skip("a forked child's loop is its own")
+    with MongoClient(secantus.uri("both"), auto_encryption_opts=options(database_name)) as client:
+        decrypted = client[database_name][sealed.name]
+        assert decrypted.find_one({"_id": 3})["secret"] == "value 3"
+        library = client._encrypter._library
+        parents = library._opened
+
+        def child() -> None:
+            assert decrypted.find_one({"_id": 4})["secret"] == "value 4"
+            assert library._opened is not parents
+
+        in_child(child)
+        assert decrypted.find_one({"_id": 5})["secret"] == "value 5"
+        assert library._opened is parents

@@ -5,11 +5,9 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
-import traceback
 import warnings
 from collections.abc import Callable
 from types import ModuleType
@@ -20,6 +18,7 @@ import pytest
 from mongokey import MongoClient
 from mongokey.bson import ObjectId
 from mongokey.errors import InvalidOperation
+from tests.live._forks import CHILD_SECONDS, in_child
 from tests.servers.relay import Relay
 from tests.servers.scripted import Reply, ScriptedServer, mongos
 from tests.servers.secantus import SecantusServer
@@ -28,35 +27,6 @@ pytestmark = [
     pytest.mark.live,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
 ]
-CHILD_SECONDS = 30.0
-
-
-def in_child(target: Callable[[], None]) -> None:
-    """Run `target` in a forked child; what it raises fails the test here."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        # Python 3.12 warns of forks in processes with threads: that is what is tested.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        said = b""
-        try:
-            target()
-        except BaseException:
-            said = traceback.format_exc().encode() or b"failed"
-        finally:
-            os.write(writing, said[:60_000])
-            os._exit(1 if said else 0)
-    os.close(writing)
-    timer = threading.Timer(CHILD_SECONDS, os.kill, (pid, signal.SIGKILL))
-    timer.start()
-    try:
-        with open(reading, "rb") as pipe:
-            said = pipe.read()
-        _, status = os.waitpid(pid, 0)
-    finally:
-        timer.cancel()
-    assert status == 0, said.decode() or f"the child ended with status {status}"
 
 
 @pytest.fixture

@@ -205,11 +205,11 @@ class TestLibrary:
     def test_a_forked_child_opens_it_anew(self) -> None:
         made: list[TestLibrary.Opened] = []
 
-        def open() -> Any:
+        def make() -> Any:
             made.append(self.Opened())
             return made[-1]
 
-        library = Library(open)
+        library = Library(make)
         library._lock.acquire()  # by a thread that is not in the child
         library.reset_after_fork()
         with library.used() as one, library.used() as other:
@@ -222,7 +222,12 @@ class TestLibrary:
 
     def test_a_fork_while_it_is_used(self) -> None:
         made: list[TestLibrary.Opened] = []
-        library = Library(lambda: made.append(self.Opened()) or made[-1])  # type: ignore[func-returns-value]
+
+        def make() -> Any:
+            made.append(self.Opened())
+            return made[-1]
+
+        library = Library(make)
         with library.used() as parents:
             library.reset_after_fork()
             with library.used() as own:

@@ -45,14 +45,14 @@ class Library:
     """A `MongoCrypt` of pymongocrypt for several threads or tasks. Its memory is freed when it is
     closed and nobody uses it any more.
 
-    :param open: () -> a `MongoCrypt`. It is called now, and in a forked child when it is first
+    :param make: () -> a `MongoCrypt`. It is called now, and in a forked child when it is first
         used there: a thread that is not in the child may have held one of libmongocrypt's locks.
     """
 
-    def __init__(self, open: Callable[[], Any]) -> None:
-        self._open = open
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
         self._lock = Lock()
-        self._opened = _Opened(open())
+        self._opened = _Opened(make())
         self._closed = False
         call_after_fork(self)
 
@@ -72,7 +72,7 @@ class Library:
                 raise InvalidOperation("what encrypts and decrypts was closed")
             opened = self._opened
             if opened.crypt is None:
-                opened.crypt = self._open()
+                opened.crypt = self._make()
             opened.users += 1
         try:
             yield opened.crypt

@@ -12,7 +12,7 @@ from tests.conformance.unified.suites import Case, test_file
 
 
 def run_case(case: Case, driver: Driver, deployments: Deployments) -> None:
-    """Run it on the deployment that is its place; a known failure has to fail where it always does."""
+    """Run it on the deployment that is its place; a known failure that always fails has to fail."""
     deployment = skips.place(case, driver, deployments)
     if isinstance(deployment, str):
         pytest.skip(deployment)
