@@ -51,11 +51,13 @@ HOTTEST = (
     "mongokey.bson.writer",
 )
 HOT = (
+    "mongokey._support.child_names",
     "mongokey.bson.*",
     "mongokey.commands.collection_operations",
     "mongokey.commands.command",
     "mongokey.commands.crud",
     "mongokey.commands.bulk",
+    "mongokey.commands.inherited_options",
     "mongokey.connection.connection",
     "mongokey.execution.blocking",
     "mongokey.execution.cursors",
@@ -64,6 +66,7 @@ HOT = (
     "mongokey.faces.*",
     "mongokey.pool.blocking",
     "mongokey.pool.state",
+    "mongokey.results",
     "mongokey.sessions.*",
     "mongokey.transport.stream",
     "mongokey.wire.framing",

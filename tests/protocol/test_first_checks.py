@@ -250,7 +250,7 @@ def test_an_operation_that_waits_less_long_leaves_it_to_the_monitors(
 def test_a_begun_connection_ends_with_the_client(server: ScriptedServer) -> None:
     client = MongoClient(server.uri(heartbeatFrequencyMS=60_000))
     assert client.is_primary is True
-    begun = client._topology.monitors._begun
+    begun = client._topology.monitors.begun
     assert len(begun) == 1
     client.close()
     assert begun == {}
@@ -265,7 +265,7 @@ def test_a_begun_connection_ends_where_an_operation_has_found_the_server_gone(
         assert client.is_primary is True
         found = client._topology.monitors
         found.cancel_check(client.address)
-        assert found._begun == {}
+        assert found.begun == {}
         # It is looked at again at once.
         assert server.wait_for(lambda: server.count("hello") == 2)
         assert client.admin.command("ping")["ok"] == 1.0

@@ -258,7 +258,7 @@ def _converse(conversation, speculative_reply, Greeting greeting):
     cdef int commands = 0
     cdef str database = conversation.source
     cdef bint interactive
-    always = api_fields(greeting.server_api)
+    always = {} if greeting.server_api is None else api_fields(greeting.server_api)
     credential = greeting.credential
     assert credential is not None, "somebody logs in"
     shared = credential.state.shared

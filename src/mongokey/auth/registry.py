@@ -127,7 +127,8 @@ def open_conversation(
     credential: MongoCredential, mechanism: str, address: AddressLike
 ) -> Conversation:
     """A new conversation of `credential` by `mechanism` with the server at `address`."""
-    return find_mechanism(mechanism).conversation(credential, address)
+    known = _loaded.get(mechanism) or find_mechanism(mechanism)
+    return known.conversation(credential, address)
 
 
 def _path(name: str) -> str:

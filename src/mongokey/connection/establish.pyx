@@ -99,7 +99,7 @@ def begin_connection(address, ConnectionSettings settings not None, Opening open
     opening.begin(settings.openings)
     if opening.ended():
         raise opening.refuse()
-    driver.settings, driver.openings = settings, opening
+    driver.settings, driver.openings, driver.measures = settings, opening, True
     begun.driver = driver
     begun.steps = establish(
         address, settings, settings.connect_timeout, to_be_used=False, pauses=True
@@ -203,7 +203,8 @@ cdef class BlockingDriver:
     cdef connections.Connection connection
     cdef Stream made                        # the plain stream
     cdef Stream stream                      # the same, or what TLS made of it
-    cdef int64_t exchange_ns                # how long the last command took
+    cdef bint measures                      # how long commands take, the last one `exchange_ns`
+    cdef int64_t exchange_ns
 
     cdef tuple finished(self, found):
         """What the steps came to, (connection, result), for a pool."""
@@ -289,10 +290,11 @@ cdef class BlockingDriver:
         return 0
 
     cdef object exchange(self, Command command):
-        cdef int64_t began_ns = monotonic_ns()
+        cdef int64_t began_ns = monotonic_ns() if self.measures else 0
         try:
             answer = self.connection.command(command.database, command.document, self.deadline)
-            self.exchange_ns = monotonic_ns() - began_ns
+            if self.measures:
+                self.exchange_ns = monotonic_ns() - began_ns
             return answer
         except NetworkTimeout as error:
             raise too_slow(error, command, self.settings) from error

@@ -287,7 +287,9 @@ class ClientContext:
 
     def connect_for_pool(self, address: AddressLike, opening: Opening) -> Any:
         """One more connection of the pool for `address`, logged in."""
-        if self.options.credential is not None:
+        credential = self.options.credential
+        # Looked at here, as nearly always there is none.
+        if credential is not None and credential.state.shared.turns.refusal is not None:
             self.answer_from_memory()
         # Late: handshake and login are loaded by the first connection.
         establish = imported_once("mongokey.connection.establish")
@@ -295,8 +297,7 @@ class ClientContext:
         settings = self._settings or self.settings()
         judge = partial(self._judge, address)
         monitors: Monitors | None = self.__dict__.get("_monitors")
-        begun = None if monitors is None else monitors.take_begun(address)
-        if begun is not None:
+        if monitors is not None and monitors.begun and (begun := monitors.take_begun(address)):
             connection, result = begun.finish(judge, opening)
         else:
             connection, result = establish.open_connection(
@@ -328,7 +329,7 @@ class ClientContext:
         topology = self.topology()
         if topology is None:
             raise InvalidOperation("Cannot use MongoClient after close")
-        error = objection(topology.description, address, hello)
+        error = objection(topology._description, address, hello)
         if error is not None:
             raise error
 

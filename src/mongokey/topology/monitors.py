@@ -66,7 +66,7 @@ class Monitors(WatchedServers):
         # taken out in one step, by whoever is first.
         self._expected: AddressLike | None = None
         self.finding = Opening()
-        self._begun: dict[AddressLike, tuple[BegunConnection, int]] = {}
+        self.begun: dict[AddressLike, tuple[BegunConnection, int]] = {}
         self._alarm: Alarm | None = None
         super().__init__(*args, **kwargs)
 
@@ -107,7 +107,7 @@ class Monitors(WatchedServers):
         self._expected = None
         if begun is not None:
             if server.is_readable and not self._closed:
-                self._begun[address] = begun, monotonic_ns() + _BEGUN_NS
+                self.begun[address] = begun, monotonic_ns() + _BEGUN_NS
             else:
                 begun.close()
         self._watched[address] = server
@@ -121,9 +121,7 @@ class Monitors(WatchedServers):
             self._end_begun()
 
     def take_begun(self, address: AddressLike) -> BegunConnection | None:
-        if not self._begun:
-            return None
-        found = self._begun.pop(address, None)
+        found = self.begun.pop(address, None)
         if found is None:
             return None
         begun, until_ns = found
@@ -147,8 +145,8 @@ class Monitors(WatchedServers):
             _alarms.discard(alarm)
 
     def _end_begun(self) -> None:
-        for address in list(self._begun):
-            found = self._begun.pop(address, None)
+        for address in list(self.begun):
+            found = self.begun.pop(address, None)
             if found is not None:
                 found[0].close()
 

@@ -27,13 +27,13 @@ def objection(
     It may not be what it was when it was checked: another set's member must not learn a secret,
     and a member that recovers has no users to know one by.
     """
-    name = description.replica_set_name
+    name = description._replica_set_name
     if name is not None and hello.set_name != name:
         is_called = f"is called {hello.set_name!r}" if hello.set_name else "is not in a set"
         return AutoReconnect(
             f"{format_address(address)}: the server {is_called}, not replicaSet={name!r}"
         )
-    if description.topology_type_name in (SINGLE, LOAD_BALANCED):
+    if description._topology_type_name in (SINGLE, LOAD_BALANCED):
         return None
     before, now = description.get(address), ServerDescription(address, hello)
     if not now.is_readable:

@@ -62,7 +62,8 @@ def connect(
     cancelled=None,
 ):
     """Connect to `host` and return a SocketStream."""
-    warn_of_late_patches()
+    if "gevent.monkey" in sys.modules:
+        warn_of_late_patches()
     look_for_gevent()
     if timeout is not None:
         if deadline is not None:
