@@ -30,9 +30,8 @@ def keyed_hasher() -> Any:
 
 def keyed_digest(content: bytes) -> bytes:
     """The digest of `content`."""
-    hasher = keyed_hasher()
-    hasher.update(content)
-    found: bytes = hasher.digest()
+    key = _made.get("key") or _made.setdefault("key", urandom(32))
+    found: bytes = _blake2b()(content, key=key, digest_size=DIGEST_BYTES).digest()
     return found
 
 

@@ -169,8 +169,12 @@ class MongoCredential:
         """The same credential, of which another client's connections share their state."""
         made = object.__new__(type(self))
         fill = object.__setattr__
-        for name in _COPIED:
-            fill(made, name, getattr(self, name))
+        fill(made, "mechanism", self.mechanism)
+        fill(made, "source", self.source)
+        fill(made, "username", self.username)
+        fill(made, "_password", self._password)
+        fill(made, "mechanism_properties", self.mechanism_properties)
+        fill(made, "source_origin", self.source_origin)
         fill(made, "state", CredentialState())
         return made
 
@@ -223,9 +227,6 @@ class MongoCredential:
         if self.mechanism_properties:
             parts.append(f"mechanism_properties={self.mechanism_properties!r}")
         return f"MongoCredential({', '.join(parts)})"
-
-
-_COPIED = tuple(name for name in MongoCredential.__slots__ if name != "state")
 
 
 class ShownCredential:

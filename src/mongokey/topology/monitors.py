@@ -206,9 +206,10 @@ class Monitors(WatchedServers):
         super().unwatch(address)
 
     def close(self) -> None:
-        super().close()
-        self._end_alarm()
-        self._end_begun()
+        if not self._closed:
+            super().close()
+            self._end_alarm()
+            self._end_begun()
 
     # -- the first checks -------------------------------------------------------------------------
 

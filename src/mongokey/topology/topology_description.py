@@ -208,6 +208,11 @@ class TopologyDescription:
         return f"<TopologyDescription {self._topology_type_name}{name}, servers: {servers!r}>"
 
 
+# A process makes one client after another of the same deployment.
+_initial: dict[tuple[Any, ...], TopologyDescription] = {}
+_MOST_INITIAL = 16
+
+
 def initial_topology(
     seeds: Iterable[AddressLike],
     *,
@@ -216,6 +221,11 @@ def initial_topology(
     load_balanced: bool = False,
 ) -> TopologyDescription:
     """What is known before anybody has answered ("Initial TopologyDescription")."""
+    seeds = tuple(seeds)
+    key = (seeds, direct_connection, replica_set, load_balanced)
+    known = _initial.get(key)
+    if known is not None:
+        return known
     servers = {seed: ServerDescription(seed) for seed in seeds}
     if load_balanced:
         kind = LOAD_BALANCED
@@ -227,7 +237,10 @@ def initial_topology(
         kind = SINGLE
     else:
         kind = UNKNOWN if replica_set is None else REPLICA_SET_NO_PRIMARY
-    return TopologyDescription(kind, servers, replica_set, single_seed=len(servers) == 1)
+    made = TopologyDescription(kind, servers, replica_set, single_seed=len(servers) == 1)
+    if len(_initial) < _MOST_INITIAL:
+        _initial[key] = made
+    return made
 
 
 def updated_topology_description(
