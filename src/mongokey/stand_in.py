@@ -11,9 +11,10 @@ import functools
 import os
 import sys
 from importlib import import_module
+from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 
 import mongokey
 from mongokey.errors import ConfigurationError, InvalidOperation
@@ -216,6 +217,14 @@ class _Same:
 
     def create_module(self, spec: ModuleSpec) -> None:
         """A new module, for the moment."""
+
+    def get_code(self, name: str) -> CodeType | None:
+        """The code of the other one: `python -m mongokey run -m NAME` runs it as the program."""
+        found = find_spec(self.own)
+        code: CodeType | None = None
+        if found is not None and isinstance(found.loader, InspectLoader):
+            code = found.loader.get_code(self.own)
+        return code
 
     def exec_module(self, module: ModuleType) -> None:
         # What stands in sys.modules now is what the import gives; `own` keeps its spec.

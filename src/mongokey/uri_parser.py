@@ -7,12 +7,13 @@ resolver handed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 
 from mongokey._support.address import DEFAULT_PORT, Address
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import HIDDEN, keeps_secrets
-from mongokey.errors import ConfigurationError
+from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options import uri_errors
 from mongokey.options.connection_string import (
     SCHEME,
@@ -308,3 +309,30 @@ class _AnyCase(MutableMapping[str, "Any"]):
             for key, cased in self._cased.items()
         }
         return repr(shown)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``python -m mongokey.uri_parser URI``, as PyMongo's: print what is read from it, or what
+    is wrong with it, and end with 0. Secrets are not printed."""
+    import pprint
+
+    if len(arguments) != 1:
+        print("usage: python -m mongokey.uri_parser URI", file=sys.stderr)
+        return 2
+    try:
+        found = parse_uri(arguments[0])
+    except (InvalidURI, ConfigurationError) as error:
+        print(error)
+        return 0
+    if found["password"] is not None:
+        found["password"] = HIDDEN
+    found["options"] = {
+        name: HIDDEN if (row := LOOKUP.get(name.lower())) is not None and row.secret else value
+        for name, value in found["options"].items()
+    }
+    pprint.pprint(found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@ it cannot be imported."""
 
 from __future__ import annotations
 
+import ast
 import base64
 import datetime
 import importlib
@@ -556,3 +557,20 @@ def test_the_command_is_listed_with_the_others() -> None:
     ended = start(WITH, "-m", "mongokey", "--help")
     assert re.search(r"^ +run +Run a Python program", ended.stdout, re.M), ended.stdout
     assert start(WITH, "-m", "mongokey", "explain", "--help").returncode == 0
+
+
+def test_a_module_that_is_a_program_runs(installed: str) -> None:
+    uri = (
+        "mongodb://ada:Sec-Ret7@db.example.com/app?tls=true&tlsCertificateKeyFilePassword=Sec-Ret8"
+    )
+    command = ("-m", "mongokey", "run", "-m", "pymongo.uri_parser")
+    found = start(installed, *command, uri)
+    assert found.returncode == 0, found.stderr
+    read = ast.literal_eval(found.stdout)
+    assert read["nodelist"] == [("db.example.com", 27017)]
+    assert read["database"] == "app"
+    assert "Sec-Ret" not in found.stdout + found.stderr
+    wrong = start(installed, *command, "not-a-uri")
+    assert wrong.returncode == 0
+    assert "must begin with" in wrong.stdout
+    assert start(installed, *command).returncode == 2
