@@ -71,8 +71,9 @@ LIBRARIES: Mapping[str, Library] = {
         Library(
             "motor",
             "Motor",
-            ("motor", "tornado", "aiohttp", "mockupdb", *PYTEST),
-            (Suite(("test/asyncio_tests", "test/tornado_tests"), sdist="motor"),),
+            ("motor", *ASYNC),
+            # Its own suite patches PyMongo's machinery, and wants a server with a certificate.
+            (_own("usage_motor.py"),),
         ),
         Library(
             "flask-pymongo",
@@ -105,27 +106,14 @@ LIBRARIES: Mapping[str, Library] = {
                 "freezegun",
                 *ASYNC,
             ),
-            (
-                Suite(
-                    ("tests/unit_tests", "tests/integration_tests"),
-                    sdist="langchain-mongodb",
-                    arguments=("--asyncio-mode=auto",),
-                    environment={"MONGODB_URI": "mongodb://localhost:27017"},
-                ),
-            ),
+            # Its own suite wants Atlas's vector search.
+            (_own("usage_langchain.py"),),
         ),
         Library(
             "langgraph-checkpoint-mongodb",
             "langgraph-checkpoint-mongodb",
             ("langgraph-checkpoint-mongodb", "langgraph", "anyio", "pytest-mock", *ASYNC),
-            (
-                Suite(
-                    ("tests/unit_tests", "tests/integration_tests"),
-                    sdist="langgraph-checkpoint-mongodb",
-                    arguments=("--asyncio-mode=auto",),
-                    environment={"MONGODB_URI": "mongodb://localhost:27017"},
-                ),
-            ),
+            (_own("usage_langgraph.py"),),
         ),
         Library(
             "django-mongodb-backend",
@@ -137,13 +125,7 @@ LIBRARIES: Mapping[str, Library] = {
             "bunnet",
             "Bunnet",
             ("bunnet", "pydantic-settings", "fastapi", "httpx", "asgi-lifespan", *ASYNC),
-            (
-                Suite(
-                    ("tests/odm", "tests/fastapi"),
-                    sdist="bunnet",
-                    arguments=("--asyncio-mode=auto",),
-                ),
-            ),
+            (_own("usage_bunnet.py"),),
         ),
         Library(
             "umongo",
@@ -151,7 +133,7 @@ LIBRARIES: Mapping[str, Library] = {
             ("umongo", "mongomock", *PYTEST),
             (Suite(("tests",), sdist="umongo"),),
         ),
-        Library("eve", "Eve", ("eve", *PYTEST), (Suite(("tests",), sdist="eve"),)),
+        Library("eve", "Eve", ("eve", *PYTEST), (_own("usage_eve.py"),)),
         Library(
             "opentelemetry",
             "OpenTelemetry's PyMongo instrumentation",
