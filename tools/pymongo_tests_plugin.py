@@ -208,6 +208,7 @@ HARNESS: dict[str, dict[str, Any]] = {
     "pymongo.pool_options": {"_AGENT_ENV_VARS": [], "_GENERIC_AGENT_ENV_VAR": "AI_AGENT"},
     "pymongo.synchronous.helpers": {"next": next, "iter": iter},
     "pymongo.asynchronous.helpers": {"anext": anext, "aiter": aiter},
+    "pymongo.monitoring": {"_SENSITIVE_COMMANDS": {*_SENSITIVE}},
     "pymongo.message": {"_FIELD_MAP": _COUNTED},
     "pymongo.ssl_support": {"HAVE_SSL": True, "_ssl": SimpleNamespace(IS_PYOPENSSL=False)},
 }

@@ -99,7 +99,7 @@ class ExplicitSession:
     def advance_cluster_time(self, cluster_time: Mapping[str, Any]) -> None:
         """Take in the `cluster_time` of another session, so that this one's reads come after it.
 
-        Raises `TypeError` for what is no mapping, `ValueError` for one without ``clusterTime``.
+        Raises `TypeError` for what is no mapping, or one without a `Timestamp` as ``clusterTime``.
         """
         if not hasattr(cluster_time, "items"):
             raise TypeError(
@@ -108,7 +108,7 @@ class ExplicitSession:
             )
         time = cluster_time.get("clusterTime")
         if not isinstance(time, Timestamp):
-            raise ValueError(
+            raise TypeError(
                 "cluster_time must have a Timestamp as its clusterTime: give the cluster_time of "
                 "another session"
             )
