@@ -235,8 +235,8 @@ class ClientOptions(Frozen):
         made = object.__new__(type(self))
         attributes = self.__dict__.copy()
         assert self.credential is not None, "others are shared as they are"
-        credential = attributes["credential"] = self.credential.with_own_state()
-        attributes["pool_options"] = self.pool_options.with_credential(credential)
+        credential = attributes["credential"] = self.credential._with_own_state()
+        attributes["pool_options"] = self.pool_options._with_credential(credential)
         # For as long as a client has the secret, others need not read it anew.
         attributes["_read_first"] = self
         set_once(made, "__dict__", attributes)

@@ -194,7 +194,7 @@ class PoolOptions(Frozen):
         attributes["credential"] = credential
         set_once(self, "__dict__", attributes)
 
-    def with_credential(self, credential: MongoCredential | None) -> PoolOptions:
+    def _with_credential(self, credential: MongoCredential | None) -> PoolOptions:
         """The same with another credential."""
         made = object.__new__(type(self))
         set_once(made, "__dict__", {**self.__dict__, "credential": credential})

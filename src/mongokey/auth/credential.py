@@ -165,7 +165,7 @@ class MongoCredential:
         fill(self, "source_origin", source_origin)
         fill(self, "state", CredentialState())
 
-    def with_own_state(self) -> MongoCredential:
+    def _with_own_state(self) -> MongoCredential:
         """The same credential, of which another client's connections share their state."""
         made = object.__new__(type(self))
         fill = object.__setattr__
