@@ -283,6 +283,36 @@ def test_a_client_that_is_garbage_closes_it(server: ScriptedServer) -> None:
     assert not monitors._alarms
 
 
+def test_monitors_that_are_garbage_leave_nothing_waiting(server: ScriptedServer) -> None:
+    client = MongoClient(server.uri(heartbeatFrequencyMS=60_000))
+    client.admin.command("ping")
+    before = len(monitors._alarms)
+    found = client._topology.monitors
+    assert found._alarm in monitors._alarms
+    alarm = found._alarm
+    found.__del__()
+    assert alarm not in monitors._alarms
+    assert len(monitors._alarms) == before - 1
+    client.close()
+
+
+def test_a_client_that_is_closed_while_it_is_found_leaves_nothing_waiting(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MongoClient(server.uri(heartbeatFrequencyMS=60_000))
+    begin_at = monitors.Monitors._begin_at
+
+    def closed_first(self: monitors.Monitors, due_ns: int) -> None:
+        self.close()
+        begin_at(self, due_ns)
+
+    monkeypatch.setattr(monitors.Monitors, "_begin_at", closed_first)
+    client.admin.command("ping")
+    found = client._topology.monitors
+    assert (found._alarm, found.begun) == (None, {})
+    client.close()
+
+
 def test_a_server_that_is_not_there_yet_is_found_later() -> None:
     later = ScriptedServer()
     later.port = free_port()

@@ -61,9 +61,8 @@ class Monitors(WatchedServers):
         self._holder: int | None = None
         self._held_until_ns = 0
         # The server that a thread finds out about, in place of its monitor, by `finding`; the
-        # connection by which
-        # one was found, and until when it can be had; and what begins the checks then. Each is
-        # taken out in one step, by whoever is first.
+        # connection by which one was found, and until when it can be had; and what begins the
+        # checks then. Each is taken out in one step, by whoever is first.
         self._expected: AddressLike | None = None
         self.finding = Opening()
         self.begun: dict[AddressLike, tuple[BegunConnection, int]] = {}
@@ -118,6 +117,8 @@ class Monitors(WatchedServers):
             streams = self._streaming and server.topology_version is not None
             self._begin_at(monotonic_ns() + (_BEGUN_NS if streams else self._heartbeat.ns))
         if self._closed:
+            # By another thread, meanwhile.
+            self._end_alarm()
             self._end_begun()
 
     def take_begun(self, address: AddressLike) -> BegunConnection | None:
@@ -211,6 +212,14 @@ class Monitors(WatchedServers):
             self._end_alarm()
             self._end_begun()
 
+    def __del__(self) -> None:
+        super().__del__()
+        # Not there where the constructor refused its arguments.
+        if self.__dict__.get("_alarm") is not None:
+            self._end_alarm()
+        if self.__dict__.get("begun"):
+            self._end_begun()
+
     # -- the first checks -------------------------------------------------------------------------
 
     def carry_out(self, done: Callable[[], bool], until_ns: int) -> None:
@@ -282,6 +291,7 @@ class Monitors(WatchedServers):
         alarm, self._alarm = self._alarm, None
         if alarm is not None:
             alarm.abandon()
+            _alarms.discard(alarm)
         self._end_begun()
         self._beside.reset_after_fork()
         super().reset_after_fork()
