@@ -43,6 +43,7 @@ RUNS = {
     "update_one": (300, 1300),
     "insert_many": (2, 6),
     "bulk_mixed": (2, 6),
+    "client_bulk": (2, 6),
     "find_many": (2, 6),
     "new_connection": (20, 70),
     "cold_login": (4, 12),
