@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mongokey._support.address import Address
 from mongokey.bson import DatetimeMS, ObjectId
 from mongokey.errors import (
     AutoReconnect,
@@ -285,3 +286,21 @@ def test_pymongo_s_numbers() -> None:
         assert TOPOLOGY_TYPE_NAMES[number] == name
     assert primary().server_type == SERVER_TYPE.RSPrimary
     assert WHOLE.topology_type == TOPOLOGY_TYPE.ReplicaSetWithPrimary
+
+
+# -- the first description is made once for equal seeds ------------------------------------------
+
+
+def test_a_first_description_shows_the_addresses_that_were_given() -> None:
+    """An Address equals a plain tuple, but only it prints as host:port."""
+    plain = initial_topology([("same.example", 1)])
+    made = initial_topology([Address(("same.example", 1))])
+    assert [type(each) for each in plain.server_descriptions()] == [tuple]
+    assert [type(each) for each in made.server_descriptions()] == [Address]
+
+
+def test_later_deployments_are_kept_too() -> None:
+    for number in range(40):
+        initial_topology([Address((f"deployment{number}.example", 1))])
+    late = [Address(("late.example", 1))]
+    assert initial_topology(late) is initial_topology(late)

@@ -222,7 +222,8 @@ def initial_topology(
 ) -> TopologyDescription:
     """What is known before anybody has answered ("Initial TopologyDescription")."""
     seeds = tuple(seeds)
-    key = (seeds, direct_connection, replica_set, load_balanced)
+    # With the types: an Address equals a plain tuple, and a description shows what was given.
+    key = (seeds, tuple(map(type, seeds)), direct_connection, replica_set, load_balanced)
     known = _initial.get(key)
     if known is not None:
         return known
@@ -238,8 +239,9 @@ def initial_topology(
     else:
         kind = UNKNOWN if replica_set is None else REPLICA_SET_NO_PRIMARY
     made = TopologyDescription(kind, servers, replica_set, single_seed=len(servers) == 1)
-    if len(_initial) < _MOST_INITIAL:
-        _initial[key] = made
+    if len(_initial) >= _MOST_INITIAL:
+        _initial.clear()
+    _initial[key] = made
     return made
 
 
