@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tools.frameworks import __main__ as tool
 from tools.frameworks import suites, table
 from tools.frameworks.libraries import LIBRARIES
@@ -28,6 +29,29 @@ def test_a_report_is_read(tmp_path: Path) -> None:
         "a::left out": "skipped",
         "a::twice": "failed",
     }
+
+
+def test_a_suite_does_not_get_the_settings_of_who_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # CI's `-n 3` is an unknown option to a pytest without xdist.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-n 3 --dist loadfile")
+    monkeypatch.setenv("PYTHONHOME", "/elsewhere")
+    monkeypatch.setenv("KEPT", "1")
+    job = suites.Job("python", "folder", (), (), {"OWN": "2"})
+    environment = suites.environment_of(job)
+    assert not {"PYTEST_ADDOPTS", "PYTHONHOME"} & environment.keys()
+    assert environment["PYTHONPATH"] == str(suites.ROOT / "src")
+    assert (environment["KEPT"], environment["OWN"]) == ("1", "2")
+
+
+def test_nothing_that_pymongo_passes_proves_nothing() -> None:
+    result = tool.Comparison("k", "K", "1", "4", "2026-12-01")
+    tool._count(result, {"a": "failed"}, {"a": "failed"})
+    assert not result.proves
+    tool._count(result, {"b": "passed"}, {"b": "failed"})
+    assert not result.proves
+    result = tool.Comparison("k", "K", "1", "4", "2026-12-01")
+    tool._count(result, {"a": "passed"}, {"a": "passed"})
+    assert result.proves
 
 
 def test_only_what_pymongo_passes_can_be_lost() -> None:

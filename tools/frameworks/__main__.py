@@ -2,7 +2,7 @@
 
 Each library has an environment of its own (pip, from PyPI) in a cache folder. A test that passes
 with PyMongo has to pass with mongokey; what fails with both is the server's, or the test's. Exit
-status 1 tells that one did not.
+status 1 tells that one did not, or that nothing passed at all.
 
     python -m tools.frameworks --only mongoengine beanie
     python -m tools.frameworks --write          # and the table into docs/frameworks.md
@@ -40,6 +40,11 @@ class Comparison:
     own_programs: bool = True
     lost: list[str] = field(default_factory=list)
     logs: str = ""
+
+    @property
+    def proves(self) -> bool:
+        """Does something pass with PyMongo, and all of that with mongokey?"""
+        return self.passed_pymongo > 0 and not self.lost
 
 
 def compare(library: Library, cache: Path) -> Comparison:
@@ -99,7 +104,7 @@ def main() -> int:
             print(f"{key}: {error}", file=sys.stderr)
             failed = True
             continue
-        failed |= bool(result.lost)
+        failed |= not result.proves
         if arguments.json:
             print(json.dumps(asdict(result)), flush=True)
         else:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tools.frameworks.libraries import Suite
 
-__all__ = ["DRIVERS", "Job", "run_job"]
+__all__ = ["DRIVERS", "Job", "environment_of", "read_report", "run_job"]
 
 ROOT = Path(__file__).resolve().parents[2]
 #: How a suite is started by each driver; the words stand between Python and pytest's arguments.
@@ -87,10 +87,7 @@ def _run_inside(job: Job, driver: str, log: Path) -> Outcomes:
         command += ["-p", "no:cacheprovider", "-q", "-ra", "--tb=short", "-o", "addopts="]
         command += ["--continue-on-collection-errors"]
         command += [f"--junitxml={report}", f"--timeout={TEST_SECONDS}"]
-        # Without the environment's own settings of Python; the sources of mongokey are for both.
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-        environment |= {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-        environment |= job.environment
+        environment = environment_of(job)
         with log.open("w") as output:
             process = subprocess.Popen(  # noqa: S603
                 command,
@@ -109,6 +106,18 @@ def _run_inside(job: Job, driver: str, log: Path) -> Outcomes:
         if not report.exists():
             raise RuntimeError(f"pytest reported nothing:\n{log.read_text()[-3000:]}")
         return read_report(report)
+
+
+def environment_of(job: Job) -> dict[str, str]:
+    """What a suite's pytest sees: not the settings of Python and pytest of whoever runs this
+    (CI's ask for plugins that the library's environment lacks); mongokey's sources for both."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "PYTEST_"))
+    }
+    environment |= {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return environment | job.environment
 
 
 def read_report(report: Path) -> Outcomes:
