@@ -65,6 +65,7 @@ HOT = (
     "mongokey.execution.operation",
     "mongokey.faces.*",
     "mongokey.pool.blocking",
+    "mongokey.pool.pool",
     "mongokey.pool.state",
     "mongokey.results",
     "mongokey.sessions.*",

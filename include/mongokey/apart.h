@@ -3,8 +3,8 @@
  *
  * What a thread of Python's costs before and after its work (its stack, its state, two waits for the
  * lock) is more than most connections do. Most clients that are closed soon never need one: what
- * waits for them is a place in a list here, and neither beginning nor ending that makes a system
- * call, but where there are sockets to be waited for.
+ * waits for them is a place in a list here, and beginning and ending that makes no system call but
+ * where the thread has to look again: for sockets, an earlier time, or nothing more to wait for.
  *
  * The lock is held for a few steps of plain C each time, in which nothing waits, no system call but
  * a write to the wake-up and the start of a thread is made, and no code of Python's runs.

@@ -43,7 +43,8 @@ from tests.servers.scripted import (
     secondary,
     standalone,
 )
-from tests.threads import in_threads
+from tests.threads import bare_threads, in_threads
+from tests.waiting import soon
 
 PATIENCE_S = 20.0
 
@@ -80,25 +81,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def soon(condition: Callable[[], bool]) -> bool:
-    ends = time.monotonic() + PATIENCE_S
-    while not condition():  # asked once more, it might be another moment's
-        if time.monotonic() >= ends:
-            return False
-        time.sleep(0.005)
-    return True
-
-
 def has_ended(client: Any) -> bool:
     """Whether nothing is left of the client's checks."""
     checks = client._topology.monitors._checks
     ended = checks is None or (checks.ended and checks._loop._tasks == [])
     return bool(ended and not monitors._running and not monitors._alarms)
-
-
-def bare_threads() -> int:
-    """How many threads the process has that are none of Python's."""
-    return len(os.listdir("/proc/self/task")) - len(sys._current_frames())
 
 
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts in /proc")

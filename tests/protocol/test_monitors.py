@@ -47,6 +47,7 @@ from tests.servers.scripted import (
     in_turn,
     standalone,
 )
+from tests.waiting import soon
 
 pytestmark = pytest.mark.usefixtures("monitors_face")
 
@@ -107,16 +108,6 @@ def monitoring(
     finally:
         monitors.close()
         assert soon(lambda: not own_threads())
-
-
-def soon(condition: Callable[[], bool], timeout: float = 30.0) -> bool:
-    """Whether `condition` holds within that time, in seconds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def descriptors() -> int:

@@ -15,25 +15,12 @@ import pytest
 from mongokey.transport.names import known_addresses
 from mongokey.transport.polling import READ, Alarm, PolledSocket, Poller, Waiter
 from mongokey.transport.stream import monotonic_ns
-from tests.threads import in_threads
+from tests.threads import bare_threads, in_threads
+from tests.waiting import soon
 
 PATIENCE_S = 20.0
 LONG_NS = 60_000_000_000
 MS = 1_000_000
-
-
-def soon(condition: Any) -> bool:
-    ends = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() >= ends:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-def bare_threads() -> int:
-    """How many threads the process has that are none of Python's."""
-    return len(os.listdir("/proc/self/task")) - len(sys._current_frames())
 
 
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts in /proc")

@@ -189,6 +189,16 @@ class TestLibrary:
         def close(self) -> None:
             self.closed += 1
 
+    def counted(self) -> tuple[Library, list[Opened]]:
+        """A library, and what was opened for it so far."""
+        made: list[TestLibrary.Opened] = []
+
+        def make() -> Any:
+            made.append(self.Opened())
+            return made[-1]
+
+        return Library(make), made
+
     def test_it_is_freed_when_nobody_uses_it_any_more(self) -> None:
         opened = self.Opened()
         library = Library(lambda: opened)
@@ -203,13 +213,7 @@ class TestLibrary:
         assert opened.closed == 1
 
     def test_a_forked_child_opens_it_anew(self) -> None:
-        made: list[TestLibrary.Opened] = []
-
-        def make() -> Any:
-            made.append(self.Opened())
-            return made[-1]
-
-        library = Library(make)
+        library, made = self.counted()
         library._lock.acquire()  # by a thread that is not in the child
         library.reset_after_fork()
         with library.used() as one, library.used() as other:
@@ -221,13 +225,7 @@ class TestLibrary:
             pass
 
     def test_a_fork_while_it_is_used(self) -> None:
-        made: list[TestLibrary.Opened] = []
-
-        def make() -> Any:
-            made.append(self.Opened())
-            return made[-1]
-
-        library = Library(make)
+        library, made = self.counted()
         with library.used() as parents:
             library.reset_after_fork()
             with library.used() as own:

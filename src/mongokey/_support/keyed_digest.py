@@ -20,18 +20,17 @@ DIGEST_BYTES = 32
 _made: dict[str, bytes] = {}
 
 
-def keyed_hasher() -> Any:
+def keyed_hasher(content: bytes = b"") -> Any:
     """A hash object (BLAKE2b, RFC 7693, with the key of this process) to `update` by parts."""
     key = _made.get("key")
     if key is None:
         key = _made.setdefault("key", urandom(32))
-    return _blake2b()(key=key, digest_size=DIGEST_BYTES)
+    return _blake2b()(content, key=key, digest_size=DIGEST_BYTES)
 
 
 def keyed_digest(content: bytes) -> bytes:
     """The digest of `content`."""
-    key = _made.get("key") or _made.setdefault("key", urandom(32))
-    found: bytes = _blake2b()(content, key=key, digest_size=DIGEST_BYTES).digest()
+    found: bytes = keyed_hasher(content).digest()
     return found
 
 

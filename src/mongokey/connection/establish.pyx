@@ -79,9 +79,7 @@ def open_connection(
     try:
         found = driver.drive(steps)
     except BaseException as error:
-        driver.close()
-        if openings.ended() and isinstance(error, (AutoReconnect, ProtocolError, Cancelled)):
-            raise openings.refuse() from error
+        driver.fail(error)
         raise
     finally:
         driver.forget()
@@ -108,8 +106,7 @@ def begin_connection(address, ConnectionSettings settings not None, Opening open
         begun.hello = (<Pause?>driver.drive(begun.steps)).hello
     except BaseException as error:
         begun.close()
-        if opening.ended() and isinstance(error, (AutoReconnect, ProtocolError, Cancelled)):
-            raise opening.refuse() from error
+        driver.fail(error)
         raise
     begun.round_trip_ns = driver.exchange_ns
     return begun
@@ -132,9 +129,9 @@ cdef class BegunConnection:
         steps, self.steps = self.steps, None
         if steps is None:
             raise ValueError("the connection was finished or closed")
-        driver.go_on_for(opening)
         hello = self.hello
         try:
+            driver.go_on_for(opening)
             while True:
                 opening.hello_received(hello)
                 judge(hello)
@@ -144,9 +141,7 @@ cdef class BegunConnection:
                 hello = (<Pause>found).hello  # it was made anew
         except BaseException as error:
             steps.close()
-            driver.close()
-            if opening.ended() and isinstance(error, (AutoReconnect, ProtocolError, Cancelled)):
-                raise opening.refuse() from error
+            driver.fail(error)
             raise
         finally:
             driver.forget()
@@ -217,6 +212,13 @@ cdef class BlockingDriver:
         if settings.socket_timeout is not None:
             self.stream.set_timeout(settings.socket_timeout)
         return found
+
+    cdef int fail(self, error) except -1:
+        """Close all after `error`; where this was given up, raise what says so in its place."""
+        self.close()
+        if self.openings.ended() and isinstance(error, (AutoReconnect, ProtocolError, Cancelled)):
+            raise self.openings.refuse() from error
+        return 0
 
     cdef int go_on_for(self, Opening opening) except -1:
         """It is `opening` from now on, with its deadline, that is told of the streams."""

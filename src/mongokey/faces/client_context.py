@@ -220,21 +220,17 @@ class ClientContext:
             options = self.options
             string, tls = options.connection_string, options.pool_options.tls
             name = None if string is None else string.fqdn
-            digests = options._login_digests
-            deployment: Sequence[object] = ()
-            if digests is None or "where" not in digests:
-                deployment = (
-                    # Of an SRV name the hosts may change.
+            made = shared_login.LoginScope(
+                # Of an SRV name the hosts may change.
+                (
                     [name, options.srv_service_name] if name is not None else None,
                     sorted(map(str, options.hosts)) if name is None else None,
                     options.replica_set_name if name is None else None,
                     options.options.get("srv_resolver"),
-                )
-            made = shared_login.LoginScope(
-                deployment,
+                ),
                 None if tls is None else tls.identity(),
                 turns.Backoff(options.login_backoff_ns, options.max_login_backoff_ns),
-                digests,
+                options._login_digests,
             )
             # In one step: whoever makes one at the same time gets the same.
             found = self.__dict__.setdefault("_login_scope", made)
@@ -274,7 +270,7 @@ class ClientContext:
         ):
             return False
         establish = imported_once("mongokey.connection.establish")
-        describe = imported_once("mongokey.topology.server_monitor")
+        server_monitor = imported_once("mongokey.topology.server_monitor")
         begun = error = None
         try:
             begun = establish.begin_connection(address, settings, monitors.finding)
@@ -282,7 +278,7 @@ class ClientContext:
             error = failure
         except MongoError:
             return False  # a monitor says what it means without a login
-        monitors.found(describe.found_first(address, begun, error), begun)
+        monitors.found(server_monitor.found_first(address, begun, error), begun)
         return True
 
     def connect_for_pool(self, address: AddressLike, opening: Opening) -> Any:

@@ -121,14 +121,9 @@ class WatchedServers:
         raise NotImplementedError(type(self).__name__)
 
     def found(self, server: ServerDescription, begun: BegunConnection | None) -> None:
-        """After `expect`: `server` is what was found out, by the connection `begun`, which
-        `take_begun` gives to whom it was made for."""
+        """After `expect`: `server` is what was found out, by the connection `begun`,
+        which the operation is to have that it was made for."""
         raise NotImplementedError(type(self).__name__)
-
-    def take_begun(self, address: AddressLike) -> BegunConnection | None:
-        """The connection by which the server was found just now, to be used by whom it was found
-        for; None where there is none."""
-        return None
 
     def carry_out(self, done: Callable[[], bool], until_ns: int) -> None:
         """After `hold`: do the work in the calling thread until `done()` or the time `until_ns`,

@@ -122,6 +122,8 @@ class Monitors(WatchedServers):
             self._end_begun()
 
     def take_begun(self, address: AddressLike) -> BegunConnection | None:
+        """The connection by which the server was found just now, to be used by whom it was found
+        for; None where there is none."""
         found = self.begun.pop(address, None)
         if found is None:
             return None

@@ -73,7 +73,6 @@ class ServerMonitor:
         self._ended_ns = 0
         # The server was to wait until there is news, and did neither.
         self._answered_too_soon = False
-        self._takes_over = last is not None
         if last is not None:
             self._ended_ns = round(last.last_update_time * 1e9)
             if last.round_trip_time is not None:
@@ -83,7 +82,8 @@ class ServerMonitor:
 
     def steps(self) -> Steps:
         """Check the server until the generator is closed."""
-        if self._takes_over and not self._streams(self._description):
+        if self._ended_ns and not self._streams(self._description):
+            # Somebody has checked it just now.
             yield from self._pause_until_next()
         while True:
             previous = self._description

@@ -434,6 +434,6 @@ if mk_apart_reset() != 0:
 
 
 cdef void begin_after_wait(PyObject *owner) noexcept:
-    """In the thread of `wait_apart`, when the wait is over."""
+    """In a new thread, when the wait is over."""
     cdef object function = (<Apart>owner)._take_function()
     function()
