@@ -17,11 +17,14 @@ from mongokey.auth.diagnosis import explain, explain_hello
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
 from mongokey.auth.login_context import LoginContext
 from mongokey.auth.mechanism import FIRST_STEP, WHOLE_LOGIN
-from mongokey.auth.registry import PREFERRED, find_mechanism, negotiate, open_conversation
+from mongokey.auth.registry import PREFERRED, find_mechanism, loaded, negotiate
 from mongokey.auth.refusals import from_memory, refuses_secret
 from mongokey.auth.turns import Refusal, WaitForLogin
 from mongokey.errors import ConfigurationError, NotPrimaryError, OperationFailure
 from mongokey.handshake.hello import api_fields, hello_command
+
+
+cdef dict mechanisms = loaded
 
 
 cdef class Command:
@@ -140,13 +143,14 @@ def greet(
             # A hundred connections of one user: what the first one ended with comes first.
             mechanism = credential.state.shared.mechanism or PREFERRED
             question = f"{credential.source}.{credential.username}"
-        speculates = find_mechanism(mechanism).speculates
+        rules = rules_of(mechanism)
+        speculates = rules.speculates
         if speculates == FIRST_STEP or (
             # Nor while another login of a user who never logged in is under way, or the last one's
             # refusal is the answer: one is enough.
             speculates == WHOLE_LOGIN and to_be_used and _may_log_in(credential.state)
         ):
-            conversation = _open(credential, mechanism, address, subject)
+            conversation = _open(rules, credential, address, subject)
             speculated = conversation.speculative()
     answer = yield command_of(
         "admin",
@@ -197,7 +201,8 @@ def authenticate(Greeting greeting not None):
         chosen = negotiate(hello.sasl_supported_mechs)
     if conversation is None or chosen != conversation.mechanism:
         # Nothing was speculated, or for a mechanism that this user will not log in with.
-        conversation, reply = _open(credential, chosen, address, greeting.subject), None
+        conversation = _open(rules_of(chosen), credential, address, greeting.subject)
+        reply = None
     commands = yield from _converse(conversation, reply, greeting)
     shared = credential.state.shared
     if credential.mechanism is None:
@@ -225,7 +230,7 @@ def reauthenticate(
     chosen = mechanism or credential.mechanism or credential.state.shared.mechanism
     if chosen is None:
         chosen = negotiate(None)
-    conversation = open_conversation(credential, chosen, address)
+    conversation = rules_of(chosen).conversation(credential, address)
     conversation.restore(saved_state)
     greeting = Greeting(None, credential, address, server_api, None, None, None)
     yield from _converse(conversation, None, greeting)
@@ -240,13 +245,19 @@ cdef bint _may_log_in(state) except -1:
     return not turns.busy and turns.remembered(state.backoff) is None
 
 
-cdef object _open(credential, mechanism, address, subject):
-    if subject == "" and find_mechanism(mechanism).certificate:
+cdef object rules_of(mechanism):
+    """`find_mechanism`, without a call for one that was named before."""
+    rules = mechanisms.get(mechanism)
+    return find_mechanism(mechanism) if rules is None else rules
+
+
+cdef object _open(rules, credential, address, subject):
+    if subject == "" and rules.certificate:
         raise ConfigurationError(
-            f"{mechanism} logs in with the client certificate of TLS, and there is none: give "
+            f"{rules.name} logs in with the client certificate of TLS, and there is none: give "
             "tlsCertificateKeyFile (a PEM file with certificate and key)"
         )
-    return open_conversation(credential, mechanism, address)
+    return rules.conversation(credential, address)
 
 
 def _converse(conversation, speculative_reply, Greeting greeting):

@@ -63,7 +63,8 @@ DEFAULT = "DEFAULT"
 PREFERRED = "SCRAM-SHA-256"
 FALLBACK = "SCRAM-SHA-1"
 
-_loaded: dict[str, Mechanism] = {}
+#: The mechanisms that were named already, for who asks often; `find_mechanism` fills it.
+loaded: dict[str, Mechanism] = {}
 # The rules of a login whose mechanism is negotiated, once they are needed.
 _negotiated: list[Mechanism] = []
 
@@ -73,10 +74,10 @@ def find_mechanism(name: str) -> Mechanism:
 
     Raises ConfigurationError when there is none of that name.
     """
-    mechanism = _loaded.get(name)
+    mechanism = loaded.get(name)
     if mechanism is None:
         module, _, attribute = _path(name).partition(":")
-        mechanism = _loaded[name] = getattr(import_late(module), attribute)
+        mechanism = loaded[name] = getattr(import_late(module), attribute)
     return mechanism
 
 
@@ -127,7 +128,7 @@ def open_conversation(
     credential: MongoCredential, mechanism: str, address: AddressLike
 ) -> Conversation:
     """A new conversation of `credential` by `mechanism` with the server at `address`."""
-    known = _loaded.get(mechanism) or find_mechanism(mechanism)
+    known = loaded.get(mechanism) or find_mechanism(mechanism)
     return known.conversation(credential, address)
 
 

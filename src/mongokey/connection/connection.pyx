@@ -9,10 +9,11 @@ from libc.stdint cimport int64_t
 
 from mongokey._support.cdefs cimport mk_buffer
 from mongokey._support.deadline cimport Deadline
+from mongokey.handshake.reply cimport HelloReply
 from mongokey.transport.stream cimport Stream, expect_message
 from mongokey.wire.message_buffer cimport MessageBuffer
 
-from mongokey.handshake.reply import LOAD_BALANCER
+from mongokey.handshake.reply import LOAD_BALANCER, MONGOS, RS_GHOST
 from mongokey.errors import AutoReconnect, ProtocolError
 
 cdef extern from "mongokey/buffer.h" nogil:
@@ -37,8 +38,9 @@ cdef class Connection(MessageBuffer):
         self.max_bson_size = DEFAULT_MAX_BSON
         self.max_write_batch_size = DEFAULT_MAX_BATCH
 
-    def accept_hello(self, hello):
-        """Take over the limits and abilities in `hello` (a `HelloReply`)."""
+    def accept_hello(self, HelloReply hello not None):
+        """Take over the limits and abilities in `hello`."""
+        cdef bint member, clustered
         self.hello = hello
         self.before_hello = False
         self.max_bson_size = hello.max_bson_size
@@ -49,8 +51,9 @@ cdef class Connection(MessageBuffer):
         minutes = hello.logical_session_timeout_minutes
         self.supports_sessions = minutes is not None
         self.session_timeout_ns = <int64_t>(minutes or 0) * 60_000_000_000
-        self.is_member = hello.is_replica_set_member or hello.is_ghost
-        clustered = hello.is_replica_set_member or hello.is_mongos
+        member = hello.in_replica_set()
+        self.is_member = member or hello.server_type == RS_GHOST
+        clustered = member or hello.server_type == MONGOS
         if hello.service_id is not None and hello.server_type == LOAD_BALANCER:
             # load-balancers, "Driver Sessions": always, and they are never too old.
             clustered = self.supports_sessions = True

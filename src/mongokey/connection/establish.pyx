@@ -10,6 +10,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from mongokey._support.deadline cimport Deadline, earliest
+from mongokey._support.generators cimport mk_next_step
 from mongokey.auth.login cimport Command, LoginResult
 from mongokey.connection cimport connection as connections
 from mongokey.connection.openings cimport Opening, Openings
@@ -28,18 +29,6 @@ from mongokey.connection.establish_steps import (
 )
 from mongokey.errors import AutoReconnect, NetworkTimeout, ProtocolError
 from mongokey.transport.connecting import connect
-
-
-cdef extern from *:
-    """
-    /* One step of a generator: what it yields next, or, with *ended, what it returns. */
-    static PyObject *mk_next_step(PyObject *steps, PyObject *answer, int *ended) {
-        PyObject *step = NULL;
-        *ended = PyIter_Send(steps, answer, &step) == PYGEN_RETURN;
-        return step;
-    }
-    """
-    object mk_next_step(object steps, object answer, int *ended)
 
 
 def open_connection(

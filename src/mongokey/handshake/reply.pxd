@@ -28,3 +28,6 @@ cdef class HelloReply:
     cdef readonly object topology_version
     cdef readonly object connection_id
     cdef readonly object service_id
+
+    # Whether this is a member of an initiated replica set.
+    cdef bint in_replica_set(self) except -1

@@ -127,6 +127,9 @@ cdef class HelloReply:
         value = d.get("serviceId")
         self.service_id = value if isinstance(value, ObjectId) else None
 
+    cdef bint in_replica_set(self) except -1:
+        return self.server_type in _SET_MEMBERS
+
     @property
     def is_writable(self):
         """Whether the server takes writes."""
@@ -155,7 +158,7 @@ cdef class HelloReply:
     @property
     def is_replica_set_member(self):
         """Whether this is a member of an initiated replica set."""
-        return self.server_type in _SET_MEMBERS
+        return self.in_replica_set()
 
     @property
     def is_compatible(self):

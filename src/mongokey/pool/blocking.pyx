@@ -9,6 +9,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t
 
 from mongokey._support.deadline cimport Deadline
+from mongokey._support.generators cimport mk_next_step
 from mongokey.connection.connection cimport Connection
 from mongokey.pool.pool cimport Pool, observed
 from mongokey.pool.state cimport Waiter
@@ -109,22 +110,26 @@ cdef class BlockingPool(Pool):
 
     cdef object _drive(self, object steps):
         """Do what the steps say; returns what they come to."""
-        cdef object answer
-        try:
-            step = next(steps)
-            while True:
-                answer = None
-                try:
-                    if isinstance(step, ThreadWaiter):
-                        (<ThreadWaiter>step).wait()
-                    else:
-                        answer = self.connect(step)
-                except BaseException as error:
-                    step = steps.throw(error)
+        cdef object step = None
+        cdef object answer = None
+        cdef int ended = 0
+        while True:
+            if step is None:
+                step = mk_next_step(steps, answer, &ended)
+                if ended:
+                    return step
+            following = answer = None
+            try:
+                if isinstance(step, ThreadWaiter):
+                    (<ThreadWaiter>step).wait()
                 else:
-                    step = steps.send(answer)
-        except StopIteration as end:
-            return end.value
+                    answer = self.connect(step)
+            except BaseException as error:
+                try:
+                    following = steps.throw(error)
+                except StopIteration as end:
+                    return end.value
+            step = following
 
 
 __all__ = ["BlockingPool"]

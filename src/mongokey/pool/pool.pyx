@@ -226,12 +226,18 @@ cdef class Pool(PoolState):
         while True:
             # Made before looking: making objects may run the garbage collector, and with it other
             # threads, and nothing may change between the look and the place in the queue.
-            waiter = self.make_waiter()
+            waiter = None if self.opens_at_once(waited) else self.make_waiter()
             if not self.closed:
                 connection = self._take_idle(monotonic_ns())
                 if connection is not None:
                     return connection
-            todo = self.request(waiter, again, waited)
+            if waiter is not None:
+                todo = self.request(waiter, again, waited)
+            elif self.opens_at_once(waited):
+                self.begin_opening(PyThread_get_thread_ident())
+                todo = OPEN
+            else:
+                continue  # closing the idle ones took time
             if todo == OPEN:
                 connection = yield from self._open(until)
                 if connection is not None:

@@ -69,6 +69,8 @@ cdef class PoolState:
     cdef Connection withdraw(self, Waiter waiter)
     cdef int enqueue(self, Waiter waiter) except -1
 
+    # Whether who asks may open a connection now, without a place in the queue.
+    cdef bint opens_at_once(self, bint waited) noexcept
     cdef bint may_open(self) noexcept
     cdef int begin_opening(self, unsigned long caller) except -1
     cdef int end_opening(self, unsigned long caller) except -1

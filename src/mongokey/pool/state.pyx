@@ -89,10 +89,10 @@ cdef class PoolState:
             return CLOSED
         if self.paused:
             return PAUSED
-        opens = self.may_open()
-        if opens and (waited or not self.borrowed):
+        if self.opens_at_once(waited):
             self.begin_opening(waiter.caller)
             return OPEN
+        opens = self.may_open()
         if not opens and waiter.stops_thread and self.only_held_by(waiter.caller):
             return HELD_BY_CALLER
         # Who was given a turn and found nothing keeps the place at the front.
@@ -172,6 +172,14 @@ cdef class PoolState:
         return False
 
     # -- opening --------------------------------------------------------------------------------
+
+    cdef bint opens_at_once(self, bint waited) noexcept:
+        return (
+            not self.closed
+            and not self.paused
+            and (waited or not self.borrowed)
+            and self.may_open()
+        )
 
     cdef bint may_open(self) noexcept:
         return self.connecting < self.max_connecting and (

@@ -64,7 +64,7 @@ def connect(
     """Connect to `host` and return a SocketStream."""
     if "gevent.monkey" in sys.modules:
         warn_of_late_patches()
-    look_for_gevent()
+        look_for_gevent()
     if timeout is not None:
         if deadline is not None:
             raise ValueError("give a timeout or a deadline, not both")

@@ -77,6 +77,13 @@ cpdef SocketAddress unix_address(str path):
     return made
 
 
+# The literals that were connected to: (host, port) as they were given -> their address. A program
+# has few servers, and connects to them again and again.
+cdef dict _literals = {}
+cdef enum:
+    _MOST_LITERALS = 256
+
+
 cdef list addresses_of(str host, port, str peer, Deadline deadline, resolver, cancelled):
     cdef list found = None
     if resolver is None:
@@ -89,9 +96,17 @@ cdef list addresses_of(str host, port, str peer, Deadline deadline, resolver, ca
 cpdef list known_addresses(str host, port):
     """The addresses of a host that need no look-up that could hang; None where one is needed."""
     cdef mk_address at
-    cdef bytes name = _encoded(host)
+    cdef bytes name
+    cdef tuple key = (host, port)
+    cdef SocketAddress literal = _literals.get(key)
+    if literal is not None:
+        return [literal]
+    name = _encoded(host)
     if mk_literal_address(name, <uint16_t>port, &at):
-        return [_address(&at, port)]
+        literal = _address(&at, port)
+        if len(_literals) < _MOST_LITERALS:
+            _literals[key] = literal
+        return [literal]
     if b"%" in name and b":" in name:
         return _system_lookup(name, port, True)
     if name.lower() == b"localhost" and cooperative_wait is None:
