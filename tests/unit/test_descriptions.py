@@ -234,6 +234,15 @@ class TestSelection:
         assert seen == ["RSSecondary", "RSSecondary"]
         assert suitable_servers(WHOLE, Secondary(), server_selector=lambda _: []) == []
 
+    def test_an_application_is_not_asked_to_choose_among_none(self) -> None:
+        def first(servers: list[ServerDescription]) -> list[ServerDescription]:
+            return [min(servers, key=lambda each: each.address)]
+
+        nobody = initial_topology([A, B, C], replica_set="rs")
+        assert suitable_servers(nobody, Secondary(), server_selector=first) == []
+        found = suitable_servers(WHOLE, Secondary(), server_selector=first)
+        assert [each.address for each in found] == [B]
+
     def test_who_is_avoided_is_taken_where_nobody_else_is(self) -> None:
         found = suitable_servers(WHOLE, ReadPreference.NEAREST, deprioritized=[A, B])
         assert [each.address for each in found] == [C]

@@ -58,7 +58,12 @@ def suitable_servers(
     found = candidates(topology, preference, heartbeat_s=heartbeat_s, deprioritized=deprioritized)
     if len(found) < 2 and server_selector is None:
         return found
-    if server_selector is not None and topology.topology_type_name not in (SINGLE, LOAD_BALANCED):
+    # Never asked about nothing: one that takes the best of its servers would raise.
+    if (
+        server_selector is not None
+        and found
+        and topology.topology_type_name not in (SINGLE, LOAD_BALANCED)
+    ):
         chosen = {each.address for each in server_selector(list(found))}
         found = [each for each in found if each.address in chosen]
     return in_latency_window(found, local_threshold_s)
