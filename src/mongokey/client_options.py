@@ -16,7 +16,7 @@ from mongokey._support.keyed_digest import keyed_digest
 from mongokey._support.lazy import imported_once
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import HIDDEN, Secret, keeps_secrets
-from mongokey.errors import ConfigurationError
+from mongokey.errors import ConfigurationError, InvalidURI
 from mongokey.options.connection_string import (
     ConnectionString,
     Resolve,
@@ -119,7 +119,7 @@ class ClientOptions(Frozen):
     connect: bool | None
     server_selector: Any
     server_monitoring_mode: str
-    event_listeners: tuple[Any, ...]
+    _event_listeners: tuple[Any, ...]
     # What the option says, None where it was not given: then the environment does.
     tracing: Mapping[str, Any] | None
     login_backoff_ns: int
@@ -183,6 +183,8 @@ class ClientOptions(Frozen):
         findings += repeated
         if string is not None and "authMechanismProperties" in string._options:
             _check_properties(string, named)
+        if string is not None and named.get("tls") is not None and "tls" in string._options:
+            _check_tls_is_meant(string, named["tls"], keywords)
         arguments = None
         if string is not None and string.is_srv:
             if _must_defer or (_may_defer and _connects_later(string, named)):
@@ -286,6 +288,11 @@ class ClientOptions(Frozen):
     def options(self) -> Mapping[str, Any]:
         """Canonical name -> value, of every option that was given; holds secrets."""
         return MappingProxyType(self._options)
+
+    @property
+    def event_listeners(self) -> list[Any]:
+        """The client's own listeners, a new list of them."""
+        return list(self._event_listeners)
 
     @property
     def auto_encryption_opts(self) -> AutoEncryptionOpts | None:
@@ -471,7 +478,7 @@ def _read_keywords(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], list[Di
                 continue
         if name in named and named[name] != checked and spelled[name] not in option.deprecated:
             if key.lower() != spelled[name].lower():
-                raise ConfigurationError(
+                raise InvalidURI(  # as PyMongo, though it is in no URI
                     f"{spelled[name]} and {key} are the same option, given with different values"
                 )
             # As in a string, and as with PyMongo: MongoEngine gives its own and the user's.
@@ -593,7 +600,7 @@ _FOLLOWING: Following = {
     "failFast": (("fail_fast", None),),
     "server_selector": (("server_selector", None),),
     "serverMonitoringMode": (("server_monitoring_mode", None),),
-    "event_listeners": (("event_listeners", tuple),),
+    "event_listeners": (("_event_listeners", tuple),),
     "tracing": (("tracing", None),),
     "maxAdaptiveRetries": (("max_adaptive_retries", None),),
     "enableOverloadRetargeting": (("enable_overload_retargeting", None),),
@@ -632,6 +639,22 @@ _DEFAULTS: dict[str, Any] = {
 }
 take_options(_DEFAULTS, {name: OPTIONS[name].default for name in _FOLLOWING}, _FOLLOWING)
 _DEFAULTS["read_concern"] = DEFAULT_READ_CONCERN
+
+
+def _check_tls_is_meant(
+    string: ConnectionString, wanted: bool, keywords: Mapping[str, Any]
+) -> None:
+    """Refuse ``ssl=true`` in a URI with the keyword ``tls=False`` and the like, as PyMongo does: a
+    keyword of the same name is meant to go before the string's, of the other one it is not."""
+    if string._options["tls"] == wanted:
+        return
+    in_string = (string._spelled or {}).get("tls") or "tls"
+    in_keywords = next(key for key in keywords if key.lower() in ("tls", "ssl"))
+    if in_keywords.lower() != in_string.lower():
+        raise InvalidURI(
+            f"{in_string} of the URI and {in_keywords} are the same option, given with different "
+            f"values: keep one of them"
+        )
 
 
 def _check_properties(string: ConnectionString, named: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import HIDDEN
 from mongokey.errors import ConfigurationError
 from mongokey.options.table import OPTIONS
+from mongokey.options.uri_errors import InvalidOption
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class PoolOptions(Frozen):
             take_options(attributes, options, _FOLLOWING)
             largest, smallest = attributes["max_pool_size"], attributes["min_pool_size"]
             if largest and smallest > largest:
-                raise ConfigurationError(
+                raise InvalidOption(
                     f"minPoolSize ({smallest}) must not be greater than maxPoolSize ({largest})"
                 )
         attributes["tls"] = tls

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from types import CodeType, FunctionType, ModuleType
 
 import mongokey
+from mongokey._support.log_names import name_loggers
 from mongokey.errors import ConfigurationError, InvalidOperation
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -50,7 +51,7 @@ def install_as_pymongo() -> None:
 
     Call it before anything imports them, whether PyMongo is installed or not. A second call does
     nothing. ``pymongo.version`` and `importlib.metadata` tell the version of PyMongo that mongokey
-    has the API of.
+    has the API of. Log records come from PyMongo's loggers, such as ``pymongo.command``.
 
     Raises `InvalidOperation`, which names the importer, where one of them was imported already:
     classes of both packages would be mixed.
@@ -65,6 +66,7 @@ def install_as_pymongo() -> None:
             f"`python -m mongokey run`"
         )
     sys.meta_path.insert(0, _finder)
+    name_loggers("pymongo")
     copyreg._reconstructor = _reconstruct  # type: ignore[attr-defined]
 
 
@@ -76,6 +78,7 @@ def uninstall_as_pymongo() -> None:
     if _finder not in sys.meta_path:
         return
     sys.meta_path.remove(_finder)
+    name_loggers("mongokey")
     copyreg._reconstructor = _reconstruct.__wrapped__  # type: ignore[attr-defined]
     for name in list(sys.modules):
         if name.partition(".")[0] in PACKAGES:

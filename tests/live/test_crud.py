@@ -864,6 +864,19 @@ def test_command_runs_by_name_and_as_a_document(database: Any) -> None:
     assert isinstance(reply, RawBSONDocument)
 
 
+def test_command_takes_a_write_concern_by_keyword(watched: Any, relay: Relay) -> None:
+    database = watched.database
+    insert = {"documents": [{"_id": 1}]}
+    database.command("insert", "things", write_concern=WriteConcern(w=1), **insert)
+    assert relay.commands("insert")[-1].document["writeConcern"] == {"w": 1}
+    insert = {"documents": [{"_id": 2}]}
+    database.command("insert", "things", write_concern=WriteConcern(), **insert)
+    last = relay.commands("insert")[-1].document
+    assert not {"writeConcern", "write_concern"} & set(last)
+    cursor = database.cursor_command("find", "things", write_concern=WriteConcern())
+    assert len(cursor.to_list()) == 2
+
+
 def test_command_raises_unless_the_error_is_allowed(database: Any) -> None:
     with pytest.raises(OperationFailure) as caught:
         database.command("noSuchCommand")

@@ -105,6 +105,59 @@ def test_hints_by_name_and_by_keys(numbers: Any) -> None:
         list(numbers.find({"n": 1}).hint("no_such_index"))
 
 
+MODIFIED = {
+    "$query": {"n": {"$lt": 5}},
+    "$orderby": {"n": -1},
+    "$hint": {"_id": 1},
+    "$comment": "old",
+    "$maxTimeMS": 5000,
+    "$min": {"_id": 1},
+    "$max": {"_id": 4},
+    "$returnKey": False,
+    "$showDiskLoc": False,
+    "$explain": True,
+    "$readPreference": {"mode": "primary"},
+    "allowDiskUse": True,
+}
+
+
+def test_modifiers_of_the_oldest_form_become_options(watched_numbers: Any, relay: Relay) -> None:
+    assert ids(watched_numbers.find(MODIFIED)) == [3, 2, 1]
+    (find,) = relay.commands("find")
+    expected = {
+        "filter": {"n": {"$lt": 5}},
+        "sort": {"n": -1},
+        "hint": {"_id": 1},
+        "comment": "old",
+        "maxTimeMS": 5000,
+        "min": {"_id": 1},
+        "max": {"_id": 4},
+        "returnKey": False,
+        "showRecordId": False,
+        "allowDiskUse": True,
+    }
+    assert {name: find.document.get(name) for name in expected} == expected
+    assert not [name for name in find.document if name in MODIFIED and name != "allowDiskUse"]
+
+
+def test_what_the_cursor_is_told_goes_before_modifiers(watched_numbers: Any, relay: Relay) -> None:
+    old = {"$query": {"n": {"$lt": 5}}, "$orderby": {"n": -1}, "$comment": "old"}
+    assert ids(watched_numbers.find(old, comment="new", limit=2).sort("n")) == [0, 1]
+    (find,) = relay.commands("find")
+    assert find.document["comment"] == "new"
+    assert watched_numbers.find_one(old)["n"] == 4
+    assert relay.commands("find")[-1].document["filter"] == {"n": {"$lt": 5}}
+    # The user's own filter stays as it is.
+    assert set(old) == {"$query", "$orderby", "$comment"}
+
+
+def test_a_query_with_modifiers_is_explained(watched_numbers: Any, relay: Relay) -> None:
+    watched_numbers.find({"$query": {"n": 1}, "$orderby": {"n": -1}}).explain()
+    (explain,) = relay.commands("explain")
+    assert explain.document["explain"]["filter"] == {"n": 1}
+    assert explain.document["explain"]["sort"] == {"n": -1}
+
+
 def test_options_are_sent_under_the_server_s_names(watched_numbers: Any, relay: Relay) -> None:
     list(
         watched_numbers.find(

@@ -190,3 +190,45 @@ def test_nothing_that_a_client_shows_has_a_secret() -> None:
 def test_hosts_of_the_wrong_type(host: Any) -> None:
     with pytest.raises(TypeError, match="host must be"):
         _ours(host)
+
+
+@pytest.mark.parametrize(
+    ("uri", "keyword", "on"),
+    [
+        ("mongodb://h/?ssl=true", {"ssl": False}, False),
+        ("mongodb://h/?tls=true", {"tls": False}, False),
+        ("mongodb://h/?ssl=true", {"tls": True}, True),
+    ],
+)
+def test_tls_of_the_same_name_or_value_is_no_contradiction(
+    uri: str, keyword: dict[str, Any], on: bool
+) -> None:
+    with _ours(uri, **keyword) as client:
+        assert (client.options.tls is not None) is on
+
+
+def test_a_pool_whose_limits_cross_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="minPoolSize"):
+        _ours(minPoolSize=5, maxPoolSize=3)
+
+
+@pytest.mark.parametrize("name", ["MongoClient", "AsyncMongoClient"])
+def test_host_and_port_of_the_class_are_the_defaults(name: str) -> None:
+    made = type("Ours", (getattr(mongokey, name),), {"HOST": "db.example.com", "PORT": 27999})
+    for args, host in (
+        ((), ("db.example.com", 27999)),
+        (("other",), ("other", 27999)),
+        ((None, 5), ("db.example.com", 5)),
+    ):
+        assert set(made(*args, connect=False).options.hosts) == {host}
+
+
+def test_listeners_are_shown_as_a_list_of_its_own() -> None:
+    listener = mongokey.monitoring.CommandListener()
+    with _ours(event_listeners=(listener,)) as client:
+        found = client.options.event_listeners
+        assert found == [listener]
+        found.clear()
+        assert client.options.event_listeners == [listener]
+    with _ours(event_listeners=[]) as client:
+        assert client.options.event_listeners == []

@@ -171,6 +171,21 @@ def test_the_package_lists_its_names_and_has_no_others() -> None:
         mongokey.no_such_name  # type: ignore[attr-defined]  # noqa: B018
 
 
+LISTED = """
+import importlib, mongokey.bson, mongokey.gridfs, sys
+for name in sys.argv[1:]:
+    module = importlib.import_module(name)
+    missing = set(module.__all__) - set(dir(module))
+    assert not missing, (name, missing)
+"""
+
+
+def test_names_that_are_loaded_late_are_listed_before() -> None:
+    names = ["mongokey", "mongokey.bson", "mongokey.gridfs", "mongokey.operations", "mongokey.aio"]
+    # In a process of its own, in which nothing was used yet.
+    subprocess.run([sys.executable, "-c", LISTED, *names], check=True, timeout=60)
+
+
 PUBLIC = sorted(
     found.name
     for found in pkgutil.iter_modules([str(PACKAGE)])

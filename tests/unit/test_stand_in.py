@@ -180,6 +180,55 @@ def test_a_second_call_does_nothing_and_uninstall_undoes_it() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+# Logs
+
+LOGS = """
+import logging, mongokey
+seen = {}
+class Names(logging.Handler):
+    def emit(self, record):
+        seen.setdefault(self.name, set()).add(record.name)
+
+def names(**levels):
+    "What each logger's handler gets of a ping that finds no server."
+    seen.clear()
+    for name in (*levels, "mongokey", "pymongo"):
+        handler = Names()
+        handler.name = name
+        logging.getLogger(name).handlers[:] = [handler]
+        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
+    logging.getLogger("pymongo.serverSelection").handlers[:] = [Names()]
+    try:
+        client.admin.command("ping")
+    except mongokey.errors.ServerSelectionTimeoutError:
+        return dict(seen)
+    raise AssertionError("a server at port 1?")
+
+client = mongokey.MongoClient("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=50)
+"""
+
+
+@pytest.mark.parametrize("used_before", [False, True])
+def test_log_records_come_from_pymongos_loggers(used_before: bool) -> None:
+    text = f"""
+{LOGS}
+if {used_before}:
+    assert "mongokey.serverSelection" in names(mongokey=logging.DEBUG)["mongokey"]
+mongokey.install_as_pymongo()
+found = names(pymongo=logging.DEBUG)
+assert "pymongo.serverSelection" in found["pymongo"], found
+assert found["mongokey"] == found["pymongo"]  # it is told, too
+assert found[None] == {{"pymongo.serverSelection"}}
+assert "pymongo.serverSelection" in names(mongokey=logging.DEBUG)["mongokey"]
+assert not names(mongokey=logging.DEBUG, pymongo=logging.WARNING)
+mongokey.uninstall_as_pymongo()
+assert not names(pymongo=logging.DEBUG)
+assert "mongokey.serverSelection" in names(mongokey=logging.DEBUG)["mongokey"]
+"""
+    ended = start(WITH, "-c", text)
+    assert ended.returncode == 0, ended.stderr
+
+
 # What frameworks import
 
 #: (module, name) of PyMongo's that some import and mongokey does not have, and why.

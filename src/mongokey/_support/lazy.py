@@ -125,4 +125,8 @@ def loader(
         setattr(sys.modules[package], name, value)
         return value
 
+    module = vars(sys.modules[package])
+    # Completion of names finds also what was not loaded yet.
+    own = ("loader",)
+    module.setdefault("__dir__", lambda: sorted({*module, *homes, *submodules}.difference(own)))
     return __getattr__

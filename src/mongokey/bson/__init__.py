@@ -32,8 +32,8 @@ Documents may nest 200 levels deep.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator, Iterator, Mapping
-from itertools import count
 
 from mongokey._support.lazy import loader
 from mongokey.bson.binary import (
@@ -271,7 +271,7 @@ def get_data_and_view(data: Any) -> tuple[Any, memoryview]:
 
 def gen_list_name() -> Iterator[bytes]:
     """The keys of an array's items: ``b"0\\0"``, ``b"1\\0"`` and so on, without end."""
-    for number in count():
+    for number in itertools.count():
         yield b"%d\0" % number
 
 

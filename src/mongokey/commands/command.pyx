@@ -40,6 +40,7 @@ from collections.abc import Mapping
 from mongokey.commands import arguments
 from mongokey.errors import ConfigurationError, InvalidBSON, InvalidOperation, ProtocolError
 from mongokey.execution.time_limits import check_await_time, is_by_iteration
+from mongokey.write_concern import WriteConcern
 
 # What the execution sets itself, whatever the user gave: it would stand there twice.
 cdef tuple RESERVED = ("$db", "$clusterTime", "lsid")
@@ -372,6 +373,11 @@ cdef object command_document(command, value, comment, dict options):
         document = command
     if options or comment is not None:
         document = dict(document, **options)
+        concern = options.get("write_concern")
+        if isinstance(concern, WriteConcern):  # PyMongo takes it there, too
+            del document["write_concern"]
+            if not concern.is_server_default:
+                document["writeConcern"] = concern.document
         if comment is not None:
             document["comment"] = comment
     return document

@@ -33,6 +33,22 @@ cdef tuple FLAGS = (
     (PARTIAL, "allowPartialResults"),
 )
 
+# The oldest form of a query's options, beside its `$query`, and the fields of `find`.
+cdef dict MODIFIERS = {
+    "$orderby": "sort",
+    "$hint": "hint",
+    "$comment": "comment",
+    "$maxScan": "maxScan",
+    "$maxTimeMS": "maxTimeMS",
+    "$max": "max",
+    "$min": "min",
+    "$returnKey": "returnKey",
+    "$showRecordId": "showRecordId",
+    "$showDiskLoc": "showRecordId",
+    "$snapshot": "snapshot",
+}
+cdef tuple NO_FIELDS = ("$query", "$explain", "$readPreference")
+
 
 cdef class FindQuery:
     """One query; the arguments are those of PyMongo's `find`.
@@ -308,6 +324,8 @@ cdef class FindQuery:
 
     def document(self):
         """Filter, projection, sort and the other fields of the command, for `explain`."""
+        if self.filter is not None and "$query" in self.filter:
+            return _without_modifiers(self).document()
         document = {"filter": self.filter or {}}
         for name, value in (
             ("projection", self.projection),
@@ -327,6 +345,8 @@ cdef class FindQuery:
         cdef Find operation = Find.__new__(Find)
         operation.namespace = namespace
         operation.context = options.context
+        if self.filter is not None and "$query" in self.filter:
+            return _without_modifiers(self).operation(namespace, options)
         operation.filter = self.filter
         operation.projection = self.projection
         operation.sort = self.sort
@@ -375,3 +395,23 @@ cdef class FindQuery:
         if "comment" not in self.options:
             return self.get_more_extras
         return dict(self.get_more_extras or {}, comment=self.options["comment"])
+
+
+cdef FindQuery _without_modifiers(FindQuery query):
+    """The query whose filter is ``{"$query": ..., "$orderby": ...}``, as one of today: what the
+    modifiers say goes where nothing else does."""
+    cdef FindQuery made = query.copy()
+    made.filter = query.filter["$query"]
+    given = {
+        MODIFIERS.get(name, name): value
+        for name, value in query.filter.items()
+        if name not in NO_FIELDS
+    }
+    sort = given.pop("sort", None)
+    if made.sort is None:
+        made.sort = sort
+    hint = given.pop("hint", None)
+    if made.hint is None:
+        made.hint = hint
+    made.options = {**given, **made.options}
+    return made

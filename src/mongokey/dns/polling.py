@@ -13,6 +13,7 @@ from functools import partial
 
 from mongokey._support.jobs import Blocking, run_steps
 from mongokey._support.lazy import late_imports
+from mongokey._support.log_names import logger_name
 from mongokey.dns.resolver import Resolver, poll_interval_s
 from mongokey.errors import ConfigurationError
 from mongokey.options.connection_string import DNSAnswer, SRVQuestion, check_targets
@@ -42,9 +43,9 @@ class SrvPolling:
         Once that is False it stays so, and polling ends
     :param heartbeat_s: heartbeatFrequencyMS in seconds, the pause after a look-up that failed
     :param ttl_s: what the first look-up said of the records' time to live; None: not known
-    :param logger: the name of the logger that is told (INFO) of look-ups that failed
 
-    None of the callables may keep the client alive.
+    Look-ups that failed are told to the logger of the topology (INFO). None of the callables may
+    keep the client alive.
     """
 
     def __init__(
@@ -55,13 +56,11 @@ class SrvPolling:
         *,
         heartbeat_s: float,
         ttl_s: float | None = None,
-        logger: str = "mongokey.topology",
     ) -> None:
         self._ask = ask
         self._update = update
         self._is_wanted = is_wanted
         self._heartbeat_s = heartbeat_s
-        self._logger = logger
         #: Seconds between the end of a look-up and the next one (rescanSRVIntervalMS).
         self.interval_s = poll_interval_s(ttl_s)
         self._job: Any = None
@@ -124,7 +123,7 @@ class SrvPolling:
         with late_imports:
             import logging
 
-        logging.getLogger(self._logger).info(
+        logging.getLogger(logger_name("topology")).info(
             "DNS was asked for the servers again, in vain; they stay as they are: %s", error
         )
 

@@ -13,6 +13,7 @@ from mongokey._support.address import Address
 from mongokey._support.deadline import Deadline, Timeout, earliest
 from mongokey._support.hostnames import host_problem
 from mongokey._support.lazy import late_imports
+from mongokey._support.log_names import logger_name
 from mongokey._support.reprs import with_safe_repr
 from mongokey.dns import errors, names
 from mongokey.dns.errors import Attempt, SRVError
@@ -128,7 +129,7 @@ class Resolver:
                 with late_imports:
                     import logging
 
-                logging.getLogger("mongokey.topology").info("a host is passed over: %s", error)
+                logging.getLogger(logger_name("topology")).info("a host is passed over: %s", error)
             else:
                 kept.append(host)
         if not kept and refused is not None:

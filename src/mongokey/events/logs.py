@@ -1,5 +1,6 @@
 """Log records on Python's loggers `mongokey.command`, `.topology`, `.serverSelection`,
-`.connection` and `.client`, as the logging specification has it.
+`.connection` and `.client` (`pymongo.command` and so on where mongokey stands for PyMongo), as the
+logging specification has it.
 
 Knows how a record looks and which loggers are turned on. A record's message is JSON, made only if a
 handler wants it. Must not know when what is logged: `publisher` does.
@@ -11,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 
+from mongokey._support import log_names
 from mongokey._support.reprs import with_safe_repr
 from mongokey.events.log_json import relaxed_json
 
@@ -30,10 +32,16 @@ CLIENT = "client"
 LENGTH_VARIABLE = "MONGODB_LOG_MAX_DOCUMENT_LENGTH"
 DEFAULT_LENGTH = 1000
 
-loggers = {
-    name: logging.getLogger(f"mongokey.{name}")
-    for name in (COMMAND, TOPOLOGY, SERVER_SELECTION, CONNECTION, CLIENT)
-}
+
+def _named() -> dict[str, logging.Logger]:
+    if log_names.package != log_names.OWN:
+        # Who set up mongokey's own name has the records, too.
+        logging.getLogger(log_names.package).parent = logging.getLogger(log_names.OWN)
+    components = (COMMAND, TOPOLOGY, SERVER_SELECTION, CONNECTION, CLIENT)
+    return {name: logging.getLogger(log_names.logger_name(name)) for name in components}
+
+
+loggers = _named()
 
 
 # -- which loggers are on ---------------------------------------------------------------------
@@ -57,9 +65,23 @@ class _LevelCache(dict[int, bool]):
 on: frozenset[str] = frozenset()
 
 
+_watcher: Callable[[], None] | None = None
+
+
+def _name_again() -> None:
+    loggers.update(_named())
+    if _watcher is not None:
+        watch_levels(_watcher)
+
+
+log_names.told.append(_name_again)
+
+
 def watch_levels(changed: Callable[[], None]) -> None:
     """Keep `on` true from now on, and have `changed` called when it is another one. That is done
     with logging's lock held."""
+    global _watcher
+    _watcher = changed
 
     def look_again() -> None:
         global on

@@ -72,7 +72,10 @@ class ClientBase(ClientCore["_Document"]):
             if value is not None:
                 kwargs[name] = value
         # In no variable of this frame when they are refused: tools that report errors print those.
-        given = Secret((host, port, kwargs))
+        # A subclass, or the program, may have set defaults of its own.
+        given = Secret(
+            (self.HOST if host is None else host, self.PORT if port is None else port, kwargs)
+        )
         del host, port, kwargs, value
         options = ClientOptions.build(
             *given.reveal()[:2],

@@ -64,7 +64,7 @@ class ClientContext:
 
     def __init__(self, options: ClientOptions) -> None:
         self.options = options
-        self.publisher = Publisher(options.event_listeners)
+        self.publisher = Publisher(options._event_listeners)
         if options.tracing is not None or any_is_set(_TRACES):
             _trace(self.publisher, options.tracing)
         # Weak references to what must not be kept alive from here.

@@ -20,6 +20,8 @@ from mongokey.execution.execution cimport Executor, bound_sessions
 from mongokey.execution.operation cimport Namespace, Operation
 from mongokey.faces.cursor_cores cimport BlockingCursorCore, CursorCore
 
+from collections.abc import Mapping
+
 from mongokey.commands import arguments
 from mongokey.commands.plan import GIVE_WAY, Documents
 from mongokey.execution.time_limits import limited, one_deadline
@@ -54,6 +56,13 @@ cdef inline object carry_out_within(Executor executor, timeout_ms, Operation ope
     if session is None and timeout_ms is None and bound_sessions == 0:
         return executor.execute(operation)
     return carry_out_in(limited_for(executor, timeout_ms), operation, session)
+
+
+cdef inline bint has_modifiers(filter) except -1:
+    """Whether a filter of `find_one`, or an ``_id``, is a query of the oldest form."""
+    if type(filter) is dict:
+        return "$query" in <dict>filter
+    return filter is not None and isinstance(filter, Mapping) and "$query" in filter
 
 
 cdef Executor limited_for(Executor executor, timeout_ms):
@@ -516,7 +525,7 @@ cdef class CollectionCore(Core):
         """
         cdef FindQuery query
         cdef Executor executor
-        if args or kwargs or bound_sessions:
+        if args or kwargs or bound_sessions or has_modifiers(filter):
             executor = limited_for(self.executor, kwargs.pop("timeout_ms", None))
             query = FindQuery(arguments.filter_or_id(filter), *args, **kwargs)
             session = query.session
