@@ -170,7 +170,9 @@ def _run_pytest(
     command += ["--timeout-method=signal", "-o", "log_cli=false", name]
     for test in known:
         command += ["--deselect", test]
-    path = [str(ROOT / "tools")] + ([str(ROOT / "src")] if driver == "mongokey" else [])
+    path = [str(ROOT / "tools")]
+    if driver == "mongokey":
+        path += [str(ROOT / "src"), str(_for_child_processes(results.parent))]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path),
@@ -194,6 +196,14 @@ def _run_pytest(
     except subprocess.TimeoutExpired:
         return -1, f"the file took more than {FILE_TIMEOUT} s"
     return done.returncode, done.stdout[-4000:]
+
+
+def _for_child_processes(cache: Path) -> Path:
+    """A folder for PYTHONPATH: Python processes that a test starts have mongokey for PyMongo."""
+    folder = cache / "child-processes"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text("import mongokey\n\nmongokey.install_as_pymongo()\n")
+    return folder
 
 
 def _results_of(driver: str, name: str, cache: Path) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
+import re
 import threading
 import time
 import zipfile
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from mongokey import MongoClient
-from mongokey.bson import Binary, Code, Decimal128, Int64, ObjectId
+from mongokey.bson import Binary, Code, Decimal128, Int64, MinKey, ObjectId
 from mongokey.bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
 from mongokey.bson.raw_bson import RawBSONDocument
 from mongokey.errors import (
@@ -541,7 +543,7 @@ def test_only_the_chunks_behind_a_position_are_asked_for(text: Any, seen: Starte
     seen.commands.clear()
     assert file.read(2) == b"56"
     (find,) = seen.of("find")
-    assert find["filter"] == {"files_id": file._id, "n": {"$gte": 1}}
+    assert find["filter"] == {"files_id": {"$eq": file._id}, "n": {"$gte": 1}}
 
 
 def test_a_zip_archive_is_read_from_its_file(classes: Classes, database: Any, face: str) -> None:
@@ -883,6 +885,51 @@ def test_whether_a_file_exists(fs: Any) -> None:
         assert found is True
     for missing in (fs.exists("b"), fs.exists(filename="b"), fs.exists({"foo": 13})):
         assert missing is False
+
+
+#: What would find every file, were it a query.
+INJECTED = [{"$ne": None}, {"$gt": MinKey()}, re.compile("")]
+
+
+@pytest.mark.parametrize("injected", INJECTED, ids=repr)
+def test_an_id_or_a_name_is_a_value_and_no_query(
+    bucket: Any, fs: Any, database: Any, injected: Any
+) -> None:
+    for name in ("one", "two"):
+        bucket.upload_from_stream_with_id(name, name, b"0123456789")
+    before = counts(database)
+    for call in (
+        bucket.delete,
+        bucket.delete_by_name,
+        lambda value: bucket.rename(value, "x"),
+        lambda value: bucket.rename_by_name(value, "x"),
+        lambda value: bucket.open_download_stream(value).read(),
+        lambda value: fs.get(value).read(),
+    ):
+        with pytest.raises(MongoError):  # NoFile, or a server refuses to look for such a value
+            call(injected)
+    with contextlib.suppress(OperationFailure):
+        fs.delete(injected)
+    if isinstance(injected, re.Pattern):  # a document is the filter itself
+        assert not fs.exists(injected)
+        assert fs.find_one(injected) is None
+    assert counts(database) == before
+    assert sorted(fs.list()) == ["one", "two"]
+
+
+@pytest.mark.parametrize("injected", INJECTED, ids=repr)
+def test_an_upload_that_is_aborted_takes_no_other_files_along(
+    bucket: Any, database: Any, batch: int, injected: Any
+) -> None:
+    bucket.upload_from_stream_with_id("one", "one", b"0123456789")
+    before = counts(database)
+    file = bucket.open_upload_stream_with_id(injected, "two")
+    with contextlib.suppress(OperationFailure):
+        file.write(b"0123" * 2 * batch)
+        file.abort()
+    found = counts(database)
+    assert found[0] == before[0]
+    assert database.fs.chunks.count_documents({"files_id": "one"}) == before[1]
 
 
 def test_files_are_deleted_with_their_chunks(bucket: Any, fs: Any, database: Any) -> None:

@@ -136,6 +136,8 @@ def test_unknown_compressors_are_left_out_with_a_warning() -> None:
         ("driver", object()),
         ("server_api", object()),
         ("readPreference", 1),
+        ("server_selector", []),
+        ("srv_host_validator", "x"),
     ],
 )
 def test_wrong_types_are_type_errors(name: str, value: Any) -> None:

@@ -5,6 +5,8 @@ Both faces share it. It does no I/O.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mongokey._support.server_codes import DUPLICATE_KEY_CODES
 from mongokey._support.server_errors import raise_write_concern_error, raise_write_error
 from mongokey.bson.objectid import ObjectId
@@ -15,7 +17,6 @@ from mongokey.gridfs.grid_file_shared import DEFAULT_CHUNK_SIZE
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any, NoReturn
 
     from mongokey.errors import BulkWriteError
@@ -27,6 +28,17 @@ CHUNKS_INDEX = {"files_id": 1, "n": 1}
 MOST_IDS = 10_000
 #: A chunk size is stored as a 32-bit integer.
 _MOST_CHUNK_SIZE = 2**31 - 1
+
+
+def just(field: str, value: Any) -> dict[str, Any]:
+    """A filter for what has that very value. A user's value may be a document with operators, or a
+    regular expression, which would find, or delete, other files than one that has it."""
+    return {field: {"$eq": value}}
+
+
+def filter_or_id(value: Any) -> Any:
+    """The filter for files that a method was given, or the one for an ``_id``; None stays None."""
+    return value if value is None or isinstance(value, Mapping) else just("_id", value)
 
 
 def require(kind: type, name: str, value: object) -> None:

@@ -461,7 +461,7 @@ def callable_or_none(name: str, value: Any) -> Any:
     """A callable, or None."""
     if value is None or callable(value):
         return value
-    raise InvalidOption(f"{name} must be callable, not {type(value).__name__}")
+    raise InvalidOptionType(f"{name} must be a callable, not {type(value).__name__}")
 
 
 def resolver_or_none(name: str, value: Any) -> Any:

@@ -213,8 +213,8 @@ class AsyncGridFSBucket:
         are deleted even then."""
         rules.refuse_transaction(session, self._files)
         with one_deadline(self._collection._executor):
-            result = await self._files.delete_one({"_id": file_id}, session=session)
-            await self._chunks.delete_many({"files_id": file_id}, session=session)
+            result = await self._files.delete_one(rules.just("_id", file_id), session=session)
+            await self._chunks.delete_many(rules.just("files_id", file_id), session=session)
         if not result.deleted_count:
             raise NoFile(f"no file could be deleted because none matched {file_id!r}")
 
@@ -224,7 +224,7 @@ class AsyncGridFSBucket:
         """Delete all files of that name. Raises `NoFile` if there is none."""
         rules.refuse_transaction(session, self._files)
         with one_deadline(self._collection._executor):
-            found = self._files.find({"filename": filename}, {"_id": 1}, session=session)
+            found = self._files.find(rules.just("filename", filename), {"_id": 1}, session=session)
             file_ids = [each["_id"] for each in await found.to_list()]
             deleted = 0
             for start in range(0, len(file_ids), rules.MOST_IDS):
@@ -241,7 +241,7 @@ class AsyncGridFSBucket:
         """Give the file of that ``_id`` another name. Raises `NoFile` if there is none."""
         rules.refuse_transaction(session, self._files)
         result = await self._files.update_one(
-            {"_id": file_id}, {"$set": {"filename": new_filename}}, session=session
+            rules.just("_id", file_id), {"$set": {"filename": new_filename}}, session=session
         )
         if not result.matched_count:
             raise NoFile(
@@ -255,7 +255,9 @@ class AsyncGridFSBucket:
         """Give all files of that name another one. Raises `NoFile` if there is none."""
         rules.refuse_transaction(session, self._files)
         result = await self._files.update_many(
-            {"filename": filename}, {"$set": {"filename": new_filename}}, session=session
+            rules.just("filename", filename),
+            {"$set": {"filename": new_filename}},
+            session=session,
         )
         if not result.matched_count:
             raise NoFile(

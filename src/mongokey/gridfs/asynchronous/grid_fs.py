@@ -5,8 +5,6 @@ It knows that API's methods. How files are written and read, `grid_in` and `grid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from mongokey.aio.database import AsyncDatabase
 from mongokey.execution.time_limits import one_deadline
 from mongokey.gridfs import rules
@@ -102,8 +100,8 @@ class AsyncGridFS:
         """Delete the file of that ``_id``, if there is one."""
         rules.refuse_transaction(session, self._files)
         with one_deadline(self._collection._executor):
-            await self._files.delete_one({"_id": file_id}, session=session)
-            await self._chunks.delete_many({"files_id": file_id}, session=session)
+            await self._files.delete_one(rules.just("_id", file_id), session=session)
+            await self._chunks.delete_many(rules.just("files_id", file_id), session=session)
 
     async def list(self, session: AsyncClientSession | None = None) -> builtins.list[str]:
         """The names of all files, each once."""
@@ -123,9 +121,7 @@ class AsyncGridFS:
 
         Further arguments are those of `find`.
         """
-        is_id = filter is not None and not isinstance(filter, Mapping)
-        wanted = {"_id": filter} if is_id else filter
-        cursor = self.find(wanted, *args, session=session, **kwargs)
+        cursor = self.find(rules.filter_or_id(filter), *args, session=session, **kwargs)
         for found in await cursor.limit(-1).to_list():
             return found
         return None
@@ -146,5 +142,5 @@ class AsyncGridFS:
         """Whether there is a file of an ``_id``, or whose document a filter matches: a document,
         or keyword arguments."""
         rules.refuse_transaction(session, self._files)
-        wanted = kwargs or document_or_id
+        wanted = kwargs or rules.filter_or_id(document_or_id)
         return await self._files.find_one(wanted, ["_id"], session=session) is not None

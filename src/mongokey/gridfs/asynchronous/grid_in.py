@@ -173,7 +173,7 @@ class AsyncGridIn(AsyncFileWriter):
         if self._closed:
             with within(self._lifetime):
                 await self._coll.files.update_one(
-                    {"_id": self._id}, {"$set": {name: value}}, session=self._session
+                    rules.just("_id", self._id), {"$set": {name: value}}, session=self._session
                 )
 
     # -- writing --------------------------------------------------------------------------------
@@ -296,10 +296,11 @@ class AsyncGridIn(AsyncFileWriter):
 
     async def _remove(self) -> None:
         if self._is_file_sent:
-            await self._coll.files.delete_one({"_id": self._id}, session=self._session)
+            await self._coll.files.delete_one(rules.just("_id", self._id), session=self._session)
         if self._may_be_sent:
             await self._coll.chunks.delete_many(
-                {"files_id": self._id, "n": {"$lt": self._may_be_sent}}, session=self._session
+                {**rules.just("files_id", self._id), "n": {"$lt": self._may_be_sent}},
+                session=self._session,
             )
 
     async def _give_up(self) -> None:

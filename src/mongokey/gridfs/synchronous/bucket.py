@@ -212,8 +212,8 @@ class GridFSBucket:
         are deleted even then."""
         rules.refuse_transaction(session, self._files)
         with one_deadline(self._collection._executor):
-            result = self._files.delete_one({"_id": file_id}, session=session)
-            self._chunks.delete_many({"files_id": file_id}, session=session)
+            result = self._files.delete_one(rules.just("_id", file_id), session=session)
+            self._chunks.delete_many(rules.just("files_id", file_id), session=session)
         if not result.deleted_count:
             raise NoFile(f"no file could be deleted because none matched {file_id!r}")
 
@@ -221,7 +221,7 @@ class GridFSBucket:
         """Delete all files of that name. Raises `NoFile` if there is none."""
         rules.refuse_transaction(session, self._files)
         with one_deadline(self._collection._executor):
-            found = self._files.find({"filename": filename}, {"_id": 1}, session=session)
+            found = self._files.find(rules.just("filename", filename), {"_id": 1}, session=session)
             file_ids = [each["_id"] for each in found.to_list()]
             deleted = 0
             for start in range(0, len(file_ids), rules.MOST_IDS):
@@ -236,7 +236,7 @@ class GridFSBucket:
         """Give the file of that ``_id`` another name. Raises `NoFile` if there is none."""
         rules.refuse_transaction(session, self._files)
         result = self._files.update_one(
-            {"_id": file_id}, {"$set": {"filename": new_filename}}, session=session
+            rules.just("_id", file_id), {"$set": {"filename": new_filename}}, session=session
         )
         if not result.matched_count:
             raise NoFile(
@@ -250,7 +250,9 @@ class GridFSBucket:
         """Give all files of that name another one. Raises `NoFile` if there is none."""
         rules.refuse_transaction(session, self._files)
         result = self._files.update_many(
-            {"filename": filename}, {"$set": {"filename": new_filename}}, session=session
+            rules.just("filename", filename),
+            {"$set": {"filename": new_filename}},
+            session=session,
         )
         if not result.matched_count:
             raise NoFile(

@@ -6,8 +6,6 @@ It knows that API's methods. How files are written and read, `grid_in` and `grid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from mongokey.database import Database
 from mongokey.execution.time_limits import one_deadline
 from mongokey.gridfs import rules
@@ -103,8 +101,8 @@ class GridFS:
         """Delete the file of that ``_id``, if there is one."""
         rules.refuse_transaction(session, self._files)
         with one_deadline(self._collection._executor):
-            self._files.delete_one({"_id": file_id}, session=session)
-            self._chunks.delete_many({"files_id": file_id}, session=session)
+            self._files.delete_one(rules.just("_id", file_id), session=session)
+            self._chunks.delete_many(rules.just("files_id", file_id), session=session)
 
     def list(self, session: ClientSession | None = None) -> builtins.list[str]:
         """The names of all files, each once."""
@@ -124,9 +122,7 @@ class GridFS:
 
         Further arguments are those of `find`.
         """
-        is_id = filter is not None and not isinstance(filter, Mapping)
-        wanted = {"_id": filter} if is_id else filter
-        cursor = self.find(wanted, *args, session=session, **kwargs)
+        cursor = self.find(rules.filter_or_id(filter), *args, session=session, **kwargs)
         for found in cursor.limit(-1).to_list():
             return found
         return None
@@ -147,5 +143,5 @@ class GridFS:
         """Whether there is a file of an ``_id``, or whose document a filter matches: a document,
         or keyword arguments."""
         rules.refuse_transaction(session, self._files)
-        wanted = kwargs or document_or_id
+        wanted = kwargs or rules.filter_or_id(document_or_id)
         return self._files.find_one(wanted, ["_id"], session=session) is not None

@@ -174,7 +174,7 @@ class GridIn(FileWriter):
         if self._closed:
             with within(self._lifetime):
                 self._coll.files.update_one(
-                    {"_id": self._id}, {"$set": {name: value}}, session=self._session
+                    rules.just("_id", self._id), {"$set": {name: value}}, session=self._session
                 )
 
     # -- writing --------------------------------------------------------------------------------
@@ -297,10 +297,11 @@ class GridIn(FileWriter):
 
     def _remove(self) -> None:
         if self._is_file_sent:
-            self._coll.files.delete_one({"_id": self._id}, session=self._session)
+            self._coll.files.delete_one(rules.just("_id", self._id), session=self._session)
         if self._may_be_sent:
             self._coll.chunks.delete_many(
-                {"files_id": self._id, "n": {"$lt": self._may_be_sent}}, session=self._session
+                {**rules.just("files_id", self._id), "n": {"$lt": self._may_be_sent}},
+                session=self._session,
             )
 
     def _give_up(self) -> None:

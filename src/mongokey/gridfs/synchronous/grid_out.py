@@ -55,7 +55,7 @@ class ChunkReader:
 
     def _find(self) -> Cursor[Any]:
         rules.refuse_transaction(self._session, self._chunks)
-        wanted: dict[str, Any] = {"files_id": self._file_id}
+        wanted = rules.just("files_id", self._file_id)
         if self._number > 0:
             wanted["n"] = {"$gte": self._number}
         return self._chunks.find(
@@ -187,7 +187,9 @@ class GridOut(FileReader):
             return
         rules.refuse_transaction(self._session, self._files)
         with within(self._lifetime):
-            self._file = self._files.find_one({"_id": self._file_id}, session=self._session)
+            self._file = self._files.find_one(
+                rules.just("_id", self._file_id), session=self._session
+            )
         if not self._file:
             raise NoFile(f"no file in gridfs collection {self._files!r} with _id {self._file_id!r}")
 
