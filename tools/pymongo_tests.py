@@ -46,7 +46,7 @@ Outcomes = dict[str, dict[str, Any]]
 DRIVERS = ("pymongo", "mongokey")
 PACKAGES = {
     "pymongo": [f"pymongo=={PYMONGO_VERSION}", "dnspython"],
-    "mongokey": ["cryptography", "dnspython"],
+    "mongokey": ["cryptography", "dnspython", "publicsuffixlist"],
 }
 TOOLS = ["pytest", "pytest-asyncio", "pytest-timeout"]
 

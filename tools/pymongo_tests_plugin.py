@@ -358,8 +358,9 @@ class _Recorder:
         self._write(nodeid)
         if self.stands_in:
             # A test that sets them and fails is not to spoil those after it.
-            import_module("pymongo").MongoClient.HOST = "localhost"
-            import_module("pymongo").MongoClient.PORT = 27017
+            for name in ("MongoClient", "AsyncMongoClient"):
+                cls = getattr(import_module("pymongo"), name)
+                cls.HOST, cls.PORT = "localhost", 27017
 
     def _note(self, nodeid: str, outcome: str, text: str) -> None:
         order = ("xfailed", "skipped", "passed", "failed")

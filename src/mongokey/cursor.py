@@ -57,9 +57,8 @@ class Cursor(FindSettings, BlockingCursorCore["_Document"]):
     def explain(self) -> dict[str, Any]:
         """The server's plan for the query, a dict."""
         find = {"find": self.collection.name, **self._query.document()}
-        explain = {"explain": find, "verbosity": "allPlansExecution"}
         database = self.collection.database.with_options()._carried_out_by(self._executor)
-        return database.command(explain, session=self.session)
+        return database.command("explain", find, session=self.session)
 
 
 class CommandCursor(BlockingCursorCore["_Document"]):

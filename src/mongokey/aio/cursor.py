@@ -56,9 +56,8 @@ class AsyncCursor(FindSettings, AsyncCursorCore["_Document"]):
     async def explain(self) -> dict[str, Any]:
         """The server's plan for the query, a dict."""
         find = {"find": self.collection.name, **self._query.document()}
-        explain = {"explain": find, "verbosity": "allPlansExecution"}
         database = self.collection.database.with_options()._carried_out_by(self._executor)
-        return await database.command(explain, session=self.session)
+        return await database.command("explain", find, session=self.session)
 
 
 class AsyncCommandCursor(AsyncCursorCore["_Document"]):
