@@ -71,13 +71,16 @@ TEXTS = {
     ": for one event loop at a time, with a pool of": ": thread-safe, with a pool of",
     """ has no effect: even the DNS questions of a ``mongodb+srv://`` URI are left to
         the first operation, as a constructor cannot await them""": (
-        """ False leaves even the DNS questions of a ``mongodb+srv://`` URI to the first
-        operation; default True, in function services False"""
+        """ True starts to look for the servers now, and does not wait for them; the default
+        asks DNS now (in function services later) and leaves the rest to the first operation; False
+        leaves even the DNS questions of a ``mongodb+srv://`` URI to the first operation"""
     ),
-    """ before the first operation, or `aconnect`. Raises `InvalidURI` for a URI
+    """No server is connected before the first operation, or `aconnect`. Raises `InvalidURI`"""
+    """ for a URI
     that cannot be read, and `ConfigurationError` for wrong options.""": (
-        """ before the first operation. Raises `InvalidURI` for a URI that cannot be
-    read, and `ConfigurationError` for wrong options and hosts that DNS does not know."""
+        """Raises `InvalidURI` for a URI that cannot be read, and `ConfigurationError` for wrong"""
+        """ options
+    and hosts that DNS does not know."""
     ),
 }
 

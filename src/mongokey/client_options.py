@@ -300,6 +300,11 @@ class ClientOptions(Frozen):
         found: AutoEncryptionOpts | None = self._options.get("auto_encryption_opts")
         return found
 
+    @property
+    def _connects_at_once(self) -> bool:
+        # By default the first operation does it, whose connection then is the first check too.
+        return self._options.get("connect") is True and not self._is_for_driver
+
     def _for_driver(self) -> ClientOptions:
         """The same for a client that is the driver's own, beside the user's: it encrypts nothing
         and keeps no connections ready, and nobody counts it."""

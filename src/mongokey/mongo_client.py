@@ -55,13 +55,14 @@ class MongoClient(BlockingClientBase["_Document"], BlockingCalls):
     :param port: the port of hosts that name none; default 27017
     :param document_class: what documents are decoded as; default dict
     :param tz_aware: whether datetimes are decoded with a time zone; default False
-    :param connect: False leaves even the DNS questions of a ``mongodb+srv://`` URI to the first
-        operation; default True, in function services False
+    :param connect: True starts to look for the servers now, and does not wait for them; the default
+        asks DNS now (in function services later) and leaves the rest to the first operation; False
+        leaves even the DNS questions of a ``mongodb+srv://`` URI to the first operation
     :param type_registry: codecs for further types, a `TypeRegistry`
     :param kwargs: the URI's options as keywords (see docs), which go before the URI's
 
-    No server is connected before the first operation. Raises `InvalidURI` for a URI that cannot be
-    read, and `ConfigurationError` for wrong options and hosts that DNS does not know.
+    Raises `InvalidURI` for a URI that cannot be read, and `ConfigurationError` for wrong options
+    and hosts that DNS does not know.
     """
 
     _database_class = Database

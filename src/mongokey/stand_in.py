@@ -19,6 +19,7 @@ from types import CodeType, FunctionType, ModuleType
 import mongokey
 from mongokey._support.log_names import name_loggers
 from mongokey.errors import ConfigurationError, InvalidOperation
+from mongokey.faces import client_count
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def install_as_pymongo() -> None:
     sys.meta_path.insert(0, _finder)
     name_loggers("pymongo")
     copyreg._reconstructor = _reconstruct  # type: ignore[attr-defined]
+    # PyMongo does not warn of many clients, and programs may have made errors of all warnings.
+    client_count.WARNED_OF = 0
 
 
 def uninstall_as_pymongo() -> None:
@@ -80,6 +83,7 @@ def uninstall_as_pymongo() -> None:
     sys.meta_path.remove(_finder)
     name_loggers("mongokey")
     copyreg._reconstructor = _reconstruct.__wrapped__  # type: ignore[attr-defined]
+    client_count.WARNED_OF = client_count.MANY
     for name in list(sys.modules):
         if name.partition(".")[0] in PACKAGES:
             del sys.modules[name]

@@ -4,6 +4,7 @@ first connection of its pool."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from mongokey import MongoClient
+from mongokey import AsyncMongoClient, MongoClient
 from mongokey.bson import ObjectId
 from mongokey.bson.int64 import Int64
 from mongokey.connection.thread_step_loop import ThreadStepLoop
@@ -533,3 +534,42 @@ def test_a_server_that_has_gone_is_noticed() -> None:
             client.admin.command("ping")
             server.stop()
             assert soon(lambda: not client.nodes)
+
+
+# ---------------------------------------------------------------- connect=True
+
+
+def test_connect_true_looks_for_the_servers_at_once(server: ScriptedServer) -> None:
+    host = f"127.0.0.1:{server.port}"
+    for arguments, options in (((host,), {"connect": True}), ((f"{host}/?connect=true",), {})):
+        uri = f"mongodb://{arguments[0]}"
+        with MongoClient(uri, **options) as client:  # type: ignore[arg-type]
+            assert soon(lambda client=client: client.nodes)  # type: ignore[misc]
+            assert client.address == ("127.0.0.1", server.port)
+            assert client.admin.command("ping")["ok"] == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"connect": False}])
+def test_by_default_the_first_operation_does(
+    server: ScriptedServer, options: dict[str, Any]
+) -> None:
+    with MongoClient("127.0.0.1", server.port, **options) as client:
+        assert not client._topology.opened
+        assert client.admin.command("ping")["ok"] == 1
+        assert client.nodes
+
+
+def test_a_client_that_connects_at_once_is_closed_at_once() -> None:
+    with ScriptedServer(hello=Hold()) as server:
+        client: Any = MongoClient("127.0.0.1", server.port, connect=True)
+        began = time.monotonic()
+        client.close()
+        assert time.monotonic() - began < PATIENCE_S
+        with pytest.raises(InvalidOperation):
+            client.admin.command("ping")
+
+
+def test_an_asyncio_client_connects_no_sooner(server: ScriptedServer) -> None:
+    client: Any = AsyncMongoClient("127.0.0.1", server.port, connect=True)
+    assert not client._topology.opened
+    asyncio.run(client.close())

@@ -623,3 +623,23 @@ def test_a_module_that_is_a_program_runs(installed: str) -> None:
     assert wrong.returncode == 0
     assert "must begin with" in wrong.stdout
     assert start(installed, *command).returncode == 2
+
+
+def test_many_clients_are_no_warning_in_pymongos_place(run: Run) -> None:
+    """PyMongo has none there, and a program may have made errors of all warnings."""
+    printed = run(
+        """
+        import warnings
+        import pymongo
+        warnings.simplefilter("error")
+        for _ in range(4):
+            pymongo.MongoClient("mongodb://127.0.0.1:1").close()
+        mongokey.uninstall_as_pymongo()
+        try:
+            for _ in range(3):
+                mongokey.MongoClient("mongodb://127.0.0.1:1").close()
+        except mongokey.errors.ManyClientsWarning:
+            print("warned")
+        """
+    )
+    assert printed == "warned\n"

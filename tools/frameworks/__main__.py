@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tools.frameworks.environments import Environment, cache_folder
-from tools.frameworks.libraries import LIBRARIES, Library
+from tools.frameworks.libraries import LIBRARIES, Library, Suite
 from tools.frameworks.suites import DRIVERS, ROOT, Job, Outcomes, run_job
 from tools.frameworks.table import write_table
 
@@ -47,29 +47,41 @@ class Comparison:
         return self.passed_pymongo > 0 and not self.lost
 
 
-def compare(library: Library, cache: Path) -> Comparison:
-    """Run all suites of a library with both drivers."""
+def compare(
+    library: Library, cache: Path, snapshots: Path | None = None, *, programs: bool = False
+) -> Comparison:
+    """Run all suites of a library with both drivers; with `programs`, only those of ours."""
     environment = Environment(library, cache)
     environment.make()
     versions = environment.versions()
     result = Comparison(
         library.key,
         library.name,
-        versions[library.distribution.partition("[")[0].lower()],
+        versions[library.distribution.lower()],
         versions["pymongo"],
         datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         logs=str(environment.folder),
     )
     for number, suite in enumerate(library.suites):
-        folder = environment.source(suite.sdist) if suite.sdist else USAGE_PROGRAMS
+        if programs and (suite.sdist or suite.repository):
+            continue
+        folder = _folder_of(suite, environment, snapshots)
         job = Job.of(suite, environment.python, folder)
         found = {
             driver: run_job(job, driver, environment.folder / f"{driver}-{number}.log")
             for driver in DRIVERS
         }
-        result.own_programs &= not suite.sdist
+        result.own_programs &= folder == USAGE_PROGRAMS
         _count(result, found["pymongo"], found["mongokey"])
     return result
+
+
+def _folder_of(suite: Suite, environment: Environment, snapshots: Path | None) -> Path:
+    if suite.sdist:
+        return environment.source(suite.sdist) / suite.within
+    if suite.repository:
+        return environment.snapshot(suite.repository, snapshots) / suite.within
+    return USAGE_PROGRAMS
 
 
 def _count(result: Comparison, pymongo: Outcomes, mongokey: Outcomes) -> None:
@@ -91,6 +103,17 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="a line of JSON for each library")
     parser.add_argument("--write", action="store_true", help="put them into docs/frameworks.md")
     parser.add_argument("--cache", type=Path, default=cache_folder(), help="default: %(default)s")
+    parser.add_argument(
+        "--snapshots",
+        type=Path,
+        metavar="FOLDER",
+        help="git directories OWNER+NAME/repo that are used instead of clones from GitHub",
+    )
+    parser.add_argument(
+        "--programs",
+        action="store_true",
+        help="only the programs in tests/frameworks, not the libraries' own suites",
+    )
     arguments = parser.parse_args()
     if arguments.list:
         for library in LIBRARIES.values():
@@ -99,7 +122,12 @@ def main() -> int:
     failed = False
     for key in arguments.only or LIBRARIES:
         try:
-            result = compare(LIBRARIES[key], arguments.cache)
+            result = compare(
+                LIBRARIES[key],
+                arguments.cache.resolve(),
+                arguments.snapshots,
+                programs=arguments.programs,
+            )
         except (RuntimeError, OSError) as error:
             print(f"{key}: {error}", file=sys.stderr)
             failed = True

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
-from tools.frameworks.libraries import Library
+from tools.frameworks.libraries import Library, name_of
 
 __all__ = ["Environment", "cache_folder"]
 
@@ -55,7 +56,7 @@ class Environment:
 
     def source(self, requirement: str) -> Path:
         """The unpacked source of a distribution, of the version that is installed."""
-        name = requirement.partition("<")[0]
+        name = name_of(requirement)
         version = self.versions()[name.lower()]
         folder = self.folder / "sources" / f"{name}-{version}"
         if not folder.exists():
@@ -69,6 +70,32 @@ class Environment:
             archive.unlink()
         (inside,) = (path for path in folder.iterdir() if path.is_dir())
         return inside
+
+    def snapshot(self, repository: str, snapshots: Path | None) -> Path:
+        """The files of a repository on GitHub at a tag ("owner/name@tag").
+
+        `snapshots` is a folder of git directories named ``owner+name/repo``, for machines that
+        cannot reach GitHub; what is not there is cloned.
+        """
+        name, _, tag = repository.partition("@")
+        folder = self.folder / "sources" / repository.replace("/", "+")
+        if folder.exists():
+            return folder
+        unfinished = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        kept = snapshots / name.replace("/", "+") / "repo" if snapshots else None
+        if kept is not None and kept.exists():
+            unfinished.mkdir(parents=True)
+            archive = unfinished / "snapshot.tar"
+            _call("git", "-C", str(kept), "archive", "--output", str(archive), f"refs/tags/{tag}")
+            with tarfile.open(archive) as file:
+                file.extractall(unfinished, filter="data")
+            archive.unlink()
+        else:
+            place = f"https://github.com/{name}"
+            _call("git", "clone", "--quiet", "--depth=1", "-b", tag, place, str(unfinished))
+        unfinished.rename(folder)
+        return folder
 
     def _pip(self, command: str, *arguments: str) -> None:
         early = ("--pre",) if self.library.early else ()

@@ -5,10 +5,11 @@ A table. It must not know how environments are made nor how a suite is run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["LIBRARIES", "Library", "Suite"]
+__all__ = ["LIBRARIES", "Library", "Suite", "name_of"]
 
 PYTEST = ("pytest<9", "pytest-timeout")
 ASYNC = (*PYTEST, "pytest-asyncio")
@@ -16,11 +17,14 @@ ASYNC = (*PYTEST, "pytest-asyncio")
 
 @dataclass(frozen=True)
 class Suite:
-    """What pytest is given. `sdist` is the distribution whose source has the files, as pip's
-    requirement; empty for programs of ours, which are in tests/frameworks."""
+    """What pytest is given, and where its files are: in the source of a distribution (`sdist`, as
+    pip's requirement), in a repository on GitHub (`repository`, "owner/name@tag"; `within` is the
+    folder in either to run pytest in), or else in tests/frameworks, as programs of ours."""
 
     files: tuple[str, ...]
     sdist: str = ""
+    repository: str = ""
+    within: str = "."
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -39,7 +43,12 @@ class Library:
     @property
     def distribution(self) -> str:
         """The name of the framework's own distribution."""
-        return self.requirements[0].partition("<")[0]
+        return name_of(self.requirements[0])
+
+
+def name_of(requirement: str) -> str:
+    """The distribution that a requirement of pip's is for."""
+    return re.split(r"[<>=!~\[]", requirement, maxsplit=1)[0]
 
 
 def _own(file: str) -> Suite:
@@ -53,11 +62,37 @@ LIBRARIES: Mapping[str, Library] = {
         Library(
             "mongoengine",
             "MongoEngine",
-            ("mongoengine", "blinker", "mongomock", *PYTEST),
-            # The sdist leaves the sub-packages of the tests out.
-            (Suite(("tests",), sdist="mongoengine"), _own("usage_mongoengine.py")),
+            ("mongoengine==0.29.3", "blinker", "mongomock", "python-dateutil", "pillow", *PYTEST),
+            (
+                Suite(("tests",), repository="MongoEngine/mongoengine@v0.29.3"),
+                _own("usage_mongoengine.py"),
+            ),
         ),
-        Library("beanie", "Beanie", ("beanie", *ASYNC), (_own("usage_beanie.py"),)),
+        Library(
+            "beanie",
+            "Beanie",
+            (
+                "beanie==2.1.0",
+                "asgi-lifespan",
+                "email-validator",
+                "fastapi<0.130",
+                "httpx",
+                "pydantic-extra-types",
+                "pydantic-settings",
+                "pytest>=9",
+                "pytest-asyncio>=1.3",
+                "pytest-cov",
+                "pytest-timeout",
+                "time-machine",
+            ),
+            (
+                Suite(
+                    ("tests/odm", "tests/fastapi", "tests/migrations"),
+                    repository="BeanieODM/beanie@2.1.0",
+                ),
+                _own("usage_beanie.py"),
+            ),
+        ),
         Library(
             "celery",
             "Celery and Kombu",
@@ -71,15 +106,20 @@ LIBRARIES: Mapping[str, Library] = {
         Library(
             "motor",
             "Motor",
-            ("motor", *ASYNC),
-            # Of its own suite some tests pass with PyMongo only, which are not judged yet.
-            (_own("usage_motor.py"),),
+            ("motor", "tornado", "aiohttp", "mockupdb", *ASYNC),
+            (
+                Suite(("test/asyncio_tests", "test/tornado_tests"), sdist="motor"),
+                _own("usage_motor.py"),
+            ),
         ),
         Library(
             "flask-pymongo",
             "Flask-PyMongo",
-            ("flask-pymongo", *PYTEST),
-            (_own("usage_flask_pymongo.py"),),
+            ("flask-pymongo==3.0.1", *PYTEST),
+            (
+                Suite(("tests",), repository="mongodb-labs/flask-pymongo@3.0.1"),
+                _own("usage_flask_pymongo.py"),
+            ),
         ),
         Library(
             "apscheduler",
@@ -94,26 +134,78 @@ LIBRARIES: Mapping[str, Library] = {
                 _own("usage_apscheduler.py"),
             ),
         ),
-        Library("odmantic", "ODMantic", ("odmantic", *ASYNC), (_own("usage_odmantic.py"),)),
+        Library(
+            "odmantic",
+            "ODMantic",
+            (
+                "odmantic==1.1.0",
+                "async-asgi-testclient",
+                "fastapi<0.109",
+                "httpx<0.28",
+                "inline-snapshot",
+                "pytest-benchmark",
+                "pytest-codspeed",
+                "pytz",
+                "requests",
+                *ASYNC,
+            ),
+            (
+                Suite(
+                    ("tests",),
+                    repository="art049/odmantic@v1.1.0",
+                    environment={"TEST_MONGO_MODE": "replicaSet"},
+                ),
+                _own("usage_odmantic.py"),
+            ),
+        ),
         Library(
             "langchain-mongodb",
             "langchain-mongodb",
             (
                 "langchain-mongodb",
-                "langchain-tests",
-                "syrupy",
-                "pytest-socket",
+                "flaky",
                 "freezegun",
+                "langchain-community",
+                "langchain-ollama",
+                "langchain-openai",
+                "langchain-tests",
+                "langgraph",
+                "pypdf",
+                "pytest-mock",
+                "pytest-socket",
+                "syrupy",
                 *ASYNC,
             ),
-            # Its own suite wants a server with vector search for the most part.
-            (_own("usage_langchain.py"),),
+            (
+                Suite(
+                    ("tests/unit_tests", "tests/integration_tests"),
+                    sdist="langchain-mongodb",
+                    environment={"MONGODB_URI": "mongodb://localhost:27017"},
+                ),
+                _own("usage_langchain.py"),
+            ),
         ),
         Library(
             "langgraph-checkpoint-mongodb",
             "langgraph-checkpoint-mongodb",
-            ("langgraph-checkpoint-mongodb", "langgraph", "anyio", "pytest-mock", *ASYNC),
-            (_own("usage_langgraph.py"),),
+            (
+                "langgraph-checkpoint-mongodb",
+                "anyio",
+                "langchain-ollama",
+                "langchain-openai",
+                "langgraph",
+                "pytest-mock",
+                "syrupy",
+                *ASYNC,
+            ),
+            (
+                Suite(
+                    ("tests/unit_tests", "tests/integration_tests"),
+                    sdist="langgraph-checkpoint-mongodb",
+                    environment={"MONGODB_URI": "mongodb://localhost:27017"},
+                ),
+                _own("usage_langgraph.py"),
+            ),
         ),
         Library(
             "django-mongodb-backend",
@@ -124,8 +216,25 @@ LIBRARIES: Mapping[str, Library] = {
         Library(
             "bunnet",
             "Bunnet",
-            ("bunnet", "pydantic-settings", "fastapi", "httpx", "asgi-lifespan", *ASYNC),
-            (_own("usage_bunnet.py"),),
+            (
+                "bunnet",
+                "asgi-lifespan",
+                "email-validator",
+                "fastapi",
+                "httpx",
+                "pydantic-extra-types",
+                "pydantic-settings",
+                "pytest-cov",
+                *ASYNC,
+            ),
+            (
+                Suite(
+                    ("tests/odm", "tests/fastapi", "tests/migrations"),
+                    sdist="bunnet",
+                    arguments=("-p", "no_text_indexes"),
+                ),
+                _own("usage_bunnet.py"),
+            ),
         ),
         Library(
             "umongo",
@@ -133,7 +242,20 @@ LIBRARIES: Mapping[str, Library] = {
             ("umongo", "mongomock", *PYTEST),
             (Suite(("tests",), sdist="umongo"),),
         ),
-        Library("eve", "Eve", ("eve", *PYTEST), (_own("usage_eve.py"),)),
+        Library(
+            "eve",
+            "Eve",
+            ("eve==2.3.1", "redis", "testfixtures", *PYTEST),
+            (
+                Suite(
+                    ("tests",),
+                    repository="pyeve/eve@v2.3.1",
+                    # Its settings stop at the second failure.
+                    arguments=("-o", "python_files=*.py"),
+                ),
+                _own("usage_eve.py"),
+            ),
+        ),
         Library(
             "opentelemetry",
             "OpenTelemetry's PyMongo instrumentation",

@@ -30,6 +30,8 @@ DRIVERS = {
     "pymongo": ("-m", "pytest"),
     "mongokey": ("-m", "mongokey", "run", "-m", "pytest"),
 }
+#: Plugins of pytest's that a suite may name.
+PLUGINS = Path(__file__).resolve().parent / "plugins"
 PORT = 27017
 TEST_SECONDS = 120
 SUITE_SECONDS = 1800.0
@@ -116,7 +118,9 @@ def environment_of(job: Job) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("PYTHON", "PYTEST_"))
     }
-    environment |= {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    paths = (ROOT / "src", PLUGINS)
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, paths))
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
     return environment | job.environment
 
 

@@ -33,6 +33,9 @@ class BlockingClientBase(ClientBase["_Document"]):
         """Start to look for the servers."""
         self._topology.open()
 
+    def _begin_to_connect(self) -> None:
+        self._open()
+
     def _close_encrypter(self) -> None:
         """Close what encrypts and decrypts, if anything does."""
         if self._encrypter is not None:

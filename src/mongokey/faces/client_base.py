@@ -122,6 +122,11 @@ class ClientBase(ClientCore["_Document"]):
             )
             self._encrypter = made
             executor.set_crypt(made, not encryption._bypass_auto_encryption)
+        if options._connects_at_once:
+            self._begin_to_connect()
+
+    def _begin_to_connect(self) -> None:
+        """What ``connect=True`` asks for; nothing on asyncio, where no loop need run yet."""
 
     @classmethod
     def _for_driver(cls, options: ClientOptions) -> Any:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from mongokey.client_options import ClientOptions
 
-#: Of which client is warned; 0: of none, for tests, which make many.
-WARNED_OF = 3
+#: Of which client is warned; 0: of none, for tests, which make many, and for PyMongo's programs.
+WARNED_OF = MANY = 3
 # So many deployments are counted: a process that knows more is no web application's.
 _MOST = 256
 
@@ -57,4 +57,4 @@ def _warn(options: ClientOptions) -> None:
     warnings.warn(f"{found.text} [{found.code}]", ManyClientsWarning, outside_level())
 
 
-__all__ = ["WARNED_OF", "note_client"]
+__all__ = ["MANY", "WARNED_OF", "note_client"]
