@@ -49,7 +49,7 @@ CHAPTERS: dict[str, dict[str, str]] = {
         "heartbeatFrequencyMS": "time between two looks at a server, 500 at least",
         "serverMonitoringMode": "how servers are watched",
         "server_selector": "chooses among the servers that fit",
-        "connect": "True: look for the servers at once; False: leave even DNS to the first operation",
+        "connect": "True: look for servers at once; False: leave even DNS to the first operation",
     },
     "connections": {
         "connectTimeoutMS": "one deadline over connecting, TLS, hello and login, and over DNS",

@@ -212,7 +212,7 @@ def test_nothing_is_sent_that_reveals_the_password(
 
 
 def test_a_client_connects_at_its_first_operation(secantus: SecantusServer, relay: Relay) -> None:
-    with MongoClient(relay.redirect(secantus.uri("both")), connect=True) as client:
+    with MongoClient(relay.redirect(secantus.uri("both"))) as client:
         assert relay.accepted == 0
         client.admin.command("ping")
         assert relay.accepted == 1
