@@ -87,3 +87,22 @@ def test_fail_command_fails_so_often(driver: Any, server: MechanismServer) -> No
                 client.mechanism.c.find_one()
             assert caught.value.code == 26
         client.mechanism.c.find_one()
+
+
+@CLIENTS
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"failCommands": ["find"], "blockConnection": True, "blockTimeMS": 10},
+        {"failCommands": ["find"], "writeConcernError": {"code": 91}},
+        {"errorCode": 26},
+    ],
+)
+def test_a_fail_point_that_it_cannot_hold_is_refused(
+    driver: Any, server: MechanismServer, data: dict[str, Any]
+) -> None:
+    with connect(driver, server) as client:
+        with pytest.raises((OperationFailure, pymongo.errors.OperationFailure)) as caught:
+            client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
+        assert caught.value.code == 2
+        client.mechanism.c.find_one()

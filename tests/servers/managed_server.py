@@ -7,6 +7,8 @@ know what is started.
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,15 @@ class ManagedServer:
     def stop(self) -> None:
         """End, and wait until all has ended."""
         raise NotImplementedError
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 30.0) -> bool:
+        """Wait until `condition` holds; False if it does not in time."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.005)
+        return True
 
     def __enter__(self) -> Self:
         try:

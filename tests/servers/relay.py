@@ -122,15 +122,6 @@ class Relay(ManagedServer):
         with self._lock:
             return [each for each in self.seen if each.name == name]
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 30.0) -> bool:
-        """Wait until `condition` holds; False if it does not in time."""
-        deadline = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.005)
-        return True
-
     def close_connections(self) -> None:
         """Close every connection, as a failing network does."""
         with self._lock:

@@ -14,23 +14,17 @@ import contextlib
 import json
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from tests.servers.child import wait_or_kill
-from tests.servers.managed_server import ManagedServer
+from tests.servers.line_server import LineServer
 
-ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
-START_TIMEOUT = 60.0
-STOP_TIMEOUT = 15.0
 SHA_1 = "SCRAM-SHA-1"
 SHA_256 = "SCRAM-SHA-256"
 
@@ -69,7 +63,7 @@ USERS: Mapping[str, User] = {
 }
 
 
-class SecantusServer(ManagedServer):
+class SecantusServer(LineServer):
     """A SecantusDB process, started by `start()` or by `with`, and stopped by its own pid.
 
     `require_auth=False` serves without logins (the users exist nevertheless);
@@ -79,6 +73,10 @@ class SecantusServer(ManagedServer):
     when it does not come up within a minute.
     """
 
+    name = "SecantusDB"
+    module = "tests.servers.secantus"
+    answer_timeout = 60.0
+    stop_timeout = 15.0
     users: Mapping[str, User] = USERS
 
     def __init__(
@@ -99,66 +97,32 @@ class SecantusServer(ManagedServer):
         self.require_auth = require_auth
         self.replica_set = replica_set
         self.tls = tls_cert_file is not None
-        self._arguments = ["--serve", "--host", host, "--replica-set", replica_set or ""]
+        arguments = ["--serve", "--host", host, "--replica-set", replica_set or ""]
         if port:
-            self._arguments += ["--port", str(port)]
+            arguments += ["--port", str(port)]
         if not require_auth:
-            self._arguments.append("--no-auth")
+            arguments.append("--no-auth")
         for option, value in (
             ("--tls-cert-file", tls_cert_file),
             ("--tls-key-file", tls_key_file),
             ("--tls-ca-file", tls_ca_file),
         ):
             if value is not None:
-                self._arguments += [option, value]
+                arguments += [option, value]
         if tls_require_client_cert:
-            self._arguments.append("--tls-require-client-cert")
+            arguments.append("--tls-require-client-cert")
         for subject in certificate_users:
-            self._arguments += ["--certificate-user", subject]
-        self._process: subprocess.Popen[str] | None = None
-        self._log: Any = None
-        self._lock = threading.Lock()
-
-    @property
-    def pid(self) -> int:
-        """The server process's id."""
-        if self._process is None:
-            raise RuntimeError("the server is not started")
-        return self._process.pid
+            arguments += ["--certificate-user", subject]
+        super().__init__(arguments)
 
     def start(self) -> SecantusServer:
         """Start the process and wait until it accepts connections."""
-        # The server must not outlive `stop`, so the file is closed there and not by a `with`.
-        self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.servers.secantus", *self._arguments],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        try:
-            ready = self._read_line(START_TIMEOUT)
-        except RuntimeError:
-            self.stop()
-            raise
-        self.port = ready["port"]
+        self.port = self._begin()["port"]
         return self
 
     def stop(self) -> None:
         """Stop the process and wait for it. Its storage directory goes with it."""
-        process, self._process = self._process, None
-        if process is not None:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-            wait_or_kill(process, STOP_TIMEOUT)
-            process.stdout.close()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        self._end()
 
     def restart(self) -> None:
         """Stop, and start a fresh, empty server on another port."""
@@ -218,37 +182,6 @@ class SecantusServer(ManagedServer):
         """
         count: int = self._ask({"connections": True})["connections"]
         return count
-
-    def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        with self._lock:
-            if self._process is None or self._process.stdin is None:
-                raise RuntimeError("the server is not started")
-            self._process.stdin.write(json.dumps(question) + "\n")
-            self._process.stdin.flush()
-            answer = self._read_line(START_TIMEOUT)
-        if "failed" in answer:
-            raise RuntimeError(f"the server process could not do {question}: {answer['failed']}")
-        return answer
-
-    def _read_line(self, timeout: float) -> dict[str, Any]:
-        process = self._process
-        assert process is not None
-        assert process.stdout is not None
-        timer = threading.Timer(timeout, process.kill)
-        timer.start()
-        try:
-            line = process.stdout.readline()
-        finally:
-            timer.cancel()
-        if not line:
-            process.wait(STOP_TIMEOUT)
-            self._log.seek(0)
-            raise RuntimeError(
-                f"SecantusDB ended with status {process.returncode} or said nothing for "
-                f"{timeout:g} s:\n{self._log.read()[-4000:]}"
-            )
-        answer: dict[str, Any] = json.loads(line)
-        return answer
 
 
 # --- the server process ------------------------------------------------------------------

@@ -8,7 +8,8 @@ from typing import Any
 import bson
 import pytest
 
-from tests.servers.fleet import fail_points, retries, rules, wire
+from tests.servers import fail_points
+from tests.servers.fleet import retries, rules, wire
 from tests.servers.fleet.topology import MemberConfig, ReplicaSet
 
 

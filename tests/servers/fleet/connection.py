@@ -13,9 +13,10 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tests.servers.fleet import fail_points, rules, wire
+from tests.servers import fail_points
+from tests.servers.fail_points import FailPoint
+from tests.servers.fleet import rules, wire
 from tests.servers.fleet.backend import Backend, Forwarded
-from tests.servers.fleet.fail_points import FailPoint
 from tests.servers.fleet.retries import Retries, TooOld, Write, session_of
 from tests.servers.fleet.rules import Refusal
 from tests.servers.scripted.answers import EXHAUST_ALLOWED, MORE_TO_COME, OP_MSG, Request
@@ -172,12 +173,11 @@ class Connection(asyncio.Protocol):
         if point.close:
             self.abort(reset=False)
         elif point.code is not None:
-            message = "Failing command via 'failCommand' failpoint"
             labels = point.labels
             if labels is None:
                 # The command was not looked at: what it is about, a change stream, is not known.
                 labels = rules.error_labels(point.code, request.name, request.document)
-            self.refuse(request, Refusal(point.code, message, labels))
+            self.refuse(request, Refusal(point.code, point.message, labels))
         else:
             self._proceed(request, point)
 

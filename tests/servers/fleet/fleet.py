@@ -6,30 +6,22 @@ deployment's, of the same name.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
 import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from tests.servers.child import wait_or_kill
-from tests.servers.managed_server import ManagedServer
+from tests.servers.child import SAID, STOP_TIMEOUT
+from tests.servers.line_server import LineServer
 
 if TYPE_CHECKING:
     from tests.servers.secantus import SecantusServer, User
 
-ROOT = Path(__file__).resolve().parents[3]
 HOST = "127.0.0.1"
-TIMEOUT = 30.0
 
 
-class Fleet(ManagedServer):
+class Fleet(LineServer):
     """Members in a process of their own; `start()` or `with` begins, `stop()` ends it.
 
     `members` is how many (a primary and secondaries), or their roles, or documents with `role`,
@@ -38,6 +30,11 @@ class Fleet(ManagedServer):
     `tls` are the paths of a certificate and its key. Raises RuntimeError when the process does
     not come up or a control fails.
     """
+
+    name = "the fleet"
+    module = "tests.servers.fleet"
+    answer_timeout = 30.0
+    stop_timeout = STOP_TIMEOUT
 
     def __init__(
         self,
@@ -55,65 +52,33 @@ class Fleet(ManagedServer):
         self.tls = tls is not None
         #: The members' ports, by number.
         self.ports: list[int] = []
-        self._arguments = ["--set-name", set_name, "--backend-port", str(backend.port), "--serve"]
+        arguments = ["--set-name", set_name, "--backend-port", str(backend.port), "--serve"]
         if isinstance(members, int):
-            self._arguments += ["--members", str(members)]
+            arguments += ["--members", str(members)]
         else:
             words = [each if isinstance(each, str) else json.dumps(each) for each in members]
-            self._arguments += ["--roles", *words]
+            arguments += ["--roles", *words]
         if election_ms is not None:
-            self._arguments += ["--election-ms", str(election_ms)]
+            arguments += ["--election-ms", str(election_ms)]
         if max_wire_version is not None:
-            self._arguments += ["--max-wire-version", str(max_wire_version)]
+            arguments += ["--max-wire-version", str(max_wire_version)]
         if not streaming:
-            self._arguments.append("--no-streaming")
+            arguments.append("--no-streaming")
         if tls is not None:
-            self._arguments += ["--tls-cert-file", tls[0], "--tls-key-file", tls[1]]
-        self._process: subprocess.Popen[str] | None = None
-        self._log: Any = None
-        self._lock = threading.Lock()
+            arguments += ["--tls-cert-file", tls[0], "--tls-key-file", tls[1]]
+        super().__init__(arguments)
 
     def start(self) -> Fleet:
         if sys.platform == "win32":
             _missing("the fleet holds ports as Windows does not let it")
-        # The process must not outlive `stop`, so the file is closed there and not by a `with`.
-        self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.servers.fleet", *self._arguments],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        status = self._read_line()
+        status = self._begin()
         self.ports = [each["port"] for each in status["members"]]
         return self
 
     def stop(self) -> None:
-        process, self._process = self._process, None
-        said = ""
-        if process is not None:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-            wait_or_kill(process)
-            process.stdout.close()
-        if self._log is not None:
-            self._log.seek(0)
-            said = self._log.read()
-            self._log.close()
-            self._log = None
-        if process is not None and (process.returncode or said):
-            raise RuntimeError(f"the fleet ended with status {process.returncode}:\n{said[-4000:]}")
-
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        if self._process is None:
-            raise RuntimeError("the fleet is not started")
-        return self._process.pid
+        status, said = self._end()
+        if status or said:
+            raise RuntimeError(f"{self.name} ended with status {status}:\n{said[-SAID:]}")
 
     # Where it is
 
@@ -273,47 +238,9 @@ class Fleet(ManagedServer):
         """The last commands of a member, but hello."""
         return list(self.do("log", member=member, since=since))
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 30.0) -> bool:
-        """Wait until `condition` holds; False if it does not in time."""
-        deadline = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.005)
-        return True
-
     def do(self, control: str, **arguments: Any) -> Any:
         """Have a control carried out; gives what it gives."""
-        with self._lock:
-            if self._process is None or self._process.stdin is None:
-                raise RuntimeError("the fleet is not started")
-            self._process.stdin.write(json.dumps({"do": control, **arguments}) + "\n")
-            self._process.stdin.flush()
-            answer = self._read_line()
-        if "failed" in answer:
-            raise RuntimeError(f"{control}: {answer['failed']}")
-        return answer["done"]
-
-    def _read_line(self) -> dict[str, Any]:
-        process = self._process
-        assert process is not None
-        assert process.stdout is not None
-        timer = threading.Timer(TIMEOUT, process.kill)
-        timer.start()
-        try:
-            line = process.stdout.readline()
-        finally:
-            timer.cancel()
-            timer.join()
-        if not line:
-            process.wait(TIMEOUT)
-            self._log.seek(0)
-            raise RuntimeError(
-                f"the fleet ended with status {process.returncode} or said nothing for "
-                f"{TIMEOUT:g} s:\n{self._log.read()[-4000:]}"
-            )
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return self._ask({"do": control, **arguments})["done"]
 
 
 def _missing(reason: str) -> None:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import bson
 
+from tests.servers.fail_points import FailPoint, WriteFailPoint
+from tests.servers.fail_points import parse as parse_fail_point
 from tests.servers.fleet import rules, wire
 from tests.servers.fleet.connection import RESET, Connection
-from tests.servers.fleet.fail_points import FailPoint, WriteFailPoint
-from tests.servers.fleet.fail_points import parse as parse_fail_point
 from tests.servers.fleet.rules import Refusal
 from tests.servers.fleet.topology import OTHER_ROLES, hello_outside
 from tests.servers.scripted.answers import Request

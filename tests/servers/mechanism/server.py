@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.servers.fail_points import BadFailPoint, FailPoint, WriteFailPoint, parse
 from tests.servers.mechanism.acceptor import Acceptor, Continue, Done, Exchange, Refused, Session
 from tests.servers.scripted.answers import MORE_TO_COME, Answer, Close, Error, Raw, Reply, Request
 from tests.servers.scripted.hello import mongos
@@ -51,33 +52,6 @@ class Refusal:
     connection: int
     mechanism: str
     detail: str
-
-
-@dataclass
-class FailPoint:
-    """failCommand: so many (None: all) of the named commands fail; `skip` of them are spared."""
-
-    names: Collection[str]
-    times: int | None
-    code: int | None = None
-    errmsg: str = "Failing command via 'failCommand' failpoint"
-    close: bool = False
-    labels: Sequence[str] = ()
-    app_name: str | None = None
-    skip: int = 0
-
-    def take(self, name: str, app_name: str | None) -> bool:
-        """Whether this command fails; counts it."""
-        if name not in self.names or self.app_name not in (None, app_name):
-            return False
-        if self.skip:
-            self.skip -= 1
-            return False
-        if self.times is not None:
-            if self.times <= 0:
-                return False
-            self.times -= 1
-        return True
 
 
 class MechanismServer(ScriptedServer):
@@ -115,14 +89,19 @@ class MechanismServer(ScriptedServer):
         times: int | None = 1,
         code: int | None = REAUTHENTICATION_REQUIRED,
         *,
-        errmsg: str = "Failing command via 'failCommand' failpoint",
+        errmsg: str = FailPoint.message,
         close: bool = False,
-        labels: Sequence[str] = (),
         app_name: str | None = None,
-        skip: int = 0,
     ) -> FailPoint:
-        """Make the next `times` (None: all) of these commands fail, after `skip` that do not."""
-        point = FailPoint(set(names), times, code, errmsg, close, labels, app_name, skip)
+        """Make the next `times` (None: all) of these commands fail."""
+        point = FailPoint(
+            names=frozenset(names),
+            times=times,
+            code=code,
+            message=errmsg,
+            close=close,
+            app_name=app_name,
+        )
         with self._lock:
             self.fail_points.append(point)
         return point
@@ -195,9 +174,9 @@ class _Connection(Connection):
                 name = {18: "AuthenticationFailed", 391: "ReauthenticationRequired"}
                 return Error(
                     code=point.code,
-                    message=point.errmsg,
+                    message=point.message,
                     code_name=name.get(point.code, "FailPointError"),
-                    labels=point.labels,
+                    labels=point.labels or (),
                 )
         return super().find_answer(request)
 
@@ -317,23 +296,16 @@ class _Connection(Connection):
     # Other commands
 
     def configure_fail_point(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        if document["configureFailPoint"] != "failCommand":
-            raise RefusedCommand(2, "BadValue", "only failCommand is known here")
-        mode, data = document["mode"], document.get("data", {})
+        try:
+            point = parse(document)
+        except BadFailPoint as error:
+            raise RefusedCommand(2, "BadValue", str(error)) from None
+        if isinstance(point, WriteFailPoint):
+            raise RefusedCommand(2, "BadValue", "failCommand is the only fail point known here")
+        if point is not None and (point.block_ms or point.write_concern_error):
+            raise RefusedCommand(2, "BadValue", "a command cannot be delayed or half fail here")
         with self.server._lock:
-            self.server.fail_points.clear()
-        if mode == "off":
-            return {"ok": 1.0}
-        times = mode.get("times") if isinstance(mode, Mapping) else None
-        self.server.fail_command(
-            data.get("failCommands", ()),
-            times,
-            data.get("errorCode"),
-            close=bool(data.get("closeConnection")),
-            labels=data.get("errorLabels", ()),
-            app_name=data.get("appName"),
-            skip=mode.get("skip", 0) if isinstance(mode, Mapping) else 0,
-        )
+            self.server.fail_points[:] = [] if point is None else [point]
         return {"ok": 1.0}
 
     def connection_status(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""failCommand and onPrimaryTransactionalWrite, as a member of the fleet holds them: which command
+"""failCommand and onPrimaryTransactionalWrite, as servers of the tests hold them: which command
 fails next, and how.
 
 Knows the fields of `configureFailPoint` (unified test format, "Server Fail Points"). Pure: must
@@ -15,13 +15,30 @@ _HELLO = frozenset({"hello", "ismaster", "isMaster"})
 
 
 @dataclass
-class FailPoint:
-    """One failCommand. `times` None: until it is turned off; `block_ms` delays the command."""
+class _Counted:
+    """Does not hold the first `skip` times, then `times` times (None: until it is turned off)."""
 
-    names: frozenset[str]
     times: int | None = None
     skip: int = 0
+
+    def _due(self) -> bool:
+        if self.skip:
+            self.skip -= 1
+            return False
+        if self.times is not None:
+            if self.times <= 0:
+                return False
+            self.times -= 1
+        return True
+
+
+@dataclass(kw_only=True)
+class FailPoint(_Counted):
+    """One failCommand; `block_ms` delays the command."""
+
+    names: frozenset[str]
     code: int | None = None
+    message: str = "Failing command via 'failCommand' failpoint"
     labels: Sequence[str] | None = None
     close: bool = False
     block_ms: float = 0
@@ -32,38 +49,20 @@ class FailPoint:
         """Whether it holds for this command; counts it."""
         if name not in self.names and not (name in _HELLO and self.names & _HELLO):
             return False
-        if self.app_name not in (None, app_name):
-            return False
-        if self.skip:
-            self.skip -= 1
-            return False
-        if self.times is not None:
-            if self.times <= 0:
-                return False
-            self.times -= 1
-        return True
+        return self.app_name in (None, app_name) and self._due()
 
 
 @dataclass
-class WriteFailPoint:
+class WriteFailPoint(_Counted):
     """One onPrimaryTransactionalWrite: a write with a txnNumber fails, once it is done or (with
     `code`) before."""
 
-    times: int | None = None
-    skip: int = 0
     code: int | None = None
     close: bool = True
 
     def take(self) -> bool:
         """Whether it holds for this write; counts it."""
-        if self.skip:
-            self.skip -= 1
-            return False
-        if self.times is not None:
-            if self.times <= 0:
-                return False
-            self.times -= 1
-        return True
+        return self._due()
 
 
 class BadFailPoint(Exception):
@@ -78,7 +77,7 @@ def parse(command: Mapping[str, Any]) -> FailPoint | WriteFailPoint | None:
     """The fail point that a `configureFailPoint` sets; None turns it off."""
     name = command.get("configureFailPoint")
     if name not in NAMES:
-        raise BadFailPoint(f"the fleet knows {' and '.join(NAMES)} alone")
+        raise BadFailPoint(f"known here are {' and '.join(NAMES)}")
     mode, data = command.get("mode"), command.get("data") or {}
     if mode == "off":
         return None
@@ -95,13 +94,13 @@ def parse(command: Mapping[str, Any]) -> FailPoint | WriteFailPoint | None:
     if not isinstance(names, list) or not names:
         raise BadFailPoint("failCommands must name commands")
     return FailPoint(
-        frozenset(names),
-        times,
-        skip,
-        data.get("errorCode"),
-        data.get("errorLabels"),
-        bool(data.get("closeConnection")),
-        float(data.get("blockTimeMS", 0)) if data.get("blockConnection") else 0,
-        data.get("appName"),
-        data.get("writeConcernError"),
+        names=frozenset(names),
+        times=times,
+        skip=skip,
+        code=data.get("errorCode"),
+        labels=data.get("errorLabels"),
+        close=bool(data.get("closeConnection")),
+        block_ms=float(data.get("blockTimeMS", 0)) if data.get("blockConnection") else 0,
+        app_name=data.get("appName"),
+        write_concern_error=data.get("writeConcernError"),
     )
