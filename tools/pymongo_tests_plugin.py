@@ -272,6 +272,28 @@ def _show_sessions() -> None:
     clients._topology_settings = property(_settings_of)
 
 
+def _kill_cursor_of(change_stream: Any, client: Any) -> Any:
+    """In place of the helper `kill_change_stream_cursor`: have the server forget the cursor."""
+    from mongokey.bson.int64 import Int64
+
+    cursor = change_stream._cursor.server_cursor
+    database = client[cursor.namespace.database]
+    return database.command("killCursors", cursor.namespace.collection, cursors=[Int64(cursor.id)])
+
+
+def _kill_cursors(cls: type) -> None:
+    killer = vars(cls).get("kill_change_stream_cursor")
+    if killer is None:
+        return
+    if asyncio.iscoroutinefunction(killer):
+        context = sys.modules["test.asynchronous"].async_client_context
+    else:
+        context = sys.modules["test"].client_context
+    cls.kill_change_stream_cursor = (  # type: ignore[attr-defined]
+        lambda self, change_stream: _kill_cursor_of(change_stream, context.client)
+    )
+
+
 class _Settings:
     def __init__(self, topology_id: Any) -> None:
         self._topology_id = topology_id
@@ -328,9 +350,11 @@ class _Recorder:
         self.stands_in = stands_in
         self.outcomes: dict[str, dict[str, Any]] = {}
 
-    def pytest_collection_modifyitems(self) -> None:
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         if not self.stands_in:
             return
+        for cls in {base for item in items for base in getattr(item.cls, "__mro__", ())}:
+            _kill_cursors(cls)
         # At the end it looks for PyMongo's threads among all objects, by PyMongo's own classes.
         for name in ("test", "test.asynchronous"):
             module = sys.modules.get(name)
