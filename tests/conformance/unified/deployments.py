@@ -22,8 +22,8 @@ from pymongo.write_concern import WriteConcern
 from tests.conformance.unified.drivers import Driver
 from tests.conformance.unified.matching import Mismatch
 from tests.conformance.unified.requirements import Facts
-from tests.servers import oidc_deployment
-from tests.servers.fleet import Fleet, fail_points
+from tests.servers import fail_points, oidc_deployment
+from tests.servers.fleet import Fleet
 from tests.servers.mechanism import MechanismServer
 from tests.servers.secantus import SecantusServer
 
