@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from tests.deadlines import timeout_of, within
 MS = 1_000_000
 # A wait that is bounded must end well before this; a wait that is not would reach it.
 FAR = 20.0
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="as Linux writes a time")
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -172,6 +174,35 @@ def test_a_timeout_can_be_taken_away_again(pair):
     answer.start()
     assert stream.receive(10) == b"late"
     answer.join()
+
+
+@linux
+@pytest.mark.parametrize("deadline_ms", [None, 60_000], ids=["no-deadline", "late-deadline"])
+def test_a_wait_goes_on_where_the_kernels_own_ends(pair, deadline_ms):
+    # It ends after ten seconds; here after a moment.
+    stream, far = pair
+    with socket.socket(fileno=os.dup(stream.fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 20_000))
+    answer = threading.Timer(0.3, far.sendall, [b"late"])
+    answer.start()
+    deadline = None if deadline_ms is None else within(deadline_ms)
+    assert stream.receive(10, deadline) == b"late"
+    answer.join()
+
+
+@linux
+def test_the_kernels_wait_is_short_without_a_timeout_of_the_streams(pair):
+    stream, _ = pair
+
+    def limit() -> tuple[int, int]:
+        with socket.socket(fileno=os.dup(stream.fileno())) as same:
+            return struct.unpack("ll", same.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))
+
+    assert limit() == (10, 0)
+    stream.set_timeout(timeout_of(2_500))
+    assert limit() == (2, 500_000)
+    stream.set_timeout(None)
+    assert limit() == (10, 0)
 
 
 @pytest.mark.parametrize("wrong", [-1, 150, 0.5, "150"])

@@ -87,6 +87,7 @@ cdef class SocketStream(Stream):
     cdef bint _unwanted                     # it was closed before the successor was known
     cdef Stream _successor
     cdef int64_t _own_limit(self) noexcept
+    cdef bint _kernel_may_wait(self, int64_t limit_ns) noexcept
     # As `write`, until `limit_ns` (0: for ever); without a deadline that is by `timeout`.
     cdef int _put(
         self, const uint8_t *data, size_t size, int64_t limit_ns, Deadline deadline

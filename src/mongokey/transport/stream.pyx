@@ -29,6 +29,11 @@ cdef extern from *:
 # once it, or another one, begins to wait. Guarded by the GIL, read without it.
 cdef int holder_core = -1
 
+# So long the kernel waits for the first bytes of a reply, where no timeout is set: without a deadline
+# it is asked again then. Logins have more time than that by default, so that each of their waits is
+# one system call and not two.
+cdef int64_t KERNEL_WAIT_NS = 10_000_000_000
+
 # From this size on a copy into the kernel takes longer than winning the GIL back.
 cdef enum:
     BIG_WRITE = 65536
@@ -261,6 +266,8 @@ cdef class SocketStream(Stream):
 
     def __cinit__(self, mk_socket fd, str peer not None):
         cdef int rc = mk_set_stream_mode(fd)
+        if rc == 0:
+            rc = mk_set_receive_timeout(fd, KERNEL_WAIT_NS)
         if rc != 0:
             raise OSError(-rc, error_text(rc))
         self.peer = peer
@@ -341,14 +348,15 @@ cdef class SocketStream(Stream):
         self._first = False
         if (
             MK_KERNEL_WAITS
-            and deadline is None
             and (first or limit == 0)
             and cooperative_wait is None
+            and (deadline is None or self._kernel_may_wait(limit))
         ):
             # A signal that came while the message was sent would be heard only at the end.
             self._interrupted()
             # The hot path: the kernel waits, and minds the timeout, in one system call. A
-            # policy that looks (or spins) before it waits would stand here.
+            # policy that looks (or spins) before it waits would stand here. Of a wait without a
+            # timeout, or until a late deadline, it is only the beginning.
             self._inside += 1
             holder_core = -1
             with nogil:
@@ -380,12 +388,18 @@ cdef class SocketStream(Stream):
                 self._lost(got, "waiting for the server's answer")
             self._wait(POLLIN, limit, deadline)
 
+    cdef bint _kernel_may_wait(self, int64_t limit_ns) noexcept:
+        """Whether the longest wait of `mk_receive` ends before the deadline."""
+        return self.timeout_ns == 0 and limit_ns - mk_monotonic_ns() >= KERNEL_WAIT_NS
+
     cpdef int set_timeout(self, Timeout timeout) except -1:
         cdef int rc
         cdef int64_t before = self.timeout_ns
         Stream.set_timeout(self, timeout)
         if self.timeout_ns != before:
-            rc = mk_set_receive_timeout(self._socket, self.timeout_ns)
+            rc = mk_set_receive_timeout(
+                self._socket, self.timeout_ns if self.timeout_ns else KERNEL_WAIT_NS
+            )
             if rc != 0:
                 self._lost(rc, "setting its timeout")
         return 0
