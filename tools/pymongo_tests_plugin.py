@@ -207,7 +207,7 @@ _COUNTED = {"insert": "documents", "update": "updates", "delete": "deletes", "bu
 _SENSITIVE = ("authenticate", "saslstart", "saslcontinue", "getnonce", "createuser", "updateuser")
 HARNESS: dict[str, dict[str, Any]] = {
     "pymongo._csot": {"apply": _as_it_is},
-    "pymongo.common": {"Version": _Version},
+    "pymongo.common": {"MAX_ADAPTIVE_RETRIES": 2, "Version": _Version},
     "pymongo.compression_support": {"_have_zlib": _yes},
     "pymongo.encryption_options": {"_HAVE_PYMONGOCRYPT": _Never()},
     "pymongo.helpers_shared": {"_SENSITIVE_COMMANDS": {*_SENSITIVE}},
@@ -229,13 +229,22 @@ HARNESS: dict[str, dict[str, Any]] = {
 }
 
 
-def _command_events() -> tuple[type, ...]:
-    """What the unified runner asks `isinstance` for: whether an event is of a command."""
-    events = import_module("pymongo.monitoring")
-    return (
-        events.CommandStartedEvent,
-        events.CommandSucceededEvent,
-        events.CommandFailedEvent,
+#: PyMongo's bases of events, for which the unified runner asks `isinstance`: how their names begin.
+_BASES = {
+    "_CommandEvent": ("Command",),
+    "_ConnectionEvent": ("Connection",),
+    "_PoolEvent": ("Pool",),
+    "_ServerEvent": ("ServerOpening", "ServerClosed", "ServerDescription"),
+    "_ServerHeartbeatEvent": ("ServerHeartbeat",),
+}
+
+
+def _events(base: str) -> tuple[type, ...]:
+    events = vars(import_module("pymongo.monitoring"))
+    return tuple(
+        found
+        for name, found in events.items()
+        if name.startswith(_BASES[base]) and name.endswith("Event")
     )
 
 
@@ -308,8 +317,8 @@ def _settings_of(client: Any) -> Any:
 
 def _offered(module: str, name: str) -> Any:
     offered = HARNESS.get(module, {})
-    if module == "pymongo.monitoring" and name == "_CommandEvent":
-        return _command_events()
+    if module == "pymongo.monitoring" and name in _BASES:
+        return _events(name)
     if module == "pymongo.bulk_shared" and name == "BulkWriteError":
         return import_module("pymongo.errors").BulkWriteError
     return offered[name] if name in offered else Missing(f"{module}.{name}")
