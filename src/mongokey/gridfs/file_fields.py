@@ -48,7 +48,8 @@ def _warn(owner: str, name: str) -> None:
     # Of either face, as PyMongo: warnings are filtered by how they begin.
     kind = owner.removeprefix("Async")
     warn(
-        f"{kind} property {name!r} is deprecated, as in PyMongo: use the file's metadata",
+        f"{kind} property {name!r} is deprecated and will be removed in PyMongo 5.0: "
+        "use the file's metadata",
         DeprecationWarning,
         stacklevel=3,
     )
