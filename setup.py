@@ -74,6 +74,24 @@ HOT = (
     "mongokey.wire.message_buffer",
 )
 
+# What runs once for a client or a connection, or where OpenSSL cannot be used: there Cython's short
+# cuts of look-ups and calls are a twentieth of the module, and save nothing that can be measured.
+COLD = (
+    "mongokey._support.single_flight",
+    "mongokey.connection.openings",
+    "mongokey.connection.settings",
+    "mongokey.connection.steps",
+    "mongokey.execution.idle_steps",
+    "mongokey.execution.loop_binding",
+    "mongokey.transport.connecting",
+    "mongokey.transport.names",
+    "mongokey.transport.polling",
+    "mongokey.transport.tls.libssl",
+    "mongokey.transport.tls.ssl_*",
+    "mongokey.wire.standalone",
+)
+NO_SHORT_CUTS = [("CYTHON_USE_DICT_VERSIONS", "0"), ("CYTHON_UNPACK_METHODS", "0")]
+
 # Passes of GCC that find next to nothing in what is built for size, and take a quarter of its time.
 # In what is built for speed they save a tenth of the instructions of a ping.
 NEEDLESS_PASSES = [
@@ -88,11 +106,16 @@ if sanitize not in ("", "address"):
     raise SystemExit(f"MONGOKEY_SANITIZE={sanitize!r}: the only sanitizer build is 'address'")
 
 
+def is_one_of(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether one of these names, or patterns of them, is a module's."""
+    return any(fnmatch(name, each) for each in patterns)
+
+
 def optimization(name: str) -> str:
     """The C compiler's switch for a module, without its dash."""
-    if any(fnmatch(name, each) for each in HOTTEST):
+    if is_one_of(name, HOTTEST):
         return "O3"
-    return "O2" if any(fnmatch(name, each) for each in HOT) else "Os"
+    return "O2" if is_one_of(name, HOT) else "Os"
 
 
 @cache
@@ -167,7 +190,7 @@ def extensions() -> list[Extension]:
                     [source],
                     include_dirs=["include"],
                     depends=headers,
-                    define_macros=macros,
+                    define_macros=macros + (NO_SHORT_CUTS if is_one_of(name, COLD) else []),
                     libraries=["ws2_32"] if WINDOWS else [],
                     extra_compile_args=compile_args,
                     extra_link_args=link_args,
