@@ -13,6 +13,7 @@ from mongokey.cursor_shared import _QUERY_OPTIONS
 from mongokey.database import Database
 from mongokey.gridfs import GridFS
 from mongokey.mongo_client import MongoClient as BlockingClient  # whatever the face is
+from mongokey.read_preferences import ReadPreference
 from mongokey.results import UpdateResult
 from mongokey.write_concern import WriteConcern
 from tests.servers.secantus import SecantusServer
@@ -74,6 +75,16 @@ def mongo_client(secantus: SecantusServer) -> Iterator[Any]:
 def test_a_client_can_be_told_to_connect(mongo_client: Any, eventually: Any) -> None:
     mongo_client._connect()
     assert eventually(lambda: mongo_client.primary is not None)
+
+
+def test_a_cursor_shows_what_it_reads_from(mongo_client: Any) -> None:
+    # MongoEngine's own tests look at the read preference of an aggregation's cursor.
+    pages = mongo_client.framework_needs.pages.with_options(
+        read_preference=ReadPreference.SECONDARY_PREFERRED
+    )
+    with pages.aggregate([]) as cursor:
+        assert cursor._collection.read_preference == ReadPreference.SECONDARY_PREFERRED
+    assert pages.find()._collection is pages
 
 
 def test_a_cursor_shows_the_batch_at_hand(mongo_client: Any) -> None:

@@ -413,6 +413,11 @@ cdef class BlockingCursorCore(CursorCore):
         return BatchAtHand(self)
 
     @property
+    def _collection(self):
+        """What it reads from: the collection, or the database whose command it was."""
+        return self._owner
+
+    @property
     def _killed(self):
         """Whether no batch can follow the one at hand."""
         return self.closed or (self.started and self.server_cursor is None)
