@@ -30,7 +30,8 @@ cdef extern from *:
 cdef int holder_core = -1
 
 # So long the kernel waits for the first bytes of a reply where no timeout is set; without a
-# deadline it is asked again. Logins have more time by default: each of their waits is one system call.
+# deadline it is asked again. Logins have more time by default, so that each of their waits is one
+# system call.
 cdef int64_t KERNEL_WAIT_NS = 10_000_000_000
 
 # From this size on a copy into the kernel takes longer than winning the GIL back.
