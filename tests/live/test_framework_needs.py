@@ -9,6 +9,7 @@ import pytest
 
 from mongokey import CursorType
 from mongokey.collection import Collection
+from mongokey.command_cursor import CommandCursor
 from mongokey.cursor_shared import _QUERY_OPTIONS
 from mongokey.database import Database
 from mongokey.gridfs import GridFS
@@ -85,6 +86,26 @@ def test_a_cursor_shows_what_it_reads_from(mongo_client: Any) -> None:
     with pages.aggregate([]) as cursor:
         assert cursor._collection.read_preference == ReadPreference.SECONDARY_PREFERRED
     assert pages.find()._collection is pages
+
+
+def test_what_motor_has_before_a_command_cursor_is_closed_as_one(mongo_client: Any) -> None:
+    class Latent:
+        ended = 0
+
+        def _die_lock(self) -> None:
+            self.ended += 1
+
+    latent = Latent()
+    CommandCursor.close(latent)  # type: ignore[arg-type]
+    assert latent.ended == 1
+    pages = mongo_client.framework_needs.motor
+    pages.drop()
+    fill(pages, 5)
+    cursor = pages.aggregate([], batchSize=2)
+    cursor.next()
+    cursor.close()
+    assert not cursor.alive
+    assert cursor.cursor_id == 0 or cursor._killed
 
 
 def test_a_cursor_shows_the_batch_at_hand(mongo_client: Any) -> None:

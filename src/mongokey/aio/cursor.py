@@ -80,6 +80,14 @@ class AsyncCommandCursor(AsyncCursorCore["_Document"]):
         """The next document, or None if there is none after one more look."""
         return await self._try_next()
 
+    # PyMongo's name: Motor calls `close` with an object of its own that has no more of a cursor.
+    _die_lock = AsyncCursorCore.close
+
+    async def close(self) -> None:
+        """Close the cursor. The server is told at once, and waited for 2 seconds at most; where no
+        connection is free at the moment, it is told later, beside the program."""
+        await self._die_lock()
+
 
 class AsyncRawBatchCursor(AsyncCursor["_Document"]):
     """An iterator over the batches that a `find` brings, each a `bytes` object of BSON documents

@@ -266,10 +266,10 @@ cdef class SocketStream(Stream):
 
     def __cinit__(self, mk_socket fd, str peer not None):
         cdef int rc = mk_set_stream_mode(fd)
-        if rc == 0:
-            rc = mk_set_receive_timeout(fd, KERNEL_WAIT_NS)
         if rc != 0:
             raise OSError(-rc, error_text(rc))
+        # What takes no time limit is waited for otherwise.
+        self._is_kernel_limited = mk_set_receive_timeout(fd, KERNEL_WAIT_NS) == 0
         self.peer = peer
         self._socket = fd
         self.closed = False
@@ -390,7 +390,11 @@ cdef class SocketStream(Stream):
 
     cdef bint _kernel_may_wait(self, int64_t limit_ns) noexcept:
         """Whether the longest wait of `mk_receive` ends before the deadline."""
-        return self.timeout_ns == 0 and limit_ns - mk_monotonic_ns() >= KERNEL_WAIT_NS
+        return (
+            self._is_kernel_limited
+            and self.timeout_ns == 0
+            and limit_ns - mk_monotonic_ns() >= KERNEL_WAIT_NS
+        )
 
     cpdef int set_timeout(self, Timeout timeout) except -1:
         cdef int rc
