@@ -86,7 +86,7 @@ cdef class SocketStream(Stream):
     cdef bint _detached                     # its socket was given away, to `_successor` if known
     cdef bint _unwanted                     # it was closed before the successor was known
     cdef Stream _successor
-    cdef bint _is_kernel_limited            # the kernel ends a wait after KERNEL_WAIT_NS, or `timeout`
+    cdef bint _is_kernel_limited            # the kernel ends its waits by itself
     cdef int64_t _own_limit(self) noexcept
     cdef bint _kernel_may_wait(self, int64_t limit_ns) noexcept
     # As `write`, until `limit_ns` (0: for ever); without a deadline that is by `timeout`.
