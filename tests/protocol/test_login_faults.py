@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mongokey import MongoClient
-from mongokey.auth.errors import AuthenticationFailed, ServerProofError
+from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ServerProofError
 from mongokey.errors import (
     AutoReconnect,
     ConfigurationError,
@@ -286,7 +286,8 @@ def test_steps_that_are_slow_together_miss_the_deadline() -> None:
     on = dict.fromkeys(STEPS, slow)
     with ScriptedServer(login=Login(**LONG), on=on) as server:
         error = fail_to_log_in(server, connectTimeoutMS=CONNECT_MS)
-        assert isinstance(error, NetworkTimeout)
+        # On a slow machine no time may be left for the key, which is said without trying.
+        assert isinstance(error, NetworkTimeout | LoginTimeout)
     with ScriptedServer(login=Login(**LONG), on=on) as server:
         succeed(server)
 

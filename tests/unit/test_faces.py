@@ -160,7 +160,7 @@ OF_THE_CORE = [
     (AsyncCollection, "find_one"),
     (AsyncCollection, "insert_one"),
     (AsyncCursor, "to_list"),
-    (AsyncCommandCursor, "close"),
+    (AsyncCommandCursor, "to_list"),
 ]
 
 
