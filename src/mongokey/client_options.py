@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from mongokey.auth.provided import ProvidedCredential
     from mongokey.bson.codec_options import CodecOptions
     from mongokey.diagnostics import Diagnosis
+    from mongokey.handshake.metadata import ClientMetadata
     from mongokey.options.auto_encryption import AutoEncryptionOpts
     from mongokey.pool_options import Following
 
@@ -238,10 +239,17 @@ class ClientOptions(Frozen):
         attributes = self.__dict__.copy()
         assert self.credential is not None, "others are shared as they are"
         credential = attributes["credential"] = self.credential._with_own_state()
-        attributes["pool_options"] = self.pool_options._with_credential(credential)
+        attributes["pool_options"] = self.pool_options._with("credential", credential)
         # For as long as a client has the secret, others need not read it anew.
         attributes["_read_first"] = self
         set_once(made, "__dict__", attributes)
+        return made
+
+    def _with_metadata(self, metadata: ClientMetadata) -> ClientOptions:
+        """The same of a client that tells servers more than others that have these options."""
+        made = object.__new__(type(self))
+        pool_options = self.pool_options._with("_metadata", metadata)
+        set_once(made, "__dict__", {**self.__dict__, "pool_options": pool_options})
         return made
 
     @property

@@ -8,7 +8,7 @@ It knows PyMongo's methods and their arguments. The operations that they take ar
 from __future__ import annotations
 
 from mongokey.commands.choices import ReturnDocument
-from mongokey.commands.named_part import NamedPart
+from mongokey.commands.named_part import Alias, NamedPart
 from mongokey.cursor import CommandCursor, Cursor, RawBatchCursor
 from mongokey.faces.cores import BlockingCalls, CollectionCore
 
@@ -65,8 +65,8 @@ class Collection(NamedPart, CollectionCore["_Document"], BlockingCalls):
         return f"{self.database.name}.{self.name}"
 
     # PyMongo's private names, for programs that know them.
-    _database = _whole
-    _full_name = full_name
+    _database = Alias("database")
+    _full_name = Alias("full_name")
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from mongokey.collection import Collection
 from mongokey.commands import arguments
 from mongokey.commands.arguments import check_database_name as _check_name  # noqa: F401 - for others
-from mongokey.commands.named_part import NamedPart
+from mongokey.commands.named_part import Alias, NamedPart
 from mongokey.cursor import CommandCursor
 from mongokey.faces.cores import BlockingCalls, DatabaseCore
 
@@ -50,7 +50,7 @@ class Database(NamedPart, DatabaseCore["_Document"], BlockingCalls):
     def _whole(self) -> MongoClient[_Document]:
         return self.client
 
-    _client = _whole  # PyMongo's private name, for programs that know it
+    _client = Alias("client")  # PyMongo's private name, for programs that know it
 
     def get_collection(
         self,

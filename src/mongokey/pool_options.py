@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from mongokey._support.lazy import imported_once
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import HIDDEN
 from mongokey.errors import ConfigurationError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mongokey.auth.credential import MongoCredential
+    from mongokey.handshake.metadata import ClientMetadata
 
 __all__ = ["PoolOptions", "TLSOptions"]
 
@@ -176,6 +178,9 @@ class PoolOptions(Frozen):
     load_balanced: bool
     compressors: tuple[str, ...]
     zlib_compression_level: int
+    # Of a client that something was appended to; other clients that were told the same share these
+    # options.
+    _metadata: ClientMetadata | None = None
 
     def __init__(
         self,
@@ -195,17 +200,28 @@ class PoolOptions(Frozen):
         attributes["credential"] = credential
         set_once(self, "__dict__", attributes)
 
-    def _with_credential(self, credential: MongoCredential | None) -> PoolOptions:
-        """The same with another credential."""
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What a client tells servers of itself in its handshake: the driver, the application, the
+        operating system and the platform; a new dict."""
+        told = self._metadata
+        if told is None:
+            told = imported_once("mongokey.handshake.metadata").ClientMetadata(
+                self.appname, self.driver
+            )
+        return told.document
+
+    def _with(self, name: str, value: Any) -> PoolOptions:
+        """The same with another value of an attribute."""
         made = object.__new__(type(self))
-        set_once(made, "__dict__", {**self.__dict__, "credential": credential})
+        set_once(made, "__dict__", {**self.__dict__, name: value})
         return made
 
     def __repr__(self) -> str:
         shown = [
             f"{name}={value!r}"
             for name, value in sorted(vars(self).items())
-            if not name.endswith("_ns") and value is not None
+            if not name.startswith("_") and not name.endswith("_ns") and value is not None
         ]
         if not shown:
             raise AttributeError("not filled yet")

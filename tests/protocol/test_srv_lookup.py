@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import random
 import socket
+import threading
 import time
+import unittest.mock
 from collections.abc import Iterator
+from typing import Any
 
 import dns.message
 import dns.nameserver
 import dns.rcode
 import dns.resolver
+import pymongo.uri_parser
 import pytest
+from dns.rdtypes.ANY.TXT import TXT
+from dns.rdtypes.IN.SRV import SRV
 
 import mongokey
 from mongokey.aio.client_context import AsyncClientContext
@@ -210,6 +216,116 @@ def test_dnspythons_resolver_can_be_given(server: DNSServer) -> None:
         assert len(options.hosts) == MANY
     answer = Resolver(chosen)(SRVQuestion("big.example.test"))
     assert _outcomes(answer.attempts, "SRV") == [("UDP", "NOERROR")]
+
+
+# ---------------------------------------------------------------- a program's own resolve
+
+SRV_RECORD = "SRV _mongodb._tcp.c.example.test"
+
+
+def _records(name: str, kind: str, rdclass: object = None, lifetime: float = 0.0) -> list[Any]:
+    """What programs put in the place of `dns.resolver.resolve`, in tests above all."""
+    assert lifetime > 0
+    if kind == "TXT":
+        assert name == "c.example.test"
+        return [TXT(1, 16, [b"replicaSet=", b"rs0"])]
+    assert (name, kind) == ("_mongodb._tcp.c.example.test", "SRV")
+    return [SRV(1, 33, 0, 0, 27018, f"{host}.example.test") for host in ("A", "b")]
+
+
+def test_what_stands_for_dnspythons_resolve_is_asked_as_pymongo_asks_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_servers() -> None:
+        raise dns.resolver.NoResolverConfiguration("none is needed")
+
+    monkeypatch.setattr(dns.resolver, "get_default_resolver", no_servers)
+    uri = "mongodb+srv://c.example.test/"
+    for own in (_records, unittest.mock.Mock(side_effect=_records)):
+        monkeypatch.setattr(dns.resolver, "resolve", own)
+        result = parse_uri(uri)
+        assert result["nodelist"] == [("a.example.test", 27018), ("b.example.test", 27018)]
+        assert result["options"]["replicaSet"] == "rs0"
+        # PyMongo leaves the names as they are written.
+        theirs = pymongo.uri_parser.parse_uri(uri)
+        theirs["nodelist"] = [(host.lower(), port) for host, port in theirs["nodelist"]]
+        assert result["nodelist"] == theirs["nodelist"]
+        assert result["options"]["replicaSet"] == theirs["options"]["replicaSet"]
+    answer = Resolver().poll(SRVQuestion("c.example.test"))
+    assert len(answer.hosts) == 2
+    assert answer.ttl_s == 0
+    assert {(each.question, each.outcome) for each in answer.attempts} == {(SRV_RECORD, "NOERROR")}
+    # Who names the servers means those.
+    with script.ScriptedDNS(script.rcode(dns.rcode.REFUSED)) as server:
+        error = _error(Resolver(name_servers=[HOST], port=server.port), "c.example.test")
+    assert error.code == "DNS-REFUSED"
+
+
+def test_a_resolver_whose_resolve_is_its_own_is_asked_by_that(
+    server: DNSServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Chosen(dns.resolver.Resolver):
+        def resolve(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+            asked.append(args)
+            return super().resolve(*args, **kwargs)
+
+    chosen = Chosen(configure=False)
+    chosen.nameservers, chosen.port = [HOST], server.port
+    expected = Resolver(name_servers=[HOST], port=server.port)(SRVQuestion("c.example.test"))
+    assert not asked
+    answers = [Resolver(chosen)(SRVQuestion("c.example.test"))]
+    monkeypatch.setattr(dns.resolver, "default_resolver", chosen)
+    answers.append(Resolver()(SRVQuestion("c.example.test")))
+    for answer in answers:
+        assert sorted(answer.hosts) == sorted(expected.hosts)
+        assert (answer.txt, answer.ttl_s) == (expected.txt, expected.ttl_s)
+    assert sorted(asked) == sorted(
+        [("_mongodb._tcp.c.example.test", "SRV"), ("c.example.test", "TXT")] * 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "outcome"),
+    [
+        (dns.resolver.NXDOMAIN(), "DNS-NXDOMAIN", "NXDOMAIN"),
+        (dns.resolver.NoAnswer(), "DNS-NO-SRV", "NOERROR"),
+        (None, "DNS-NO-SRV", "NOERROR"),
+        (dns.resolver.LifetimeTimeout(timeout=1, errors=[]), "DNS-TIMEOUT", "no answer"),
+        (ValueError("not today"), "DNS-FAILED", "ValueError"),
+    ],
+)
+def test_what_a_programs_own_resolve_raises(
+    raised: Exception | None, code: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def own(name: str, kind: str, **options: Any) -> list[Any]:
+        if raised is not None:
+            raise raised
+        return []
+
+    monkeypatch.setattr(dns.resolver, "resolve", own)
+    error = _error(Resolver(), "c.example.test")
+    assert error.code == code
+    outcomes = {each.outcome for each in error.attempts if each.question == SRV_RECORD}
+    assert outcomes == {outcome}
+    if isinstance(raised, ValueError):
+        assert error.__cause__ is raised
+        assert "the program's resolver over dnspython: ValueError (not today)" in str(error)
+
+
+def test_a_programs_own_resolve_cannot_outlast_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(dns.resolver, "resolve", lambda *args, **kwargs: over.wait())
+    try:
+        with pytest.raises(SRVError) as info:
+            Resolver()(SRVQuestion("c.example.test", timeout=timeout_of(100)))
+    finally:
+        over.set()
+    assert info.value.timeout
+    assert "within 0.1 s" in str(info.value)
 
 
 def test_wrong_resolvers_are_refused() -> None:

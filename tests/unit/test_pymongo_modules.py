@@ -25,6 +25,7 @@ from mongokey.bson.raw_bson import RawBSONDocument
 from mongokey.bson.son import SON
 from mongokey.collection import Collection
 from mongokey.driver_info import DriverInfo
+from mongokey.options.connection_string import DNSAnswer
 from mongokey.read_preferences import Nearest
 from mongokey.server_api import ServerApi
 
@@ -375,6 +376,111 @@ def test_private_names_that_others_use_lead_to_the_public_ones() -> None:
         assert not made._closed
     client.close()
     assert client._closed
+
+
+def test_a_mock_that_leaves_the_constructor_out_sets_them_itself() -> None:
+    class MockCollection(Collection[Any]):
+        def __init__(self) -> None:
+            self._name = "test"
+            self._database = database
+
+        @property
+        def database(self) -> Any:
+            return self._database
+
+    database: Any = object()
+    mock = MockCollection()
+    assert mock._name == "test"
+    assert mock.database is mock._database is database
+
+
+def test_pool_options_show_what_servers_are_told() -> None:
+    """Clients that are told the same share their options, but not what is appended."""
+    told = [
+        class_("mongodb://127.0.0.1:1/?appname=a", driver=DriverInfo("Wrapper", "1"))
+        for class_ in (mongokey.MongoClient, mongokey.AsyncMongoClient)
+        for _ in range(2)
+    ]
+    for client in told[::2]:
+        client.append_metadata(DriverInfo("Library", "2.0", "There"))
+        metadata = client.options.pool_options.metadata
+        assert metadata == client._context.settings().metadata.document
+        assert metadata["driver"]["name"] == "mongokey|Wrapper|Library"
+        assert metadata["driver"]["version"].endswith("|1|2.0")
+        assert "Metadata" not in repr(client.options.pool_options)
+    for client in told[1::2]:
+        metadata = client.options.pool_options.metadata
+        assert metadata["application"] == {"name": "a"}
+        assert metadata["driver"]["name"] == "mongokey|Wrapper"
+        assert metadata == client._context.settings().metadata.document
+    reference: Any = pymongo.MongoClient("mongodb://127.0.0.1:1/?appname=a", connect=False)
+    assert reference.options.pool_options.metadata.keys() == metadata.keys()
+    reference.close()
+    for client in told[:2]:
+        client.close()
+
+
+def test_what_was_appended_before_dns_was_asked_is_shown_afterwards() -> None:
+    def resolve(question: Any) -> DNSAnswer:
+        return DNSAnswer([("h.example.com", 1)], None, 60.0)
+
+    client = mongokey.MongoClient(
+        "mongodb+srv://db.example.com", connect=False, srv_resolver=resolve
+    )
+    client.append_metadata(DriverInfo("Library"))
+    client._context.resolve_srv()
+    assert not client.options.needs_dns
+    assert client.options.pool_options.metadata["driver"]["name"] == "mongokey|Library"
+    client.close()
+
+
+class Collector:
+    """What mongomock makes of PyMongo's requests."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *values, **named: self.calls.append((name, values, named))
+
+
+REQUESTS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+    ("InsertOne", ({"_id": 1},), {}),
+    ("UpdateOne", ({"a": 1}, {"$set": {"b": 1}}), {}),
+    (
+        "UpdateOne",
+        ({"a": 1}, {"$set": {"b.$[x]": 1}}),
+        {"upsert": True, "array_filters": [{"x": 1}], "hint": "a_1", "sort": {"a": 1}},
+    ),
+    ("UpdateMany", ({"a": 1}, {"$set": {"b": 1}}), {"upsert": False}),
+    ("ReplaceOne", ({"a": 1}, {"b": 1}), {"upsert": True, "collation": {"locale": "en"}}),
+    ("DeleteOne", ({"a": 1},), {"hint": {"a": 1}}),
+    ("DeleteMany", ({"a": 1},), {}),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "named"), REQUESTS)
+def test_requests_have_the_private_names_that_mocks_read(
+    name: str, values: tuple[Any, ...], named: dict[str, Any]
+) -> None:
+    ours = getattr(mongokey, name)(*values, **named)
+    theirs = getattr(pymongo, name)(*values, **named)
+    private = ["_doc", "_filter", "_upsert", "_collation", "_hint", "_sort", "_array_filters"]
+    for each in private:
+        if hasattr(theirs, each):
+            assert getattr(ours, each) == getattr(theirs, each), each
+    collected, expected = Collector(), Collector()
+    ours._add_to_bulk(collected)
+    theirs._add_to_bulk(expected)
+    ((method, given, options),) = collected.calls
+    ((named_so, wanted, all_options),) = expected.calls
+    assert method == named_so
+    assert list(map(bool, given)) == list(map(bool, wanted))
+    assert [each for each in given if isinstance(each, dict)] == [
+        each for each in wanted if isinstance(each, dict)
+    ]
+    # What was not given is left out: mongomock does not know every option.
+    assert options == {option: value for option, value in all_options.items() if value is not None}
 
 
 @pytest.mark.parametrize("uri", ["mongodb://b,a:2/?replicaSet=rs", "mongodb://h"])

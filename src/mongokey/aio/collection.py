@@ -9,7 +9,7 @@ from __future__ import annotations
 from mongokey.aio.cores import AsyncCalls, AsyncCollectionCore
 from mongokey.aio.cursor import AsyncCommandCursor, AsyncCursor, AsyncRawBatchCursor
 from mongokey.commands.choices import ReturnDocument
-from mongokey.commands.named_part import NamedPart
+from mongokey.commands.named_part import Alias, NamedPart
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class AsyncCollection(NamedPart, AsyncCollectionCore["_Document"], AsyncCalls):
         return f"{self.database.name}.{self.name}"
 
     # PyMongo's private names, for programs that know them.
-    _database = _whole
-    _full_name = full_name
+    _database = Alias("database")
+    _full_name = Alias("full_name")
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError(

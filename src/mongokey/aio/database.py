@@ -11,7 +11,7 @@ from mongokey.aio.cores import AsyncCalls, AsyncDatabaseCore
 from mongokey.aio.cursor import AsyncCommandCursor
 from mongokey.commands import arguments
 from mongokey.commands.arguments import check_database_name as _check_name  # noqa: F401 - for others
-from mongokey.commands.named_part import NamedPart
+from mongokey.commands.named_part import Alias, NamedPart
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class AsyncDatabase(NamedPart, AsyncDatabaseCore["_Document"], AsyncCalls):
     def _whole(self) -> AsyncMongoClient[_Document]:
         return self.client
 
-    _client = _whole  # PyMongo's private name, for programs that know it
+    _client = Alias("client")  # PyMongo's private name, for programs that know it
 
     def get_collection(
         self,

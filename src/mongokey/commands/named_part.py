@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     _Self = TypeVar("_Self", bound="NamedPart")
 
 
+class Alias:
+    """Another name of an attribute. Objects can be given one of their own under that name, as those
+    of a subclass are that is a mock, and leaves the constructor out."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: str) -> None:
+        self._of = of
+
+    def __get__(self, part: Any, owner: type | None = None) -> Any:
+        return self if part is None else getattr(part, self._of)
+
+
 class NamedPart:
     """Base of `Database` and `Collection`; `_whole` is what the part belongs to."""
 
@@ -47,11 +60,8 @@ class NamedPart:
     def _whole(self) -> Any:
         return None
 
-    # PyMongo's private names, for programs that know them.
-
-    @property
-    def _name(self) -> str:
-        return self.name
+    # PyMongo's private name, for programs that know it.
+    _name = Alias("name")
 
     # A part is nothing to iterate over, nor to `isinstance` of Iterable.
     __iter__ = None

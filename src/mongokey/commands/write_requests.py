@@ -27,6 +27,28 @@ REQUESTS = (
 )
 
 
+# Parts of a statement that may be left out -> their names as arguments.
+_OPTIONAL = {
+    "collation": "collation",
+    "arrayFilters": "array_filters",
+    "hint": "hint",
+    "sort": "sort",
+}
+
+
+class _Part:
+    """A part of a request's statement, under PyMongo's private name for it; None where there is
+    none. For programs that know it."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __get__(self, request: WriteRequest | None, owner: type | None = None) -> Any:
+        return self if request is None else request.statement.get(self._key)
+
+
 @with_safe_repr
 class WriteRequest:
     """One write. `command` is the server's command for it; `multi` says that it may touch many
@@ -51,6 +73,15 @@ class WriteRequest:
         """Raise what the arguments' checks raise. They ran when the request was made, but what it
         was made of may have changed since: an update that was emptied would replace."""
 
+    def _add_to_bulk(self, bulk: Any) -> None:
+        """Tell a collector of writes that others have made for PyMongo's requests, as mongomock
+        has, which one this is."""
+        raise NotImplementedError
+
+    def _options(self) -> dict[str, Any]:
+        given = self.statement
+        return {name: given[key] for key, name in _OPTIONAL.items() if key in given}
+
     def __eq__(self, other: object) -> bool:
         if type(other) is type(self):
             return bool(self.statement == other.statement and self._namespace == other._namespace)
@@ -71,6 +102,13 @@ class InsertOne(WriteRequest):
 
     def __init__(self, document: Any, namespace: str | None = None) -> None:
         super().__init__(document, namespace)
+
+    @property
+    def _doc(self) -> Any:
+        return self.statement
+
+    def _add_to_bulk(self, bulk: Any) -> None:
+        bulk.add_insert(self.statement)
 
 
 def _update(
@@ -98,10 +136,20 @@ def _update(
     return statement
 
 
-class UpdateOne(WriteRequest):
+class _Update(WriteRequest):
+    command = "update"
+    __slots__ = ()
+    _filter, _doc, _upsert = _Part("q"), _Part("u"), _Part("upsert")
+    _collation, _hint, _sort = _Part("collation"), _Part("hint"), _Part("sort")
+    _array_filters = _Part("arrayFilters")
+
+    def _add_to_bulk(self, bulk: Any) -> None:
+        bulk.add_update(self._filter, self._doc, self.multi, bool(self._upsert), **self._options())
+
+
+class UpdateOne(_Update):
     """Update the first document that `filter` matches, with ``$`` operators or a pipeline."""
 
-    command = "update"
     __slots__ = ()
 
     def __init__(
@@ -123,10 +171,9 @@ class UpdateOne(WriteRequest):
         arguments.check_update(self.statement["u"])
 
 
-class UpdateMany(WriteRequest):
+class UpdateMany(_Update):
     """Update every document that `filter` matches."""
 
-    command = "update"
     multi = True
     __slots__ = ()
 
@@ -149,10 +196,9 @@ class UpdateMany(WriteRequest):
         arguments.check_update(self.statement["u"])
 
 
-class ReplaceOne(WriteRequest):
+class ReplaceOne(_Update):
     """Replace the first document that `filter` matches."""
 
-    command = "update"
     _replaces = True
     __slots__ = ()
 
@@ -173,6 +219,9 @@ class ReplaceOne(WriteRequest):
     def check(self) -> None:
         arguments.check_replacement(self.statement["u"])
 
+    def _add_to_bulk(self, bulk: Any) -> None:
+        bulk.add_replace(self._filter, self._doc, bool(self._upsert), **self._options())
+
 
 class DeleteOne(WriteRequest):
     """Delete the first document that `filter` matches."""
@@ -180,6 +229,7 @@ class DeleteOne(WriteRequest):
     command = "delete"
     limit = 1
     __slots__ = ()
+    _filter, _collation, _hint = _Part("q"), _Part("collation"), _Part("hint")
 
     def __init__(
         self, filter: Any, collation: Any = None, hint: Any = None, namespace: str | None = None
@@ -191,6 +241,9 @@ class DeleteOne(WriteRequest):
         if hint is not None:
             statement["hint"] = arguments.hint_value(hint)
         super().__init__(statement, namespace)
+
+    def _add_to_bulk(self, bulk: Any) -> None:
+        bulk.add_delete(self._filter, self.limit, **self._options())
 
 
 class DeleteMany(DeleteOne):

@@ -7,14 +7,17 @@ look-up. Must not know sockets (`exchange`) or options; the rules for hosts stan
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from mongokey._support.address import Address
+from mongokey._support.clock import monotonic
 from mongokey._support.deadline import Deadline, Timeout, earliest
 from mongokey._support.hostnames import host_problem
 from mongokey._support.lazy import late_imports
 from mongokey._support.log_names import logger_name
 from mongokey._support.reprs import with_safe_repr
+from mongokey._support.waiting import Cancelled, call_in_thread, never
 from mongokey.dns import errors, names
 from mongokey.dns.errors import Attempt, SRVError
 from mongokey.options.connection_string import DNSAnswer, SRVQuestion
@@ -48,7 +51,8 @@ class Resolver:
     `Resolve`. Thread-safe.
 
     :param resolver: a `dns.resolver.Resolver` whose name servers, port and EDNS settings are
-        used; None is dnspython's default one, which programs may have set up, at each look-up
+        used; None is dnspython's default one, which programs may have set up, at each look-up.
+        Where its `resolve`, or `dns.resolver.resolve`, is the program's own, that is called
     :param name_servers: addresses to ask instead (not together with `resolver`)
     :param port: the port of `name_servers`; default 53
     :param rng: a `random.Random` that chooses the hosts where srvMaxHosts asks for fewer
@@ -93,7 +97,7 @@ class Resolver:
         fqdn = names.ascii_name(question.fqdn)
         names.check_name(fqdn)
         check = names.make_host_check(question)
-        lookup = _Lookup(question, self._find_resolver())
+        lookup = self._begin(question)
         hosts, ttl_s, txt = lookup.run(fqdn)
         for host, _ in hosts:
             check(host)
@@ -118,7 +122,7 @@ class Resolver:
         """
         fqdn = names.ascii_name(question.fqdn)
         check = names.make_host_check(question)
-        lookup = _Lookup(question, self._find_resolver())
+        lookup = self._begin(question)
         hosts, ttl_s = lookup.hosts(fqdn)
         kept, refused = [], None
         for host in hosts:
@@ -135,6 +139,18 @@ class Resolver:
         if not kept and refused is not None:
             raise refused
         return DNSAnswer(kept, None, ttl_s, lookup.attempts)
+
+    def _begin(self, question: SRVQuestion) -> _Lookup:
+        with late_imports:
+            import dns.resolver
+
+        if self._resolver is None and self._name_servers is None:
+            # As PyMongo calls it.
+            own = _programs_own(dns.resolver.resolve)
+            if own is not None:
+                return _Lookup(question, None, own)
+        resolver = self._find_resolver()
+        return _Lookup(question, resolver, _programs_own(getattr(resolver, "resolve", None)))
 
     def _find_resolver(self) -> dns.resolver.Resolver:
         with late_imports:
@@ -154,16 +170,44 @@ class Resolver:
             raise errors.no_resolver(str(error) or type(error).__name__) from error
 
 
-class _Lookup:
-    """One look-up: its deadline, its servers and what they did."""
+def _programs_own(resolve: Callable[..., Any] | None) -> Callable[..., Any] | None:
+    """`resolve`, if the program has put it in the place of dnspython's; else None."""
+    with late_imports:
+        import dns.resolver
 
-    def __init__(self, question: SRVQuestion, resolver: dns.resolver.Resolver) -> None:
+    if resolve is None or getattr(resolve, "__globals__", None) is vars(dns.resolver):
+        return None
+    return resolve
+
+
+class _Records(list["Any"]):
+    """What the program's own `resolve` has found; `ttl` in seconds, 0 if it does not tell."""
+
+    ttl = 0
+
+
+class _Lookup:
+    """One look-up: its deadline, its servers and what they did.
+
+    With `own`, what the program has for dnspython's `resolve`, that is called in place of asking
+    the servers of `resolver`.
+    """
+
+    def __init__(
+        self,
+        question: SRVQuestion,
+        resolver: dns.resolver.Resolver | None,
+        own: Callable[..., Any] | None,
+    ) -> None:
         with late_imports:
             from mongokey.dns.exchange import servers_of
 
         self.question = question
         self.deadline = (question.timeout or DEFAULT_TIMEOUT).start()
         self.attempts: list[Attempt] = []
+        self._own = own
+        if own is not None or resolver is None:
+            return
         self._resolver = resolver
         self._servers = servers_of(resolver)
         if not self._servers:
@@ -210,11 +254,13 @@ class _Lookup:
         """What came of the question `asked`."""
         return [attempt for attempt in self.attempts if attempt.question == asked]
 
-    def ask(self, name: str, kind: str) -> dns.rrset.RRset | None:
+    def ask(self, name: str, kind: str) -> dns.rrset.RRset | _Records | None:
         """The records of type `kind` of `name`, None if it has none.
 
         Raises _NoSuchName, or SRVError when no name server gave an answer in time.
         """
+        if self._own is not None:
+            return self._ask_program(self._own, name, kind)
         with late_imports:
             import dns.exception
             import dns.message
@@ -246,6 +292,39 @@ class _Lookup:
                     servers.remove(server)
             each = Timeout(each.ns * 2)
         raise self.failed(name, kind)
+
+    def _ask_program(self, own: Callable[..., Any], name: str, kind: str) -> _Records | None:
+        """`ask`, of the program's own function."""
+        with late_imports:
+            import dns.exception
+            import dns.resolver
+
+        call = partial(own, name, kind, lifetime=self.deadline.left_s)
+        began = monotonic()
+        answer: Any = ()
+        outcome, detail, cause = errors.ANSWERED, "", None
+        try:
+            # It need not keep to the time that it is given.
+            answer = call_in_thread(call, never, self.deadline)
+        except dns.resolver.NXDOMAIN:
+            outcome = errors.NO_SUCH_NAME
+        except dns.resolver.NoAnswer:
+            pass
+        except (Cancelled, TimeoutError, dns.exception.Timeout):
+            outcome = errors.TIMED_OUT
+        except Exception as error:  # what PyMongo makes a ConfigurationError of, too
+            outcome, detail, cause = type(error).__name__, str(error), error
+        spent = monotonic() - began
+        self.attempts.append(
+            Attempt(f"{kind} {name}", "the program's resolver", "dnspython", outcome, detail, spent)
+        )
+        if outcome == errors.NO_SUCH_NAME:
+            raise _NoSuchName
+        if outcome != errors.ANSWERED:
+            raise self.failed(name, kind) from cause
+        found = _Records(answer)
+        found.ttl = getattr(getattr(answer, "rrset", None), "ttl", 0)
+        return found or None
 
     def failed(self, name: str, kind: str) -> SRVError:
         """The error of a question that no name server gave a usable answer to."""

@@ -213,9 +213,7 @@ class ClientBase(ClientCore["_Document"]):
             if getattr(driver_info, "_fields", ()) != DriverInfo._fields:
                 arguments.refuse_type("driver_info", "a DriverInfo", driver_info)
             driver_info = DriverInfo(*driver_info)
-        metadata = self._context.settings().metadata
-        assert metadata is not None, "a client says what it is"
-        metadata.append(driver_info)
+        self._context.append_metadata(driver_info)
 
     # -- the end ------------------------------------------------------------------------------
 

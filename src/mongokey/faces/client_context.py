@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mongokey.connection.connection import Connection
     from mongokey.connection.openings import Opening
     from mongokey.connection.settings import ConnectionSettings
+    from mongokey.driver_info import DriverInfo
     from mongokey.execution.execution import Executor
     from mongokey.handshake import HelloReply
     from mongokey.pool.maintenance import PoolMaintenance
@@ -126,8 +127,11 @@ class ClientContext:
     def resolve_srv(self) -> tuple[Sequence[AddressLike], str | None, bool]:
         """Ask DNS, which was put off until the first operation: (seeds, replica set's name, whether
         they are a load balancer)."""
-        self.options = self.options.resolved()
-        options = self.options
+        told = self.options.pool_options._metadata
+        options = self.options.resolved()
+        if told is not None:
+            options = options._with_metadata(told)
+        self.options = options
         self._tell_of_imitations(options.hosts)
         settings = self._settings
         if settings is not None:
@@ -210,6 +214,13 @@ class ClientContext:
         if self._closed:
             settings.openings.end()
         return settings
+
+    def append_metadata(self, driver_info: DriverInfo) -> None:
+        """Tell servers of a wrapping library too, on new connections."""
+        metadata = self.settings().metadata
+        assert metadata is not None, "a client says what it is"
+        metadata.append(driver_info)
+        self.options = self.options._with_metadata(metadata)
 
     def login_scope(self) -> LoginScope:
         """With which other clients of the process this one shares what it knows of its secret."""
