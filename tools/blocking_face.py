@@ -46,6 +46,7 @@ MODULES = {
         "AsyncCollectionCore": "mongokey.faces.cores",
         "AsyncDatabaseCore": "mongokey.faces.cores",
         "AsyncCursorCore": "mongokey.faces.cursor_cores",
+        "AsyncCursorSteps": "mongokey.faces.cursor_cores",
     },
 }
 # Names that do not just lose their "Async" or one of their letters.
@@ -54,6 +55,7 @@ NAMES = {
     "AsyncChangeStreamCore": "BlockingChangeStreamCore",
     "AsyncClientBase": "BlockingClientBase",
     "AsyncCursorCore": "BlockingCursorCore",
+    "AsyncCursorSteps": "BlockingCursorSteps",
     "AsyncEncryptionBase": "BlockingEncryptionBase",
     "AsyncSessionBase": "BlockingSessionBase",
     "__aenter__": "__enter__",

@@ -8,9 +8,9 @@ changed, in `mongokey.commands.find_settings`.
 from __future__ import annotations
 
 from mongokey.commands.choices import CursorType
-from mongokey.commands.find_settings import FindSettings
 from mongokey.errors import InvalidOperation
-from mongokey.faces.cursor_cores import BlockingCursorCore
+from mongokey.faces.cursor_cores import BlockingCursorCore, BlockingCursorSteps
+from mongokey.faces.find_cursor import FindCursor
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -27,8 +27,30 @@ __all__ = ["CommandCursor", "Cursor", "CursorType"]
 __all__ += ["RawBatchCursor"]
 
 
-class Cursor(FindSettings, BlockingCursorCore["_Document"]):
+class Cursor(FindCursor["_Document"], BlockingCursorSteps["_Document"]):
     """An iterator over the documents that a `find` matches; made by `Collection.find`."""
+
+    _core_class = BlockingCursorCore
+
+    def next(self) -> _Document:
+        """The next document. Raises StopIteration when there is none."""
+        return self.__next__()
+
+    def to_list(self, length: int | None = None) -> list[_Document]:
+        """The remaining documents (at most `length` of them) as a list; of a cursor whose server
+        waits for more, what is there."""
+        return self._core.to_list(length)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close the cursor. The server is told at once, and waited for 2 seconds at most; where no
+        connection is free at the moment, it is told later, beside the program."""
+        self._core.close()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
     @property
     def collection(self) -> Collection[_Document]:
@@ -42,7 +64,7 @@ class Cursor(FindSettings, BlockingCursorCore["_Document"]):
 
     def rewind(self: _Self) -> _Self:
         """Start over, as if no document had been asked for."""
-        self._rewind()
+        self._core._rewind()
         return self
 
     def distinct(self, key: str) -> list[Any]:
@@ -59,6 +81,9 @@ class Cursor(FindSettings, BlockingCursorCore["_Document"]):
         find = {"find": self.collection.name, **self._query.document()}
         database = self.collection.database.with_options()._carried_out_by(self._executor)
         return database.command("explain", find, session=self.session)
+
+    def _document_at(self, index: int) -> Any:
+        return self._core._document_at(self, index)
 
 
 class CommandCursor(BlockingCursorCore["_Document"]):
@@ -96,7 +121,7 @@ class RawBatchCursor(Cursor["_Document"]):
 
     def __init__(self, collection: Collection[_Document], *args: Any, **kwargs: Any) -> None:
         super().__init__(collection, *args, **kwargs)
-        self._in_raw_batches()
+        self._core._in_raw_batches()
 
     def __getitem__(self, index: Any) -> NoReturn:
         raise InvalidOperation("Cannot call __getitem__ on RawBatchCursor")

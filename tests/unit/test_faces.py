@@ -9,7 +9,7 @@ import copy
 import gc
 import inspect
 import weakref
-from types import GenericAlias
+from types import GenericAlias, WrapperDescriptorType
 from typing import Any
 from unittest import mock
 
@@ -149,17 +149,17 @@ def test_databases_and_collections_keep_their_client() -> None:
 
 # Ordinary classes: patched, subclassed and filled as Python's are
 
-# A method of each that its core has, so that the class itself has none in its dict.
+# A method of each that a base or its core has, so that the class itself has none in its dict.
 OF_THE_CORE = [
     (Database, "command"),
     (Collection, "find_one"),
     (Collection, "insert_one"),
-    (Cursor, "to_list"),
+    (Cursor, "limit"),
     (CommandCursor, "to_list"),
     (AsyncDatabase, "command"),
     (AsyncCollection, "find_one"),
     (AsyncCollection, "insert_one"),
-    (AsyncCursor, "to_list"),
+    (AsyncCursor, "limit"),
     (AsyncCommandCursor, "to_list"),
 ]
 
@@ -253,26 +253,98 @@ def test_subclasses_together_with_mixins() -> None:
     assert Mixed[dict].__origin__ is Mixed  # type: ignore[type-arg,misc]
 
 
-def test_a_cursor_with_slots_of_its_own_that_stands_before_another() -> None:
-    """As umongo has it: the base's `__init__` never runs, and what it lacks is asked elsewhere."""
+class Documents:
+    """A base with fields of its own, which passes on to another cursor what it lacks: umongo's."""
 
-    class Wrapped(EmptySlots, Cursor[Any]):
-        __slots__ = ("raw_cursor",)
+    __slots__ = ("kind", "raw_cursor")
 
-        def __init__(self, raw_cursor: Any) -> None:
-            self.raw_cursor = raw_cursor
+    def __init__(self, kind: Any, raw_cursor: Any) -> None:
+        # The fields by their descriptors: all else is set on the other cursor.
+        Wrapped.kind.__set__(self, kind)  # type: ignore[attr-defined]
+        Wrapped.raw_cursor.__set__(self, raw_cursor)  # type: ignore[attr-defined]
 
-        def __next__(self) -> Any:
-            return {"wrapped": next(self.raw_cursor)}
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw_cursor, name)  # type: ignore[attr-defined]
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.raw_cursor, name)
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.raw_cursor, name, value)  # type: ignore[attr-defined]
 
-    wrapped = Wrapped(iter([1, 2]))
-    assert next(wrapped) == {"wrapped": 1}
-    assert list(wrapped) == [{"wrapped": 2}]
-    assert wrapped.__length_hint__() == 0  # of the list's iterator
+    def __next__(self) -> Any:
+        return self.kind(next(self.raw_cursor))  # type: ignore[attr-defined]
+
+    def __iter__(self) -> Any:
+        return map(self.kind, self.raw_cursor)  # type: ignore[attr-defined]
+
+
+class Wrapped(Documents, Cursor[Any]):  # type: ignore[misc]
+    __slots__ = ()
+
+
+def test_a_cursor_beside_a_base_with_fields_that_wraps_another() -> None:
+    """`Cursor.__init__` never runs, and each of its methods works on the cursor that is wrapped."""
+    raw = instance(Collection).find({"a": 1})
+    wrapped = Wrapped(dict, raw)
+    assert isinstance(wrapped, Cursor)
+    assert wrapped.limit(3).skip(1).sort("a") is wrapped
+    document = raw._query.document()
+    assert (document["limit"], document["skip"], document["sort"]) == (3, 1, {"a": 1})
+    assert wrapped.alive is True
+    assert wrapped.cursor_id is wrapped.address is wrapped.session is None
+    assert wrapped.retrieved == 0
+    assert wrapped.collection is raw.collection
+    wrapped.note = 5
+    assert raw.note == 5
     wrapped.close()
+    assert wrapped.alive is raw.alive is False
+    assert list(Wrapped(str, iter([1, 2]))) == ["1", "2"]
+    assert next(Wrapped(str, iter([1]))) == "1"
+
+
+@pytest.mark.parametrize("ours", [Cursor, AsyncCursor])
+def test_cursors_of_find_stand_beside_bases_with_fields(ours: Any) -> None:
+    slotted = type("Slotted", (), {"__slots__": ("field",)})
+    for bases in ((slotted, ours), (ours, slotted)):
+        made = type("Both", bases, {"__slots__": ("more",)})(collection_of(ours), {"a": 1})
+        made.field, made.more = 1, 2
+        assert made.limit(2)._query.document()["limit"] == 2
+        assert vars(made).keys() == {"_core"}
+
+
+def collection_of(cursor: Any) -> Any:
+    return instance(AsyncCollection if cursor is AsyncCursor else Collection)
+
+
+@pytest.mark.parametrize("ours", [Cursor, AsyncCursor, CommandCursor, AsyncCommandCursor])
+def test_a_step_of_an_iteration_can_be_patched_and_overridden(ours: Any) -> None:
+    name = "__anext__" if ours.__name__.startswith("Async") else "__next__"
+    step = anext if name == "__anext__" else next
+    made = instance(ours)
+    with mock.patch.object(ours, name, return_value="patched"):
+        assert step(made) == "patched"
+    own = type("Own", (ours,), {name: lambda self: "own"})
+    assert step(own.__new__(own)) == "own"
+    assert isinstance(ours.__dict__.get(name, getattr(ours, name)), WrapperDescriptorType)
+
+
+@pytest.mark.parametrize("ours", [Cursor, AsyncCursor])
+def test_find_makes_a_cursor_as_its_class_does(ours: Any) -> None:
+    collection = collection_of(ours)
+    assert vars(collection.find({"a": 1}, limit=2)).keys() == vars(ours(collection)).keys()
+    with pytest.raises(TypeError, match="no_such_option"):
+        collection.find(no_such_option=1)
+    made = []
+
+    class Own(ours):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            made.append((args, kwargs))
+            super().__init__(*args, **kwargs)
+
+    class Of(type(collection)):  # type: ignore[misc]
+        _cursor_class = Own
+
+    owner = Of(collection.database, "c")
+    assert owner.find({"a": 1}, limit=2)._query.document()["limit"] == 2
+    assert made == [((owner, {"a": 1}), {"limit": 2})]
 
 
 def test_cursors_of_the_class_that_a_collection_names() -> None:
@@ -292,7 +364,7 @@ def test_cursors_of_the_class_that_a_collection_names() -> None:
 def test_a_mixin_with_slots_of_its_own_cannot_come_beside_a_core() -> None:
     """Two bases with fields: CPython has no layout for that. Slots of the subclass itself do."""
     slotted = type("Slotted", (), {"__slots__": ("field",)})
-    for ours in OURS:
+    for ours in set(OURS) - {Cursor, AsyncCursor}:
         with pytest.raises(TypeError, match=r"lay-?out conflict"):
             type("Both", (slotted, ours), {})
     own: Any = type("Own", (Collection,), {"__slots__": ("field",)})

@@ -16,7 +16,7 @@ from mongokey.errors import InvalidOperation
 from mongokey.execution.operation import Operation
 from mongokey.execution.time_limits import limited, one_deadline
 from mongokey.faces.cores import CollectionCore, DatabaseCore
-from mongokey.faces.cursor_cores import AwaitableCursorCore
+from mongokey.faces.cursor_cores import AwaitableCursorCore, AwaitableCursorSteps
 from mongokey.faces.sessions import session_for
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
@@ -361,6 +361,9 @@ class AsyncCollectionCore(CollectionCore["_Document"]):
         def find(self, *args: Any, **kwargs: Any) -> AsyncCursor[_Document]: ...  # type: ignore[override]
 
 
+AsyncCursorSteps = AwaitableCursorSteps  # as the blocking face's are named
+
+
 class AsyncCursorCore(AwaitableCursorCore["_Document"]):
     """The core of `AsyncCursor` and `AsyncCommandCursor`: what is done once for a batch."""
 
@@ -419,11 +422,12 @@ class AsyncCursorCore(AwaitableCursorCore["_Document"]):
             return self._take_document()
         return None
 
-    def _document_at(self, index: int) -> Any:
+    def _document_at(self, cursor: AsyncCursor[_Document], index: int) -> Any:
+        """A document of a cursor, whose core this is, by its position: not on this face."""
         if index < 0:
             raise IndexError("Cursor instances do not support negative indices")
         raise IndexError(
-            f"{type(self).__name__} has no positions, which would have to be awaited: await "
+            f"{type(cursor).__name__} has no positions, which would have to be awaited: await "
             f"cursor.skip({index + self._query.skip}).limit(1).next()"
         )
 

@@ -6,10 +6,10 @@ changed, in `mongokey.commands.find_settings`.
 
 from __future__ import annotations
 
-from mongokey.aio.cores import AsyncCursorCore
+from mongokey.aio.cores import AsyncCursorCore, AsyncCursorSteps
 from mongokey.commands.choices import CursorType
-from mongokey.commands.find_settings import FindSettings
 from mongokey.errors import InvalidOperation
+from mongokey.faces.find_cursor import FindCursor
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:
@@ -26,8 +26,30 @@ __all__ = ["AsyncCommandCursor", "AsyncCursor", "CursorType"]
 __all__ += ["AsyncRawBatchCursor"]
 
 
-class AsyncCursor(FindSettings, AsyncCursorCore["_Document"]):
+class AsyncCursor(FindCursor["_Document"], AsyncCursorSteps["_Document"]):
     """An iterator over the documents that a `find` matches; made by `AsyncCollection.find`."""
+
+    _core_class = AsyncCursorCore
+
+    async def next(self) -> _Document:
+        """The next document. Raises StopAsyncIteration when there is none."""
+        return await self.__anext__()
+
+    async def to_list(self, length: int | None = None) -> list[_Document]:
+        """The remaining documents (at most `length` of them) as a list; of a cursor whose server
+        waits for more, what is there."""
+        return await self._core.to_list(length)  # type: ignore[no-any-return]
+
+    async def close(self) -> None:
+        """Close the cursor. The server is told at once, and waited for 2 seconds at most; where no
+        connection is free at the moment, it is told later, beside the program."""
+        await self._core.close()
+
+    async def __aenter__(self: _Self) -> _Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
 
     @property
     def collection(self) -> AsyncCollection[_Document]:
@@ -41,7 +63,7 @@ class AsyncCursor(FindSettings, AsyncCursorCore["_Document"]):
 
     async def rewind(self: _Self) -> _Self:
         """Start over, as if no document had been asked for."""
-        await self._rewind()
+        await self._core._rewind()
         return self
 
     async def distinct(self, key: str) -> list[Any]:
@@ -58,6 +80,9 @@ class AsyncCursor(FindSettings, AsyncCursorCore["_Document"]):
         find = {"find": self.collection.name, **self._query.document()}
         database = self.collection.database.with_options()._carried_out_by(self._executor)
         return await database.command("explain", find, session=self.session)
+
+    def _document_at(self, index: int) -> Any:
+        return self._core._document_at(self, index)
 
 
 class AsyncCommandCursor(AsyncCursorCore["_Document"]):
@@ -95,7 +120,7 @@ class AsyncRawBatchCursor(AsyncCursor["_Document"]):
 
     def __init__(self, collection: AsyncCollection[_Document], *args: Any, **kwargs: Any) -> None:
         super().__init__(collection, *args, **kwargs)
-        self._in_raw_batches()
+        self._core._in_raw_batches()
 
     def __getitem__(self, index: Any) -> NoReturn:
         raise InvalidOperation("Cannot call __getitem__ on AsyncRawBatchCursor")

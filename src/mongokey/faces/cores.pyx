@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from mongokey.commands import arguments
 from mongokey.commands.plan import GIVE_WAY, Documents
 from mongokey.execution.time_limits import limited, one_deadline
+from mongokey.faces.find_cursor import FindCursor
 from mongokey.faces.sessions import options_in, session_for
 
 
@@ -35,6 +36,10 @@ cdef extern from *:
     }
     """
     bint mk_made_alike(type cls, type base)
+
+
+cdef object FIND_CURSOR_INIT = FindCursor.__init__
+cdef object OBJECT_NEW = object.__new__
 
 
 cdef object carry_out_in(Executor executor, Operation operation, session):
@@ -537,4 +542,10 @@ cdef class CollectionCore(Core):
 
     def find(self, *args, **kwargs):
         """A `Cursor` over the documents that a filter matches; arguments as PyMongo's `find`."""
-        return type(self)._cursor_class(self, *args, **kwargs)
+        cls = type(self)._cursor_class
+        if cls.__init__ is not FIND_CURSOR_INIT or cls.__new__ is not OBJECT_NEW:
+            return cls(self, *args, **kwargs)
+        # As its `__init__` does it, which would take all those arguments apart first.
+        cursor = OBJECT_NEW(cls)
+        cursor._core = cls._core_class(self, *args, **kwargs)
+        return cursor

@@ -12,7 +12,7 @@ cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
-from types import GenericAlias
+from types import AsyncGeneratorType, GenericAlias
 
 from mongokey.commands.command cimport CursorCommand
 from mongokey.commands.crud cimport Find
@@ -40,6 +40,30 @@ cdef extern from *:
         type->tp_as_async->am_send = function;
         PyType_Modified(type);
     }
+
+    /* Show a slot of a class as Python shows those of its own classes, as a slot wrapper: then
+       subclasses written in Python take the C function over as it is. Of what Cython shows, a
+       builtin method, they would look the name up for each document. */
+    static int mk_show_slot(PyTypeObject *type, const char *name, PyObject *model, void *function) {
+        PyObject *shown;
+        int status;
+        if (!PyObject_TypeCheck(model, &PyWrapperDescr_Type) || function == NULL) {
+            PyErr_Format(PyExc_SystemError, "%s of %s is no slot", name, type->tp_name);
+            return -1;
+        }
+        shown = PyDescr_NewWrapper(type, ((PyWrapperDescrObject *)model)->d_base, function);
+        if (shown == NULL) return -1;
+        status = PyDict_SetItemString(type->tp_dict, name, shown);
+        Py_DECREF(shown);
+        PyType_Modified(type);
+        return status;
+    }
+    static int mk_show_next(PyTypeObject *type, PyObject *model) {
+        return mk_show_slot(type, "__next__", model, (void *)type->tp_iternext);
+    }
+    static int mk_show_anext(PyTypeObject *type, PyObject *model) {
+        return mk_show_slot(type, "__anext__", model, (void *)type->tp_as_async->am_anext);
+    }
     """
     ctypedef enum PySendResult:
         PYGEN_RETURN
@@ -48,6 +72,8 @@ cdef extern from *:
     ctypedef PySendResult (*sendfunc)(object, object, PyObject **) except PYGEN_ERROR
     PySendResult PyIter_Send(object iterator, object value, PyObject **result) except PYGEN_ERROR
     void mk_give_am_send(type made, sendfunc function)
+    int mk_show_next(type made, object model) except -1
+    int mk_show_anext(type made, object model) except -1
 
 
 cdef int check_length(object length) except -1:
@@ -398,8 +424,9 @@ cdef class BlockingCursorCore(CursorCore):
             return None
         return self.__next__()
 
-    def _document_at(self, index):
-        for document in self._at(index):
+    def _document_at(self, cursor, index):
+        """A document of a cursor, whose core this is, by its position."""
+        for document in cursor._at(index):
             return document
         raise IndexError("no such item for Cursor instance")
 
@@ -463,6 +490,28 @@ cdef class BlockingCursorCore(CursorCore):
             self.start_over()
         finally:
             self.fetching = False
+
+
+cdef class BlockingCursorSteps:
+    """The iteration over a cursor that holds its core as `_core`. It has no fields, so that the
+    class on top has the layout of any object: see `mongokey.faces.find_cursor`."""
+
+    @classmethod
+    def __class_getitem__(cls, document_class):
+        return GenericAlias(cls, document_class)
+
+    def __reduce_ex__(self, protocol):
+        # A copy would share the cursor on the server.
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef BlockingCursorCore core = <BlockingCursorCore?>self._core
+        if core.index >= core.size and not core.fill():
+            raise StopIteration
+        return core.take_document()
 
 
 cdef class AwaitableCursorCore(CursorCore):
@@ -557,6 +606,26 @@ cdef class AwaitableCursorCore(CursorCore):
         return self.drain(result, length) if self.index < self.size else result
 
 
+cdef class AwaitableCursorSteps:
+    """The same for `async for`."""
+
+    @classmethod
+    def __class_getitem__(cls, document_class):
+        return GenericAlias(cls, document_class)
+
+    def __reduce_ex__(self, protocol):
+        # A copy would share the cursor on the server.
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        cdef NextDocument awaitable = NextDocument.__new__(NextDocument)
+        awaitable.cursor = <AwaitableCursorCore?>self._core
+        return awaitable
+
+
 @cython.final
 @cython.freelist(8)
 cdef class NextDocument:
@@ -624,3 +693,7 @@ cdef PySendResult send_next_document(
 
 
 mk_give_am_send(NextDocument, send_next_document)
+mk_show_next(BlockingCursorCore, type(iter([])).__next__)
+mk_show_next(BlockingCursorSteps, type(iter([])).__next__)
+mk_show_anext(AwaitableCursorCore, AsyncGeneratorType.__anext__)
+mk_show_anext(AwaitableCursorSteps, AsyncGeneratorType.__anext__)

@@ -416,7 +416,7 @@ class AsyncGridOutCursor(AsyncCursor["Mapping[str, Any]"]):
         rules.refuse_transaction(session, collection)
         root = rules.plain(collection)
         self._root_collection: AsyncCollection[Any] = root
-        super().__init__(  # type: ignore[call-arg]
+        super().__init__(
             root.files,
             filter,
             skip=skip,

@@ -417,7 +417,7 @@ class GridOutCursor(Cursor["Mapping[str, Any]"]):
         rules.refuse_transaction(session, collection)
         root = rules.plain(collection)
         self._root_collection: Collection[Any] = root
-        super().__init__(  # type: ignore[call-arg]
+        super().__init__(
             root.files,
             filter,
             skip=skip,
