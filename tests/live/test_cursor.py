@@ -395,7 +395,10 @@ def test_close_kills_the_cursor_on_the_server(numbers: Any) -> None:
     cursor.close()
     cursor.close()
     assert not is_open_on_the_server(numbers, cursor_id)
+    assert cursor.alive  # as in PyMongo, for what is at hand
+    assert len(list(cursor)) == 1
     assert not cursor.alive
+    assert cursor.to_list() == []
     assert list(cursor) == []
 
 
@@ -548,3 +551,19 @@ def test_command_cursors_can_look_once_more(numbers: Any) -> None:
     assert not cursor.alive
     cursor = numbers.aggregate([{"$sort": {"n": 1}}]).batch_size(3)
     assert ids(cursor) == list(range(50))
+
+
+def test_what_a_cursor_has_at_hand_outlives_its_close(numbers: Any) -> None:
+    cursor = numbers.find(sort="n", batch_size=5)
+    assert next(cursor)["_id"] == 0
+    cursor.close()
+    assert ids(cursor.to_list(2)) == [1, 2]
+    assert next(cursor)["_id"] == 3
+    assert cursor.alive
+    assert ids(cursor) == [4]
+    assert not cursor.alive
+    cursor.rewind()
+    assert ids(cursor) == list(range(50))
+    with numbers.find(sort="n", batch_size=5) as left:
+        assert next(left)["_id"] == 0
+    assert ids(left) == [1, 2, 3, 4]

@@ -336,6 +336,8 @@ async def test_close_tells_the_server(deployment: AwaitedDeployment) -> None:
     assert deployment.told == 1
     await cursor.close()
     assert deployment.told == 1
+    assert await cursor.to_list() == [{"a": 1}]  # what was at hand, as in PyMongo
+    assert not cursor.alive
     assert await cursor.to_list() == []
 
 

@@ -326,6 +326,20 @@ def test_a_step_of_an_iteration_can_be_patched_and_overridden(ours: Any) -> None
     assert isinstance(ours.__dict__.get(name, getattr(ours, name)), WrapperDescriptorType)
 
 
+@pytest.mark.parametrize("ours", [Cursor, AsyncCursor, CommandCursor, AsyncCommandCursor])
+def test_a_destructor_of_a_subclass_can_call_that_of_the_class(ours: Any) -> None:
+    gone = []
+
+    class Own(ours):  # type: ignore[misc]
+        def __del__(self) -> None:
+            super().__del__()
+            gone.append(type(self))
+
+    Own.__new__(Own)
+    gc.collect()
+    assert gone == [Own]
+
+
 @pytest.mark.parametrize("ours", [Cursor, AsyncCursor])
 def test_find_makes_a_cursor_as_its_class_does(ours: Any) -> None:
     collection = collection_of(ours)

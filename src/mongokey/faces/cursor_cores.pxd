@@ -30,7 +30,7 @@ cdef class CursorCore(CursorState):
     cdef object take_document(self)
     # `result` and the documents at hand, so many that it has `length` (None: all).
     cdef list drain(self, list result, object length)
-    # The end of the cursor; what is to be closed on the server, or None.
+    # The end of its fetches; what is to be closed on the server, or None.
     cdef ServerCursor end(self)
     cdef int start_over(self) except -1
     # Before its first command is carried out: what timeoutMS, if there is one, is for.

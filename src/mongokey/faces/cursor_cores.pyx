@@ -300,8 +300,8 @@ cdef class CursorCore(CursorState):
         return result
 
     cdef ServerCursor end(self):
+        # What is at hand can still be taken, as in PyMongo.
         self.closed = True
-        self.drop_batch()
         # A fetch that is on its way, in another thread or task, closes what it gets.
         if self.fetching or self.executor is None:
             return None
@@ -344,11 +344,9 @@ cdef class CursorCore(CursorState):
     @property
     def alive(self):
         """Whether there may be more documents. True does not promise that there are."""
-        if self.closed:
-            return False
         if self.index < self.size or self.encoded is not None:
             return True
-        return self.server_cursor is not None or not self.started
+        return not self.closed and (self.server_cursor is not None or not self.started)
 
     @property
     def cursor_id(self):
@@ -504,6 +502,9 @@ cdef class BlockingCursorSteps:
         # A copy would share the cursor on the server.
         raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
+    def __del__(self):
+        pass  # for subclasses that call it: what is open on the server, the core lets go
+
     def __iter__(self):
         return self
 
@@ -616,6 +617,9 @@ cdef class AwaitableCursorSteps:
     def __reduce_ex__(self, protocol):
         # A copy would share the cursor on the server.
         raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
+    def __del__(self):
+        pass  # for subclasses that call it: what is open on the server, the core lets go
 
     def __aiter__(self):
         return self

@@ -173,3 +173,8 @@ class FindCursor(_Base["_Document"]):
 
     def _refresh(self) -> int:
         return self._core._refresh()  # type: ignore[no-any-return]
+
+    def _get_read_preference(self) -> Any:
+        collection = self._owner
+        of_transaction = collection._transaction_preference(self.session)
+        return collection.read_preference if of_transaction is None else of_transaction
