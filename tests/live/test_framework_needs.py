@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mongokey import CursorType
+from mongokey import CursorType, MongoClient
 from mongokey.collection import Collection
 from mongokey.command_cursor import CommandCursor
 from mongokey.cursor_shared import _QUERY_OPTIONS
@@ -45,6 +45,46 @@ def test_the_raw_result_says_whether_there_was_one(collection: Any) -> None:
     assert missed.raw_result["updatedExisting"] is False
     assert missed.upserted_id is None
     assert not missed.did_upsert
+
+
+# PyMongo's private names, which tests of programs look at
+
+
+def test_the_topology_shows_its_servers(secantus: SecantusServer, face: str) -> None:
+    client: Any = MongoClient(secantus.uri())
+    with client:
+        assert client._topology._servers == {}
+        client.admin.command("ping")
+        (server,) = client._topology._servers.values()
+        assert server.description.is_readable
+        assert server.description.address == (secantus.host, secantus.port)
+        assert server.pool.address == server.description.address
+        assert list(client._topology._servers) == [server.description.address]
+
+
+def test_the_topology_shows_the_sessions_that_are_idle(secantus: SecantusServer, face: str) -> None:
+    client: Any = MongoClient(secantus.uri())
+    with client:
+        assert client._topology._session_pool == []
+        with client.start_session() as one, client.start_session() as other:
+            ids = [dict(each.session_id) for each in (one, other)]
+            assert client._topology._session_pool == []
+        idle = [each.session_id for each in client._topology._session_pool]
+        # The one that was given back last is taken first.
+        assert idle == ids
+        assert idle[0]["id"].subtype == 4
+
+
+def test_a_change_stream_shows_its_cursor(open_secantus: SecantusServer, face: str) -> None:
+    client: Any = MongoClient(open_secantus.uri(None, replicaSet="secantus"))
+    with client:
+        client.framework_needs.create_collection("watched")
+        with client.framework_needs.watched.watch() as stream:
+            assert stream._cursor.alive
+            assert stream._cursor.cursor_id
+        assert not stream._cursor.alive
+        assert stream._cursor.cursor_id == 0
+        client.drop_database("framework_needs")
 
 
 @pytest.mark.parametrize("identifier", [5, "text", {"part": 1}, 0])

@@ -2,13 +2,17 @@
 
 Each block runs on its own against the embedded server, which has the user that the pages log in
 as; only the server's address is put in. A `print` line's comment, or the comment lines right
-below it, are what it prints. Blocks marked `no-run` need servers that are not at hand; those marked
-`process` change what a process imports, and have one of their own.
+below it, are what it prints. Blocks marked `no-run` need servers that are not at hand; those
+marked `process` change what a process imports, and have one of their own; so have those marked
+`framework`, which run where what they import is installed (`python -m tools.frameworks` runs them
+in environments that have it). Elsewhere they are compiled, and import what they do of the drivers.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import importlib.util
 import io
 import re
 import shlex
@@ -29,6 +33,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 USER = {"createUser": "ada", "pwd": "secret", "roles": [{"role": "root", "db": "admin"}]}
 MECHANISMS = ["SCRAM-SHA-1", "SCRAM-SHA-256"]
 
+DRIVERS = {"mongokey", "pymongo", "bson", "gridfs"}
+
 BLOCK = re.compile(r"^```python(?P<mark>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#]*)(?P<anchor>#[^)]*)?\)")
 
@@ -37,7 +43,7 @@ class Block(NamedTuple):
     page: Path
     line: int
     code: str
-    alone: bool
+    mark: str
 
     @property
     def name(self) -> str:
@@ -51,8 +57,7 @@ def blocks() -> list[Block]:
         for match in BLOCK.finditer(text):
             if match["mark"].strip() != "no-run":
                 line = text.count("\n", 0, match.start("code")) + 1
-                alone = match["mark"].strip() == "process"
-                found.append(Block(page, line, match["code"], alone))
+                found.append(Block(page, line, match["code"], match["mark"].strip()))
     return found
 
 
@@ -83,8 +88,83 @@ def address(secantus: SecantusServer) -> Iterator[str]:
     secantus.drop_database("app")
 
 
+def imports(tree: ast.Module) -> list[tuple[ast.stmt, str]]:
+    """The imports of a block, each with the module that it is from."""
+    found: list[tuple[ast.stmt, str]] = []
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found += [(node, each.name) for each in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module
+            found.append((node, node.module))
+    return found
+
+
+def is_of_a_driver(module: str) -> bool:
+    return module.partition(".")[0] in DRIVERS
+
+
+def is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # what it is in is not
+        return False
+
+
+def only_the_drivers(code: str) -> str:
+    """What a block for a framework asks of mongokey, without the framework."""
+    tree = ast.parse(code)
+    drivers = {node for node, module in imports(tree) if is_of_a_driver(module)}
+    kept = [
+        node
+        for node in tree.body
+        if node in drivers or ast.unparse(node) == "mongokey.install_as_pymongo()"
+    ]
+    return "\n".join(map(ast.unparse, kept))
+
+
 @pytest.mark.live
-@pytest.mark.parametrize("block", [pytest.param(block, id=block.name) for block in blocks()])
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(each, id=each.name) for each in blocks() if each.mark == "framework"],
+)
+def test_a_recipe_for_a_framework(block: Block, open_secantus: SecantusServer) -> None:
+    compile(block.code, str(block.page), "exec")
+    modules = [module for _, module in imports(ast.parse(block.code))]
+    there = all(is_installed(each) for each in modules if not is_of_a_driver(each))
+    code = block.code if there else only_the_drivers(block.code)
+    assert "mongokey.install_as_pymongo()" in code
+    code = code.replace("localhost:27017", f"{open_secantus.host}:{open_secantus.port}")
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert promised(block.code)
+    if there:
+        assert ended.stdout.splitlines() == promised(block.code)
+
+
+def test_what_a_recipe_asks_of_mongokey_is_taken_out_of_it() -> None:
+    code = """
+import mongokey
+mongokey.install_as_pymongo()
+import asyncio
+from framework import (
+    Document,
+)
+from pymongo.errors import Nothing
+from bson import ObjectId
+Document(ObjectId())
+"""
+    assert only_the_drivers(code) == (
+        "import mongokey\nmongokey.install_as_pymongo()\nfrom pymongo.errors import Nothing\n"
+        "from bson import ObjectId"
+    )
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(each, id=each.name) for each in blocks() if each.mark != "framework"],
+)
 def test_block_runs_and_prints_what_it_says(block: Block, address: str) -> None:
     host, _, port = address.rpartition(":")
     code = block.code.replace("localhost:27017", address)
@@ -94,7 +174,7 @@ def test_block_runs_and_prints_what_it_says(block: Block, address: str) -> None:
     # Blank lines in front, so that a traceback points into the page.
     program = compile("\n" * (block.line - 1) + code, str(block.page), "exec")
 
-    if block.alone:
+    if block.mark == "process":
         ended = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
         )

@@ -91,4 +91,9 @@ def test_every_usage_program_is_there() -> None:
                 or all((tool.USAGE_PROGRAMS / file).exists() for file in suite.files)
             )
     page = table.PAGE.read_text(encoding="utf-8")
+    for library in LIBRARIES.values():
+        sections = [each.environment.get("PAGE_SECTION") for each in library.suites]
+        headings = [f"\n### {each}\n\n```python framework\n" for each in sections if each]
+        assert all(page.count(each) == 1 for each in headings), library.key
+        assert headings or library.key == "umongo"
     assert page.count(table.BEGIN) == page.count(table.END) == 1

@@ -51,9 +51,12 @@ def name_of(requirement: str) -> str:
     return re.split(r"[<>=!~\[]", requirement, maxsplit=1)[0]
 
 
-def _own(file: str) -> Suite:
+def _own(file: str, section: str) -> Suite:
+    """Programs of ours, and the recipe of docs/frameworks.md below that heading."""
     # Not with the settings of mongokey's own tests.
-    return Suite((file,), arguments=("-c", "usage.ini"))
+    arguments = ("-c", "usage.ini")
+    environment = {"PAGE_SECTION": section}
+    return Suite((file, "usage_page.py"), arguments=arguments, environment=environment)
 
 
 LIBRARIES: Mapping[str, Library] = {
@@ -65,7 +68,7 @@ LIBRARIES: Mapping[str, Library] = {
             ("mongoengine==0.29.3", "blinker", "mongomock", "python-dateutil", "pillow", *PYTEST),
             (
                 Suite(("tests",), repository="MongoEngine/mongoengine@v0.29.3"),
-                _own("usage_mongoengine.py"),
+                _own("usage_mongoengine.py", "MongoEngine"),
             ),
         ),
         Library(
@@ -91,7 +94,7 @@ LIBRARIES: Mapping[str, Library] = {
                     repository="BeanieODM/beanie@2.1.0",
                     arguments=("-p", "no_text_indexes"),
                 ),
-                _own("usage_beanie.py"),
+                _own("usage_beanie.py", "Beanie"),
             ),
         ),
         Library(
@@ -101,16 +104,22 @@ LIBRARIES: Mapping[str, Library] = {
             (
                 Suite(("t/unit/backends/test_mongodb.py",), sdist="celery"),
                 Suite(("t/unit/transport/test_mongodb.py",), sdist="kombu"),
-                _own("usage_celery.py"),
+                _own("usage_celery.py", "Celery and Kombu"),
             ),
         ),
         Library(
             "motor",
             "Motor",
-            ("motor", "tornado", "aiohttp", "mockupdb", *ASYNC),
+            ("motor", "tornado", "aiohttp", "mockupdb", "pymongocrypt", *ASYNC),
             (
-                Suite(("test/asyncio_tests", "test/tornado_tests"), sdist="motor"),
-                _own("usage_motor.py"),
+                # CPython 3.11 can fail where a task's error is logged while pytest parses source to
+                # show it ("AST constructor recursion depth mismatch").
+                Suite(
+                    ("test/asyncio_tests", "test/tornado_tests"),
+                    sdist="motor",
+                    arguments=("--tb=line",),
+                ),
+                _own("usage_motor.py", "Motor"),
             ),
         ),
         Library(
@@ -119,7 +128,7 @@ LIBRARIES: Mapping[str, Library] = {
             ("flask-pymongo==3.0.1", *PYTEST),
             (
                 Suite(("tests",), repository="mongodb-labs/flask-pymongo@3.0.1"),
-                _own("usage_flask_pymongo.py"),
+                _own("usage_flask_pymongo.py", "Flask-PyMongo"),
             ),
         ),
         Library(
@@ -132,7 +141,7 @@ LIBRARIES: Mapping[str, Library] = {
                     sdist="apscheduler<4",
                     arguments=("-k", "mongodb"),
                 ),
-                _own("usage_apscheduler.py"),
+                _own("usage_apscheduler.py", "APScheduler"),
             ),
         ),
         Library(
@@ -156,7 +165,7 @@ LIBRARIES: Mapping[str, Library] = {
                     repository="art049/odmantic@v1.1.0",
                     environment={"TEST_MONGO_MODE": "replicaSet"},
                 ),
-                _own("usage_odmantic.py"),
+                _own("usage_odmantic.py", "ODMantic"),
             ),
         ),
         Library(
@@ -200,7 +209,7 @@ LIBRARIES: Mapping[str, Library] = {
                     arguments=("-W", "ignore:`langchain-community`:DeprecationWarning"),
                     environment={"MONGODB_URI": "mongodb://localhost:27017"},
                 ),
-                _own("usage_langchain.py"),
+                _own("usage_langchain.py", "langchain-mongodb"),
             ),
         ),
         Library(
@@ -222,14 +231,14 @@ LIBRARIES: Mapping[str, Library] = {
                     sdist="langgraph-checkpoint-mongodb",
                     environment={"MONGODB_URI": "mongodb://localhost:27017"},
                 ),
-                _own("usage_langgraph.py"),
+                _own("usage_langgraph.py", "langgraph-checkpoint-mongodb"),
             ),
         ),
         Library(
             "django-mongodb-backend",
             "django-mongodb-backend",
             ("django-mongodb-backend", *PYTEST),
-            (_own("usage_django.py"),),
+            (_own("usage_django.py", "Django"),),
         ),
         Library(
             "bunnet",
@@ -251,7 +260,7 @@ LIBRARIES: Mapping[str, Library] = {
                     sdist="bunnet",
                     arguments=("-p", "no_text_indexes"),
                 ),
-                _own("usage_bunnet.py"),
+                _own("usage_bunnet.py", "Bunnet"),
             ),
         ),
         Library(
@@ -271,7 +280,7 @@ LIBRARIES: Mapping[str, Library] = {
                     # Its settings stop at the second failure.
                     arguments=("-o", "python_files=*.py"),
                 ),
-                _own("usage_eve.py"),
+                _own("usage_eve.py", "Eve"),
             ),
         ),
         Library(
@@ -285,7 +294,7 @@ LIBRARIES: Mapping[str, Library] = {
             ),
             (
                 Suite(("tests",), sdist="opentelemetry-instrumentation-pymongo"),
-                _own("usage_opentelemetry.py"),
+                _own("usage_opentelemetry.py", "OpenTelemetry"),
             ),
             early=True,
         ),

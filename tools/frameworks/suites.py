@@ -85,10 +85,10 @@ def _run_inside(job: Job, driver: str, log: Path) -> Outcomes:
     # Replica set or not, suites ask by themselves; transactions and change streams need one.
     with SecantusServer(require_auth=False, port=PORT), tempfile.TemporaryDirectory() as name:
         report = Path(name) / "report.xml"
-        command = [job.python, *DRIVERS[driver], *job.files, *job.arguments]
+        command = [job.python, *DRIVERS[driver], *job.files]
         command += ["-p", "no:cacheprovider", "-q", "-ra", "--tb=short", "-o", "addopts="]
         command += ["--continue-on-collection-errors"]
-        command += [f"--junitxml={report}", f"--timeout={TEST_SECONDS}"]
+        command += [f"--junitxml={report}", f"--timeout={TEST_SECONDS}", *job.arguments]
         environment = environment_of(job)
         with log.open("w") as output:
             process = subprocess.Popen(  # noqa: S603

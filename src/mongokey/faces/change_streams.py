@@ -7,7 +7,7 @@ says. Each call is a plan, a generator of steps; a face carries them out, and he
 from __future__ import annotations
 
 from _thread import allocate_lock
-from types import GenericAlias
+from types import GenericAlias, SimpleNamespace
 
 from mongokey._support.clock import monotonic_ns
 from mongokey._support.fork import call_after_fork
@@ -95,7 +95,7 @@ class ChangeStreamCore(_Base["_Document"]):
         timeout_ms: float | None = None,
     ) -> None:
         self._closed = True  # until it is there
-        self._cursor: ChangeStreamCursor | None = None
+        self._server_cursor: ChangeStreamCursor | None = None
         self._watch = Watch(
             pipeline,
             whole_cluster=self._whole_cluster,
@@ -157,6 +157,14 @@ class ChangeStreamCore(_Base["_Document"]):
         that the stream cannot go on after. `next` can find the end even if it is True."""
         return not self._closed
 
+    @property
+    def _cursor(self) -> SimpleNamespace:
+        """What is seen of PyMongo's private cursor, for programs that look at it: `alive`, and
+        `cursor_id`, 0 where the server has none."""
+        cursor = self._server_cursor
+        served = None if cursor is None else cursor.server_cursor
+        return SimpleNamespace(alive=self.alive, cursor_id=0 if served is None else served.id)
+
     # -- turns -----------------------------------------------------------------------------------
 
     def _begin(self) -> None:
@@ -183,7 +191,7 @@ class ChangeStreamCore(_Base["_Document"]):
         if not self._turn.acquire(False):
             return None  # a look is on its way, and sees to it
         try:
-            cursor, self._cursor = self._cursor, None
+            cursor, self._server_cursor = self._server_cursor, None
             return None if cursor is None else cursor.let_go()
         finally:
             self._turn.release()
@@ -203,8 +211,8 @@ class ChangeStreamCore(_Base["_Document"]):
         if isinstance(step, ServerCursor):
             return close_cursor(self._executor, step)
         assert isinstance(step, WatchGetMore), "there are no other steps"
-        assert self._cursor is not None, "it has made the step"
-        server_cursor = self._cursor.server_cursor
+        assert self._server_cursor is not None, "it has made the step"
+        server_cursor = self._server_cursor.server_cursor
         assert server_cursor is not None, "there is something to get"
         return self._executor.execute_for_cursor(step, server_cursor)
 
@@ -220,7 +228,7 @@ class ChangeStreamCore(_Base["_Document"]):
                 return
         command = self._watch.command(self._target._namespace, self._inherited)
         batch = yield command
-        cursor = self._cursor = ChangeStreamCursor(self._executor, command, batch)
+        cursor = self._server_cursor = ChangeStreamCursor(self._executor, command, batch)
         self._state.opened(
             not cursor.has_event, command.post_batch_resume_token, command.operation_time
         )
@@ -248,22 +256,22 @@ class ChangeStreamCore(_Base["_Document"]):
 
     def _fetching(self) -> Steps:
         """Have an event at hand, if there is one now."""
-        cursor = self._cursor
+        cursor = self._server_cursor
         if self._closed or (cursor is not None and (cursor.has_event or not cursor.is_alive)):
             return
         if cursor is not None and cursor.is_foreign:
             # Parent and child would each get some of its events.
-            self._cursor = cursor = None
+            self._server_cursor = cursor = None
         if cursor is None:
             yield from self._resuming()
-            cursor = self._cursor
+            cursor = self._server_cursor
             if self._closed or cursor is None or cursor.has_event or not cursor.is_alive:
                 return
         operation = cursor.next_operation()
         try:
             events = yield operation
         except Exception as error:
-            self._cursor = None
+            self._server_cursor = None
             resumable = is_resumable(error)
             if resumable:
                 self._kept_session = cursor.keep_session()
@@ -279,7 +287,7 @@ class ChangeStreamCore(_Base["_Document"]):
         except BaseException:
             # A Ctrl-C, or a task that is cancelled: what the server has sent is lost. The stream
             # is not: it is resumed when it is asked again.
-            self._cursor = None
+            self._server_cursor = None
             cursor.drop()
             raise
         else:
@@ -297,7 +305,7 @@ class ChangeStreamCore(_Base["_Document"]):
 
     def _next_at_hand(self) -> Any:
         """Hand out the event at hand, or None."""
-        cursor = self._cursor
+        cursor = self._server_cursor
         if self._closed or cursor is None:
             return None
         event = None
@@ -319,7 +327,7 @@ class ChangeStreamCore(_Base["_Document"]):
     def _abandon(self) -> None:
         """The stream ends with an error; its cursor is killed beside the program."""
         self._closed = True
-        cursor, self._cursor = self._cursor, None
+        cursor, self._server_cursor = self._server_cursor, None
         if cursor is not None:
             cursor.drop()
 

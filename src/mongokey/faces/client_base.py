@@ -106,6 +106,7 @@ class ClientBase(ClientCore["_Document"]):
             timeout=options.timeout,
         )
         context.executor = weakref.ref(executor)
+        self._topology.sessions = executor.sessions
         self._set_up(
             InheritedOptions(
                 options.codec_options,

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from types import SimpleNamespace
 
 from mongokey._support.deadline import Timeout
 from mongokey._support.jobs import call_for_each
@@ -133,6 +134,8 @@ class Topology:
         self._opened = self._closed = False
         #: On an asyncio loop: (the loop, the task that asks DNS for the servers).
         self.question: Any = None
+        #: The server sessions of the client; nothing here needs them.
+        self.sessions: Any = None
         #: The servers that operations go to, where executions see them.
         self.selected = SelectedServers()
         self._begin()
@@ -193,6 +196,26 @@ class Topology:
     def pool(self, address: AddressLike) -> Pool | None:
         """The pool of the server at `address`, None if it is not one of the deployment's."""
         return self._pools.get(address)
+
+    # What PyMongo's private names lead to, for programs that look at them.
+
+    @property
+    def _servers(self) -> dict[AddressLike, SimpleNamespace]:
+        """Address -> `description` and `pool` of the server, once servers are looked for."""
+        described = self._description.server_descriptions()
+        return {
+            address: SimpleNamespace(description=described.get(address), pool=pool)
+            for address, pool in self._pools.items()
+        }
+
+    @property
+    def _session_pool(self) -> list[SimpleNamespace]:
+        """`session_id` of each server session that is idle, the one used last at the front."""
+        binary = imported_once("mongokey.bson.binary").Binary
+        return [
+            SimpleNamespace(session_id={"id": binary(each.session_id, 4)})
+            for each in reversed(self.sessions.idle)
+        ]
 
     def any_pool(self) -> Pool | None:
         """The pool of a server that is known to answer, one that takes writes before others."""
