@@ -291,18 +291,15 @@ def test_a_resolver_whose_resolve_is_its_own_is_asked_by_that(
     [
         (dns.resolver.NXDOMAIN(), "DNS-NXDOMAIN", "NXDOMAIN"),
         (dns.resolver.NoAnswer(), "DNS-NO-SRV", "NOERROR"),
-        (None, "DNS-NO-SRV", "NOERROR"),
         (dns.resolver.LifetimeTimeout(timeout=1, errors=[]), "DNS-TIMEOUT", "no answer"),
         (ValueError("not today"), "DNS-FAILED", "ValueError"),
     ],
 )
 def test_what_a_programs_own_resolve_raises(
-    raised: Exception | None, code: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+    raised: Exception, code: str, outcome: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def own(name: str, kind: str, **options: Any) -> list[Any]:
-        if raised is not None:
-            raise raised
-        return []
+        raise raised
 
     monkeypatch.setattr(dns.resolver, "resolve", own)
     error = _error(Resolver(), "c.example.test")
@@ -312,6 +309,20 @@ def test_what_a_programs_own_resolve_raises(
     if isinstance(raised, ValueError):
         assert error.__cause__ is raised
         assert "the program's resolver over dnspython: ValueError (not today)" in str(error)
+
+
+def test_a_mere_mock_leads_to_no_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As tests do that only want a string to be read."""
+    monkeypatch.setattr(dns.resolver, "resolve", unittest.mock.MagicMock())
+    uri = "mongodb+srv://u:p@c.example.test/db?w=majority"
+    result = parse_uri(uri)
+    assert result == pymongo.uri_parser.parse_uri(uri)
+    assert result["nodelist"] == []
+    with pytest.raises(ConfigurationError, match=r"no host for mongodb\+srv://c.example.test: a"):
+        mongokey.MongoClient(uri)
+    with pytest.raises(SRVError) as info:
+        Resolver().poll(SRVQuestion("c.example.test"))
+    assert info.value.code == "DNS-NO-SRV"
 
 
 def test_a_programs_own_resolve_cannot_outlast_the_deadline(

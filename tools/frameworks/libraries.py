@@ -237,8 +237,24 @@ LIBRARIES: Mapping[str, Library] = {
         Library(
             "django-mongodb-backend",
             "django-mongodb-backend",
-            ("django-mongodb-backend", *PYTEST),
-            (_own("usage_django.py", "Django"),),
+            ("django-mongodb-backend", "pytest-django", *PYTEST),
+            (
+                # The two that are left out need GEOS and Atlas Search; Django's own tests on top of
+                # the backend are not in the distribution.
+                Suite(
+                    (".",),
+                    sdist="django-mongodb-backend",
+                    within="tests",
+                    arguments=(
+                        "--ds=django_settings",
+                        "-o",
+                        "python_files=test*.py",
+                        "--ignore=gis_tests_",
+                        "--ignore=atlas_search_",
+                    ),
+                ),
+                _own("usage_django.py", "Django"),
+            ),
         ),
         Library(
             "bunnet",

@@ -136,8 +136,12 @@ class Resolver:
                 logging.getLogger(logger_name("topology")).info("a host is passed over: %s", error)
             else:
                 kept.append(host)
-        if not kept and refused is not None:
-            raise refused
+        if not kept:
+            if refused is not None:
+                raise refused
+            raise errors.no_records(
+                question, f"_{question.service_name}._tcp.{fqdn}", lookup.attempts
+            )
         return DNSAnswer(kept, None, ttl_s, lookup.attempts)
 
     def _begin(self, question: SRVQuestion) -> _Lookup:
@@ -301,7 +305,7 @@ class _Lookup:
 
         call = partial(own, name, kind, lifetime=self.deadline.left_s)
         began = monotonic()
-        answer: Any = ()
+        answer: Any = None
         outcome, detail, cause = errors.ANSWERED, "", None
         try:
             # It need not keep to the time that it is given.
@@ -322,9 +326,12 @@ class _Lookup:
             raise _NoSuchName
         if outcome != errors.ANSWERED:
             raise self.failed(name, kind) from cause
+        if answer is None:
+            return None
+        # It may be empty, as that of a mere mock is: PyMongo then reads a string without hosts.
         found = _Records(answer)
         found.ttl = getattr(getattr(answer, "rrset", None), "ttl", 0)
-        return found or None
+        return found
 
     def failed(self, name: str, kind: str) -> SRVError:
         """The error of a question that no name server gave a usable answer to."""
@@ -394,7 +401,7 @@ class _Side:
                 raise lookup.failed(self._fqdn, "TXT")
         if self._error is not None:
             raise self._error
-        if self._records is None:
+        if not self._records:
             return None
         texts: Sequence[Sequence[bytes]] = [record.strings for record in self._records]
         if len(texts) > 1:
