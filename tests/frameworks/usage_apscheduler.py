@@ -27,8 +27,9 @@ def client():
     client = pymongo.MongoClient(URI)
     client.drop_database(DATABASE)
     yield client
-    client.drop_database(DATABASE)
     client.close()
+    with pymongo.MongoClient(URI) as other:  # the store closes the one it was given
+        other.drop_database(DATABASE)
 
 
 @pytest.fixture
