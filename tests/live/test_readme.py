@@ -187,6 +187,22 @@ def test_block_runs_and_prints_what_it_says(block: Block, address: str) -> None:
     assert printed.getvalue().splitlines() == promised(block.code)
 
 
+def test_the_imports_that_are_changed_import_the_same_names() -> None:
+    page = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(from (?!mongokey)[^`]*)` \| `(from mongokey[^`]*)` \|$", page, re.M)
+    assert len(rows) > 5
+    code = ["import mongokey"]
+    for before, after in rows:
+        _, _, names = after.replace("...", "PyMongoError").partition(" import ")
+        code += [after.replace("...", names), f"new = [{names}]", "mongokey.install_as_pymongo()"]
+        code += [before.replace("...", names), f"assert new == [{names}]"]
+        code += ["mongokey.uninstall_as_pymongo()"]
+    ended = subprocess.run(
+        [sys.executable, "-c", "\n".join(code)], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_shown_commands_print_what_the_page_shows() -> None:
     shown = re.findall(
         r"^```console\n\$ mongokey ([^\n]*)\n(.*?)^```$",
