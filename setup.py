@@ -41,52 +41,54 @@ only = os.environ.get("MONGOKEY_MODULES", "*")
 SHARED = "mongokey._support.cython_shared"
 UNUSED_FEATURES = ["AutoPickle", "MemoryView"]
 
-# What loops over values is optimized most, what runs with each command for speed too, all else for
-# size: that halves the time of the build, and `bench/instructions.json` shows no difference. What
-# only asyncio needs is among all else: an event loop takes twenty times what these modules do.
-HOTTEST = (
-    "mongokey.auth.scram_keys",
-    "mongokey.bson.decoder",
-    "mongokey.bson.encoder",
-    "mongokey.bson.writer",
-)
+# What runs with each command is built for speed, all else for size; the encoder, which gains by it,
+# is optimized most. So by instructions counted module by module (`bench.instructions`): what is
+# built for size costs a command nothing, or little where it is large.
+HOTTEST = ("mongokey.bson.encoder",)
 HOT = (
     "mongokey._support.child_names",
-    "mongokey.bson.*",
+    "mongokey.auth.scram_keys",
+    "mongokey.bson.context",
+    "mongokey.bson.decoder",
+    "mongokey.bson.objectid",
+    "mongokey.bson.writer",
+    "mongokey.commands.bulk",
     "mongokey.commands.collection_operations",
     "mongokey.commands.command",
     "mongokey.commands.crud",
-    "mongokey.commands.bulk",
     "mongokey.commands.inherited_options",
     "mongokey.connection.connection",
+    "mongokey.execution.aio",
     "mongokey.execution.blocking",
-    "mongokey.execution.cursors",
     "mongokey.execution.execution",
     "mongokey.execution.operation",
-    "mongokey.faces.*",
-    "mongokey.pool.blocking",
+    "mongokey.faces.cores",
     "mongokey.pool.pool",
-    "mongokey.pool.state",
     "mongokey.results",
-    "mongokey.sessions.*",
+    "mongokey.sessions.server_session",
+    "mongokey.transport.loop_wait",
     "mongokey.transport.stream",
     "mongokey.wire.framing",
-    "mongokey.wire.message_buffer",
 )
 
 # What runs once for a client or a connection, or where OpenSSL cannot be used: there Cython's short
 # cuts of look-ups and calls are a twentieth of the module, and save nothing that can be measured.
 COLD = (
     "mongokey._support.single_flight",
-    "mongokey.connection.openings",
+    "mongokey.auth.login",
+    "mongokey.auth.scram_steps",
+    "mongokey.commands.change_stream_cursor",
+    "mongokey.connection.async_driver",
+    "mongokey.connection.establish",
+    "mongokey.connection.establish_steps",
     "mongokey.connection.settings",
     "mongokey.connection.steps",
-    "mongokey.execution.idle_steps",
-    "mongokey.execution.loop_binding",
+    "mongokey.handshake.reply",
     "mongokey.transport.connecting",
     "mongokey.transport.names",
     "mongokey.transport.polling",
     "mongokey.transport.tls.libssl",
+    "mongokey.transport.tls.openssl_engine",
     "mongokey.transport.tls.ssl_*",
     "mongokey.wire.standalone",
 )
@@ -100,6 +102,17 @@ NEEDLESS_PASSES = [
     "-fno-code-hoisting",
     "-fno-gcse",
     "-fno-thread-jumps",
+]
+
+# What GCC does for speed that makes such modules larger and saves no instruction of a command: they
+# are not made of loops.
+NEEDLESS_FOR_SPEED = [
+    "-fno-tree-pre",
+    "-fno-tree-vectorize",
+    "-fno-align-functions",
+    "-fno-align-jumps",
+    "-fno-align-loops",
+    "-fno-align-labels",
 ]
 
 if sanitize not in ("", "address"):
@@ -157,9 +170,10 @@ def compiler_flags(name: str) -> tuple[list[str], list[str]]:
             compile_args += ["-fno-plt"]
             # A fourteenth of each module: tables to unwind the stack by, for C++ and debuggers.
             compile_args += ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
-            link_args += ["-Wl,--strip-all"]
-    if level == "Os" and not sanitize and takes(*NEEDLESS_PASSES):
-        compile_args += NEEDLESS_PASSES
+            link_args += ["-Wl,--strip-all", "-Wl,--build-id=none"]
+    needless = {"Os": NEEDLESS_PASSES, "O2": NEEDLESS_FOR_SPEED}.get(level, [])
+    if needless and not sanitize and takes(*needless):
+        compile_args += needless
     if not werror:
         # Python's flags ask for warnings, which cost time and tell users nothing.
         compile_args += ["-w"]

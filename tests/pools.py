@@ -9,7 +9,7 @@ import socket
 
 from mongokey import MongoClient
 from mongokey.connection.connection import Connection
-from mongokey.connection.openings import Opening
+from mongokey.connection.settings import Opening
 from mongokey.pool.blocking import BlockingPool
 from mongokey.transport.stream import SocketStream
 

@@ -206,7 +206,7 @@ class ClientOptions(Frozen):
             options[name] = value
             origins[name] = FROM_KEYWORD
         hosts = tuple(dict.fromkeys(seeds))
-        if not hosts and arguments is None:
+        if not hosts and arguments is None and _resolve is None:
             # Only what a program has for dnspython's resolver, or a `srv_resolver`, does so.
             raise ConfigurationError(
                 f"DNS names no host for mongodb+srv://{string and string.fqdn}: a client needs one "

@@ -23,8 +23,7 @@ from mongokey._support.deadline import Timeout
 from mongokey.connection import establish_aio
 from mongokey.connection.connection import Connection
 from mongokey.connection.establish import open_connection
-from mongokey.connection.openings import Opening
-from mongokey.connection.settings import ConnectionSettings
+from mongokey.connection.settings import ConnectionSettings, Opening
 from mongokey.errors import InvalidOperation, WaitQueueTimeoutError
 from mongokey.events.publisher import Publisher
 from mongokey.handshake.metadata import ClientMetadata

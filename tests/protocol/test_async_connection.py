@@ -16,8 +16,7 @@ import pytest
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.connection.async_connection import AsyncConnection
 from mongokey.connection.establish_aio import open_connection
-from mongokey.connection.openings import Opening
-from mongokey.connection.settings import ConnectionSettings
+from mongokey.connection.settings import ConnectionSettings, Opening
 from mongokey.errors import (
     AutoReconnect,
     InvalidOperation,

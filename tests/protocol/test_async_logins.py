@@ -18,7 +18,7 @@ from mongokey.auth.shared_login import LoginScope
 from mongokey.auth.turns import Backoff
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.connection.establish_aio import open_connection, reauthenticate
-from mongokey.connection.openings import Opening
+from mongokey.connection.settings import Opening
 from mongokey.errors import AutoReconnect, NetworkTimeout
 from tests.loops import each_loop, logging_in, ms, run, settings
 from tests.servers.scripted import Error, Hold, Login, Reply, ScriptedServer, Silence

@@ -18,9 +18,9 @@ import pytest
 
 from mongokey import AsyncMongoClient, MongoClient
 from mongokey.auth import AuthenticationFailed, build_credential
-from mongokey.auth.login import login
 from mongokey.auth.shared_login import LoginScope
 from mongokey.auth.turns import Backoff, WaitForLogin
+from mongokey.auth.whole_login import login
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.connection.establish import open_connection
 from mongokey.connection.settings import ConnectionSettings

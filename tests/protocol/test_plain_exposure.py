@@ -24,8 +24,7 @@ import mongokey
 from mongokey import MongoClient
 from mongokey.connection import plaintext_secrets
 from mongokey.connection.connection import Connection
-from mongokey.connection.openings import Opening
-from mongokey.connection.settings import ConnectionSettings
+from mongokey.connection.settings import ConnectionSettings, Opening
 from mongokey.errors import AutoReconnect, InsecureConnectionWarning
 from mongokey.pool import maintenance
 from mongokey.pool.blocking import BlockingPool

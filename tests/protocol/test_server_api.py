@@ -9,7 +9,7 @@ import pytest
 
 from mongokey import MongoClient
 from mongokey.auth import build_credential
-from mongokey.auth.login import login
+from mongokey.auth.whole_login import login
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from tests.logins import drive
 from tests.servers.login_server import HELLO

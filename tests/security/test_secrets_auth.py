@@ -5,7 +5,7 @@ import traceback
 import pytest
 
 from mongokey.auth import OffloadedCall, build_credential, open_conversation
-from mongokey.auth.login import login
+from mongokey.auth.whole_login import login
 from mongokey.errors import ConfigurationError, MongoError
 from tests.logins import drive
 from tests.servers.login_server import LoginServer

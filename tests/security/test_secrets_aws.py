@@ -15,7 +15,7 @@ import mongokey
 from mongokey import MongoClient
 from mongokey.auth import build_credential
 from mongokey.auth.aws.conversation import AwsConversation
-from mongokey.auth.login import login
+from mongokey.auth.whole_login import login
 from mongokey.bson import decode, encode
 from mongokey.errors import MongoError
 from tests.deadlines import within

@@ -24,7 +24,7 @@ from mongokey.auth import MongoCredential, build_credential, open_conversation, 
 from mongokey.auth.aws.custom_provider import ask_provider
 from mongokey.auth.aws.keys import AwsKeys
 from mongokey.auth.aws.problems import AwsProblem
-from mongokey.auth.login import login
+from mongokey.auth.whole_login import login
 from mongokey.cli.explain import explain
 from mongokey.cli.mistakes import find_mistakes
 from mongokey.client_options import ClientOptions

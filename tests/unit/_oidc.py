@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mongokey.auth import MongoCredential, build_credential
-from mongokey.auth.login import login, reauthenticate
+from mongokey.auth.whole_login import login, reauthenticate
 from mongokey.auth_oidc import OIDCCallback, OIDCCallbackContext, OIDCCallbackResult
 from mongokey.bson import decode, encode
 from tests.logins import drive

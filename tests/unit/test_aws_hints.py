@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from mongokey.auth import AuthenticationFailed, build_credential
-from mongokey.auth.login import login
+from mongokey.auth.whole_login import login
 from mongokey.bson import decode, encode
 from mongokey.errors import ConfigurationError
 from tests.logins import drive

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.deadline import Deadline, Timeout, earliest
+from mongokey._support.system import monotonic_ns
 
 SECOND_NS = 1_000_000_000
 FOREVER_NS = 100 * 366 * 86_400 * SECOND_NS

@@ -12,7 +12,7 @@ import pytest
 
 from mongokey.auth import AuthenticationFailed, MongoCredential, build_credential
 from mongokey.auth.diagnosis import explain_command
-from mongokey.auth.login import login
+from mongokey.auth.whole_login import login
 from mongokey.diagnostics import Diagnosis
 from tests.logins import drive
 from tests.servers.login_server import HELLO, LoginServer

@@ -30,7 +30,8 @@ from mongokey.auth.kerberos.interface import (
     Ticket,
 )
 from mongokey.auth.kerberos.tickets import PasswordTickets
-from mongokey.auth.login import Command, login
+from mongokey.auth.login import Command
+from mongokey.auth.whole_login import login
 from mongokey.errors import ConfigurationError, NetworkTimeout, OperationFailure
 from tests.deadlines import within
 

@@ -7,7 +7,7 @@ from mongokey.auth import (
     ServerProofError,
     build_credential,
 )
-from mongokey.auth.login import login, reauthenticate
+from mongokey.auth.whole_login import login, reauthenticate
 from mongokey.bson.objectid import ObjectId
 from mongokey.errors import ConfigurationError, NotPrimaryError, OperationFailure
 from tests.logins import drive

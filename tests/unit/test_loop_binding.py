@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mongokey.errors import InvalidOperation
-from mongokey.execution.loop_binding import LoopBinding
+from mongokey.execution.aio import LoopBinding
 
 
 class Client:

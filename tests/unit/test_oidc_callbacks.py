@@ -18,12 +18,12 @@ from mongokey import auth_oidc
 from mongokey._support.secret_texts import hide_tokens
 from mongokey.auth import AuthenticationFailed, MongoCredential
 from mongokey.auth.errors import LoginTimeout
-from mongokey.auth.login import login
 from mongokey.auth.oidc import token_source
 from mongokey.auth.oidc import tokens as tokens_module
 from mongokey.auth.oidc.claims import read_claims
 from mongokey.auth.oidc.tokens import tokens_of
 from mongokey.auth.registry import find_mechanism
+from mongokey.auth.whole_login import login
 from mongokey.auth_oidc import (
     OIDCCallback,
     OIDCCallbackContext,

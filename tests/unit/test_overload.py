@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mongokey import monitoring
-from mongokey._support.clock import monotonic_ns
+from mongokey._support.system import monotonic_ns
 from mongokey.commands.command import Command
 from mongokey.errors import AutoReconnect, NotPrimaryError, OperationFailure
 from mongokey.events.publisher import Publisher

@@ -458,7 +458,7 @@ def test_waits_are_reckoned_by_a_clock_that_cannot_be_frozen() -> None:
         for line in path.read_text().splitlines()
         if FROZEN_CLOCKS.search(line) and "`time.monotonic`" not in line
     ]
-    assert not found, "take it from mongokey._support.clock: " + "; ".join(found)
+    assert not found, "take it from mongokey._support.system: " + "; ".join(found)
 
 
 @pytest.mark.parametrize(

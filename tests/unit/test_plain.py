@@ -14,7 +14,8 @@ from mongokey.auth import (
     open_conversation,
     run_blocking,
 )
-from mongokey.auth.login import Command, login
+from mongokey.auth.login import Command
+from mongokey.auth.whole_login import login
 from mongokey.client_options import ClientOptions
 from mongokey.errors import ConfigurationError
 from tests.servers.login_server import HELLO

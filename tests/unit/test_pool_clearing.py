@@ -18,7 +18,7 @@ from mongokey import monitoring
 from mongokey._support.deadline import Timeout
 from mongokey.bson.objectid import ObjectId
 from mongokey.connection.connection import Connection
-from mongokey.connection.openings import Opening
+from mongokey.connection.settings import Opening
 from mongokey.errors import (
     AutoReconnect,
     InvalidOperation,

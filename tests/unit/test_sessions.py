@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from mongokey.sessions.cluster_time import ClusterTime
-from mongokey.sessions.server_session import ServerSession, ServerSessionPool
+from mongokey.sessions.server_session import ClusterTime, ServerSession, ServerSessionPool
 
 MINUTE = 60 * 10**9
 TIMEOUT = 30 * MINUTE

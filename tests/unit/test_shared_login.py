@@ -14,11 +14,11 @@ import pytest
 from mongokey._support import keyed_digest
 from mongokey.auth import AuthenticationFailed, build_credential, shared_login, turns
 from mongokey.auth.credential import MongoCredential
-from mongokey.auth.login import login
 from mongokey.auth.login_context import LoginContext
 from mongokey.auth.refusals import refuses_secret
 from mongokey.auth.shared_login import LoginScope, SharedLogin
 from mongokey.auth.turns import Backoff, LoginTurns, Refusal
+from mongokey.auth.whole_login import login
 from mongokey.auth_oidc import OIDCCallback
 from mongokey.client_options import ClientOptions
 from mongokey.diagnostics import LIKELY, Diagnosis

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.single_flight import SingleFlight
+from mongokey._support.system import monotonic_ns
 from mongokey._support.waiting import Cancelled
 from tests.deadlines import within
 

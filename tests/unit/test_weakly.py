@@ -9,7 +9,7 @@ from weakref import ref
 import pytest
 
 from mongokey._support.weakly import weakly
-from mongokey.execution.loop_binding import LoopBinding
+from mongokey.execution.aio import LoopBinding
 
 
 class Owner:

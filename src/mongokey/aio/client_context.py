@@ -26,7 +26,7 @@ from mongokey.commands import (  # noqa: F401
 from mongokey.connection import loop_establishing, missing_tls, rotation  # noqa: F401
 from mongokey.connection.establish_aio import open_connection
 from mongokey.diagnostics import table  # noqa: F401
-from mongokey.execution.loop_binding import LoopBinding
+from mongokey.execution.aio import LoopBinding
 from mongokey.faces.client_context import ClientContext
 from mongokey.pool import backpressure, maintenance  # noqa: F401
 from mongokey.pool import causes as pool_causes  # noqa: F401
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from mongokey._support.address import AddressLike
     from mongokey.client_options import ClientOptions
     from mongokey.connection.connection import Connection
-    from mongokey.connection.openings import Opening
+    from mongokey.connection.settings import Opening
 
 
 class AsyncClientContext(ClientContext):

@@ -73,31 +73,6 @@ class Greeting:
     @property
     def reply(self) -> Mapping[str, Any] | None: ...
 
-def login(
-    credential: MongoCredential | None,
-    metadata: ClientMetadata | None,
-    address: AddressLike,
-    *,
-    server_api: ServerApiLike | None = None,
-    load_balanced: bool = False,
-    hello_ok: bool = False,
-    compressors: Sequence[str] = (),
-    subject: str | None = None,
-) -> Steps:
-    """Say hello on a new connection and log in: `greet`, then `authenticate`.
-
-    For each `Command` that comes out, send it and `send()` the reply in; for each `OffloadedCall`,
-    run it (a blocking driver here, an asyncio driver in a thread) and `send(None)`. The generator
-    returns a `LoginResult`; who gives up before that closes it (`close()`). `subject` is the one of
-    the connection's client certificate (RFC 2253 order), "" when there is none, None when that is
-    not known.
-
-    Raises AuthenticationFailed (an OperationFailure), with user, source and next step in its
-    message, when the server refuses; ServerProofError when it does not prove itself;
-    ConfigurationError when the server's version does not fit; ProtocolError when its hello
-    makes no sense. After an error the connection must be closed.
-    """
-
 def greet(
     credential: MongoCredential | None,
     metadata: ClientMetadata | None,
@@ -115,24 +90,14 @@ def greet(
 
     `to_be_used` says that this is known already: only then a login may go along with hello whose
     speculative step is all of it. The generator returns a `Greeting`; what it yields and raises is
-    as in `login`, but the server's version is not looked at.
+    as in `whole_login.login`, but the server's version is not looked at.
     """
 
 def authenticate(greeting: Greeting) -> Steps:
     """Log in on a connection whose server has said hello (`greet`). Yields, returns and raises what
-    `login` does."""
+    `whole_login.login` does."""
 
-def reauthenticate(
-    credential: MongoCredential,
-    address: AddressLike,
-    mechanism: str | None = None,
-    saved_state: Any = None,
-    server_api: ServerApiLike | None = None,
-) -> Generator[Command | OffloadedCall, Mapping[str, Any] | None, Any]:
-    """Log in again on a connection whose server asked for it (error 391); no hello is sent.
-
-    `mechanism` is the one the connection logged in with (`LoginResult.mechanism`); by default
-    the credential's, then the one negotiated last. `saved_state` is that login's
-    (`LoginResult.saved_state`), and the generator returns the new one's. Driven and failing as
-    `login`.
-    """
+def converse(
+    conversation: Conversation, speculative_reply: Mapping[str, Any] | None, greeting: Greeting
+) -> Generator[Command | OffloadedCall, Mapping[str, Any] | None, int]:
+    """Hold the conversation; returns how many commands it took. Explains its failures."""

@@ -9,17 +9,18 @@ or any mechanism by name.
 from mongokey.handshake.reply cimport HelloReply
 
 from mongokey._support.address import format_address
-from mongokey._support.portable import Portable
-from mongokey._support.server_codes import STATE_CHANGE_CODES
-from mongokey._support.server_errors import raise_command_error
 from mongokey._support.shared_errors import own_copy
-from mongokey.auth.diagnosis import explain, explain_hello
-from mongokey.auth.errors import AuthenticationFailed, LoginTimeout
-from mongokey.auth.login_context import LoginContext
+from mongokey.auth.errors import LoginTimeout
+from mongokey.auth.login_failures import (
+    RefusedBefore,
+    context_of,
+    explained,
+    refuse_hello,
+    take_turn,
+)
 from mongokey.auth.mechanism import FIRST_STEP, WHOLE_LOGIN
 from mongokey.auth.registry import PREFERRED, find_mechanism, loaded, negotiate
-from mongokey.auth.refusals import from_memory, refuses_secret
-from mongokey.auth.turns import Refusal, WaitForLogin
+from mongokey.auth.refusals import refuses_secret
 from mongokey.errors import ConfigurationError, NotPrimaryError, OperationFailure
 from mongokey.handshake.hello import api_fields, hello_command
 
@@ -77,44 +78,6 @@ cdef class Greeting:
         self.reply = reply
 
 
-def login(
-    credential,
-    metadata,
-    address,
-    *,
-    server_api=None,
-    bint load_balanced=False,
-    bint hello_ok=False,
-    compressors=(),
-    subject=None,
-):
-    """Say hello on a new connection and log in: `greet`, then `authenticate`.
-
-    For each `Command` that comes out, send it and `send()` the reply in; for each `OffloadedCall`,
-    run it (a blocking driver here, an asyncio driver in a thread) and `send(None)`. The generator
-    returns a `LoginResult`; who gives up before that closes it (`close()`). `subject` is the one of
-    the connection's client certificate (RFC 2253 order), "" when there is none, None when that is
-    not known.
-
-    Raises AuthenticationFailed (an OperationFailure), with user, source and next step in its
-    message, when the server refuses; ServerProofError when it does not prove itself;
-    ConfigurationError when the server's version does not fit; ProtocolError when its hello
-    makes no sense. After an error the connection must be closed.
-    """
-    greeting = yield from greet(
-        credential,
-        metadata,
-        address,
-        server_api=server_api,
-        load_balanced=load_balanced,
-        hello_ok=hello_ok,
-        compressors=compressors,
-        subject=subject,
-    )
-    result = yield from authenticate(greeting)
-    return result
-
-
 def greet(
     credential,
     metadata,
@@ -167,7 +130,7 @@ def greet(
     assert answer is not None, "a Command is answered with its reply"
     began, speculated = speculated is not None, None  # it may hold a secret
     if not answer.get("ok"):
-        _refuse_hello(answer, credential, address)
+        refuse_hello(answer, credential, address)
     hello = HelloReply(answer)
     if load_balanced and hello.service_id is None:
         raise ConfigurationError(
@@ -203,7 +166,7 @@ def authenticate(Greeting greeting not None):
         # Nothing was speculated, or for a mechanism that this user will not log in with.
         conversation = _open(rules_of(chosen), credential, address, greeting.subject)
         reply = None
-    commands = yield from _converse(conversation, reply, greeting)
+    commands = yield from converse(conversation, reply, greeting)
     shared = credential.state.shared
     if credential.mechanism is None:
         shared.mechanism = chosen
@@ -211,31 +174,6 @@ def authenticate(Greeting greeting not None):
     speculative = reply is not None
     saved_state = conversation.saved_state()
     return LoginResult(hello, conversation.mechanism, 1 + commands, speculative, saved_state)
-
-
-def reauthenticate(
-    credential,
-    address,
-    mechanism=None,
-    saved_state=None,
-    server_api=None,
-):
-    """Log in again on a connection whose server asked for it (error 391); no hello is sent.
-
-    `mechanism` is the one the connection logged in with (`LoginResult.mechanism`); by default
-    the credential's, then the one negotiated last. `saved_state` is that login's
-    (`LoginResult.saved_state`), and the generator returns the new one's. Driven and failing as
-    `login`.
-    """
-    chosen = mechanism or credential.mechanism or credential.state.shared.mechanism
-    if chosen is None:
-        chosen = negotiate(None)
-    conversation = rules_of(chosen).conversation(credential, address)
-    conversation.restore(saved_state)
-    greeting = Greeting(None, credential, address, server_api, None, None, None)
-    yield from _converse(conversation, None, greeting)
-    credential.state.reauthentications += 1
-    return conversation.saved_state()
 
 
 cdef bint _may_log_in(state) except -1:
@@ -260,7 +198,7 @@ cdef object _open(rules, credential, address, subject):
     return rules.conversation(credential, address)
 
 
-def _converse(conversation, speculative_reply, Greeting greeting):
+def converse(conversation, speculative_reply, Greeting greeting):
     """Hold the conversation; returns how many commands it took. Explains its failures.
 
     Until the secret was accepted once, the steps that try it wait for their turn; and what was
@@ -286,7 +224,7 @@ def _converse(conversation, speculative_reply, Greeting greeting):
                 turns.leave(turn)
                 turn = None
             elif turn is None and not turns.proven:
-                turn = yield from _take_turn(turns, credential)
+                turn = yield from take_turn(turns, credential)
                 seen = turns.refusals
             if isinstance(step, dict):
                 if always:
@@ -307,12 +245,12 @@ def _converse(conversation, speculative_reply, Greeting greeting):
     except NotPrimaryError:
         # The server is going down or changing its role: not the credential's fault.
         raise
-    except _RefusedBefore as other:
+    except RefusedBefore as other:
         raise own_copy(other.error) from other.error.__cause__
     except OperationFailure as error:
-        context = _context(conversation, greeting, credential)
+        context = context_of(conversation, greeting, credential)
         context.diagnostic_context = conversation.diagnostic_context()
-        refusal = _explained(error, context)
+        refusal = explained(error, context)
         # Of a login that came to no answer in time the next one may have one.
         if isinstance(refusal, LoginTimeout):
             shared.mechanism = None
@@ -321,7 +259,7 @@ def _converse(conversation, speculative_reply, Greeting greeting):
         # A cause that is given on purpose (a callback's own error) stays to be seen.
         raise refusal from error.__cause__
     except ConfigurationError as error:
-        context = _context(conversation, greeting, credential)
+        context = context_of(conversation, greeting, credential)
         wrong = ConfigurationError(f"{context.tried()}: {error}")
         wrong.diagnoses = error.diagnoses
         raise wrong from error.__cause__
@@ -330,58 +268,3 @@ def _converse(conversation, speculative_reply, Greeting greeting):
         if turn is not None:
             turns.leave(turn)
     return commands
-
-
-cdef object _context(conversation, Greeting greeting, credential):
-    """What a failed login's error tells; most logins do not fail."""
-    context = LoginContext(credential, greeting.address, conversation.mechanism, greeting.hello)
-    context.subject = greeting.subject or None
-    if credential.mechanism is None and greeting.hello is not None:
-        context.offered = greeting.hello.sasl_supported_mechs
-    context.credential_description = conversation.credential_description()
-    return context
-
-
-class _RefusedBefore(Portable, Exception):
-    """The login that this one waited for, or one before it, was refused."""
-
-    def __init__(self, error):
-        super().__init__()
-        self.error = error
-
-
-def _take_turn(turns, credential):
-    """Wait until this login may go on; the turn it has then, None where it needs none."""
-    while True:
-        flight, own = turns.begin(credential.state.backoff)
-        if own or flight is None:
-            return flight
-        if isinstance(flight, Refusal):
-            raise _RefusedBefore(from_memory(flight, credential))
-        if flight.refusal is None:
-            work = WaitForLogin(flight)
-            yield work
-            if work.error is not None:
-                raise work.error
-            if work.own:
-                return None
-        if flight.refusal is not None:
-            raise _RefusedBefore(flight.refusal)
-
-
-cdef object _explained(error, context):
-    kind = type(error) if isinstance(error, AuthenticationFailed) else AuthenticationFailed
-    text, diagnoses = explain(error, context)
-    failed = kind(text, error.code, error.details)
-    failed.login, failed.diagnoses = context, diagnoses
-    return failed
-
-
-cdef int _refuse_hello(answer, credential, address) except -1:
-    code = answer.get("code")
-    if isinstance(code, int) and code in STATE_CHANGE_CODES:
-        raise_command_error(answer)
-    failure = AuthenticationFailed if credential is not None else OperationFailure
-    raise failure(
-        explain_hello(answer, credential, address), code if isinstance(code, int) else None, answer
-    )

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 
 from mongokey._support.address import format_address
 from mongokey._support.awaiting import in_private_loop
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.keyed_digest import keyed_hasher
 from mongokey._support.lazy import late_imports
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import Secret, keeps_secrets
 from mongokey._support.shared_errors import own_copy
 from mongokey._support.single_flight import SingleFlight
+from mongokey._support.system import monotonic_ns
 from mongokey.auth.conversation import OffloadedCall
 from mongokey.auth.credential import CredentialState, MechanismProperties, MongoCredential
 from mongokey.auth.errors import AuthenticationFailed, LoginTimeout, ProviderFailed

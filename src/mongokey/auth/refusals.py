@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from copy import copy
 
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.server_codes import LOGIN_REFUSED_CODES
+from mongokey._support.system import monotonic_ns
 from mongokey.auth.errors import AuthenticationFailed
 from mongokey.auth.registry import find_hints_module, find_mechanism
 

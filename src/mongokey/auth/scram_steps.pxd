@@ -1,5 +1,4 @@
 # One SCRAM login, message by message (RFC 5802, section 5).
-from mongokey.auth.keycache cimport KeyCache
 from mongokey.auth.sasl cimport SaslReply
 from mongokey.auth.scram_keys cimport Keys
 
@@ -14,7 +13,7 @@ cdef enum Expected:
 
 cdef class ScramState:
     # What the logins of one credential by one mechanism share.
-    cdef readonly KeyCache keys
+    cdef readonly object keys             # KeyCache
     cdef bytes name                         # `n=<user>,r=`, None until the first login
 
 

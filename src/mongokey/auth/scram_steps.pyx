@@ -10,12 +10,12 @@ from os import urandom
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint64_t
 
-from mongokey.auth.keycache cimport KeyCache
 from mongokey.auth.sasl cimport SaslReply, proceed, read, start
 from mongokey.auth.scram_keys cimport Keys, mk_base64_encode, same
 
 from mongokey._support.server_errors import raise_command_error
 from mongokey.auth.errors import AuthenticationFailed, ServerProofError
+from mongokey.auth.keycache import KeyCache
 
 
 cdef extern from "mongokey/scram.h" nogil:

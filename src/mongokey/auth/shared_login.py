@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable, Iterable
 from weakref import WeakSet, WeakValueDictionary, ref
 
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.fork import run_after_fork
 from mongokey._support.keyed_digest import keyed_digest
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import keeps_secrets
+from mongokey._support.system import monotonic_ns
 from mongokey.auth.turns import NO_BACKOFF, Backoff, Flight, LoginTurns, Refusal
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

@@ -10,10 +10,10 @@ from __future__ import annotations
 import threading
 from os import urandom
 
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.shared_errors import own_copy
+from mongokey._support.system import monotonic_ns
 from mongokey._support.waiting import OneTimeEvent, wait_for
 from mongokey.auth.conversation import OffloadedCall
 from mongokey.errors import NetworkTimeout

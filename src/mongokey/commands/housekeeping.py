@@ -12,8 +12,8 @@ from collections.abc import Generator
 from enum import Enum
 from typing import Any, TypeAlias
 
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.deadline import Deadline, Timeout, earliest, shortest
+from mongokey._support.system import monotonic_ns
 from mongokey.bson.binary import Binary
 from mongokey.commands.command import Command
 from mongokey.errors import DocumentTooLarge, MongoError, NetworkTimeout

@@ -2,8 +2,7 @@
 from mongokey._support.deadline cimport Deadline
 from mongokey.auth.login cimport Command
 from mongokey.connection.async_connection cimport AsyncConnection
-from mongokey.connection.openings cimport Openings
-from mongokey.connection.settings cimport ConnectionSettings
+from mongokey.connection.settings cimport ConnectionSettings, Openings
 from mongokey.connection.steps cimport Connect
 from mongokey.transport.loop_stream cimport LoopStream
 from mongokey.transport.polling cimport PolledSocket

@@ -4,8 +4,7 @@ from typing import Any
 
 from mongokey._support.deadline import Deadline
 from mongokey.connection.async_connection import AsyncConnection
-from mongokey.connection.openings import Openings
-from mongokey.connection.settings import ConnectionSettings
+from mongokey.connection.settings import ConnectionSettings, Openings
 
 class AsyncDriver:
     """Carries out the steps of one connection, in a task of `loop` that awaits each.

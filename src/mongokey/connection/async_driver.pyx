@@ -11,8 +11,7 @@ cimport cython
 from mongokey._support.deadline cimport Deadline
 from mongokey.auth.login cimport Command
 from mongokey.connection.async_connection cimport AsyncConnection
-from mongokey.connection.openings cimport Opening, Openings
-from mongokey.connection.settings cimport ConnectionSettings
+from mongokey.connection.settings cimport ConnectionSettings, Opening, Openings
 from mongokey.connection.steps cimport Connect
 from mongokey.transport.loop_stream cimport LoopStream
 from mongokey.transport.names cimport SocketAddress, in_order, known_addresses, unix_address

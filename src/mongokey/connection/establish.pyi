@@ -4,8 +4,7 @@ from mongokey._support.address import AddressLike
 from mongokey._support.deadline import Deadline
 from mongokey.auth.login import LoginResult
 from mongokey.connection.connection import Connection
-from mongokey.connection.openings import Opening
-from mongokey.connection.settings import ConnectionSettings
+from mongokey.connection.settings import ConnectionSettings, Opening
 from mongokey.handshake import HelloReply
 
 Judge = Callable[[HelloReply], None]

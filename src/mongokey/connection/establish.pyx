@@ -13,8 +13,7 @@ from mongokey._support.deadline cimport Deadline, earliest
 from mongokey._support.generators cimport mk_next_step
 from mongokey.auth.login cimport Command, LoginResult
 from mongokey.connection cimport connection as connections
-from mongokey.connection.openings cimport Opening, Openings
-from mongokey.connection.settings cimport ConnectionSettings
+from mongokey.connection.settings cimport ConnectionSettings, Opening, Openings
 from mongokey.connection.steps cimport Connect, Pause, StartTLS
 from mongokey.transport.stream cimport Stream, monotonic_ns
 

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from mongokey.auth.login import LoginResult
     from mongokey.connection.async_connection import AsyncConnection
     from mongokey.connection.loop_establishing import Establishing
-    from mongokey.connection.openings import Opening, Openings
-    from mongokey.connection.settings import ConnectionSettings
+    from mongokey.connection.settings import ConnectionSettings, Opening, Openings
     from mongokey.handshake import HelloReply
 
 

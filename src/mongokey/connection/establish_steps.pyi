@@ -6,9 +6,8 @@ from mongokey._support.awaiting import AwaitResult
 from mongokey._support.deadline import Deadline, Timeout
 from mongokey.auth.conversation import OffloadedCall
 from mongokey.auth.login import Command, LoginResult
-from mongokey.connection.openings import Opening
 from mongokey.connection.rotation import Current
-from mongokey.connection.settings import ConnectionSettings
+from mongokey.connection.settings import ConnectionSettings, Opening
 from mongokey.connection.steps import Connect, OpenConnection
 from mongokey.errors import NetworkTimeout
 from mongokey.handshake import HelloReply

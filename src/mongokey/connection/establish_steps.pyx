@@ -9,14 +9,14 @@ from libc.stdint cimport int64_t
 
 from mongokey._support.deadline cimport Deadline, Timeout, earliest
 from mongokey.auth.login cimport Command, Greeting
-from mongokey.connection.openings cimport Opening
-from mongokey.connection.settings cimport ConnectionSettings
+from mongokey.connection.settings cimport ConnectionSettings, Opening
 from mongokey.connection.steps cimport Connect, Pause, StartTLS
 from mongokey.transport.stream cimport monotonic_ns
 
 from mongokey._support.lazy import late_imports
 from mongokey.auth.errors import AuthenticationFailed
-from mongokey.auth.login import authenticate, greet, reauthenticate
+from mongokey.auth.login import authenticate, greet
+from mongokey.auth.whole_login import reauthenticate
 from mongokey.errors import (
     AutoReconnect,
     ConfigurationError,

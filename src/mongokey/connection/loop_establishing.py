@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
     from mongokey._support.deadline import Deadline
     from mongokey.connection.channel import Channel
-    from mongokey.connection.openings import Openings
-    from mongokey.connection.settings import ConnectionSettings
+    from mongokey.connection.settings import ConnectionSettings, Openings
     from mongokey.connection.step_loop import Serving, Task
     from mongokey.connection.steps import Connect
     from mongokey.transport.loop_stream import LoopStream

@@ -6,9 +6,9 @@ KV version 2. Must not know how one logs in to Vault: the client that is given i
 
 from __future__ import annotations
 
-from mongokey._support.clock import monotonic
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.secrets import keeps_secrets
+from mongokey._support.system import monotonic
 from mongokey.credentials import AwsSecret, Request, Secret, X509Secret
 from mongokey.credentials.forms import secret_of_parts
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.deadline import Timeout, earliest
 from mongokey._support.jobs import Blocking
 from mongokey._support.lazy import late_imports
 from mongokey._support.secrets import Secret, keeps_secrets
+from mongokey._support.system import monotonic_ns
 from mongokey.errors import ConfigurationError, EncryptionError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

@@ -12,9 +12,9 @@ import threading
 from select import select
 from urllib.parse import unquote, urlsplit
 
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.lazy import late_imports
 from mongokey._support.secrets import Secret, keeps_secrets
+from mongokey._support.system import monotonic_ns
 from mongokey.errors import ConfigurationError
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

@@ -17,8 +17,8 @@ import dns.nameserver
 import dns.query
 import dns.rcode
 
-from mongokey._support.clock import monotonic
 from mongokey._support.reprs import with_safe_repr
+from mongokey._support.system import monotonic
 from mongokey.dns.errors import ANSWERED, MALFORMED, TIMED_OUT, TRUNCATED, UNREACHABLE, Attempt
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from mongokey._support.address import Address
-from mongokey._support.clock import monotonic
 from mongokey._support.deadline import Deadline, Timeout, earliest
 from mongokey._support.hostnames import host_problem
 from mongokey._support.lazy import late_imports
 from mongokey._support.log_names import logger_name
 from mongokey._support.reprs import with_safe_repr
+from mongokey._support.system import monotonic
 from mongokey._support.waiting import Cancelled, call_in_thread, never
 from mongokey.dns import errors, names
 from mongokey.dns.errors import Attempt, SRVError

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from mongokey._support.clock import monotonic_ns
+from mongokey._support.system import monotonic_ns
 from mongokey.errors import OperationFailure
 from mongokey.events.command_events import (
     CommandFailedEvent,

@@ -1,9 +1,13 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Carries out executions in tasks of an asyncio loop, which await.
+"""Carries out executions in tasks of an asyncio loop, which await; and says which loop that is.
 
 It does what `Execution.advance` says, and no more: the rules are there, and `execution.blocking` is
-the same loop with other waits.
+the same loop with other waits. A client belongs to the loop of its first operation; when that is
+over, another may take its place. What belongs to a loop, and how it is dropped, it must not know.
 """
+
+import os
+import sys
 
 from mongokey._support.deadline cimport Deadline, Timeout
 from mongokey.connection.async_connection cimport AsyncConnection
@@ -24,17 +28,22 @@ from mongokey.execution.execution cimport (
     Execution,
     Executor,
 )
-from mongokey.execution.idle_steps cimport OnIdle, Turn
 from mongokey.execution.operation cimport Operation
 from mongokey.pool.aio cimport AsyncPool
 from mongokey.pool.pool cimport Pool
 from mongokey.sessions.server_session cimport ServerSession
 from mongokey.transport.stream cimport monotonic_ns
 
-
+from mongokey._support.fork import call_after_fork
 from mongokey._support.lazy import late_imports
+from mongokey._support.loop_end import LoopEnd
 from mongokey._support.tasks import Turns, give_way, running_loop
+from mongokey._support.weakly import weakly
 from mongokey.errors import MongoError
+from mongokey.execution.idle_steps import OnIdle, Turn
+
+# Frames in here are no place of the application's.
+cdef str OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 cdef class AsyncExecutor(Executor):
@@ -92,16 +101,14 @@ cdef class AsyncExecutor(Executor):
         return self._carry_out(plan)
 
     async def _carry_out(self, plan):
-        cdef OnIdle telling
         try:
             step = next(plan)
             while True:
                 try:
                     if type(step) is Turn:
-                        answer = await have_turn(<Turn>step)
+                        answer = await have_turn(step)
                     else:
-                        telling = <OnIdle?>step
-                        answer = await self._run(telling.operation, telling.cursor, telling)
+                        answer = await self._run(step.operation, step.cursor, step)
                 except BaseException as error:
                     step = plan.throw(error)
                 else:
@@ -122,7 +129,7 @@ cdef class AsyncExecutor(Executor):
     async def _run(self, Operation operation, ServerCursor cursor, how):
         """`how`: None; or the session that the user has started; or the implicit one that is to be
         used; or an `OnIdle`, with which it is for good order, and not for a caller."""
-        cdef OnIdle on_idle = None
+        cdef object on_idle = None
         cdef Execution execution
         cdef AsyncConnection connection
         cdef Connection checked_out
@@ -135,7 +142,7 @@ cdef class AsyncExecutor(Executor):
         execution.in_parts = execution.reply.in_parts = True
         if how is not None:
             if type(how) is OnIdle:
-                on_idle = <OnIdle>how
+                on_idle = how
                 if cursor is None:
                     execution.selected(on_idle.server)
                 execution.background = on_idle.wait_s >= 0
@@ -225,7 +232,7 @@ cdef class AsyncExecutor(Executor):
         return await select(self.topology, until=until)
 
 
-async def have_turn(Turn turn):
+async def have_turn(turn):
     """Whether the lock was got in time."""
     if turn.deadline is None:
         return await turn.lock.acquire()
@@ -281,3 +288,88 @@ async def back_off(Execution execution):
 
 
 __all__ = ["AsyncExecutor"]
+
+
+cdef class LoopBinding:
+    """The loop of one client."""
+
+    def __init__(self, on_new_loop not None, on_loop_end=None):
+        self.on_new_loop = on_new_loop
+        self.on_loop_end = on_loop_end
+        call_after_fork(self)
+
+    def reset_after_fork(self):
+        """In a forked child: the loop is the parent's, and must not be touched: the two share what
+        it waits by. All that belonged to it is reset by itself."""
+        self.loop = self.entered_at = self.ended = None
+        self.has_remains = False
+        self._forget_end()
+
+    def _forget_end(self):
+        end, self.loop_end = self.loop_end, None
+        if end is not None:
+            end.forget()
+
+    def _loop_ends(self):
+        """The loop is about to be closed; it is used no more, unless by what ends there too."""
+        self.ended = self.loop
+        self.on_loop_end()
+
+    cpdef int enter(self, object running) except -1:
+        """Bind the client to `running`, if no other loop has it."""
+        cdef object bound
+        while True:
+            bound = self.loop
+            if bound is running:
+                return 0
+            if bound is None and not self.has_remains:
+                # Nothing of Python's comes between the look and this: the first thread gets it.
+                self.loop = running
+                self._entered(running)
+                return 0
+            if bound is not None and bound.is_running() and not bound.is_closed():
+                if self.loop is bound:
+                    raise self._taken()
+                continue
+            if self.loop is not bound:
+                continue  # another thread was faster
+            # It is this loop's from here on: another thread's is refused.
+            self.loop = running
+            self.has_remains = True
+            try:
+                self._entered(running)
+                self.on_new_loop()
+            except BaseException:
+                # Such as a Ctrl-C: what is left is dropped by the next operation.
+                self.loop = None
+                raise
+            self.has_remains = False
+            return 0
+
+    cdef int _entered(self, object running) except -1:
+        self.entered_at = place_of_caller()
+        self._forget_end()
+        # A loop that has begun to end would complain of a generator that begins there.
+        if self.on_loop_end is not None and self.ended is not running:
+            self.ended = None
+            self.loop_end = LoopEnd(weakly(self._loop_ends))
+        return 0
+
+    def _taken(self):
+        with late_imports:
+            from mongokey.execution.loop_causes import used_in_two_loops
+
+        return used_in_two_loops(self.entered_at)
+
+
+cdef str place_of_caller():
+    """The place in the application that is being executed, for errors."""
+    cdef str name
+    cdef str loops = os.sep + "asyncio" + os.sep
+    frame = sys._getframe(0)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(OWN_FILES) and loops not in name:
+            return f"{name}, line {frame.f_lineno}, in {frame.f_code.co_name}"
+        frame = frame.f_back
+    return "a place that is not known"

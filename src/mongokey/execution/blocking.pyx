@@ -24,7 +24,6 @@ from mongokey.execution.execution cimport (
     Execution,
     Executor,
 )
-from mongokey.execution.idle_steps cimport OnIdle, Turn
 from mongokey.execution.operation cimport Operation
 from mongokey.pool.pool cimport Pool
 from mongokey.sessions.server_session cimport ServerSession
@@ -34,6 +33,7 @@ from functools import partial
 
 from mongokey._support.lazy import late_imports
 from mongokey.errors import MongoError
+from mongokey.execution.idle_steps import Turn
 
 
 @cython.final
@@ -95,16 +95,12 @@ cdef class BlockingExecutor(Executor):
             plan.close()
 
     cdef object _carry_out(self, object step):
-        cdef OnIdle telling
-        cdef Turn turn
         if type(step) is Turn:
-            turn = <Turn>step
-            if turn.deadline is None:
-                return turn.lock.acquire()
-            return turn.lock.acquire(timeout=turn.deadline.left_s)
-        telling = <OnIdle?>step
+            if step.deadline is None:
+                return step.lock.acquire()
+            return step.lock.acquire(timeout=step.deadline.left_s)
         return self.execute_on_idle(
-            telling.operation, telling.cursor, telling.server, telling.deadline, telling.wait_s
+            step.operation, step.cursor, step.server, step.deadline, step.wait_s
         )
 
     cdef Execution _take(self):

@@ -19,8 +19,7 @@ from mongokey.events.flags cimport PublisherFlags
 from mongokey.execution.cursors cimport CursorBatch, PendingCursors, ServerCursor
 from mongokey.execution.operation cimport CommandReply, Limits, Operation
 from mongokey.pool.pool cimport Pool
-from mongokey.sessions.cluster_time cimport ClusterTime
-from mongokey.sessions.server_session cimport ServerSession, ServerSessionPool
+from mongokey.sessions.server_session cimport ClusterTime, ServerSession, ServerSessionPool
 from mongokey.topology.selected_servers cimport SelectedServers
 
 from mongokey._support.cdefs cimport mk_buffer

@@ -11,9 +11,8 @@ from mongokey.execution.idle_steps import OnIdle, Turn
 from mongokey.execution.operation import Operation
 from mongokey.pool.maintenance import PoolMaintenance
 from mongokey.pool.pool import Pool
-from mongokey.sessions.cluster_time import ClusterTime
 from mongokey.sessions.explicit_session import ExplicitSession
-from mongokey.sessions.server_session import ServerSession, ServerSessionPool
+from mongokey.sessions.server_session import ClusterTime, ServerSession, ServerSessionPool
 from mongokey.sessions.transaction import Transaction
 from mongokey.topology.topology import Topology
 

@@ -50,8 +50,7 @@ from mongokey.execution.operation cimport (
     put,
 )
 from mongokey.pool.pool cimport Pool
-from mongokey.sessions.cluster_time cimport ClusterTime
-from mongokey.sessions.server_session cimport ServerSession, ServerSessionPool
+from mongokey.sessions.server_session cimport ClusterTime, ServerSession, ServerSessionPool
 from mongokey.wire.framing cimport MK_EXHAUST_ALLOWED, MK_MORE_TO_COME, next_request_id
 
 from os import urandom

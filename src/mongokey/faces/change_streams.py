@@ -9,8 +9,8 @@ from __future__ import annotations
 from _thread import allocate_lock
 from types import GenericAlias, SimpleNamespace
 
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.fork import call_after_fork
+from mongokey._support.system import monotonic_ns
 from mongokey.bson import decode
 from mongokey.bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 from mongokey.commands.change_stream_cursor import ChangeStreamCursor, WatchCommand, WatchGetMore

@@ -11,11 +11,11 @@ from functools import partial
 from threading import RLock
 
 from mongokey._support.deadline import Timeout
-from mongokey._support.environ import any_is_set
 from mongokey._support.fork import call_after_fork
 from mongokey._support.hosted_services import imitation_of
 from mongokey._support.late_patches import warn_of_late_patches
 from mongokey._support.lazy import imported_once, late_imports
+from mongokey._support.system import any_is_set
 from mongokey._support.weakly import weakly
 from mongokey.commands.housekeeping import kill_pending_cursors
 from mongokey.errors import (
@@ -43,8 +43,7 @@ if TYPE_CHECKING:
     from mongokey.bson.objectid import ObjectId
     from mongokey.client_options import ClientOptions
     from mongokey.connection.connection import Connection
-    from mongokey.connection.openings import Opening
-    from mongokey.connection.settings import ConnectionSettings
+    from mongokey.connection.settings import ConnectionSettings, Opening
     from mongokey.driver_info import DriverInfo
     from mongokey.execution.execution import Executor
     from mongokey.handshake import HelloReply

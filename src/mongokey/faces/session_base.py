@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from mongokey._support.clock import monotonic_ns
+from mongokey._support.system import monotonic_ns
 from mongokey.bson.binary import Binary
 from mongokey.commands.command import Command
 from mongokey.execution.execution import random_jitter

@@ -11,8 +11,8 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
-from mongokey._support.environ import any_is_set
 from mongokey._support.lazy import late_imports
+from mongokey._support.system import any_is_set
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import Any
 from mongokey._support.address import AddressLike
 from mongokey._support.deadline import Timeout
 from mongokey.connection.connection import Connection
-from mongokey.connection.openings import Opening
+from mongokey.connection.settings import Opening
 from mongokey.events.flags import PublisherFlags
 from mongokey.handshake import HelloReply
 from mongokey.pool.state import PoolState

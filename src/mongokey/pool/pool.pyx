@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t
 
 from mongokey._support.deadline cimport Deadline, Timeout
 from mongokey.connection.connection cimport Connection
-from mongokey.connection.openings cimport Opening
+from mongokey.connection.settings cimport Opening
 from mongokey.events.flags cimport PublisherFlags
 from mongokey.pool.state cimport (
     CLOSED,

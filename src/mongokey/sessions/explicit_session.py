@@ -13,8 +13,8 @@ from mongokey.bson.binary import Binary
 from mongokey.bson.int64 import Int64
 from mongokey.bson.timestamp import Timestamp
 from mongokey.errors import ConfigurationError, InvalidOperation
-from mongokey.sessions.cluster_time import ClusterTime
 from mongokey.sessions.options import TransactionOptions
+from mongokey.sessions.server_session import ClusterTime
 from mongokey.sessions.transaction import NONE, STARTING, Transaction
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

@@ -21,7 +21,7 @@ from collections import deque
 from functools import partial
 
 from mongokey._support.jobs import run_job
-from mongokey.connection.openings import Opening
+from mongokey.connection.settings import Opening
 from mongokey.connection.step_loop import report_error
 from mongokey.connection.thread_step_loop import ThreadStepLoop
 from mongokey.errors import AutoReconnect

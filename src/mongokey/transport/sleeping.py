@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from mongokey._support.clock import monotonic_ns
+from mongokey._support.system import monotonic_ns
 
 # Nobody wakes who sleeps, so that who must not sleep on looks so often.
 _LOOK_EVERY_S = 0.25

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from contextvars import copy_context
 
-from mongokey._support.clock import monotonic_ns
 from mongokey._support.deadline import earliest
 from mongokey._support.fork import call_after_fork
 from mongokey._support.reprs import with_safe_repr
 from mongokey._support.single_flight import Flight, SingleFlight
+from mongokey._support.system import monotonic_ns
 from mongokey._support.waiting import never
 
 TYPE_CHECKING = False  # the checker takes it for True; importing typing costs

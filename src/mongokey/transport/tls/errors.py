@@ -6,9 +6,9 @@ mend. Must not know sockets; both ways to speak TLS hand in the same facts.
 
 from __future__ import annotations
 
-from mongokey._support.clock import monotonic
 from mongokey._support.hosted_services import access_list_of
 from mongokey._support.lazy import late_imports
+from mongokey._support.system import monotonic
 from mongokey.diagnostics import CERTAIN, LIKELY, POSSIBLE, Diagnosis
 from mongokey.errors import AutoReconnect, TLSError
 

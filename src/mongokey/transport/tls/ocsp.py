@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mongokey._support.clock import monotonic
 from mongokey._support.deadline import Timeout
+from mongokey._support.system import monotonic
 from mongokey._support.waiting import Cancelled, never
 from mongokey.diagnostics import CERTAIN, Diagnosis
 from mongokey.errors import AutoReconnect, TLSError

@@ -21,7 +21,7 @@ from mongokey.transport.stream cimport (
     mk_socket,
 )
 from mongokey.transport.tls.openssl_engine cimport FAILED, OpenSSLEngine
-from mongokey.transport.tls.openssl_socket cimport (
+from mongokey.transport.tls.openssl_stream cimport (
     error_of_break,
     is_stale,
     say_goodbye,

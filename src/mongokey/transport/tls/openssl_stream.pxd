@@ -2,8 +2,13 @@
 from libc.stdint cimport int64_t, uint8_t
 
 from mongokey._support.deadline cimport Deadline
-from mongokey.transport.stream cimport SocketStream
+from mongokey.transport.stream cimport SocketStream, mk_socket
 from mongokey.transport.tls.openssl_engine cimport OpenSSLEngine
+
+
+cdef enum:
+    # What came between commands, or before the end, is looked at in parts of this size.
+    LOOKED_AT = 4096
 
 
 cdef class OpenSSLStream(SocketStream):
@@ -18,3 +23,14 @@ cdef class OpenSSLStream(SocketStream):
     cdef int _take_in(self, const uint8_t *data, size_t size) except -1
     cdef object _failed(self)
     cdef object _closed_with(self, object error)
+
+
+# Whether the peer has closed, or sent data nobody asked for; takes in tickets.
+cdef bint is_stale(OpenSSLEngine engine, mk_socket s) except -1
+# The error for a connection that broke before any data came, with the system's negated error
+# number (0: the end of the stream): an alert that came before, or the break itself.
+cdef object error_of_break(OpenSSLEngine engine, mk_socket s, int64_t code)
+# Sends what is encrypted, such as an alert, where it fits.
+cdef int send_pending(OpenSSLEngine engine, mk_socket s) except -1
+# close_notify, where that is due; then the engine is of no use any more.
+cdef int say_goodbye(OpenSSLEngine engine, mk_socket s, bint own_process) except -1

@@ -1,38 +1,56 @@
-# cython: language_level=3
 """A small cache of derived keys in which each key is derived by one thread only.
 
 Knows how many keys are kept. Must not know what a key is or how it is derived, nor how threads wait
 for one another (`mongokey._support.single_flight`).
 """
 
+from __future__ import annotations
+
 from functools import partial
+
+from mongokey._support.reprs import with_safe_repr
+from mongokey._support.single_flight import SingleFlight
+
+TYPE_CHECKING = False  # the checker takes it for True; importing typing costs
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from typing import Any
+
+    from mongokey._support.deadline import Deadline
+
+__all__ = ["MAX_ENTRIES", "KeyCache"]
 
 # One credential sees one salt per mechanism and deployment, and a new one after each change of
 # the password; more than this is a server making salts up.
 MAX_ENTRIES = 8
 
 
-cdef class KeyCache:
+@with_safe_repr
+class KeyCache:
     """Maps what identifies a derivation to what it gave; at most `limit` entries, oldest out.
 
     Of threads that ask for one missing key one computes, the others wait for it; if it fails, the
     next one tries. A forked child may use it at once.
     """
 
-    def __cinit__(self):
-        self._entries = {}
-        self._flights = SingleFlight()
+    __slots__ = ("_entries", "_flights", "_limit")
 
-    def __init__(self, Py_ssize_t limit=MAX_ENTRIES):
+    def __init__(self, limit: int = MAX_ENTRIES) -> None:
+        self._entries: dict[Hashable, Any] = {}
+        self._flights = SingleFlight()
         self._limit = limit
 
-    cpdef object get(self, object key):
+    def get(self, key: Hashable) -> Any:
         """The cached value, or None."""
         return self._entries.get(key)
 
-    cpdef object derive(
-        self, object key, object compute, Deadline deadline=None, object cancelled=None
-    ):
+    def derive(
+        self,
+        key: Hashable,
+        compute: Callable[[], Any],
+        deadline: Deadline | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Any:
         """The cached value, or what `compute` gives; waits while another thread computes it.
 
         Raises TimeoutError when `deadline` passes while it waits, `Cancelled` soon after
@@ -43,10 +61,9 @@ cdef class KeyCache:
         value = self._entries.get(key)
         if value is not None:
             return value
-        make = partial(self._make, key, compute)
-        return self._flights.run(key, make, deadline, cancelled)
+        return self._flights.run(key, partial(self._make, key, compute), deadline, cancelled)
 
-    def _make(self, key, compute):
+    def _make(self, key: Hashable, compute: Callable[[], Any]) -> Any:
         value = self._entries.get(key)
         if value is None:
             value = compute()
@@ -55,5 +72,8 @@ cdef class KeyCache:
             self._entries[key] = value
         return value
 
-    def __repr__(self):
+    def __reduce__(self) -> Any:
+        raise TypeError("cannot pickle 'KeyCache' object")
+
+    def __repr__(self) -> str:
         return f"<KeyCache of {len(self._entries)}>"
