@@ -281,11 +281,30 @@ def _show_sessions() -> None:
     clients._topology_settings = property(_settings_of)
 
 
+def _heed_knobs() -> None:
+    """Have monitors check as often as the helper `client_knobs` says: PyMongo's tests wait for a
+    check after each error of a server, which otherwise comes every 10 seconds."""
+    from mongokey._support.deadline import Timeout
+    from mongokey.topology.server_monitor import ServerMonitor
+
+    common: Any = import_module("pymongo.common")
+    usual = common.HEARTBEAT_FREQUENCY
+    made = ServerMonitor.__init__
+
+    def make(self: Any, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        seconds = common.HEARTBEAT_FREQUENCY
+        if seconds < usual and self._heartbeat.ns == usual * 1_000_000_000:
+            self._heartbeat = Timeout(int(seconds * 1e9), "heartbeatFrequencyMS")
+
+    ServerMonitor.__init__ = make  # type: ignore[method-assign]
+
+
 def _kill_cursor_of(change_stream: Any, client: Any) -> Any:
     """In place of the helper `kill_change_stream_cursor`: have the server forget the cursor."""
     from mongokey.bson.int64 import Int64
 
-    cursor = change_stream._cursor.server_cursor
+    cursor = change_stream._server_cursor.server_cursor
     database = client[cursor.namespace.database]
     return database.command("killCursors", cursor.namespace.collection, cursors=[Int64(cursor.id)])
 
@@ -335,6 +354,7 @@ def pytest_load_initial_conftests() -> None:
 
         _complete("pymongo", pymongo)
         _show_sessions()
+        _heed_knobs()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -351,6 +371,10 @@ _PRIVATE_ATTRIBUTE = re.compile(
     r"AttributeError: (?:type object |module )?'?(?P<owner>[\w.]+)'?(?: object)? "
     r"(?:has no attribute|does not have the attribute|object attribute) '(?P<name>_\w+)'"
 )
+
+
+_PRIVATE_OPTION = re.compile(r"unknown option (?P<name>_\w+)")
+_NO_TYPE = re.compile(r"not a type object \((?P<name>Missing)\)")
 
 
 class _Recorder:
@@ -403,6 +427,8 @@ class _Recorder:
         if outcome == "failed":
             found = [f"{m['owner']}.{m['name']}" for m in _PRIVATE_ATTRIBUTE.finditer(text)]
             found += [f"{m['owner']}.{m['name']}" for m in _PRIVATE_ATTRIBUTE_SET.finditer(text)]
+            found += [f"MongoClient({m['name']}=)" for m in _PRIVATE_OPTION.finditer(text)]
+            found += ["object.__new__ of a private class" for _ in _NO_TYPE.finditer(text)]
             entry["private"] = sorted({*entry["private"], *used, *found})
             entry["text"] += text[-4000:] + "\n"
         elif outcome == "skipped" and not entry["text"]:
